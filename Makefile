@@ -1,0 +1,65 @@
+# risolve: everything that a clone needs starts here; `make help` lists the targets.
+
+PYTHON ?= python3
+TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
+# The index that torch is taken from; empty: pip's own. A CPU-only build is several GB smaller than the CUDA build.
+TORCH_INDEX ?=
+# Worker processes of the fast tests, each with one torch thread.
+TEST_WORKERS ?= 2
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))
+
+# The commands of dvc.yaml name `python`: the one of this environment.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
+export PREFECT_HOME := $(CURDIR)/state/prefect
+
+.DEFAULT_GOAL := help
+.PHONY: help install run report test test-slow lint serve bench
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Prefect does not make the parents of its home, and complains as soon as pytest loads its plugin.
+$(PREFECT_HOME):
+	mkdir -p $@
+
+install: $(INSTALLED)  ## create .venv with the pinned packages (every other target does it when needed)
+
+# torch first and exactly: a range resolved together with the rest may fetch another build.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH)
+	sed 's/^torch==.*/torch==$(TORCH)/' constraints.txt > .venv/constraints.txt
+	$(BIN)/pip install --quiet --constraint .venv/constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(INSTALLED)  ## reproduce the pipeline up to the report; does nothing when nothing changed
+	$(BIN)/dvc repro report
+	$(BIN)/python -m stages.report --show
+
+report: $(INSTALLED)  ## print the short table and the path of the last report
+	$(BIN)/python -m stages.report --show
+
+lint: $(INSTALLED)  ## the four checks: ruff check, ruff format, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint | $(PREFECT_HOME)  ## the four checks and the fast tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_WORKERS)
+
+test-slow: $(INSTALLED) | $(PREFECT_HOME)  ## the tests marked slow: statistics, training, whole pipelines
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+serve: $(INSTALLED)  ## serve the flows to the Prefect UI on http://127.0.0.1:4200
+	$(BIN)/python -m flows.serve
+
+bench: $(INSTALLED)  ## side-by-side speed and accuracy runs
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -1,0 +1,1 @@
+"""Side-by-side runs against reference figures; each writes a table to benchmarks/results."""

@@ -1,0 +1,93 @@
+"""CPU time and disk space a scene of simulate and of the least-squares factor of normalize, on one thread.
+
+`python -m benchmarks.throughput` prints the table and writes benchmarks/results/throughput.csv. Files count:
+scenes are written, read back, and the factors written. Each figure is the least of several rounds of one
+shard, because other work on the machine only adds to it; the median shows how much.
+"""
+
+import csv
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from stages.artifacts.covariance_file import Covariances, write_covariances
+from stages.artifacts.measurements_file import read_observation, write_scenes
+from stages.artifacts.params_file import read_params
+from stages.covariance import sample_factor
+from stages.normalize import normalize
+from stages.physics.observation import estimated_snr
+from stages.simulate import simulate
+
+RESULTS = Path(__file__).parent / "results" / "throughput.csv"
+ROUNDS = 8
+
+Result = TypeVar("Result")
+
+
+def measure(directory: Path) -> list[dict[str, str | int | float]]:
+    """One row a step: microseconds of CPU a scene (least and median of the rounds) and bytes a scene."""
+    params = read_params()
+    n_scenes = params.simulate.scenes_per_shard
+    seconds: dict[str, list[float]] = {}
+    scene_file, factor_file, full_file = (directory / name for name in ("scenes.h5", "factor.h5", "full.h5"))
+
+    def timed(step: str, work: Callable[..., Result], *arguments: Any) -> Result:
+        start = time.process_time()
+        result = work(*arguments)
+        seconds.setdefault(step, []).append(time.process_time() - start)
+        return result
+
+    observation = simulate(params, "train", range(n_scenes)).observation
+    for number in range(ROUNDS):
+        shard = range(number * n_scenes, (number + 1) * n_scenes)
+        scenes = timed("simulate", simulate, params, "train", shard)
+        timed("write scenes", write_scenes, scene_file, scenes)
+        observation = timed("read scenes", read_observation, scene_file)
+        factor = timed("least-squares factor", sample_factor, observation, params.covariance.ls_ridge)
+        bare = Covariances(factor, estimated_snr(observation).float(), "constant", None)
+        timed("write factor", write_covariances, factor_file, bare)
+    totals = [sum(rounds) for rounds in zip(*seconds.values(), strict=True)]
+    full = timed("normalize with maps", normalize, observation, params)
+    write_covariances(full_file, full)
+    sizes = {"write scenes": scene_file, "write factor": factor_file, "normalize with maps": full_file}
+    rows = []
+    for step, values in [*seconds.items(), ("simulate to factor, files included", totals)]:
+        size = str(round(sizes[step].stat().st_size / n_scenes)) if step in sizes else ""
+        rows.append(
+            {
+                "step": step,
+                "cpu_us_per_scene": round(min(values) / n_scenes * 1e6, 1),
+                "median_cpu_us_per_scene": round(statistics.median(values) / n_scenes * 1e6, 1),
+                "scenes_per_cpu_second": round(n_scenes / min(values)),
+                "bytes_per_scene": size,
+                "n_scenes": n_scenes,
+                "rounds": len(values),
+            }
+        )
+    disk = (scene_file.stat().st_size + full_file.stat().st_size) / n_scenes
+    label = "scenes, factor and maps on disk"
+    rows.append({"step": label, "bytes_per_scene": round(disk), "n_scenes": n_scenes})
+    return rows
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as directory:
+        rows = measure(Path(directory))
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with RESULTS.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    for row in rows:
+        sys.stdout.write("  ".join(f"{value}" for value in row.values()) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Prefect flows: they order, retry and observe the stages of dvc.yaml; they compute nothing, name no stage.
+
+Prefect reads its settings from the environment once, when it is imported. They are therefore set here, before
+any module of this package can import it; a value that the user exported stays.
+"""
+
+import os
+from pathlib import Path
+
+
+def _default_settings(directory: Path) -> dict[str, str]:
+    settings = {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # Stages at once. One starts worker processes of its own, so two fill a laptop.
+        "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS": "2",
+    }
+    for folder in (directory, *directory.parents):
+        if (folder / ".dvc").is_dir():
+            settings["PREFECT_HOME"] = str(folder / "state" / "prefect")
+            break
+    return settings
+
+
+for _name, _value in _default_settings(Path.cwd()).items():
+    os.environ.setdefault(_name, _value)
+if "PREFECT_HOME" in os.environ:
+    # Prefect does not make the parents, and its database then fails to open.
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,264 @@
+"""The only place that starts dvc or reads its graph.
+
+dvc.yaml owns the graph and dvc.lock the truth. Reading happens in this process; reproducing is a ``dvc``
+process in a session of its own, because killing dvc alone leaves the stage it started running, and on a
+leash, because killing this process alone leaves both.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from dvc.commands.status import CmdDataStatus
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage import Stage as DvcStage
+
+Outcome = Literal["reproduced", "up to date"]
+Metrics = Mapping[str, float | int | str]
+
+_DVC = Path(sys.executable).with_name("dvc")
+_LEASH = Path(__file__).with_name("leash.py")
+_TAIL_LINES = 20
+
+
+class GraphError(ValueError):
+    """The graph of dvc.yaml cannot be read, or does not contain what was asked for."""
+
+
+class StageError(RuntimeError):
+    """A ``dvc repro`` of one stage ended with an exit code other than zero."""
+
+    def __init__(self, stage: str, exit_code: int, last_lines: tuple[str, ...]) -> None:
+        super().__init__(stage, exit_code, last_lines)
+        self.stage = stage
+        self.exit_code = exit_code
+        self.last_lines = last_lines
+
+    def __str__(self) -> str:
+        said = "\n".join(f"  {line}" for line in self.last_lines) or "  (no output)"
+        return f"stage '{self.stage}' failed: dvc ended with exit code {self.exit_code}; last lines:\n{said}"
+
+
+class StageKilledError(RuntimeError):
+    """The checkout was closed while this stage ran, or before it started."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+    def __str__(self) -> str:
+        return f"stage '{self.stage}' was stopped with the run it belongs to; run again to resume it"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node of the graph: its name, the stages it depends on, and the files it writes."""
+
+    name: str
+    after: tuple[str, ...]
+    outputs: tuple[Path, ...]
+    metrics: tuple[Path, ...]
+
+
+def find_root(directory: Path) -> Path:
+    """The root of the DVC repository that contains ``directory``.
+
+    Raises:
+        GraphError: if there is none.
+    """
+    try:
+        return Path(Repo.find_root(str(directory)))
+    except DvcException as error:
+        raise GraphError(f"{directory} is not inside a DVC repository; start inside the project") from error
+
+
+def _name(stage: DvcStage) -> str:
+    """The name by which ``dvc repro``, started in the root, knows a stage."""
+    return str(stage.name) if stage.path_in_repo == "dvc.yaml" else f"{stage.path_in_repo}:{stage.name}"
+
+
+def read_stages(root: Path, target: str) -> tuple[Stage, ...]:
+    """The stages needed for ``target``, each one after all those it depends on.
+
+    Args:
+        root: root of the DVC repository.
+        target: a stage, or the name of a ``foreach``/``matrix`` group of stages.
+
+    Raises:
+        GraphError: if dvc.yaml or its parameters cannot be read, or ``target`` is not in it.
+    """
+    try:
+        with Repo(str(root)) as repo:
+            graph = repo.index.graph
+    except DvcException as error:
+        raise GraphError(f"the pipeline in {root} cannot be read: {error}") from error
+
+    # A .dvc file is data without a command: nothing to run, and nothing that it depends on.
+    names = {stage: _name(stage) for stage in graph if stage.cmd}
+    wanted = [stage for stage, name in names.items() if name == target or name.startswith(f"{target}@")]
+    if not wanted:
+        known = ", ".join(names.values()) or "(none)"
+        raise GraphError(f"there is no stage '{target}' in {root}; its stages are {known}")
+
+    # Edge a -> b of DVC's graph: a depends on b.
+    after: dict[DvcStage, list[DvcStage]] = {}
+    while wanted:
+        stage = wanted.pop()
+        if stage not in after:
+            after[stage] = [dependency for dependency in graph.successors(stage) if dependency in names]
+            wanted.extend(after[stage])
+    in_file = {stage: place for place, stage in enumerate(names)}
+    return tuple(
+        Stage(
+            name=names[stage],
+            after=tuple(names[dependency] for dependency in sorted(after[stage], key=in_file.__getitem__)),
+            outputs=tuple(Path(output.fs_path) for output in stage.outs),
+            metrics=tuple(Path(output.fs_path) for output in stage.outs if output.metric),
+        )
+        for generation in _generations(after)
+        for stage in sorted(generation, key=in_file.__getitem__)
+    )
+
+
+def _generations(after: Mapping[DvcStage, Iterable[DvcStage]]) -> Iterator[tuple[DvcStage, ...]]:
+    """Stages that depend on nothing, then those that depend on these alone, and so on."""
+    sorter = TopologicalSorter(after)
+    sorter.prepare()
+    while generation := sorter.get_ready():
+        yield generation
+        sorter.done(*generation)
+
+
+def read_metrics(root: Path, stages: Iterable[Stage]) -> dict[str, Metrics]:
+    """The metrics that ``stages`` declare, as ``dvc metrics show`` reads them: file -> dotted name -> value.
+
+    Raises:
+        GraphError: if a declared file is missing or is not readable as metrics.
+    """
+    files = [str(path) for stage in stages for path in stage.metrics]
+    if not files:
+        return {}
+    with Repo(str(root)) as repo:
+        shown = repo.metrics.show(targets=files)[""]
+    readings: dict[str, Metrics] = {}
+    for file, reading in shown["data"].items():
+        if "error" in reading:
+            raise GraphError(f"{file} is declared as metrics and cannot be read: {reading['error']}")
+        readings[file] = dict(_flatten(reading["data"], ()))
+    return readings
+
+
+def _flatten(tree: object, path: tuple[str, ...]) -> Iterable[tuple[str, float | int | str]]:
+    if isinstance(tree, Mapping):
+        for key, branch in tree.items():
+            yield from _flatten(branch, (*path, str(key)))
+    elif isinstance(tree, float | int | str):
+        yield ".".join(path), tree
+
+
+class Checkout:
+    """A working copy in which stages are reproduced, and the dvc processes that do so.
+
+    Threads that wait for a stage cannot be interrupted. The thread that waits for *them* therefore holds the
+    checkout as a context: when an exception, or a cancellation, leaves the context, every process group
+    started here is killed, each waiting thread gets `StageKilledError`, and no further stage starts.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill every process group started here and refuse to start another."""
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                _kill_group(process)
+
+    def reproduce(self, stage: str, on_line: Callable[[str], None]) -> Outcome:
+        """Bring one stage up to date, without those it depends on, and wait for it.
+
+        Args:
+            stage: name of the stage.
+            on_line: called with every line that dvc and the stage write, as they write it.
+
+        Raises:
+            StageError: if dvc ends with an exit code other than zero.
+            StageKilledError: if the checkout was closed.
+        """
+        process = self._start(stage)
+        last_lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        with process:
+            try:
+                assert process.stdout is not None
+                for raw in process.stdout:
+                    if line := raw.rstrip():
+                        last_lines.append(line)
+                        on_line(line)
+                exit_code = process.wait()
+            except BaseException:
+                _kill_group(process)
+                process.wait()
+                raise
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+        if exit_code == 0:
+            # dvc's own verdict is the last line it writes, whatever the stage wrote before.
+            unchanged = bool(last_lines) and last_lines[-1] == CmdDataStatus.UP_TO_DATE_MSG
+            return "up to date" if unchanged else "reproduced"
+        if self._closed:
+            raise StageKilledError(stage)
+        raise StageError(stage, exit_code, tuple(last_lines))
+
+    def _start(self, stage: str) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._closed:
+                raise StageKilledError(stage)
+            process = subprocess.Popen(
+                [sys.executable, "-I", _LEASH, _DVC, "--wait-for-lock", "repro", "--single-item", stage],
+                cwd=self.root,
+                # Unbuffered, or the lines of dvc and of a Python stage arrive late and out of order.
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PATH": _search_path()},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+            self._running.add(process)
+            return process
+
+
+def _search_path() -> str:
+    """PATH with the environment of this process first: the commands of dvc.yaml name `python`."""
+    return os.pathsep.join((str(_DVC.parent), os.environ.get("PATH", os.defpath)))
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill dvc and all that it started; stages resume after SIGKILL, so nothing gentler is needed."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,123 @@
+"""A Prefect server on this machine, in a session of its own, for as long as a context lasts."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
+
+HOST = "127.0.0.1"
+_STOP_SECONDS = 15.0
+
+
+class ServerError(RuntimeError):
+    """The Prefect server cannot be started."""
+
+
+def require_free(port: int) -> None:
+    """Raise unless a server can listen on ``port`` of this machine.
+
+    Raises:
+        ServerError: if something listens there.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the server does it: a port in TIME_WAIT after an earlier server is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ServerError(
+                f"the Prefect server needs port {port} of {HOST}, and it cannot be had ({error.strerror}); "
+                "stop what listens there, or choose another with --port"
+            ) from error
+
+
+def free_port() -> int:
+    """A port of this machine on which nothing listens now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(port: int) -> Iterator[str]:
+    """A Prefect server on ``port``, from ready to stopped; gives the address of its API.
+
+    It has a session of its own: Ctrl-C in the terminal does not reach it, so that a flow stopped by the same
+    Ctrl-C can still report how it ended, and its whole group is stopped afterwards.
+
+    Raises:
+        ServerError: if the port is taken, or the server does not answer in time.
+    """
+    require_free(port)
+    api = f"http://{HOST}:{port}/api"
+    log = PREFECT_HOME.value() / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # PREFECT_API_URL as well as --port, because the user interface talks to port 4200 without it.
+    with temporary_settings({PREFECT_API_URL: api}), log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
+            env={**os.environ, "PREFECT_API_URL": api},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _await_ready(process, log)
+            yield api
+        finally:
+            # What Prefect has still to send would otherwise be tried in vain for a minute at exit.
+            APILogWorker.drain_all(timeout=_STOP_SECONDS)
+            EventsWorker.drain_all(timeout=_STOP_SECONDS)
+            _stop(process)
+
+
+def _await_ready(process: subprocess.Popen[bytes], log: Path) -> None:
+    limit_s = float(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
+    deadline = time.monotonic() + limit_s
+    with get_client(sync_client=True) as client:
+        while client.api_healthcheck() is not None:
+            if process.poll() is not None:
+                raise ServerError(f"the Prefect server ended with exit code {process.returncode}; see {log}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"the Prefect server did not answer within {limit_s:.0f} s; see {log}")
+            time.sleep(0.2)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, through every context; by default it passes them by."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,95 @@
+"""Checkpoints: plain tensors, numbers and strings, whole or absent, tied to the parameters behind them."""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.artifacts.atomic import replacing
+from stages.artifacts.errors import CheckpointError
+
+FORMAT = "risolve-checkpoint"
+VERSION = 1
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    """Write tensors, numbers, strings and nested dicts and lists of them; the file appears when complete.
+
+    `parameters` are those that the content is valid for, as plain values (`model_dump(mode="json")`).
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    text = _text(parameters)
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "parameters": text,
+        "parameter_digest": _digest(text),
+        "content": dict(content),
+    }
+    # The archive of an open file is not named after it: the temporary name would enter the bytes.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(document, file)
+
+
+def load_checkpoint(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of a checkpoint that was made with these parameters, its tensors on the CPU.
+
+    Raises:
+        CheckpointError: missing, damaged, of another format or version, or made with other parameters (it
+            names the keys that differ, with both values).
+    """
+    document = _document(path)
+    for name, expected in (("format", FORMAT), ("version", VERSION)):
+        if document.get(name) != expected:
+            raise CheckpointError(f"{path}: {name}: {expected!r} is read here, got {document.get(name)!r}")
+    made_with = document["parameters"]
+    if document["parameter_digest"] != _digest(made_with):
+        raise CheckpointError(
+            f"{path}: parameter_digest: is not that of the parameters beside it; train again"
+        )
+    wanted = _text(parameters)
+    if made_with != wanted:
+        differences = "; ".join(_differences(json.loads(made_with), json.loads(wanted)))
+        raise CheckpointError(
+            f"{path}: made with other parameters: {differences}; train again, or restore those parameters"
+        )
+    content: dict[str, Any] = document["content"]
+    return content
+
+
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint; run `train` first")
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged; remove it and train again") from error
+    fields = {"format", "version", "parameters", "parameter_digest", "content"}
+    if not isinstance(document, dict) or not fields <= document.keys():
+        raise CheckpointError(
+            f"{path}: a checkpoint holds {', '.join(sorted(fields))}; this file is another thing"
+        )
+    return document
+
+
+def _text(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(parameters, sort_keys=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _differences(made_with: Any, wanted: Any, key: str = "") -> Iterator[str]:
+    """Every leaf that differs, as "key was 1, is 2"."""
+    if isinstance(made_with, dict) and isinstance(wanted, dict):
+        for name in sorted(made_with.keys() | wanted.keys()):
+            yield from _differences(made_with.get(name), wanted.get(name), f"{key}.{name}".removeprefix("."))
+    elif made_with != wanted:
+        yield f"{key} was {json.dumps(made_with)}, is {json.dumps(wanted)}"

@@ -1,0 +1,134 @@
+"""Covariance files, "risolve-covariances" version 1: what `normalize` makes of measurements.
+
+attributes      format, version, source_model; with maps: map_iterations, grid_shape (n_w, n_v, n_u)
+factor          complex64 [scene, rank, element]     X of R_samp = X^T conj(X), tr R_samp = N
+estimated_snr   float32 [scene]                      (mean |y|^2 - sigma^2) / sigma^2, linear
+maps            float32 [scene, map, point]          `independent` sources alone; points in grid order
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from stages.artifacts import hdf5
+from stages.artifacts.errors import MeasurementError
+from stages.artifacts.hdf5 import Reader
+from stages.physics.observation import SourceModel
+from stages.shapes import Powers
+
+FORMAT = "risolve-covariances"
+VERSION = 1
+_MADE_BY = "run `normalize` first"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps of the sparse covariance fit on a grid (n_w, n_v, n_u), one for each entry of `iterations`."""
+
+    values: Float[Tensor, "scene map point"]
+    iterations: tuple[int, ...]
+    grid_shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Covariances:
+    """Normalized least-squares factors of a batch of scenes, the estimated SNR (a power ratio), and the maps.
+
+    `stages.covariance.sample_covariance` makes the covariance of a factor; maps is None for `constant`
+    sources.
+    """
+
+    factor: Complex[Tensor, "scene rank element"]
+    estimated_snr: Powers
+    source_model: SourceModel
+    maps: Maps | None
+
+    @property
+    def n_scenes(self) -> int:
+        return self.factor.shape[0]
+
+
+def write_covariances(path: Path, covariances: Covariances) -> None:
+    """Write one file; equal content makes equal bytes."""
+    attributes: dict[str, str | int | Sequence[int]] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "source_model": covariances.source_model,
+    }
+    datasets = {
+        "factor": covariances.factor.to(torch.complex64).numpy(),
+        "estimated_snr": covariances.estimated_snr.float().numpy(),
+    }
+    if covariances.maps is not None:
+        attributes["map_iterations"] = covariances.maps.iterations
+        attributes["grid_shape"] = covariances.maps.grid_shape
+        datasets["maps"] = covariances.maps.values.numpy()
+    hdf5.write(path, attributes, datasets)
+
+
+def read_covariances(source: Path | Sequence[Path]) -> Covariances:
+    """Covariances of one file, of the shards of a directory, or of several files, one after the other.
+
+    Raises:
+        MeasurementError: a missing, foreign or damaged file, a field that breaks the format, or files that
+            differ in source model, maps or grid.
+    """
+    parts: list[Covariances] = []
+    for path in hdf5.source_paths(source, _MADE_BY):
+        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
+            parts.append(_covariances(reader))
+            if _kind(parts[-1]) != _kind(parts[0]):
+                law = f"the same in all files, {_kind(parts[0])}; got {_kind(parts[-1])}"
+                raise reader.fault("attributes", law)
+    maps = [part.maps for part in parts if part.maps is not None]
+    return replace(
+        parts[0],
+        factor=torch.cat([part.factor for part in parts]),
+        estimated_snr=torch.cat([part.estimated_snr for part in parts]),
+        maps=replace(maps[0], values=torch.cat([m.values for m in maps])) if maps else None,
+    )
+
+
+def require_maps(
+    maps: Maps, grid_shape: tuple[int, int, int], iterations: tuple[int, ...], source: str
+) -> None:
+    """Refuse maps on another grid (n_w, n_v, n_u), or after other iterations, than the parameters say.
+
+    Raises:
+        MeasurementError: naming the source, with both values.
+    """
+    for name, wanted, held in (
+        ("grid (n_w, n_v, n_u)", grid_shape, maps.grid_shape),
+        ("normalize.map_iterations", iterations, maps.iterations),
+    ):
+        if held != wanted:
+            raise MeasurementError(
+                f"{source}: maps are those of params.yaml, {name} {wanted}; got {held}: run `normalize` again"
+            )
+
+
+def _covariances(reader: Reader) -> Covariances:
+    source_model = reader.choice("source_model", ("independent", "constant"))
+    factor = reader.array("factor", np.complex64, "scene rank element")
+    estimated_snr = reader.array("estimated_snr", np.float32, "scene")
+    maps = None
+    if source_model == "independent":
+        iterations, grid_shape = reader.integers("map_iterations"), reader.integers("grid_shape")
+        if len(grid_shape) != 3:
+            raise reader.fault("attribute grid_shape", f"(n_w, n_v, n_u), got {grid_shape}")
+        shape = f"scene {len(iterations)} {int(np.prod(grid_shape))}"
+        values = torch.from_numpy(reader.array("maps", np.float32, shape))
+        maps = Maps(values, iterations, (grid_shape[0], grid_shape[1], grid_shape[2]))
+    return Covariances(torch.from_numpy(factor), torch.from_numpy(estimated_snr), source_model, maps)
+
+
+def _kind(covariances: Covariances) -> str:
+    """What files that are read together share, in words."""
+    maps = covariances.maps
+    grid = "no maps" if maps is None else f"maps after {maps.iterations} steps on a grid {maps.grid_shape}"
+    return f"{covariances.source_model} sources, factors {tuple(covariances.factor.shape[1:])}, {grid}"

@@ -1,0 +1,139 @@
+"""params.yaml, read strictly, with the line of whatever is wrong in it (YAML 1.2: 1e-3 is a number)."""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, get_args
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from stages.artifacts.errors import ParameterError
+from stages.params import Params
+
+PARAMS = Path("params.yaml")
+
+Location: TypeAlias = tuple[int | str, ...]
+
+
+def read_params(path: Path = PARAMS) -> Params:
+    """Parameters of a file.
+
+    Raises:
+        ParameterError: "FILE:LINE: key: law, numbers" for the first thing wrong with it.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ParameterError(f"{path}: there is no such file; run from the root of the repository") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path}: cannot be read: {error}") from error
+    try:
+        tree = YAML(typ="rt", pure=True).compose(text)
+        values = YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        raise ParameterError(
+            f"{path}:{_marked_line(error)}: not YAML: {error.problem or error.context}"
+        ) from None
+    except YAMLError as error:
+        raise ParameterError(f"{path}: not YAML: {error}") from None
+    if not isinstance(values, Mapping):
+        raise ParameterError(
+            f"{path}: a file of sections (array, receiver, ...), got {type(values).__name__}"
+        )
+    try:
+        return Params.model_validate_json(json.dumps(_keyed(values), default=str))
+    except ValidationError as error:
+        raise ParameterError(f"{path}{_first_error(error, tree)}") from None
+
+
+def _marked_line(error: MarkedYAMLError) -> int:
+    mark = error.problem_mark or error.context_mark
+    return 1 if mark is None else int(mark.line) + 1
+
+
+def _keyed(values: Any) -> Any:
+    """The same tree with every key a string, as JSON has it."""
+    if isinstance(values, Mapping):
+        return {str(key): _keyed(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_keyed(value) for value in values]
+    return values
+
+
+def _first_error(error: ValidationError, tree: Node) -> str:
+    """ ":LINE: key: law, numbers" of the first error, and how many follow."""
+    # a misspelt key is unknown and its right spelling missing: the first says more
+    errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    first = errors[0]
+    location: Location = first["loc"]
+    law = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        law = "unknown key" + _suggestion(location)
+    elif first["type"] == "missing":
+        law = "missing; the file is complete, nothing has a default in the code"
+    elif first["type"] == "value_error":
+        location = _field_named(law, location, tree)
+    else:
+        law = f"{law[0].lower()}{law[1:]}, got {json.dumps(first['input'], default=str)}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f":{_line(tree, location)}: {_dotted(location)}: {law}{more}"
+
+
+def _suggestion(location: Location) -> str:
+    """The nearest known keys of the section that holds an unknown one."""
+    model: Any = Params
+    for part in location[:-1]:
+        if isinstance(part, str):
+            model = model.model_fields[part].annotation
+        while not (isinstance(model, type) and issubclass(model, BaseModel)):
+            model = get_args(model)[0]
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
+
+
+def _field_named(law: str, location: Location, tree: Node) -> Location:
+    """Place of the first key that a law names: relative to its section, or dotted from the root."""
+    for name in re.findall(r"[a-z_]+(?:\.[a-z_]+|\[\d+\])*", law):
+        parts = tuple(int(p) if p.isdigit() else p for p in re.findall(r"[a-z_]+|\d+", name))
+        if (location or len(parts) > 1) and _node(tree, (*location, *parts)) is not None:
+            return (*location, *parts)
+    return location
+
+
+def _dotted(location: Location) -> str:
+    """simulate.train.strata[0].snr_db"""
+    return (
+        "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).removeprefix(".")
+        or "parameters"
+    )
+
+
+def _line(tree: Node, location: Location) -> int:
+    """Line (from 1) of the deepest part of a place that the file has."""
+    for depth in range(len(location), 0, -1):
+        node = _node(tree, location[:depth])
+        if node is not None:
+            return int(node.start_mark.line) + 1
+    return 1
+
+
+def _node(tree: Node, location: Sequence[int | str]) -> Node | None:
+    """Node of a place (of its key, if it has one), None where the file has nothing there."""
+    node, found = tree, tree
+    for part in location:
+        if isinstance(node, MappingNode):
+            pairs = {str(key.value): (key, value) for key, value in node.value}
+            if str(part) not in pairs:
+                return None
+            found, node = pairs[str(part)]
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = node = node.value[part]
+        else:
+            return None
+    return found

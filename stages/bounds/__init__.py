@@ -1,0 +1,1 @@
+"""Bounds on the error of any unbiased estimator, for the exact spherical wave."""

@@ -1,0 +1,122 @@
+"""Estimators that search the peaks of a spectrum on a grid."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from stages.covariance import LoadedBlend, NormalizedCovariance
+from stages.estimators.contract import (
+    Covariance,
+    CovarianceKind,
+    Estimate,
+    estimate_by_count,
+    n_candidates,
+    require_determined,
+)
+from stages.inference.grid import Grid, grid_steering, peaks
+from stages.physics.geometry import sources_from_cosines
+from stages.physics.observation import Observation
+
+_KINDS: dict[CovarianceKind, type[Covariance]] = {
+    "sample": NormalizedCovariance,
+    "predicted": NormalizedCovariance,
+    "blend": LoadedBlend,
+}
+
+# Eigenvalues of an exact covariance below this share of the largest are rounding of its complex64 factor.
+_RANK_TOLERANCE = 1e-10
+
+
+Spectrum: TypeAlias = Callable[
+    [Covariance, Complex[Tensor, "element point"], int], Float[Tensor, "scene point"]
+]
+"""(covariance, steering matrix of the grid, K) -> positive spectrum, largest where a source is likely."""
+
+
+@dataclass(frozen=True)
+class SpectralEstimator:
+    """The K strongest peaks of a spectrum on the grid.
+
+    The reciprocal of MUSIC's and MVDR's spectrum is smooth through a peak where the spectrum itself is a
+    spike, so peaks are interpolated on -1/P. A covariance of rank below K does not tell K sources apart: the
+    peaks are given, and the scene is not resolved. That is every scene of K >= 2 of the `constant` model,
+    where R_samp has rank one.
+    """
+
+    name: str
+    covariance_kind: CovarianceKind
+    spectrum: Spectrum
+    grid: Grid
+    spherical_amplitude: bool
+
+    def estimate(
+        self, observation: Observation, covariance: Covariance, n_sources: Int[Tensor, " scene"]
+    ) -> Estimate:
+        """Sources of every scene; see `Estimator.estimate`."""
+        require_kind(self.name, self.covariance_kind, covariance, observation.n_elements)
+        require_determined(observation, n_sources)
+        wave = grid_steering(
+            self.grid, observation.elements, observation.wavelength, self.spherical_amplitude
+        )
+
+        def group(scenes: Int[Tensor, " member"], count: int) -> Estimate:
+            part = covariance.select(scenes)
+            strongest = peaks(-1.0 / self.spectrum(part, wave, count), self.grid, n_candidates(count))
+            candidates = sources_from_cosines(strongest.cosines)
+            resolved = strongest.usable[:, :count].all(-1) & (rank(part) >= count)
+            return Estimate(candidates[:, :count], resolved, candidates, None)
+
+        return estimate_by_count(n_sources, group)
+
+
+def require_kind(name: str, kind: CovarianceKind, covariance: Covariance, n_elements: int) -> None:
+    """Refuse a covariance of another type or of another surface.
+
+    Raises:
+        TypeError: not the type that the kind has.
+        ValueError: another number of elements.
+    """
+    if not isinstance(covariance, _KINDS[kind]):
+        raise TypeError(
+            f"{name} reads a {kind} covariance ({_KINDS[kind].__name__}), got {type(covariance).__name__}"
+        )
+    if covariance.n_elements != n_elements:
+        raise ValueError(
+            f"the covariance and the observation have one N; the covariance has {covariance.n_elements}, "
+            f"the observation {n_elements}"
+        )
+
+
+def has_short_factor(covariance: Covariance) -> bool:
+    """True for R = U diag(w) U^H of few columns, whose L x L Gram matrix replaces the N x N matrix."""
+    return (
+        isinstance(covariance, NormalizedCovariance)
+        and 2 * covariance.weights.shape[-1] <= covariance.n_elements
+    )
+
+
+def short_factor(covariance: NormalizedCovariance) -> Complex[Tensor, "scene element rank"]:
+    """F = U diag(sqrt w), R = F F^H, complex128."""
+    return covariance.columns.to(torch.complex128) * covariance.weights.double().sqrt()[:, None, :]
+
+
+def rank(covariance: Covariance) -> Int[Tensor, " scene"]:
+    """Number of eigenvalues of R above rounding; N for a covariance that is not held by a short factor."""
+    if isinstance(covariance, NormalizedCovariance) and has_short_factor(covariance):
+        F = short_factor(covariance)
+        return significant(torch.linalg.eigvalsh(F.mH @ F)).sum(-1)
+    n_scenes = (
+        covariance.weights.shape[0]
+        if isinstance(covariance, NormalizedCovariance)
+        else covariance.sample.weights.shape[0]
+    )
+    return torch.full((n_scenes,), covariance.n_elements)
+
+
+def significant(eigenvalues: Float[Tensor, "scene rank"]) -> Tensor:
+    """Which eigenvalues, in ascending order, stand above the rounding of the largest."""
+    return eigenvalues > _RANK_TOLERANCE * eigenvalues[:, -1:]

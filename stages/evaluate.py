@@ -1,0 +1,351 @@
+"""Reads params.yaml, data/scenes/test_*, data/covariances/test_*, data/bounds/test_*.h5,
+data/models/covariance.pt; writes data/evaluation: sources.csv, scenes.csv, strata.csv, range_strata.csv,
+found_rate.csv, rmse_over_bound.csv, metrics.json, timing.csv, examples.npz.
+
+Every estimator runs on the same scenes with the number of sources known, alone and followed by
+maximum-likelihood refinement ("+ml"). The network is trained on `independent` sources: estimators that need
+its R_pred have no rows of `constant` splits. Times are CPU times from the covariance file on, one torch
+thread: what `normalize` took is not in them.
+"""
+
+import functools
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from stages.artifacts import evaluation_strata, evaluation_tables, grid_setup
+from stages.artifacts.atomic import replacing, write_text
+from stages.artifacts.bound_file import Deviations, read_bounds
+from stages.artifacts.covariance_file import Covariances, read_covariances, require_maps
+from stages.artifacts.entry import run
+from stages.artifacts.errors import MeasurementError
+from stages.artifacts.estimates_file import BatchEstimates, read_estimates, write_estimates
+from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
+from stages.artifacts.hdf5 import shard_name, shard_paths
+from stages.artifacts.measurements_file import read_observation, read_truth
+from stages.artifacts.network_file import read_network
+from stages.artifacts.params_file import read_params
+from stages.artifacts.shards import make_shards
+from stages.artifacts.state import discard, publish, work_directory, work_key
+from stages.covariance import blend, sample_covariance
+from stages.estimators.contract import Covariance, CovarianceKind, Estimate, Estimator
+from stages.estimators.music import music_spectrum
+from stages.estimators.refined import refined
+from stages.estimators.registry import Settings, estimator
+from stages.inference.grid import grid_steering
+from stages.networks.trained import TrainedNetwork
+from stages.params import Params, Split
+from stages.physics.geometry import cosines_from_sources
+from stages.physics.observation import Observation
+
+SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
+REFINED = "+ml"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Scenes of one split that have one number of sources."""
+
+    split: Split
+    n_sources: int
+    scenes: tuple[int, ...]
+
+
+def evaluate(
+    observation: Observation,
+    covariances: Covariances,
+    n_sources: Int[Tensor, " scene"],
+    network: TrainedNetwork,
+    estimators: tuple[Estimator, ...],
+    params: Params,
+) -> dict[str, BatchEstimates]:
+    """Method -> estimates on a batch of scenes; a method whose covariance the scenes lack is left out."""
+    made, spent = _covariances(covariances, network, params)
+    results: dict[str, BatchEstimates] = {}
+    for one in estimators:
+        if one.covariance_kind not in made:
+            continue
+        started = time.process_time()
+        start = one.estimate(observation, made[one.covariance_kind], n_sources)
+        seconds = spent[one.covariance_kind] + time.process_time() - started
+        if False in params.evaluate.refine:
+            results[one.name] = _batch_estimates(start, seconds)
+        if True in params.evaluate.refine:
+            started = time.process_time()
+            best = refined(
+                observation, start, params.evaluate.refine_iterations, params.array.spherical_amplitude
+            )
+            results[one.name + REFINED] = _batch_estimates(best, seconds + time.process_time() - started)
+    return results
+
+
+def _batch_estimates(estimate: Estimate, seconds: float) -> BatchEstimates:
+    return BatchEstimates(estimate.sources.numpy(), estimate.resolved.numpy(), seconds)
+
+
+def _covariances(
+    covariances: Covariances, network: TrainedNetwork, params: Params
+) -> tuple[dict[CovarianceKind, Covariance], dict[CovarianceKind, float]]:
+    """R_samp, and where there are maps R_pred and R_blend, with the CPU time (s) of each."""
+    sample = sample_covariance(covariances.factor)
+    if covariances.maps is None:
+        return {"sample": sample}, {"sample": 0.0}
+    started = time.process_time()
+    predicted = network.predict(covariances.maps.values, covariances.estimated_snr)
+    spent = time.process_time() - started
+    settings = params.covariance
+    mixed = blend(predicted, sample, settings.blend_beta, settings.diagonal_loading)
+    return (
+        {"sample": sample, "predicted": predicted, "blend": mixed},
+        {"sample": 0.0, "predicted": spent, "blend": spent},
+    )
+
+
+def plan(params: Params, n_sources: Mapping[Split, Int[np.ndarray, " scene"]]) -> list[Batch]:
+    """Batches of at most evaluate.batch_size scenes of one split and one number of sources K > 0."""
+    size = params.evaluate.batch_size
+    batches = []
+    for split, counts in n_sources.items():
+        for count in np.unique(counts[counts > 0]):
+            scenes = np.flatnonzero(counts == count).tolist()
+            batches += [
+                Batch(split, int(count), tuple(scenes[i : i + size])) for i in range(0, len(scenes), size)
+            ]
+    return batches
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a process needs to evaluate any batch."""
+
+    observations: dict[Split, Observation]
+    covariances: dict[Split, Covariances]
+    network: TrainedNetwork
+    estimators: tuple[Estimator, ...]
+
+
+@functools.lru_cache(maxsize=1)
+def _bench(params: Params, root: Path) -> _Bench:
+    """Read once by every process."""
+    observations = {split: read_observation(root / "data/scenes" / split) for split in SPLITS}
+    covariances = {split: read_covariances(root / "data/covariances" / split) for split in SPLITS}
+    network = read_network(root / "data/models/covariance.pt", params)
+    for split in SPLITS:
+        if observations[split].n_scenes != covariances[split].n_scenes:
+            raise MeasurementError(
+                f"data/covariances/{split}: one covariance a scene, data/scenes/{split} has "
+                f"{observations[split].n_scenes} scenes, got {covariances[split].n_scenes}; "
+                f"run `normalize` again"
+            )
+        maps = covariances[split].maps
+        if maps is not None:
+            shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
+            require_maps(maps, shape, params.normalize.map_iterations, f"data/covariances/{split}")
+    settings = Settings(params.covariance.diagonal_loading, params.array.spherical_amplitude)
+    grid = grid_setup.grid(params)
+    estimators = tuple(estimator(name, grid, settings) for name in params.evaluate.estimators)
+    return _Bench(observations, covariances, network, estimators)
+
+
+def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+    bench, batch = _bench(params, root), batches[number]
+    scenes = torch.tensor(batch.scenes)
+    try:
+        results = evaluate(
+            bench.observations[batch.split].select(scenes),
+            _select(bench.covariances[batch.split], scenes),
+            torch.full((len(batch.scenes),), batch.n_sources),
+            bench.network,
+            bench.estimators,
+            params,
+        )
+    except ValueError as error:
+        raise MeasurementError(
+            f"data/scenes/{batch.split}: counting among scenes {list(batch.scenes)}: {error}"
+        ) from error
+    write_estimates(path, results)
+
+
+def _select(covariances: Covariances, scenes: Tensor) -> Covariances:
+    maps = covariances.maps
+    return replace(
+        covariances,
+        factor=covariances.factor[scenes],
+        estimated_snr=covariances.estimated_snr[scenes],
+        maps=None if maps is None else replace(maps, values=maps.values[scenes]),
+    )
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Estimates of every split and method, and the CPU time (s) and number of scenes of every method."""
+
+    estimates: dict[Split, list[MethodEstimates]]
+    cpu_seconds: dict[str, float]
+    n_scenes: dict[str, int]
+
+
+def gather(work: Path, batches: tuple[Batch, ...], truths: Mapping[Split, SplitTruth]) -> Gathered:
+    """The batches of a finished work directory, scene by scene again; a scene of K = 0 has no estimate."""
+    everything: dict[Split, dict[str, MethodEstimates]] = {split: {} for split in truths}
+    cpu_seconds: dict[str, float] = {}
+    n_scenes: dict[str, int] = {}
+    for number, batch in enumerate(batches):
+        scenes = list(batch.scenes)
+        for method, found in read_estimates(work / shard_name(number)).items():
+            shape = truths[batch.split].sources.shape
+            empty = MethodEstimates(method, np.full(shape, np.nan), np.ones(shape[0], dtype=bool))
+            own = everything[batch.split].setdefault(method, empty)
+            own.sources[scenes, : found.sources.shape[1]] = found.sources
+            own.resolved[scenes] = found.resolved
+            cpu_seconds[method] = cpu_seconds.get(method, 0.0) + found.cpu_seconds
+            n_scenes[method] = n_scenes.get(method, 0) + len(scenes)
+    estimates = {split: list(methods.values()) for split, methods in everything.items()}
+    return Gathered(estimates, cpu_seconds, n_scenes)
+
+
+def _truth(params: Params, root: Path, split: Split) -> SplitTruth:
+    truth = read_truth(root / "data/scenes" / split)
+    wanted = params.simulate.split(split).n_scenes
+    if truth.n_scenes != wanted:
+        raise MeasurementError(
+            f"data/scenes/{split}: simulate.{split} of params.yaml has {wanted} scenes, got "
+            f"{truth.n_scenes}; run `simulate --split {split}` again"
+        )
+    bounds = read_bounds(root / f"data/bounds/{split}.h5").conditional
+    if bounds.azimuth.shape != truth.sources.shape[:2]:
+        raise MeasurementError(
+            f"data/bounds/{split}.h5: one bound a source slot, data/scenes/{split} has "
+            f"{tuple(truth.sources.shape[:2])} scenes and slots, got {tuple(bounds.azimuth.shape)}; "
+            f"run `bound` again"
+        )
+    strata = [params.simulate.split(split).stratum_of(scene).snr_db for scene in range(truth.n_scenes)]
+    return SplitTruth(
+        split,
+        truth.sources.numpy(),
+        truth.snr_db.numpy(),
+        np.array([(low + high) / 2.0 for low, high in strata]),
+        _bound_columns(bounds),
+    )
+
+
+def _bound_columns(bounds: Deviations) -> dict[str, np.ndarray]:
+    return {
+        "bound_azimuth_deg": torch.rad2deg(bounds.azimuth).numpy(),
+        "bound_elevation_deg": torch.rad2deg(bounds.elevation).numpy(),
+        "bound_range_m": bounds.range.numpy(),
+        "bound_inverse_range_per_m": bounds.inverse_range.numpy(),
+    }
+
+
+def write_tables(
+    directory: Path, params: Params, gathered: Gathered, truths: Mapping[Split, SplitTruth]
+) -> None:
+    """All tables of the evaluation, and metrics.json, into a directory."""
+    scoring = Scoring(math.radians(params.evaluate.found_tolerance_deg), params.evaluate.gospa_cutoff_m)
+    scored = [
+        evaluation_tables.score(truths[split], own, scoring)
+        for split in truths
+        for own in gathered.estimates[split]
+    ]
+    sources = pd.concat([rows for rows, _ in scored], ignore_index=True)
+    scenes = pd.concat([rows for _, rows in scored], ignore_index=True)
+    with_errors = evaluation_tables.with_errors(sources)
+    bootstrap = evaluation_strata.Bootstrap(params.evaluate.seed, params.evaluate.bootstrap_samples)
+    strata = evaluation_strata.strata_table(with_errors, scenes, bootstrap)
+    tables = {
+        "sources": sources,
+        "scenes": scenes,
+        "strata": strata,
+        "range_strata": evaluation_strata.range_table(with_errors, params.sources.range_m),
+        "found_rate": evaluation_strata.found_rate_curves(strata),
+        "rmse_over_bound": evaluation_strata.ratio_curves(strata),
+        "timing": evaluation_strata.timing_table(gathered.cpu_seconds, gathered.n_scenes),
+    }
+    for name, table in tables.items():
+        evaluation_tables.write_csv(directory / f"{name}.csv", table)
+    n_scenes = sum(len(truth.sources) for truth in truths.values())
+    metrics = evaluation_strata.headline_metrics(strata, with_errors, n_scenes)
+    write_text(directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def _write_examples(path: Path, params: Params, bench: _Bench, truth: SplitTruth) -> None:
+    """examples.npz: spectra [scene, v, u] of some scenes of `test_independent`, the largest over 1/r."""
+    several = np.flatnonzero(truth.n_sources >= min(2, truth.n_sources.max()))
+    picks = np.linspace(0, len(several) - 1, min(params.report.example_scenes, len(several)))
+    scenes = several[np.unique(picks.round().astype(int))]
+    observation, grid = bench.observations["test_independent"], grid_setup.grid(params)
+    covariances = _select(bench.covariances["test_independent"], torch.from_numpy(scenes))
+    wave = grid_steering(grid, observation.elements, observation.wavelength, params.array.spherical_amplitude)
+    sample = sample_covariance(covariances.factor)
+    counts = [max(int(truth.n_sources[scene]), 1) for scene in scenes]
+    spectra = [music_spectrum(sample.select(slice(i, i + 1)), wave, k) for i, k in enumerate(counts)]
+    maps = covariances.maps
+    if maps is None:
+        raise MeasurementError(
+            "data/covariances/test_independent: the example spectra need maps, which constant sources lack; "
+            "set simulate.test_independent.source_model to independent"
+        )
+    powers = bench.network.predict(maps.values, covariances.estimated_snr).weights
+
+    def image(values: Tensor) -> np.ndarray:
+        return values.reshape(len(scenes), *grid.shape).amax(1).numpy()
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            label=np.array(
+                [f"scene {s}, K = {truth.n_sources[s]}, {truth.snr_db[s]:g} dB" for s in scenes], dtype=str
+            ),
+            truth=cosines_from_sources(torch.from_numpy(truth.sources[scenes])).numpy(),
+            first_map=image(maps.values[:, 0]),
+            power_map=image(powers),
+            music_spectrum=image(torch.cat(spectra) if spectra else powers),
+        )
+
+
+def main() -> None:
+    """python -m stages.evaluate"""
+    params, root = read_params(), Path.cwd()
+    _bench.cache_clear()
+    bench = _bench(params, root)
+    truths = {split: _truth(params, root, split) for split in SPLITS}
+    batches = tuple(plan(params, {split: truth.n_sources for split, truth in truths.items()}))
+    if not batches:
+        raise MeasurementError(f"data/scenes/{{{','.join(SPLITS)}}}: no scene has a source to estimate")
+    inputs = [root / "data/models/covariance.pt"]
+    for split in SPLITS:
+        inputs += shard_paths(root / "data/scenes" / split, "run `simulate` first")
+        inputs += shard_paths(root / "data/covariances" / split, "run `normalize` first")
+    sections = params.model_dump(
+        mode="json",
+        include={
+            "array": {"spherical_amplitude"},
+            "sources": {"azimuth_deg", "elevation_deg", "range_m"},
+            "grid": True,
+            "covariance": {"blend_beta", "diagonal_loading"},
+            "evaluate": {"batch_size", "estimators", "refine", "refine_iterations"},
+        },
+    )
+    make = functools.partial(_make_batch, params, root, batches)
+    with work_directory("evaluate", work_key(sections, inputs)) as work:
+        make_shards(make, len(batches), work, params.evaluate.workers, 2, "evaluate", "batches")
+        tables = work / "tables"
+        tables.mkdir(exist_ok=True)
+        write_tables(tables, params, gather(work, batches, truths), truths)
+        _write_examples(tables / "examples.npz", params, bench, truths["test_independent"])
+        publish(tables, root / "data/evaluation")
+        discard(work)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,162 @@
+"""Search grid in direction cosines and inverse range, and the peaks of a spectrum on it.
+
+Uniform in (u, v, w): the width of a beam is then the same everywhere in (u, v), and the curvature of the wave
+front is nearly linear in w, so that few range planes suffice. Points run over w slowest and u fastest.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor
+
+from stages.physics.geometry import sources_from_cosines
+from stages.physics.steering import steering
+from stages.shapes import Elements
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Points of a lattice (n_w, n_v, n_u), as cosine triples (u, v, w) and as sources."""
+
+    shape: tuple[int, int, int]
+    cosines: Float[Tensor, "point 3"]
+    sources: Float[Tensor, "point 3"]
+
+    @property
+    def n_points(self) -> int:
+        return self.cosines.shape[0]
+
+    @property
+    def steps(self) -> Float[Tensor, " 3"]:
+        """Distance of neighbouring points in (u, v, w); 0 along an axis of one point."""
+        lattice = self.cosines.reshape(*self.shape, 3)
+        first = lattice[0, 0, 0]
+        inner = [0 if n == 1 else 1 for n in self.shape]
+        along_w, along_v, along_u = lattice[inner[0], 0, 0], lattice[0, inner[1], 0], lattice[0, 0, inner[2]]
+        return torch.stack((along_u[0], along_v[1], along_w[2])) - first
+
+
+class Peaks(NamedTuple):
+    """Local maxima of a spectrum, best first: (u, v, w) between the points, and the value at the point.
+
+    NaN in both where a slot is not usable: the spectrum has fewer local maxima.
+    """
+
+    cosines: Float[Tensor, "scene peak 3"]
+    score: Float[Tensor, "scene peak"]
+    usable: Bool[Tensor, "scene peak"]
+
+
+def search_grid(
+    n_u: int,
+    n_v: int,
+    n_w: int,
+    azimuth: tuple[float, float],
+    elevation: tuple[float, float],
+    range_: tuple[float, float],
+) -> Grid:
+    """Lattice uniform in (u, v, w) over the smallest box that holds all sources of the given ranges (rad, m).
+
+        u in sin(azimuth) cos(elevation),   v in sin(elevation),   w in [1/r_max, 1/r_min]
+
+    Ranges symmetric about 0 give a lattice symmetric in u and v. A point of the box with u^2 + v^2 > 1 has no
+    direction: its cosines keep their place in the lattice, its source is the one on the horizon (azimuth +-90
+    degrees) with the same v.
+
+    Raises:
+        ValueError: an empty axis, angles outside +-pi/2, or ranges that are not 0 < nearest <= farthest.
+    """
+    if min(n_u, n_v, n_w) < 1:
+        raise ValueError(f"a grid has at least one point along each axis, got {n_u} x {n_v} x {n_w}")
+    for name, (low, high) in (("azimuth", azimuth), ("elevation", elevation)):
+        if not -math.pi / 2 < low <= high < math.pi / 2:
+            raise ValueError(f"{name} is [lowest, highest] within +-pi/2 rad, got [{low}, {high}]")
+    nearest, farthest = range_
+    if not 0.0 < nearest <= farthest:
+        raise ValueError(f"range is 0 < nearest <= farthest (m), got [{nearest}, {farthest}]")
+    smallest = min(math.cos(elevation[0]), math.cos(elevation[1]))
+    largest = (
+        1.0 if elevation[0] <= 0.0 <= elevation[1] else max(math.cos(elevation[0]), math.cos(elevation[1]))
+    )
+    u_low = math.sin(azimuth[0]) * (largest if azimuth[0] < 0.0 else smallest)
+    u_high = math.sin(azimuth[1]) * (largest if azimuth[1] > 0.0 else smallest)
+    u = _axis(u_low, u_high, n_u)
+    v = _axis(math.sin(elevation[0]), math.sin(elevation[1]), n_v)
+    w = _axis(1.0 / farthest, 1.0 / nearest, n_w)
+    grid_w, grid_v, grid_u = torch.meshgrid(w, v, u, indexing="ij")
+    cosines = torch.stack((grid_u, grid_v, grid_w), dim=-1).reshape(-1, 3)
+    return Grid((n_w, n_v, n_u), cosines, sources_from_cosines(cosines))
+
+
+def _axis(low: float, high: float, n: int) -> Float[Tensor, " n"]:
+    """n points from low to high, exactly symmetric where low = -high; the middle for n = 1."""
+    if n == 1:
+        return torch.tensor([(low + high) / 2], dtype=torch.float64)
+    place = torch.linspace(-1.0, 1.0, n, dtype=torch.float64)
+    return (low + high) / 2 + (high - low) / 2 * (place - place.flip(0)) / 2
+
+
+def grid_steering(
+    grid: Grid, elements: Elements, wavelength: float, spherical_amplitude: bool
+) -> Complex[Tensor, "element point"]:
+    """Steering vectors of the grid as columns, complex64, computed in float64."""
+    rows = steering(grid.sources, elements, wavelength, spherical_amplitude)
+    return rows.mT.to(torch.complex64).contiguous()
+
+
+def peaks(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: int) -> Peaks:
+    """The highest local maxima of a spectrum, placed between the points by a parabola along each axis.
+
+        x = x_i + h (f_{i-1} - f_{i+1}) / (2 (f_{i-1} - 2 f_i + f_{i+1}))
+
+    A local maximum is the highest of its (up to) 26 neighbours and itself, the first of equal ones; points of
+    the boundary count, and stay on it. A peak is not lower than its neighbours, so that |x - x_i| <= h / 2.
+    The parabola is exact for a spectrum that is quadratic and separable.
+
+    Raises:
+        ValueError: a spectrum of another size, or with values that are not finite.
+    """
+    if spectrum.shape[1] != grid.n_points:
+        raise ValueError(f"a spectrum has one value a grid point, {grid.n_points}; got {spectrum.shape[1]}")
+    finite = torch.isfinite(spectrum).all(1)
+    if not bool(finite.all()):
+        scenes = torch.nonzero(~finite).flatten().tolist()
+        raise ValueError(f"a spectrum is finite; that of scenes {scenes} of this batch is not")
+    n_scenes = spectrum.shape[0]
+    lattice = spectrum.reshape(n_scenes, 1, *grid.shape)
+    _, highest = torch.nn.functional.max_pool3d(lattice, 3, stride=1, padding=1, return_indices=True)
+    is_peak = highest.reshape(n_scenes, -1) == torch.arange(grid.n_points)
+    n_kept = min(n_peaks, grid.n_points)
+    score, point = spectrum.masked_fill(~is_peak, -math.inf).topk(n_kept, dim=1)
+    usable = score > -math.inf
+    cosines = grid.cosines[point] + grid.steps * _parabola_offsets(spectrum, grid, point)
+    cosines = cosines.masked_fill(~usable[..., None], math.nan)
+    score = score.masked_fill(~usable, math.nan)
+    missing = (0, n_peaks - n_kept)
+    return Peaks(
+        torch.nn.functional.pad(cosines, (0, 0, *missing), value=math.nan),
+        torch.nn.functional.pad(score, missing, value=math.nan),
+        torch.nn.functional.pad(usable, missing, value=False),
+    )
+
+
+def _parabola_offsets(
+    spectrum: Float[Tensor, "scene point"], grid: Grid, point: Tensor
+) -> Float[Tensor, "scene peak 3"]:
+    """Vertex of the parabola through a peak and its neighbours along u, v, w, in steps; 0 on the boundary."""
+    n_w, n_v, n_u = grid.shape
+    offsets = []
+    for n, stride in ((n_u, 1), (n_v, n_u), (n_w, n_u * n_v)):
+        index = (point // stride) % n
+        inside = (index > 0) & (index < n - 1)
+        reach = inside.to(torch.int64) * stride
+        middle = spectrum.gather(1, point).double()
+        before = spectrum.gather(1, point - reach).double()
+        after = spectrum.gather(1, point + reach).double()
+        curvature = before - 2.0 * middle + after
+        vertex = 0.5 * (before - after) / torch.where(curvature < 0.0, curvature, -1.0)
+        offsets.append(torch.where(inside & (curvature < 0.0), vertex, 0.0))
+    return torch.stack(offsets, dim=-1)

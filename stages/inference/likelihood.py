@@ -1,0 +1,190 @@
+"""Maximum likelihood of the source positions with the amplitudes concentrated out.
+
+    minimize J(sources) = sum_l |(I - P_{G_l}) y_l|^2,   G_l = B_l A
+
+for `independent` sources; for `constant` ones the snapshots and the B_l are stacked into one. Gaussian noise
+of any common power makes this the conditional maximum-likelihood estimate. All in complex128.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor
+
+from stages.inference.candidates import match, most_explaining
+from stages.inference.descent import Descent, descend
+from stages.inference.projection import grouped_snapshots, least_squares, responses
+from stages.physics.observation import Observation
+from stages.physics.steering import steering
+from stages.shapes import SourceMask
+
+_CHUNK_VALUES = 4_000_000
+"""Complex numbers of the largest array of one piece of the batch: bounds the memory, 64 MB."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Local maximum of the likelihood: sources (azimuth, elevation, inverse range), s, J, and the Fisher
+    information.
+
+    amplitudes repeat over the snapshots for `constant` sources. fisher = (2 / sigma^2) H, of (azimuth,
+    elevation, inverse range) source by source, with the known noise power, or the one that J leaves if it is
+    not known.
+    """
+
+    sources: Float[Tensor, "scene source 3"]
+    amplitudes: Complex[Tensor, "scene snapshot source"]
+    residual: Float[Tensor, " scene"]
+    fisher: Float[Tensor, "scene coordinate coordinate"]
+    converged: Bool[Tensor, " scene"]
+
+
+def concentrated_residual(
+    observation: Observation,
+    sources: Float[Tensor, "scene source 3"],
+    present: SourceMask,
+    spherical_amplitude: bool,
+) -> Float[Tensor, " scene"]:
+    """J = sum_l |(I - P_{G_l}) y_l|^2 of the sources that are present; stacked for `constant` ones.
+
+    Without sources it is sum_l |y_l|^2. float64, in the unit of the snapshots squared.
+    """
+    pieces = []
+    for part in _parts(observation, max(1, sources.shape[1])):
+        double = observation.select(part).to(torch.complex128)
+        columns = _columns(double, sources[part], present[part], spherical_amplitude)
+        misfit = least_squares(columns, grouped_snapshots(double)).misfit
+        pieces.append(misfit.abs().square().sum((1, 2)))
+    return torch.cat(pieces)
+
+
+def best_subset(
+    observation: Observation,
+    candidates: Float[Tensor, "scene candidate 3"],
+    usable: Bool[Tensor, "scene candidate"],
+    n_sources: int,
+    spherical_amplitude: bool,
+) -> Float[Tensor, "scene source 3"]:
+    """The K candidates of each scene that leave the least J.
+
+        maximize over subsets S of size K: sum_l z_l^H z_l,   z_l = chol(G_S^H G_S)^-1 G_S^H y_l
+
+    All subsets where there are at most 100, else the best one added at a time, followed by the best exchanges
+    of one candidate until none helps. Slots are NaN where a scene has fewer usable candidates than sources.
+
+    Raises:
+        ValueError: more sources than candidates, or a usable candidate that is not finite.
+    """
+    if not 0 <= n_sources <= candidates.shape[1]:
+        raise ValueError(f"a subset has 0 to {candidates.shape[1]} (all candidates) sources, got {n_sources}")
+    _check_finite("usable candidates", torch.where(usable[..., None], candidates, 0.0))
+    pieces = []
+    for part in _parts(observation, max(1, candidates.shape[1])):
+        double = observation.select(part).to(torch.complex128)
+        columns = _columns(double, candidates[part], usable[part], spherical_amplitude)
+        chosen = most_explaining(match(columns, grouped_snapshots(double)), n_sources)
+        found = candidates[part].gather(1, chosen[..., None].expand(-1, -1, 3))
+        pieces.append(torch.where(usable[part].gather(1, chosen)[..., None], found, torch.nan))
+    return torch.cat(pieces).double()
+
+
+def refine(
+    observation: Observation,
+    start: Float[Tensor, "scene source 3"],
+    n_iterations: int,
+    spherical_amplitude: bool,
+) -> Refinement:
+    """Local minimum of J from given sources, by Levenberg-Marquardt on (azimuth, elevation, inverse range).
+
+        (H + mu diag H) d = g,   J(x + d) ~ J - 2 g^T d + d^T H d
+
+    g and H as in `Projection`. The damping mu follows the ratio of true to predicted decrease, scene by
+    scene; a step that raises J, or leads where J is not finite, is not taken. Sources stay within |azimuth|
+    <= pi/2, |elevation| < pi/2 and 0 <= w <= 2 / lambda (no nearer than half a wavelength). A scene has
+    converged when the undamped step promises a decrease below 1e-9 of J.
+
+    Valid for K < M (`independent`) or K < L M (`constant`). Merged sources keep finite amplitudes (see
+    `RIDGE`).
+
+    References:
+        Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05 (1999); here a good
+        step divides mu by up to 10, not 3.
+
+    Raises:
+        ValueError: too many sources, or a start that is not finite.
+    """
+    n_sources = start.shape[1]
+    n_groups = 1 if observation.source_model == "constant" else observation.n_snapshots
+    n_equations = observation.n_snapshots * observation.n_antennas // n_groups
+    if n_sources >= n_equations:
+        raise ValueError(
+            f"K sources need K < {n_equations} equations that share their amplitudes "
+            f"({observation.source_model} sources); got K = {n_sources}"
+        )
+    _check_finite("sources to start from", start)
+    if n_sources == 0:
+        return _no_sources(observation)
+    pieces = []
+    for part in _parts(observation, max(1, 4 * n_sources)):
+        double = observation.select(part).to(torch.complex128)
+        pieces.append(descend(double, start[part].double(), n_iterations, spherical_amplitude))
+    return _refinement(observation, pieces)
+
+
+def _no_sources(observation: Observation) -> Refinement:
+    """The empty estimate: J = sum_l |y_l|^2."""
+    n_scenes = observation.n_scenes
+    return Refinement(
+        sources=torch.empty((n_scenes, 0, 3), dtype=torch.float64),
+        amplitudes=torch.empty((n_scenes, observation.n_snapshots, 0), dtype=torch.complex128),
+        residual=observation.snapshots.to(torch.complex128).abs().square().sum((1, 2)),
+        fisher=torch.empty((n_scenes, 0, 0), dtype=torch.float64),
+        converged=torch.ones(n_scenes, dtype=torch.bool),
+    )
+
+
+def _refinement(observation: Observation, pieces: list[Descent]) -> Refinement:
+    residual = torch.cat([piece.projection.residual for piece in pieces])
+    amplitudes = torch.cat([piece.projection.amplitudes for piece in pieces])
+    curvature = torch.cat([piece.projection.curvature for piece in pieces])
+    noise_power = observation.noise_power
+    if noise_power is None:
+        n_free = amplitudes.shape[1] * amplitudes.shape[2] + curvature.shape[1] / 2
+        noise_power = residual / (observation.n_snapshots * observation.n_antennas - n_free)
+    return Refinement(
+        sources=torch.cat([piece.sources for piece in pieces]),
+        amplitudes=amplitudes.expand(-1, observation.n_snapshots, -1),
+        residual=residual,
+        fisher=2.0 * curvature / noise_power.double()[:, None, None],
+        converged=torch.cat([piece.converged for piece in pieces]),
+    )
+
+
+def _columns(
+    observation: Observation,
+    sources: Float[Tensor, "scene source 3"],
+    present: SourceMask,
+    spherical_amplitude: bool,
+) -> Complex[Tensor, "scene group source row"]:
+    """G_g as rows, zero where no source is present."""
+    placed = torch.where(present[..., None], sources, 0.0).double()
+    _check_finite("sources", placed)
+    waves = steering(placed, observation.elements, observation.wavelength, spherical_amplitude)
+    return responses(observation, torch.where(present[..., None], waves, 0.0))
+
+
+def _parts(observation: Observation, n_columns: int) -> Iterator[slice]:
+    """Pieces of the batch in which n responses a snapshot take bounded memory."""
+    per_scene = observation.n_snapshots * n_columns * max(observation.n_elements, observation.n_antennas)
+    size = max(1, _CHUNK_VALUES // per_scene)
+    for first in range(0, observation.n_scenes, size):
+        yield slice(first, first + size)
+
+
+def _check_finite(what: str, sources: Float[Tensor, "scene source 3"]) -> None:
+    finite = torch.isfinite(sources).flatten(1).all(1)
+    if not bool(finite.all()):
+        scenes = torch.nonzero(~finite).flatten().tolist()
+        raise ValueError(f"{what} are finite; those of scenes {scenes} of the batch are not")

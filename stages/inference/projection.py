@@ -1,0 +1,133 @@
+"""Snapshots seen as sums of steering responses with free amplitudes: what every likelihood here is made of.
+
+    y_g = G_g s_g + noise,   G_g = B_g A
+
+A group g is one snapshot for `independent` sources, and all snapshots stacked for `constant` ones, which have
+one amplitude each. The amplitudes leave the problem by projection (variable projection): s_g = G_g^+ y_g. All
+in complex128.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from stages.physics.observation import Observation
+from stages.physics.steering import steering_derivatives
+
+RIDGE = 1e-12
+"""Added to G^H G, relative to its largest diagonal entry.
+
+Sources that merge make G^H G singular. With the ridge the factorization exists, amplitudes are those of least
+norm and the residual is still that of attainable amplitudes. Sources further apart than about 1e-6 beamwidths
+do not see it.
+"""
+
+
+class Fit(NamedTuple):
+    """Least-squares amplitudes of each group, what they leave of the snapshots, and the factor of G^H G."""
+
+    amplitudes: Complex[Tensor, "scene group source"]
+    misfit: Complex[Tensor, "scene group row"]
+    factor: Complex[Tensor, "scene group source source"]
+
+
+class Projection(NamedTuple):
+    """Least-squares fit of the amplitudes at given sources, and its expansion about them.
+
+        J(x + d) ~ J - 2 g^T d + d^T H d,   g = sum Re{V^H (y - G s)},   H = sum Re{V^H (I - P_G) V},
+        V = [B dA/dx_i s]
+
+    residual J, amplitudes s, slope g (exact: half the negative gradient of J), curvature H (Gauss-Newton);
+    coordinates (azimuth, elevation, inverse range) source by source.
+    """
+
+    residual: Float[Tensor, " scene"]
+    amplitudes: Complex[Tensor, "scene group source"]
+    slope: Float[Tensor, "scene coordinate"]
+    curvature: Float[Tensor, "scene coordinate coordinate"]
+
+
+def grouped_snapshots(observation: Observation) -> Complex[Tensor, "scene group row"]:
+    """Snapshots in groups that share their amplitudes."""
+    if observation.source_model == "independent":
+        return observation.snapshots
+    return observation.snapshots.flatten(1)[:, None]
+
+
+def responses(
+    observation: Observation, fields: Complex[Tensor, "scene column element"]
+) -> Complex[Tensor, "scene group column row"]:
+    """B_g f for fields given as rows."""
+    n_columns = fields.shape[1]
+    coded = observation.codes[:, :, None, :] * fields[:, None]
+    received = coded.flatten(1, 2) @ observation.channel.mT
+    by_snapshot = received.reshape(len(fields), -1, n_columns, observation.n_antennas)
+    if observation.source_model == "independent":
+        return by_snapshot
+    return by_snapshot.permute(0, 2, 1, 3).flatten(2)[:, None]
+
+
+def project(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
+) -> Projection:
+    """The fit at the given sources; the observation in complex128, the sources in float64.
+
+    References:
+        Kaufman, "A variable projection method for solving separable nonlinear least squares problems", BIT 15
+        (1975): H leaves out the derivative of the amplitudes along the residual.
+    """
+    n_scenes, n_sources = sources.shape[:2]
+    wave = steering_derivatives(sources, observation.elements, observation.wavelength, spherical_amplitude)
+    fields = torch.cat((wave.steering[:, :, None], wave.by_source), dim=2)
+    received = responses(observation, fields.flatten(1, 2))
+    snapshots = grouped_snapshots(observation)
+    n_groups, n_rows = snapshots.shape[1:]
+    by_source = received.reshape(n_scenes, n_groups, n_sources, 4, n_rows)
+    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :]
+
+    fit = least_squares(columns, snapshots)
+    slopes = (derivatives * fit.amplitudes[..., None, None]).flatten(2, 3)
+    overlap = torch.linalg.solve_triangular(fit.factor, columns.conj() @ slopes.mT, upper=False)
+
+    along = _real_rows(slopes.permute(0, 2, 1, 3))
+    inside = _real_rows(overlap.permute(0, 3, 1, 2))
+    misfit = torch.view_as_real(fit.misfit).flatten(1)
+    return Projection(
+        residual=misfit.square().sum(1),
+        amplitudes=fit.amplitudes,
+        slope=(along @ misfit[..., None])[..., 0],
+        curvature=along @ along.mT - inside @ inside.mT,
+    )
+
+
+def least_squares(
+    columns: Complex[Tensor, "scene group source row"], snapshots: Complex[Tensor, "scene group row"]
+) -> Fit:
+    """Amplitudes s = (G^H G)^-1 G^H y, misfit y - G s and Cholesky factor of G^H G, for the columns of G as
+    rows.
+
+    A column of zeros gets no amplitude; what is not finite stays so.
+    """
+    conjugate = columns.conj()
+    factor = _factor(conjugate @ columns.mT)
+    amplitudes = torch.cholesky_solve(conjugate @ snapshots[..., None], factor)[..., 0]
+    misfit = snapshots - (amplitudes[:, :, None] @ columns)[:, :, 0]
+    return Fit(amplitudes, misfit, factor)
+
+
+def _factor(
+    gram: Complex[Tensor, "scene group source source"],
+) -> Complex[Tensor, "scene group source source"]:
+    """Cholesky factor of G^H G with its ridge."""
+    largest = gram.diagonal(dim1=-2, dim2=-1).real.amax(-1)
+    ridge = RIDGE * largest + torch.finfo(torch.float64).tiny
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
+    factor: Tensor = torch.linalg.cholesky_ex(gram + ridge[..., None, None] * identity).L
+    return factor
+
+
+def _real_rows(values: Complex[Tensor, "scene row first second"]) -> Float[Tensor, "scene row part"]:
+    """Complex rows as real ones of twice the length: Re{a^H b} is then an ordinary product."""
+    return torch.view_as_real(values.contiguous()).flatten(2)

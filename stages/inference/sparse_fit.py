@@ -1,0 +1,229 @@
+"""Maps of received power over a search grid: the sparse covariance fit, by its fast fixed-point step.
+
+    S_l = B_l A diag(p) A^H B_l^H + sigma^2 I
+    num_g = sum_l |a_g^H B_l^H S_l^-1 y_l|^2,   den_g = sum_l a_g^H B_l^H S_l^-1 B_l a_g
+    p_g <- p_g num_g / den_g
+
+Sources that are `constant` over the snapshots see one stacked B = [B_1; ...; B_L] in place of the L matrices.
+The grid enters only through its steering vectors. complex64 throughout, on snapshots scaled to unit mean
+power.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from stages.inference.mirror import MirrorFold, mirror_fold
+from stages.physics.observation import Observation, sensing
+from stages.shapes import Powers
+
+_CHUNK_VALUES = 8_000_000
+"""Complex numbers of the largest array of one piece of the batch: bounds the memory, 64 MB."""
+
+_BLOCK = 8
+"""Scenes worked on at once, so that what is between two formulas stays in the cache."""
+
+_LEAST_NOISE = 1e-5
+"""Noise power, over the largest diagonal entry of S, that single precision tells from a singular S.
+
+About 40 dB of SNR for `independent` sources, 25 dB for `constant` ones, whose N rows hold L M snapshots.
+"""
+
+
+class _Whitened(NamedTuple):
+    """Signal scaled to mean |y|^2 = 1, and the noise power on that scale."""
+
+    observation: Observation
+    noise: Powers
+    start: Powers
+
+    def select(self, scenes: slice) -> "_Whitened":
+        """The same of some scenes."""
+        return _Whitened(self.observation.select(scenes), self.noise[scenes], self.start[scenes])
+
+
+class _Rows(NamedTuple):
+    """B of each group, its parity parts, and y."""
+
+    rows: Complex[Tensor, "#scene group row element"]
+    folded: Complex[Tensor, "#scene group row folded"]
+    received: Complex[Tensor, "scene group row"]
+
+
+class _Matched(NamedTuple):
+    """num, and the parity blocks of sum_l B_l^H S_l^-1 B_l, whose form by a_g is den."""
+
+    numerator: Float[Tensor, "scene point"]
+    form: Complex[Tensor, "scene folded folded"]
+
+
+class _Quotient(NamedTuple):
+    numerator: Float[Tensor, "scene point"]
+    denominator: Float[Tensor, "scene point"]
+
+
+def sparse_fit_maps(
+    observation: Observation, steering: Complex[Tensor, "element point"], iterations: tuple[int, ...]
+) -> Float[Tensor, "scene map point"]:
+    """One map for each entry of `iterations`, float32.
+
+    0: num / den at R = p_0 I, p_0 = max(mean |y|^2 - sigma^2, 0.01 sigma^2) / N. i > 0: the powers after i
+    fast steps started at p = num / den^2, times N / mean |y|^2. Both are dimensionless: scaling the snapshots
+    by c and the noise power by |c|^2 changes nothing. The step is fast and not monotone; sqrt(num / den) is
+    the monotone majorization-minimization step.
+
+    Notes:
+        A noise power below 1e-5 of the largest diagonal entry of S enters as that much. Tables of the grid
+        are made once a call, so a call should bring tens of scenes.
+
+    References:
+        Stoica, Babu, Li, "SPICE: a sparse covariance-based estimation method for array processing", IEEE
+        Trans. Signal Process. 59 (2011), whose dictionary is the same for all snapshots.
+
+    Raises:
+        ValueError: a noise power that is not known, not positive or not finite, snapshots that are all zero
+        or
+            not finite, steering vectors of another array.
+    """
+    if steering.shape[0] != observation.n_elements:
+        raise ValueError(
+            f"steering has one row an element, {observation.n_elements}; got {steering.shape[0]}"
+        )
+    if not iterations or min(iterations) < 0:
+        raise ValueError(f"iterations are one or more counts >= 0, got {list(iterations)}")
+    scaled = _whitened(observation)
+    fold = mirror_fold(steering.to(torch.complex64), observation.elements)
+    per_scene = max(
+        observation.n_snapshots * observation.n_antennas * observation.n_elements,
+        observation.n_elements**2,
+        observation.n_snapshots * steering.shape[1],
+    )
+    size = max(1, _CHUNK_VALUES // per_scene)
+    pieces = []
+    for first in range(0, observation.n_scenes, size):
+        pieces.append(_maps(scaled.select(slice(first, first + size)), fold, iterations))
+    return torch.cat(pieces)
+
+
+def _whitened(observation: Observation) -> _Whitened:
+    """y / rms(y), sigma^2 / mean |y|^2 and p_0 of every scene."""
+    if observation.noise_power is None:
+        raise ValueError("the sparse covariance fit needs the noise power; the observation has none")
+    power = observation.snapshots.abs().double().square().mean((1, 2))
+    noise_power = observation.noise_power.double()
+    for name, values in (("mean |y|^2", power), ("the noise power", noise_power)):
+        usable = torch.isfinite(values) & (values > 0.0)
+        if not bool(usable.all()):
+            scenes = torch.nonzero(~usable).flatten().tolist()
+            raise ValueError(
+                f"{name} is positive and finite; scenes {scenes} of the batch have {values[~usable].tolist()}"
+            )
+    noise = noise_power / power
+    start = torch.maximum(1.0 - noise, 0.01 * noise) / observation.n_elements
+    scale = power.rsqrt()[:, None, None]
+    snapshots = (observation.snapshots.to(torch.complex128) * scale).to(torch.complex64)
+    unit = Observation(
+        snapshots=snapshots,
+        channel=observation.channel.to(torch.complex64),
+        codes=observation.codes.to(torch.complex64),
+        elements=observation.elements,
+        wavelength=observation.wavelength,
+        source_model=observation.source_model,
+        noise_power=None,
+    )
+    return _Whitened(unit, noise.float(), start.float())
+
+
+def _maps(
+    scaled: _Whitened, fold: MirrorFold, iterations: tuple[int, ...]
+) -> Float[Tensor, "scene map point"]:
+    blocks = [scaled.select(slice(i, i + _BLOCK)) for i in range(0, len(scaled.noise), _BLOCK)]
+    squared_modulus = torch.view_as_real(scaled.observation.codes).square().sum(-1)
+    is_unit = bool((squared_modulus - 1.0).abs().max() < 1e-5)
+    shares_factor = scaled.observation.source_model == "independent" and is_unit
+    first = _matched_shared if shares_factor else _matched_white
+    quotient = _quotient([first(block, fold) for block in blocks], fold)
+    maps = {0: quotient.numerator / quotient.denominator}
+    if max(iterations) > 0:
+        rows = [_rows(block.observation, fold) for block in blocks]
+        powers = maps[0] / quotient.denominator
+        for iteration in range(1, max(iterations) + 1):
+            field_covariances = fold.covariance(powers).split(_BLOCK)
+            matched = []
+            for block, row, field_covariance in zip(blocks, rows, field_covariances, strict=True):
+                covariance = row.folded @ field_covariance[:, None] @ row.folded.mH
+                matched.append(_matched(row, covariance, block.noise, fold))
+            quotient = _quotient(matched, fold)
+            powers = powers * quotient.numerator / quotient.denominator
+            maps[iteration] = powers * scaled.observation.n_elements
+    return torch.stack([maps[i] for i in iterations], dim=1)
+
+
+def _quotient(blocks: list[_Matched], fold: MirrorFold) -> _Quotient:
+    """num and den of all blocks; the forms of all scenes meet the tables of the grid at once."""
+    numerator = torch.cat([block.numerator for block in blocks])
+    return _Quotient(numerator, fold.forms(torch.cat([block.form for block in blocks])))
+
+
+def _matched_shared(scaled: _Whitened, fold: MirrorFold) -> _Matched:
+    """At R = p_0 I with codes of unit modulus one M x M factorization a scene serves all snapshots.
+
+    S = p_0 H H^H + sigma^2 I,   sum_l B_l^H S^-1 B_l = (H^H S^-1 H) o (C^H C)
+    """
+    channel, codes = scaled.observation.channel, scaled.observation.codes
+    factor = _factor(scaled.start[:, None, None] * (channel @ channel.mH), scaled.noise[:, None, None])
+    whitened = torch.linalg.solve_triangular(factor, channel.expand(len(factor), -1, -1), upper=False)
+    received = torch.linalg.solve_triangular(factor, scaled.observation.snapshots.mT, upper=False)
+    fields = (received.mT @ whitened.conj()) * codes.conj()
+    spread, spread_codes = fold.spread(whitened), codes[..., fold.elements.reshape(-1)]
+    form = (spread.mH @ spread) * (spread_codes.mH @ spread_codes)
+    folded = fold.transform(fold.transform(form).mT).mT
+    return _Matched(fold.powers(fold.columns(fields)), folded)
+
+
+def _matched_white(scaled: _Whitened, fold: MirrorFold) -> _Matched:
+    """At R = p_0 I, with a factorization of each S_l = p_0 B_l B_l^H + sigma^2 I."""
+    rows = _rows(scaled.observation, fold)
+    covariance = scaled.start[:, None, None, None] * (rows.rows @ rows.rows.mH)
+    return _matched(rows, covariance, scaled.noise, fold)
+
+
+def _matched(
+    rows: _Rows, covariance: Complex[Tensor, "scene group row row"], noise: Powers, fold: MirrorFold
+) -> _Matched:
+    """For any signal covariance B_l R B_l^H, with one factorization of S_l a group of rows."""
+    factor = _factor(covariance, noise[:, None, None, None])
+    folded = rows.folded.expand(len(factor), -1, -1, -1)
+    whitened = torch.linalg.solve_triangular(factor, folded, upper=False)
+    target = torch.linalg.solve_triangular(factor, rows.received[..., None], upper=False)
+    fields = (whitened.mH @ target)[..., 0]
+    stacked = whitened.flatten(1, 2)
+    return _Matched(fold.powers(fields), stacked.mH @ stacked)
+
+
+def _factor(
+    covariance: Complex[Tensor, "*group row row"], noise: Float[Tensor, "..."]
+) -> Complex[Tensor, "*group row row"]:
+    """Cholesky factor of S = covariance + sigma^2 I, with no less noise than single precision needs."""
+    largest = covariance.diagonal(dim1=-2, dim2=-1).real.amax(-1)[..., None, None]
+    loading = torch.maximum(noise, _LEAST_NOISE * largest)
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
+    factor: Tensor = torch.linalg.cholesky(covariance + loading * identity)
+    return factor
+
+
+def _rows(observation: Observation, fold: MirrorFold) -> _Rows:
+    """Sensing rows that share one S, and what they receive.
+
+    `independent`: one group a snapshot. `constant`: all L M rows are one group, rotated by the QR
+    factorization B = Q B' onto the N rows B' that see the surface: Q^H y has all that B^H S^-1 y asks of y.
+    """
+    rows, received = sensing(observation), observation.snapshots
+    if observation.source_model == "constant":
+        rows, received = rows.flatten(1, 2)[:, None], received.flatten(1)[:, None]
+        if rows.shape[2] > rows.shape[3]:
+            rotation, rows = torch.linalg.qr(rows)
+            received = (rotation.mH @ received[..., None])[..., 0]
+    return _Rows(rows, fold.columns(rows), received)

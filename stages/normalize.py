@@ -1,0 +1,76 @@
+"""Reads params.yaml, data/scenes/SPLIT; writes covariance factors and maps, data/covariances/SPLIT."""
+
+import functools
+from pathlib import Path
+from typing import get_args
+
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
+
+from stages.artifacts import grid_setup
+from stages.artifacts.covariance_file import Covariances, Maps, write_covariances
+from stages.artifacts.entry import run, split_argument
+from stages.artifacts.errors import MeasurementError
+from stages.artifacts.hdf5 import shard_name, shard_paths
+from stages.artifacts.measurements_file import read_observation
+from stages.artifacts.params_file import read_params
+from stages.artifacts.shards import make_shards
+from stages.artifacts.state import publish, work_directory, work_key
+from stages.covariance import sample_factor
+from stages.inference.grid import grid_steering
+from stages.inference.sparse_fit import sparse_fit_maps
+from stages.params import Params, Split
+from stages.physics.observation import Observation, estimated_snr
+
+
+def normalize(observation: Observation, params: Params) -> Covariances:
+    """Normalized sample covariance factors, estimated SNR, and for `independent` sources the maps."""
+    maps = None
+    if observation.source_model == "independent":
+        grid = grid_setup.grid(params)
+        wave = grid_steering(
+            grid, observation.elements, observation.wavelength, params.array.spherical_amplitude
+        )
+        iterations = params.normalize.map_iterations
+        maps = Maps(sparse_fit_maps(observation, wave, iterations), iterations, grid.shape)
+    factor = sample_factor(observation, params.covariance.ls_ridge)
+    return Covariances(factor, estimated_snr(observation).float(), observation.source_model, maps)
+
+
+def _make_shard(params: Params, scenes: Path, number: int, path: Path) -> None:
+    source = scenes / shard_name(number)
+    try:
+        covariances = normalize(read_observation(source), params)
+    except ValueError as error:
+        raise MeasurementError(f"{source}: {error}") from error
+    except LinAlgError as error:
+        raise MeasurementError(
+            f"{source}: channel, codes, snapshots: the matrices of H diag(c) and of the fit are "
+            f"positive definite; look for channels or codes of zeros and for vanishing powers ({error})"
+        ) from error
+    write_covariances(path, covariances)
+
+
+def main() -> None:
+    """python -m stages.normalize --split SPLIT"""
+    split = split_argument("normalize", __doc__, get_args(Split))
+    params = read_params()
+    scenes = Path("data/scenes") / split
+    shards = shard_paths(scenes, f"run `simulate --split {split}` first")
+    sections = params.model_dump(
+        mode="json",
+        include={
+            "array": {"spherical_amplitude"},
+            "sources": {"azimuth_deg", "elevation_deg", "range_m"},
+            "grid": True,
+            "covariance": {"ls_ridge"},
+            "normalize": True,
+        },
+    )
+    make = functools.partial(_make_shard, params, scenes)
+    with work_directory(f"normalize-{split}", work_key(sections, shards)) as work:
+        make_shards(make, len(shards), work, params.simulate.workers, 4, f"normalize {split}", "shards")
+        publish(work, Path("data/covariances") / split)
+
+
+if __name__ == "__main__":
+    run(main)

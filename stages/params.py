@@ -1,0 +1,334 @@
+"""The parameters of params.yaml: frozen, strict, complete. Nothing has a default here."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stages.seeds import Stream
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Split = Literal["train", "validation", "test_independent", "test_constant"]
+EstimatorName = Literal["music", "mvdr", "music_blend", "mvdr_blend", "learned"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+def _ordered(name: str, pair: tuple[float, float]) -> None:
+    if pair[0] > pair[1]:
+        raise ValueError(f"{name} is [lowest, highest], got [{pair[0]}, {pair[1]}]")
+
+
+class Array(_Section):
+    """Reconfigurable surface: uniform planar array in the x-y plane, centred on the origin."""
+
+    wavelength_m: PositiveFloat
+    n_horizontal: PositiveInt
+    n_vertical: PositiveInt
+    spacing_m: PositiveFloat
+    spherical_amplitude: bool
+
+    @property
+    def n_elements(self) -> int:
+        return self.n_horizontal * self.n_vertical
+
+
+class Receiver(_Section):
+    """Base station: half-wavelength uniform linear array."""
+
+    n_antennas: PositiveInt
+    n_snapshots: Annotated[int, Field(ge=2)]
+
+
+class Channel(_Section):
+    """Rician channel from the surface to the base station."""
+
+    k_factor: tuple[NonNegativeFloat, NonNegativeFloat]
+    per_scene: bool
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ordered("k_factor", self.k_factor)
+        return self
+
+
+class Codebook(_Section):
+    """Phase profiles of the surface."""
+
+    kind: Literal["random", "dft2d", "hadamard"]
+    phase_bits: Annotated[int, Field(ge=1, le=3)]
+
+
+class Sources(_Section):
+    """Where sources may stand and how strong they are."""
+
+    azimuth_deg: tuple[Finite, Finite]
+    elevation_deg: tuple[Finite, Finite]
+    range_m: tuple[PositiveFloat, PositiveFloat]
+    power_spread_db: NonNegativeFloat
+    path_loss: bool
+    max_sources: PositiveInt
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("azimuth_deg", "elevation_deg", "range_m"):
+            _ordered(name, getattr(self, name))
+        for name in ("azimuth_deg", "elevation_deg"):
+            low, high = getattr(self, name)
+            if low <= -90.0 or high >= 90.0:
+                raise ValueError(
+                    f"{name} lies inside (-90, 90), in front of the surface; got [{low}, {high}]"
+                )
+        for name in ("azimuth_deg", "elevation_deg", "range_m"):
+            low, high = getattr(self, name)
+            if low == high:
+                raise ValueError(f"{name} spans the search grid, lowest < highest; got [{low}, {high}]")
+        return self
+
+    def closest_height_m(self) -> float:
+        """Smallest distance of a source from the plane of the surface, r cos(phi) cos(theta)."""
+        azimuth = max(abs(a) for a in self.azimuth_deg)
+        elevation = max(abs(a) for a in self.elevation_deg)
+        return self.range_m[0] * math.cos(math.radians(azimuth)) * math.cos(math.radians(elevation))
+
+
+class Impairments(_Section):
+    """Departures of the true system from the known one."""
+
+    position_jitter_m: NonNegativeFloat
+    phase_error_deg: NonNegativeFloat
+    gain_jitter_db: NonNegativeFloat
+    dead_fraction: Annotated[float, Field(ge=0.0, lt=1.0)]
+    channel_error: NonNegativeFloat
+    amplitude_minimum: Fraction
+
+
+class Stratum(_Section):
+    """Scenes with a number of sources and an SNR uniform in the given ranges."""
+
+    n_sources: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+    snr_db: tuple[Finite, Finite]
+    n_scenes: PositiveInt
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ordered("n_sources", self.n_sources)
+        _ordered("snr_db", self.snr_db)
+        return self
+
+
+class SplitParams(_Section):
+    """One data set: source model and strata, in the order in which scenes are numbered."""
+
+    source_model: Literal["independent", "constant"]
+    strata: Annotated[tuple[Stratum, ...], Field(min_length=1)]
+
+    @property
+    def n_scenes(self) -> int:
+        return sum(stratum.n_scenes for stratum in self.strata)
+
+    def stratum_of(self, scene: int) -> Stratum:
+        """The stratum that holds a scene number."""
+        first = 0
+        for stratum in self.strata:
+            first += stratum.n_scenes
+            if scene < first:
+                return stratum
+        raise IndexError(f"scene {scene} of a split with {self.n_scenes} scenes")
+
+
+class Simulate(_Section):
+    """Data sets to simulate."""
+
+    seed: Annotated[int, Field(ge=0)]
+    scenes_per_shard: PositiveInt
+    workers: PositiveInt
+    train: SplitParams
+    validation: SplitParams
+    test_independent: SplitParams
+    test_constant: SplitParams
+
+    def split(self, name: Split) -> SplitParams:
+        """The data set of a name."""
+        splits: dict[Stream, SplitParams] = {
+            "train": self.train,
+            "validation": self.validation,
+            "test_independent": self.test_independent,
+            "test_constant": self.test_constant,
+        }
+        return splits[name]
+
+
+class Grid(_Section):
+    """Search grid, uniform in direction cosines and inverse range over the source ranges."""
+
+    n_u: Annotated[int, Field(ge=3)]
+    n_v: Annotated[int, Field(ge=3)]
+    n_w: Annotated[int, Field(ge=2)]
+
+
+class Covariance(_Section):
+    """The shared normalization and blend."""
+
+    ls_ridge: PositiveFloat
+    blend_beta: Fraction
+    diagonal_loading: NonNegativeFloat
+
+
+class Normalize(_Section):
+    """What normalize stores beside the covariance factors."""
+
+    map_iterations: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if list(self.map_iterations) != sorted(set(self.map_iterations)):
+            raise ValueError(f"map_iterations increases strictly, got {list(self.map_iterations)}")
+        return self
+
+
+class Network(_Section):
+    """Residual network on the maps."""
+
+    channels: PositiveInt
+    blocks: PositiveInt
+    groups: PositiveInt
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.channels % self.groups:
+            raise ValueError(
+                f"channels is a multiple of groups (GroupNorm), got {self.channels} and {self.groups}"
+            )
+        return self
+
+
+class Train(_Section):
+    """Optimization of the network."""
+
+    seed: Annotated[int, Field(ge=0)]
+    device: Literal["auto", "cpu", "cuda"]
+    mixed_precision: bool
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    warmup_fraction: Annotated[float, Field(ge=0.0, lt=1.0)]
+    weight_decay: NonNegativeFloat
+    clip_norm: PositiveFloat
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
+    flips: bool
+    target_width_cells: PositiveFloat
+    target_width_planes: PositiveFloat
+    focal_exponents: tuple[NonNegativeFloat, NonNegativeFloat]
+    detection_weight: NonNegativeFloat
+    covariance_weight: NonNegativeFloat
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.detection_weight + self.covariance_weight == 0.0:
+            raise ValueError("one of detection_weight and covariance_weight is positive, got 0 and 0")
+        return self
+
+
+class Evaluate(_Section):
+    """What is evaluated, and how an estimate is scored."""
+
+    batch_size: PositiveInt
+    workers: PositiveInt
+    estimators: Annotated[tuple[EstimatorName, ...], Field(min_length=1)]
+    refine: Annotated[tuple[bool, ...], Field(min_length=1)]
+    refine_iterations: PositiveInt
+    found_tolerance_deg: PositiveFloat
+    gospa_cutoff_m: PositiveFloat
+    bootstrap_samples: PositiveInt
+    seed: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("estimators", "refine"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} lists each value once, got {list(values)}")
+        return self
+
+
+class Report(_Section):
+    """What the report shows beyond the metrics."""
+
+    example_scenes: Annotated[int, Field(ge=0)]
+
+
+class Params(_Section):
+    """params.yaml."""
+
+    array: Array
+    receiver: Receiver
+    channel: Channel
+    codebook: Codebook
+    sources: Sources
+    impairments: Impairments
+    simulate: Simulate
+    grid: Grid
+    covariance: Covariance
+    normalize: Normalize
+    network: Network
+    train: Train
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        n_antennas, max_sources = self.receiver.n_antennas, self.sources.max_sources
+        if max_sources >= n_antennas:
+            raise ValueError(
+                f"the snapshots of K sources leave M - K > 0 dimensions for the noise: sources.max_sources = "
+                f"{max_sources} must be below receiver.n_antennas = {n_antennas}"
+            )
+        rank = min(n_antennas * self.receiver.n_snapshots, self.array.n_elements)
+        if max_sources > rank:
+            raise ValueError(
+                f"the stacked sensing matrix has rank at most min(L M, N) = {rank}: too low for "
+                f"sources.max_sources = {max_sources}"
+            )
+        reach, height = self.array.wavelength_m / (2.0 * math.pi), self.sources.closest_height_m()
+        if height <= reach:
+            raise ValueError(
+                f"a source stands farther from the surface than lambda / (2 pi) = {reach:.4g} m, where "
+                f"waves are spherical; sources.range_m, azimuth_deg and elevation_deg allow "
+                f"r cos(phi) cos(theta) = {height:.4g} m"
+            )
+        for angle in ("azimuth_deg", "elevation_deg"):
+            low, high = getattr(self.sources, angle)
+            if self.train.flips and low != -high:
+                raise ValueError(
+                    f"train.flips mirrors scenes within sources.{angle}, so lowest = -highest; got "
+                    f"[{low}, {high}]: set train.flips to false or make the range symmetric"
+                )
+        loading, chosen = self.covariance.diagonal_loading, self.evaluate.estimators
+        if loading == 0.0 and any(name.startswith("mvdr") for name in chosen):
+            raise ValueError(
+                f"MVDR inverts R + eps I, so covariance.diagonal_loading > 0 with evaluate.estimators "
+                f"{list(chosen)}; got {loading:g}"
+            )
+        expected: tuple[tuple[Split, str], ...] = (
+            ("test_independent", "independent"),
+            ("test_constant", "constant"),
+        )
+        for split, source_model in expected:
+            given = self.simulate.split(split).source_model
+            if given != source_model:
+                raise ValueError(f"simulate.{split}.source_model is {source_model}, got {given}")
+        for name in ("train", "validation", "test_independent", "test_constant"):
+            for number, stratum in enumerate(self.simulate.split(name).strata):
+                if stratum.n_sources[1] > max_sources:
+                    raise ValueError(
+                        f"simulate.{name}.strata[{number}] asks for up to {stratum.n_sources[1]} sources; "
+                        f"sources.max_sources is {max_sources}"
+                    )
+        return self

@@ -1,0 +1,1 @@
+"""The measurement model: geometry, spherical waves, codes, channel, observation, impairments, scenes."""

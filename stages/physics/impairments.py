@@ -1,0 +1,82 @@
+"""Departures of the true system from the nominal one; each is off at its neutral value."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Complex
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImpairmentLevels:
+    """position_jitter (m, standard deviation per axis in the plane of the surface), phase_error (rad,
+    standard deviation), gain_jitter (standard deviation of the natural logarithm of the amplitude),
+    dead_fraction (probability that an element reflects nothing), channel_error (root mean square error of the
+    known channel relative to the channel), amplitude_minimum (smallest reflection amplitude of a
+    phase-dependent element; 1 is lossless).
+    """
+
+    position_jitter: float
+    phase_error: float
+    gain_jitter: float
+    dead_fraction: float
+    channel_error: float
+    amplitude_minimum: float
+
+    @property
+    def any_random(self) -> bool:
+        """True where a random impairment is on (the phase-dependent amplitude is not random)."""
+        levels = (
+            self.position_jitter,
+            self.phase_error,
+            self.gain_jitter,
+            self.dead_fraction,
+            self.channel_error,
+        )
+        return any(level > 0.0 for level in levels)
+
+
+@dataclass(frozen=True)
+class ImpairmentDraw:
+    """Random departures of one scene."""
+
+    position: NDArray[np.float64]
+    response: NDArray[np.complex64]
+    channel: NDArray[np.complex64]
+
+
+def draw(
+    generator: np.random.Generator, levels: ImpairmentLevels, n_elements: int, n_antennas: int
+) -> ImpairmentDraw:
+    """Position offsets (m), complex element responses and channel offsets of one scene.
+
+    Element response g_n = alive_n exp(gain_jitter z_n + j phase_error z'_n), z ~ N(0, 1); the channel offset
+    is channel_error CN(0, 1). All five are drawn if one is on, so that a sweep of levels changes one thing
+    only.
+    """
+    offset = np.zeros((n_elements, 3))
+    offset[:, :2] = levels.position_jitter * generator.standard_normal((n_elements, 2))
+    gain, phase = generator.standard_normal((2, n_elements))
+    alive = generator.random(n_elements) >= levels.dead_fraction
+    response = alive * np.exp(levels.gain_jitter * gain + 1j * levels.phase_error * phase)
+    real, imaginary = generator.standard_normal((2, n_antennas, n_elements)) * (
+        levels.channel_error / math.sqrt(2.0)
+    )
+    return ImpairmentDraw(offset, response.astype(np.complex64), (real + 1j * imaginary).astype(np.complex64))
+
+
+def phase_dependent_amplitude(
+    codes: Complex[Tensor, "*scene snapshot element"], amplitude_minimum: float
+) -> Complex[Tensor, "*scene snapshot element"]:
+    """Reflection whose amplitude depends on its phase.
+
+        |c| = (1 - a) ((sin(arg c - 0.43 pi) + 1) / 2)^1.6 + a,   a = amplitude_minimum
+
+    Abeywickrama et al., "Intelligent Reflecting Surface: Practical Phase Shift Model and Beamforming
+    Optimization", IEEE Trans. Commun. 68 (2020), eq. (5), with the constants of its Fig. 2.
+    """
+    dip = ((torch.sin(torch.angle(codes) - 0.43 * math.pi) + 1.0) / 2.0).clamp_min(0.0) ** 1.6
+    return codes * ((1.0 - amplitude_minimum) * dip + amplitude_minimum)

@@ -1,0 +1,73 @@
+"""Write the report of a run, or print its headline table.
+
+Reads params.yaml, data/evaluation/{strata.csv, range_strata.csv, timing.csv, metrics.json, examples.npz} and
+data/models/{history.csv, health.json}; writes data/report/report.html and the picture
+data/report/found_rate.svg. With --show it reads
+data/evaluation/strata.csv, writes nothing, and prints a short table and the path of the report.
+"""
+
+import argparse
+from pathlib import Path
+
+from stages.artifacts.atomic import write_text
+from stages.artifacts.entry import run
+from stages.artifacts.params_file import PARAMS, read_params
+from stages.artifacts.report.blocks import rate_picture
+from stages.artifacts.report.figures import method_styles
+from stages.artifacts.report.page import SOURCE_MODELS, TEST_SPLITS, render
+from stages.artifacts.report.provenance import provenance
+from stages.artifacts.report.run_files import PICTURE, REPORT, STRATA, ReportError, read_inputs, read_table
+from stages.artifacts.report.strata_tables import short_table, with_sources
+
+SHORT_WIDTH, SHORT_HEIGHT = 110, 24
+
+
+def page(root: Path) -> str:
+    """The report of the working copy at `root`."""
+    params = read_params(root / PARAMS)
+    return render(read_inputs(root), params, (root / PARAMS).read_text("utf-8"), provenance(root))
+
+
+def picture(root: Path) -> bytes:
+    """Found rate by SNR of the first test split, as one SVG picture."""
+    strata = with_sources(read_table(root, STRATA))
+    own = strata[strata["split"] == TEST_SPLITS[0]]
+    return rate_picture(own, method_styles(own["method"]))
+
+
+def headline(root: Path) -> list[str]:
+    """The short table of the working copy at `root`, and the path of its report.
+
+    Raises:
+        ReportError: no report was written yet, or the strata are absent or malformed.
+    """
+    report = root / REPORT
+    if not report.is_file():
+        raise ReportError(
+            f"there is no report yet: {REPORT} does not exist; `dvc repro report` (or `make run`) writes it"
+        )
+    params = read_params(root / PARAMS)
+    titles = {split: SOURCE_MODELS[params.simulate.split(split).source_model] for split in TEST_SPLITS}
+    table = short_table(read_table(root, STRATA), titles, SHORT_WIDTH, SHORT_HEIGHT)
+    return [*table, f"Report: {report.resolve()}"]
+
+
+def main() -> None:
+    """Command line of the report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.report", description="Write the report of the last evaluation."
+    )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="print the headline table and the path of the report; write nothing",
+    )
+    if parser.parse_args().show:
+        print("\n".join(headline(Path())))
+    else:
+        write_text(REPORT, page(Path()))
+        write_text(PICTURE, picture(Path()).decode())
+
+
+if __name__ == "__main__":
+    run(main)

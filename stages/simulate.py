@@ -1,0 +1,88 @@
+"""Reads params.yaml; writes simulated scenes with their truth, data/scenes/SPLIT/shard-0000.h5 and on."""
+
+import functools
+from pathlib import Path
+from typing import get_args
+
+from stages import seeds
+from stages.artifacts import setup
+from stages.artifacts.entry import run, split_argument
+from stages.artifacts.errors import ParameterError
+from stages.artifacts.measurements_file import write_scenes
+from stages.artifacts.params_file import read_params
+from stages.artifacts.shards import make_shards
+from stages.artifacts.state import publish, work_directory, work_key
+from stages.params import Params, Split
+from stages.physics.observation import sensing_rank
+from stages.physics.scenario import SceneDraw, Scenes, draw_scene, draw_system, observe
+
+
+def simulate(params: Params, split: Split, scenes: range) -> Scenes:
+    """Scenes of a split by their numbers.
+
+    Scene i is drawn from the stream (seed, split, i) alone, its number of sources and SNR first: it is the
+    same whichever other scenes are drawn with it. A fixed installation has a stream of its own.
+
+    Raises:
+        ParameterError: the stacked sensing matrix of the first scene has a rank below max_sources.
+    """
+    system, distribution = setup.system(params), setup.source_distribution(params)
+    levels = setup.impairment_levels(params)
+    source_model = params.simulate.split(split).source_model
+    installation = None
+    if not params.channel.per_scene:
+        installation = draw_system(seeds.generator(params.simulate.seed, "installation"), system)
+
+    def draw(scene: int) -> SceneDraw:
+        generator = seeds.generator(params.simulate.seed, split, scene)
+        stratum = params.simulate.split(split).stratum_of(scene)
+        n_sources = int(generator.integers(stratum.n_sources[0], stratum.n_sources[1], endpoint=True))
+        snr_db = generator.uniform(*stratum.snr_db)
+        return draw_scene(
+            generator,
+            system,
+            installation,
+            distribution,
+            source_model,
+            n_sources,
+            snr_db,
+            levels,
+        )
+
+    drawn = observe([draw(scene) for scene in scenes], system, source_model, levels, installation is not None)
+    rank = int(sensing_rank(drawn.observation.select(slice(0, 1)))[0])
+    if rank < params.sources.max_sources:
+        raise ParameterError(
+            f"params.yaml: sources.max_sources: the stacked sensing matrix [B_1; ...; B_L] has rank >= "
+            f"max_sources, got rank {rank} < {params.sources.max_sources} in scene {scenes[0]} of {split}; "
+            f"raise receiver.n_snapshots, lower channel.k_factor, or lower sources.max_sources"
+        )
+    return drawn
+
+
+def _make_shard(params: Params, split: Split, number: int, path: Path) -> None:
+    size = params.simulate.scenes_per_shard
+    last = min((number + 1) * size, params.simulate.split(split).n_scenes)
+    write_scenes(path, simulate(params, split, range(number * size, last)))
+
+
+def main() -> None:
+    """python -m stages.simulate --split SPLIT"""
+    split = split_argument("simulate", __doc__, get_args(Split))
+    params = read_params()
+    sections = params.model_dump(
+        mode="json",
+        include={
+            **dict.fromkeys(("array", "receiver", "channel", "codebook", "sources", "impairments"), True),
+            "simulate": {"seed", "scenes_per_shard", split},
+        },
+    )
+    n_shards = -(-params.simulate.split(split).n_scenes // params.simulate.scenes_per_shard)
+    make = functools.partial(_make_shard, params, split)
+    with work_directory(f"simulate-{split}", work_key(sections)) as work:
+        make_shards(make, n_shards, work, params.simulate.workers, 8, f"simulate {split}", "shards")
+        publish(work, Path("data/scenes") / split)
+
+
+if __name__ == "__main__":
+    run(main)

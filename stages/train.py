@@ -1,0 +1,198 @@
+"""Reads params.yaml, the truth of data/scenes/{train,validation}, data/covariances/{train,validation}; writes
+data/models: covariance.pt (EMA weights of least validation loss), history.csv, health.json, timing.csv.
+"""
+
+import json
+import os
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from stages.artifacts.atomic import write_text
+from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from stages.artifacts.covariance_file import read_covariances, require_maps
+from stages.artifacts.entry import run
+from stages.artifacts.errors import MeasurementError, ParameterError
+from stages.artifacts.hdf5 import shard_paths
+from stages.artifacts.measurements_file import read_truth
+from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
+from stages.artifacts.params_file import read_params
+from stages.artifacts.progress import Progress
+from stages.artifacts.state import discard, publish, work_directory, work_key
+from stages.networks import health
+from stages.networks.dictionary import Dictionary
+from stages.networks.fit import Examples, FitSettings, FitState, fit
+from stages.params import Params, Split
+
+_STATE = "state.pt"
+
+
+def settings(params: Params) -> FitSettings:
+    """Optimization, losses and blend of the parameters."""
+    chosen = params.train.model_dump(exclude={"device"})
+    return FitSettings(
+        **chosen,
+        blend_beta=params.covariance.blend_beta,
+        diagonal_loading=params.covariance.diagonal_loading,
+    )
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is a GPU where there is one.
+
+    Raises:
+        ParameterError: a GPU is asked for and none is there.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ParameterError("params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def read_examples(params: Params, split: Split) -> Examples:
+    """Maps, covariance factors and truth of a split.
+
+    Raises:
+        MeasurementError: files that do not belong together, or without maps.
+    """
+    truth = read_truth(Path("data/scenes") / split)
+    covariances = read_covariances(Path("data/covariances") / split)
+    if truth.n_scenes != covariances.n_scenes:
+        raise MeasurementError(
+            f"data/covariances/{split}: one covariance a scene, data/scenes/{split} has "
+            f"{truth.n_scenes} scenes, got {covariances.n_scenes}; run `normalize` again"
+        )
+    if covariances.maps is None:
+        raise MeasurementError(
+            f"data/covariances/{split}: the network reads maps, which `constant` sources do not have; set "
+            f"simulate.{split}.source_model to independent"
+        )
+    n_elements = covariances.factor.shape[2]
+    if n_elements != params.array.n_elements:
+        raise MeasurementError(
+            f"data/covariances/{split}: the array of params.yaml has {params.array.n_elements} elements, got "
+            f"factors of {n_elements}; run `simulate` and `normalize` again"
+        )
+    shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
+    require_maps(covariances.maps, shape, params.normalize.map_iterations, f"data/covariances/{split}")
+    if not bool((truth.n_sources > 0).any()):
+        raise MeasurementError(
+            f"data/scenes/{split}: a covariance is learned from scenes with sources, 1 or more; all "
+            f"{truth.n_scenes} scenes have none: raise simulate.{split}.strata"
+        )
+    return Examples(
+        maps=covariances.maps.values,
+        estimated_snr=covariances.estimated_snr,
+        factor=covariances.factor,
+        sources=truth.sources,
+        power=truth.power.nan_to_num(nan=0.0),
+        n_sources=truth.n_sources,
+    )
+
+
+def train(
+    params: Params,
+    training: Examples,
+    validation: Examples,
+    dictionary: Dictionary,
+    state: FitState | None,
+    after_epoch: Callable[[FitState], None],
+    after_batch: Callable[[int, int, int], None],
+) -> FitState:
+    """Train the covariance network, from the start or from the state of an epoch; see
+    `stages.networks.fit.fit`.
+    """
+    device = device_of(params.train.device)
+    return fit(
+        new_network(params).to(device),
+        training.to(device),
+        validation.to(device),
+        dictionary.to(device),
+        settings(params),
+        state,
+        after_epoch,
+        after_batch,
+    )
+
+
+def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[str, object]:
+    """health.json: readings of every epoch beside those of the incident, the gates, and the warnings of the
+    training.
+    """
+    losses = [(record["train_loss"], record["validation_loss"]) for record in state["history"]]
+    epochs = [
+        {**readings, "loss": {**readings["loss"], "train": train_loss, "validation": validation_loss}}
+        for readings, (train_loss, validation_loss) in zip(state["readings"], losses, strict=True)
+    ]
+    first = state["readings"][0]
+    return {
+        "incident": health.INCIDENT,
+        "training_split": {
+            "r_samp_norm": first["r_samp_norm"],
+            "r_samp_trace_error": first["r_samp_trace_error"],
+        },
+        "epochs": epochs,
+        "gates": {**health.gates(state["readings"], losses, n_elements), "no_warnings": not caught},
+        "warnings": dict(Counter(caught)),
+    }
+
+
+def main() -> None:
+    """python -m stages.train"""
+    started = time.monotonic()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    params = read_params()
+    inputs = [
+        path
+        for kind, verb in (("scenes", "simulate"), ("covariances", "normalize"))
+        for split in ("train", "validation")
+        for path in shard_paths(Path("data") / kind / split, f"run `{verb} --split {split}` first")
+    ]
+    sections = params.model_dump(mode="json", include={**MODEL_SECTIONS, "covariance": True, "train": True})
+    training, validation = read_examples(params, "train"), read_examples(params, "validation")
+    dictionary = network_dictionary(params)
+    with work_directory("train", work_key(sections, inputs)) as work:
+        state = load_checkpoint(work / _STATE, sections) if (work / _STATE).exists() else None
+        n_batches = -(-len(training) // params.train.batch_size)
+        done = 0 if state is None else state["epoch"] * n_batches
+        progress = Progress("train", params.train.epochs * n_batches, "batches", done)
+        loss = [] if state is None else [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
+
+        warned = [] if state is None else list(state["warnings"])
+
+        def keep(state: FitState) -> None:
+            so_far = [*warned, *(str(warning.message) for warning in caught)]
+            save_checkpoint(work / _STATE, {**state, "warnings": so_far}, sections)
+            loss[:] = [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
+
+        def show(epoch: int, batch: int, n_batches: int) -> None:
+            progress.advance(note=", ".join([f"epoch {epoch} of {params.train.epochs}", *loss]))
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            state = train(params, training, validation, dictionary, state, keep, show)
+        models = work / "models"
+        models.mkdir(exist_ok=True)
+        write_network(models / "covariance.pt", state["best"]["network"], params)
+        warned += [str(warning.message) for warning in caught]
+        record = health_record(state, warned, params.array.n_elements)
+        write_text(models / "health.json", json.dumps(record, indent=1) + "\n")
+        history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        write_text(models / "history.csv", history)
+        device = device_of(params.train.device).type
+        write_text(
+            models / "timing.csv",
+            f"device,seconds,epochs\n{device},{time.monotonic() - started:.1f},{state['epoch']}\n",
+        )
+        publish(models, Path("data/models"))
+        discard(work)
+
+
+if __name__ == "__main__":
+    run(main, health.TrainingDiverged)

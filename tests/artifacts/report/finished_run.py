@@ -1,0 +1,221 @@
+"""A made-up finished run: the files that `report` reads, in the schemas of the evaluation and training."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages import seeds
+from stages.artifacts.params_file import read_params
+from stages.networks.health import INCIDENT
+from stages.params import Grid
+from tests.architecture.source import ROOT
+
+METHODS = {
+    # name: (SNR of half the sources found at K = 1, loss of it a source, excess over the bound at 20 dB, ms)
+    "music": (-0.5, 3.6, 7.0, 18.0),
+    "music+ml": (-1.5, 3.6, 1.05, 31.0),
+    "mvdr": (-3.0, 4.0, 8.0, 12.0),
+    "mvdr+ml": (-4.0, 4.0, 1.05, 26.0),
+    "music_blend": (-5.0, 2.6, 5.0, 19.0),
+    "music_blend+ml": (-6.0, 2.6, 1.03, 32.0),
+    "mvdr_blend": (-6.0, 2.4, 5.5, 13.0),
+    "mvdr_blend+ml": (-7.0, 2.4, 1.03, 27.0),
+    "learned": (-8.0, 3.2, 4.0, 11.0),
+    "learned+ml": (-9.0, 3.2, 1.02, 25.0),
+}
+Cell = tuple[int, int, int]
+"""Number of sources, SNR in dB, number of scenes."""
+
+INDEPENDENT: list[Cell] = [
+    *((0, 0, 20), (1, 0, 120), (1, 10, 60), (1, 20, 60)),
+    *((2, 0, 100), (2, 5, 120), (2, 10, 60), (2, 20, 60)),
+    *((3, 0, 100), (3, 5, 120), (3, 10, 120), (3, 20, 60)),
+    *((5, 10, 60), (5, 20, 60)),
+]
+CONSTANT: list[Cell] = [(0, 0, 20), (1, 0, 60), (1, 10, 60), (1, 20, 60), (2, 10, 60), (3, 10, 60)]
+FULL: dict[str, list[Cell]] = {"test_independent": INDEPENDENT, "test_constant": CONSTANT}
+FEW: dict[str, list[Cell]] = {
+    "test_independent": [(0, 0, 20), (1, 0, 120), (2, 5, 60), (2, 10, 60)],
+    "test_constant": [(1, 0, 60)],
+}
+
+
+def write_run(root: Path, cells: dict[str, list[Cell]]) -> Path:
+    """A working copy at `root` whose report can be written."""
+    evaluation, models = root / "data/evaluation", root / "data/models"
+    evaluation.mkdir(parents=True)
+    models.mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    strata = [
+        _stratum(split, *cell, method)
+        for split, own in cells.items()
+        for cell in own
+        for method in METHODS
+        if split == "test_independent" or method.removesuffix("+ml") in ("music", "mvdr")
+    ]
+    pd.DataFrame(strata).to_csv(evaluation / "strata.csv", index=False)
+    _ranges().to_csv(evaluation / "range_strata.csv", index=False)
+    times = [{"method": m, "cpu_ms_per_scene": values[3], "n_scenes": 1440} for m, values in METHODS.items()]
+    pd.DataFrame(times).to_csv(evaluation / "timing.csv", index=False)
+    metrics = {"found_rate.learned+ml.k2.5db": 0.962, "gospa_m.learned+ml.k2.5db": 0.89}
+    (evaluation / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    np.savez(evaluation / "examples.npz", **_examples(read_params(ROOT / "params.yaml").grid))
+    history, health = _training()
+    history.to_csv(models / "history.csv", index=False)
+    (models / "health.json").write_text(json.dumps(health, indent=2), "utf-8")
+    return root
+
+
+def _stratum(split: str, n_sources: int, snr_db: int, n_scenes: int, method: str) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "split": split,
+        "n_sources": n_sources,
+        "snr_db": float(snr_db),
+        "method": method,
+        "n_scenes": n_scenes,
+        "n_true": n_sources * n_scenes,
+        "false_alarms": 0,
+        "gospa_m": 0.0,
+        "gospa_location_m": 0.0,
+        "gospa_missed_m": 0.0,
+        "gospa_false_m": 0.0,
+    }
+    if n_sources == 0:
+        return row | dict.fromkeys(
+            ("gospa_m", "gospa_location_m", "gospa_missed_m", "gospa_false_m"), math.nan
+        )
+    half, loss, excess, _ = METHODS[method]
+    threshold = half + loss * (n_sources - 1)
+    rate = 0.99 / (1.0 + math.exp(-(snr_db - threshold) / 3.0))
+    spread = 2.0 * math.sqrt(max(rate * (1.0 - rate), 1e-3) / row["n_true"])
+    missed = (1.0 - rate) * n_sources
+    level = (1.0 if method.endswith("+ml") else excess * 10 ** ((snr_db - 20) / 28)) * (
+        1.0 + 0.6 * (1.0 - rate) ** 2
+    )
+    row |= {
+        "found_rate": rate,
+        "found_low": max(rate - spread, 0.0),
+        "found_high": min(rate + spread, 1.0),
+        "median_azimuth_deg": 0.3 * level * 10 ** (-snr_db / 20),
+        "median_elevation_deg": 0.25 * level * 10 ** (-snr_db / 20),
+        "median_range_m": 0.6 * level * 10 ** (-snr_db / 20),
+        "false_alarms": round(missed * n_scenes),
+        "gospa_location_m": 0.5 * level**0.3 * 10 ** (-snr_db / 40),
+        "gospa_missed_m": math.sqrt(4.5 * missed),
+        "gospa_false_m": math.sqrt(4.5 * missed),
+    }
+    row["gospa_m"] = math.sqrt(row["gospa_location_m"] ** 2 + 2.0 * row["gospa_missed_m"] ** 2)
+    for number, name in enumerate(("azimuth", "elevation", "inverse_range")):
+        value = max(level, 1.0) * (1.02 + 0.04 * number)
+        row |= {
+            f"rmse_over_bound_{name}": value,
+            f"rmse_over_bound_{name}_low": 0.93 * value,
+            f"rmse_over_bound_{name}_high": 1.09 * value,
+        }
+    return row
+
+
+def _ranges() -> pd.DataFrame:
+    rows = []
+    for split, methods in (("test_independent", list(METHODS)), ("test_constant", ["mvdr", "mvdr+ml"])):
+        for method in methods:
+            for number, (low, high) in enumerate(((0.5, 1.0), (1.0, 3.0), (3.0, 5.0), (5.0, 10.0))):
+                rows.append(
+                    {
+                        "split": split,
+                        "method": method,
+                        "range_from_m": low,
+                        "range_to_m": high,
+                        "n_true": 300 + 90 * number,
+                        "found_rate": 0.93 - 0.03 * number,
+                        "median_relative_range_error": 0.008 * 2.2**number,
+                        "rmse_over_bound_inverse_range": 1.04 if method.endswith("+ml") else 5.0 - number,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _examples(grid: Grid) -> dict[str, np.ndarray[Any, Any]]:
+    """Two scenes, each source a Gaussian in (u, v) on a floor of noise."""
+    generator = seeds.generator(1, "bootstrap")
+    u_max = math.sin(math.pi / 3)
+    v, u = np.meshgrid(np.linspace(-0.5, 0.5, grid.n_v), np.linspace(-u_max, u_max, grid.n_u), indexing="ij")
+    widths_and_floors = {"first_map": (0.14, 0.05), "power_map": (0.04, 1e-4), "music_spectrum": (0.2, 0.15)}
+    truth = np.full((2, 5, 3), np.nan)
+    spectra = {}
+    for scene, n_sources in enumerate((1, 2)):
+        truth[scene, :n_sources] = generator.uniform([-0.8, -0.45, 0.1], [0.8, 0.45, 2.0], (n_sources, 3))
+    for name, (width, floor) in widths_and_floors.items():
+        squared = (u[..., None] - truth[:, None, None, :, 0]) ** 2 + (
+            v[..., None] - truth[:, None, None, :, 1]
+        ) ** 2
+        spectra[name] = np.nansum(np.exp(-squared / (2.0 * width**2)), axis=-1)
+        spectra[name] += floor * generator.uniform(0.5, 1.5, spectra[name].shape)
+    return {
+        "label": np.array(["scene 120, K = 1, 0 dB", "scene 220, K = 2, 5 dB"]),
+        "truth": truth,
+        **spectra,
+    }
+
+
+def _training() -> tuple[pd.DataFrame, dict[str, Any]]:
+    generator = seeds.generator(1, "shuffle")
+    rows, epochs = [], []
+    for epoch in range(1, 11):
+        decay = math.exp(-epoch / 4.0)
+        loss = 1.4 + 2.0 * decay + 0.02 * generator.normal()
+        rows.append(
+            {
+                "epoch": epoch,
+                "step": 160 * epoch,
+                "lr": 1e-3 * (1.0 + math.cos(math.pi * epoch / 10)),
+                "train_loss": loss,
+                "train_detection": 0.7 * loss,
+                "train_covariance": 0.3 * loss,
+                "validation_loss": loss + 0.05,
+                "validation_detection": 0.7 * loss + 0.03,
+                "validation_covariance": 0.3 * loss + 0.02,
+                "gradient_norm": 0.4 + 2.0 * decay,
+            }
+        )
+        epochs.append(
+            {
+                "epoch": epoch,
+                "r_samp_norm": _summary(29.8, 44.6, 71.0),
+                "r_samp_trace_error": _summary(0.0, 8e-8, 4e-7),
+                "r_pred_norm": _summary(18.0 + epoch, 60.0 + 3 * (1 - decay), 139.0),
+                "r_pred_trace_error": _summary(0.0, 1e-7, 5e-7),
+                "r_blend_norm": _summary(24.0, 55.0, 120.0),
+                "r_blend_trace_error": _summary(0.0, 9e-8, 4e-7),
+                "loss": {"train": loss, "validation": loss + 0.05},
+                "gradient_norm_stem": _summary(0.1, 0.2 + decay, 3.0),
+                "gradient_norm": _summary(0.2, 0.4 + 2.0 * decay, 6.0),
+            }
+        )
+    health = {
+        "incident": dict(INCIDENT),
+        "training_split": {
+            "r_samp_norm": _summary(28.4, 44.1, 72.3),
+            "r_samp_trace_error": _summary(0.0, 1e-7, 4e-7),
+        },
+        "epochs": epochs,
+        "gates": {
+            "trace_law": True,
+            "r_samp_mean_norm_in_30_60": True,
+            "gradients_finite": True,
+            "losses_finite": True,
+            "training_loss_fell": True,
+            "validation_same_order": True,
+        },
+        "warnings": {},
+    }
+    return pd.DataFrame(rows), health
+
+
+def _summary(low: float, median: float, high: float) -> dict[str, float]:
+    return {"min": low, "median": median, "max": high, "mean": median}

@@ -1,0 +1,169 @@
+import json
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.artifacts.params_file import read_params
+from stages.artifacts.report.blocks import spectra_figure
+from stages.artifacts.report.page import render
+from stages.artifacts.report.run_files import EXAMPLES, HEALTH, STRATA, TIMING, ReportError, read_inputs
+from tests.artifacts.report.finished_run import FEW, write_run
+
+FACTS = {"Code version": "0123456789ab", "Processor": "a processor", "Python": "3.11.0-of-the-test"}
+VOID = {"meta", "img", "br", "path", "rect", "circle"}
+
+
+class Page(HTMLParser):
+    """Tags, what they refer to, and their text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.anchors: set[str] = set()
+        self.words: list[str] = []
+        self.unbalanced: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self._open.append(tag)
+        for name, value in attributes:
+            if name in {"src", "href", "action", "data", "srcset", "poster"}:
+                self.references.append(value or "")
+            if name == "id":
+                self.anchors.add(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID and (not self._open or self._open.pop() != tag):
+            self.unbalanced.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run"), FEW)
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def _page(run: Path, facts: dict[str, str], params_text: str) -> str:
+    return render(read_inputs(run), read_params(run / "params.yaml"), params_text, facts)
+
+
+@pytest.fixture(scope="module")
+def page(finished: Path) -> str:
+    return _page(finished, FACTS, (finished / "params.yaml").read_text("utf-8"))
+
+
+def test_the_page_asks_nothing_of_a_network(page: str) -> None:
+    parsed = Page(page)
+    assert parsed.unbalanced == []
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(parsed.tags)
+    assert parsed.tags.count("img") > 10
+    for reference in parsed.references:
+        assert (
+            reference.startswith("data:image/svg+xml;base64,")
+            or reference.removeprefix("#") in parsed.anchors
+        )
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_every_figure_and_table_says_where_it_is_from(page: str) -> None:
+    text = Page(page).text
+    for number in range(1, page.count("<figure>") + 1):
+        assert text.count(f"Figure {number}.") == 1
+    assert page.count("Drawn from <code>data/") == page.count("<figure>")
+    assert page.count('<p class="caption"><b>Table') == page.count("<table>")
+    assert page.count(".</b>") >= page.count("<figure>") + page.count("<table>")
+
+
+def test_pictures_are_described(page: str) -> None:
+    assert page.count("<img ") == page.count(' alt="') - page.count(' alt=""')
+
+
+def test_both_splits_and_the_gates_are_shown(page: str) -> None:
+    text = Page(page).text
+    assert "Independent amplitudes in every snapshot" in text
+    assert "One constant amplitude a source" in text
+    assert "every method is told that there is no source" in text
+    assert text.count("✓ held") == 6
+    assert "R_samp mean norm in 30 to 60" in text
+    assert "found_rate.learned+ml.k2.5db 0.962" in text
+    assert "3.46e+12" in text
+    assert "No warnings in training." in text
+
+
+def test_the_page_follows_from_its_inputs_but_for_the_facts_of_the_machine(finished: Path, page: str) -> None:
+    """The same inputs on another machine: the same bytes up to the one section that holds its facts."""
+    other = _page(finished, {"Processor": "another"}, (finished / "params.yaml").read_text("utf-8"))
+    head, mark, tail = page.partition('<section id="machine">')
+    assert mark
+    assert other.partition(mark)[0] == head
+    assert other.partition(mark)[2] != tail
+    assert all(fact in tail and fact not in head for fact in FACTS.values())
+
+
+def test_what_is_new_broken_or_hostile_is_seen_and_escaped(run: Path) -> None:
+    """A new estimator, markup in a name, in parameters and in facts, a broken gate, a warning."""
+    name = "<b>new&improved</b>"
+    for path in (STRATA, TIMING):
+        table = pd.read_csv(run / path)
+        table["method"] = table["method"].replace({"mvdr": name}).str.replace("mvdr_blend", "nomp")
+        table.to_csv(run / path, index=False)
+    health = json.loads((run / HEALTH).read_text("utf-8"))
+    health["gates"]["training_loss_fell"] = False
+    health["warnings"] = {"the scheduler stepped <first>": 2}
+    (run / HEALTH).write_text(json.dumps(health), "utf-8")
+    page = _page(run, {"Processor": "<i>x</i>"}, "# </pre><script>alert(1)</script>")
+    text = Page(page).text
+    assert name not in page
+    assert name in text
+    assert "<script" not in page
+    assert "alert(1)" in text
+    assert "&lt;i&gt;x&lt;/i&gt;" in page
+    assert "nomp + ML" in text
+    assert "✗ broken training loss fell" in text
+    assert "the scheduler stepped <first>" in text
+    assert "No warnings" not in text
+
+
+def test_what_a_run_does_not_have_is_said_or_left_out(run: Path) -> None:
+    """No example scenes and one split: a sentence, no empty section, and another method on the cards."""
+    with np.load(run / EXAMPLES) as archive:
+        np.savez(run / EXAMPLES, **{name: archive[name][:0] for name in archive.files})
+    table = pd.read_csv(run / STRATA)
+    table[table["split"] == "test_constant"].to_csv(run / STRATA, index=False)
+    page = _page(run, FACTS, "")
+    text = Page(page).text
+    assert "No example scenes" in text
+    assert "Independent amplitudes" not in page
+    assert "The cards show MVDR, R_samp + ML" in text
+
+
+def test_examples_of_another_grid_are_refused(finished: Path) -> None:
+    examples = read_inputs(finished).examples
+    cut = replace(examples, spectra={name: values[:, 1:] for name, values in examples.spectra.items()})
+    params = read_params(finished / "params.yaml")
+    with pytest.raises(ReportError, match=r"on the grid of params.yaml, \[\d+, \d+\], got \[\d+, \d+\]"):
+        spectra_figure(cut, params)

@@ -1,0 +1,195 @@
+"""Tables of the evaluation, from estimates placed by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.artifacts import evaluation_strata, evaluation_tables
+from stages.artifacts.evaluation_strata import Bootstrap, rate_interval
+from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
+
+DEG = math.pi / 180.0
+SCORING = Scoring(tolerance=5.0 * DEG, cutoff=3.0)
+BOOTSTRAP = Bootstrap(seed=1, n_samples=200)
+EMPTY = (math.nan, math.nan, math.nan)
+BOUND_DEG = 0.5
+BOUND_PER_M = 0.01
+
+
+def truth_of(*scenes: list[tuple[float, float, float]], split: str = "test_independent") -> SplitTruth:
+    """Scenes given as lists of (azimuth deg, elevation deg, range m), at 10 dB, every bound the same."""
+    sources = padded(scenes, 3)
+    known = np.where(np.isfinite(sources[..., 0]), 1.0, np.nan)
+    return SplitTruth(
+        split,
+        sources,
+        np.full(len(scenes), 10.0),
+        np.full(len(scenes), 10.0),
+        {
+            "bound_azimuth_deg": BOUND_DEG * known,
+            "bound_elevation_deg": BOUND_DEG * known,
+            "bound_range_m": 0.1 * known,
+            "bound_inverse_range_per_m": BOUND_PER_M * known,
+        },
+    )
+
+
+def estimates_of(*scenes: list[tuple[float, float, float]], method: str = "learned+ml") -> MethodEstimates:
+    return MethodEstimates(method, padded(scenes, 3), np.ones(len(scenes), dtype=bool))
+
+
+def padded(scenes: tuple[list[tuple[float, float, float]], ...], slots: int) -> np.ndarray:
+    sources = np.full((len(scenes), slots, 3), np.nan)
+    for scene, rows in enumerate(scenes):
+        for slot, (azimuth, elevation, reach) in enumerate(rows):
+            sources[scene, slot] = azimuth * DEG, elevation * DEG, 1.0 / reach
+    return sources
+
+
+def strata_of(truth: SplitTruth, estimates: MethodEstimates) -> pd.Series:
+    sources, scenes = evaluation_tables.score(truth, estimates, SCORING)
+    strata = evaluation_strata.strata_table(evaluation_tables.with_errors(sources), scenes, BOOTSTRAP)
+    assert len(strata) == 1
+    return strata.iloc[0]
+
+
+def test_a_row_for_every_source_matched_missed_or_false() -> None:
+    truth = truth_of([(10.0, 0.0, 2.0), (-20.0, 5.0, 4.0)], [(0.0, 0.0, 1.0)])
+    estimates = estimates_of([(-20.0, 5.0, 4.0)], [(30.0, 0.0, 1.0), (1.0, 0.0, 1.0)])
+    sources, scenes = evaluation_tables.score(truth, estimates, SCORING)
+    assert list(sources.columns) == list(evaluation_tables.SOURCES)
+    assert sources["outcome"].tolist() == ["missed", "matched", "matched", "false_alarm"]
+    assert sources["found"].tolist() == [False, True, True, False]
+    missed, matched, near, false = sources.to_dict("records")
+    assert math.isnan(missed["estimated_azimuth_deg"])
+    assert math.isnan(missed["distance_m"])
+    assert matched["azimuth_deg"] == pytest.approx(-20.0)
+    assert matched["distance_m"] == pytest.approx(0.0, abs=1e-12)
+    assert near["estimated_azimuth_deg"] == pytest.approx(1.0)
+    assert math.isnan(near["separation_deg"])
+    assert false["estimated_azimuth_deg"] == pytest.approx(30.0)
+    assert math.isnan(false["azimuth_deg"])
+    assert math.isnan(false["bound_azimuth_deg"])
+    assert scenes["n_false"].tolist() == [0, 1]
+
+
+def test_ratios_are_errors_over_the_bound_of_their_scene() -> None:
+    """Azimuth is off by +1 and -3 bounds, inverse range by 2 and 2: sqrt((1 + 9) / 2) and 2."""
+    near, far = 1.0 / (0.5 + 2 * BOUND_PER_M), 1.0 / (0.25 + 2 * BOUND_PER_M)
+    truth = truth_of([(10.0, 0.0, 2.0)], [(0.0, 0.0, 4.0)])
+    cell = strata_of(
+        truth, estimates_of([(10.0 + BOUND_DEG, 0.0, near)], [(-3.0 * BOUND_DEG, BOUND_DEG, far)])
+    )
+    assert cell["rmse_over_bound_azimuth"] == pytest.approx(math.sqrt(5.0))
+    assert cell["rmse_over_bound_elevation"] == pytest.approx(math.sqrt(0.5))
+    assert cell["rmse_over_bound_inverse_range"] == pytest.approx(2.0)
+    assert cell["median_azimuth_deg"] == pytest.approx(2.0 * BOUND_DEG)
+    assert cell["rmse_over_bound_azimuth_low"] == pytest.approx(1.0)
+    assert cell["rmse_over_bound_azimuth_high"] == pytest.approx(3.0)
+
+
+def test_only_found_sources_enter_the_ratio_and_all_matched_ones_the_median() -> None:
+    truth = truth_of([(10.0, 0.0, 2.0)], [(0.0, 0.0, 4.0)], [(0.0, 0.0, 4.0)])
+    estimates = estimates_of([(10.0 + BOUND_DEG, 0.0, 2.0)], [(20.0, 0.0, 4.0)], [(-30.0, 0.0, 4.0)])
+    cell = strata_of(truth, estimates)
+    assert cell["found_rate"] == pytest.approx(1.0 / 3.0)
+    assert cell["rmse_over_bound_azimuth"] == pytest.approx(1.0)
+    assert cell["median_azimuth_deg"] == pytest.approx(20.0)
+
+
+def test_gospa_of_a_stratum_keeps_its_parts() -> None:
+    truth = truth_of([(10.0, 0.0, 2.0), (-20.0, 5.0, 4.0)], [(0.0, 0.0, 1.0), (40.0, 0.0, 1.0)])
+    cell = strata_of(truth, estimates_of([(12.0, 0.0, 2.0)], [(0.0, 0.0, 1.5), (-50.0, 0.0, 9.0)]))
+    parts = [cell[f"gospa_{part}_m"] for part in ("location", "missed", "false")]
+    assert cell["gospa_m"] ** 2 == pytest.approx(sum(part**2 for part in parts))
+    # One of two is missed in scene 0, and the far pair of scene 1 is one missed and one false: c^2 / 2 each.
+    assert parts[1] == pytest.approx(math.sqrt(9.0 / 2.0))
+    assert parts[2] == pytest.approx(math.sqrt(9.0 / 4.0))
+
+
+def test_nothing_measured_is_empty_and_never_zero() -> None:
+    cell = strata_of(truth_of([], []), estimates_of([], []))
+    assert (cell["n_true"], cell["n_scenes"], cell["false_alarms"]) == (0, 2, 0)
+    measured = [
+        name
+        for name in cell.index
+        if name.startswith(("found", "median", "rmse", "gospa")) and pd.notna(cell[name])
+    ]
+    assert measured == []
+    missed = strata_of(truth_of([(0.0, 0.0, 1.0)]), estimates_of([]))
+    assert missed["found_rate"] == 0.0
+    assert pd.isna(missed["rmse_over_bound_azimuth"])
+    assert pd.isna(missed["median_range_m"])
+
+
+def test_an_estimate_at_infinity_has_inverse_range_zero() -> None:
+    estimates = estimates_of([(10.0, 0.0, math.inf)])
+    sources, scenes = evaluation_tables.score(truth_of([(10.0, 0.0, 5.0)]), estimates, SCORING)
+    row = evaluation_tables.with_errors(sources).iloc[0]
+    assert row["found"]
+    assert row["estimated_range_m"] == math.inf
+    assert row["error_inverse_range_per_m"] == pytest.approx(-0.2)
+    assert scenes["gospa_m"].iloc[0] == pytest.approx(3.0)
+
+
+def test_ranges_are_cut_where_the_sources_stand() -> None:
+    truth = truth_of([(0.0, 0.0, 0.5), (30.0, 0.0, 2.0), (-40.0, 0.0, 8.0)], [(0.0, 0.0, 8.0)])
+    estimates = estimates_of([(0.0, 0.0, 0.6), (30.0, 0.0, 2.0)], [(0.0, 0.0, 4.0)])
+    sources, _ = evaluation_tables.score(truth, estimates, SCORING)
+    table = evaluation_strata.range_table(evaluation_tables.with_errors(sources), (0.5, 8.0))
+    assert table[["range_from_m", "range_to_m"]].to_numpy().tolist() == [[0.5, 1.0], [1.0, 3.0], [5.0, 8.0]]
+    assert table["n_true"].tolist() == [1, 1, 2]
+    assert table["found_rate"].tolist() == [1.0, 1.0, 0.5]
+    np.testing.assert_allclose(table["median_relative_range_error"], [0.2, 0.0, 0.5], atol=1e-12)
+
+
+def test_rate_interval_between_scenes_and_sources() -> None:
+    """Sources found together or not at all count as one a scene; found independently, all of them count."""
+    together = np.array([3.0] * 50 + [0.0] * 50)
+    single = np.array([1.0] * 50 + [0.0] * 50)
+    np.testing.assert_allclose(rate_interval(together, 3), rate_interval(single, 1), rtol=1e-2)
+    spread = np.array([1.0, 2.0] * 50)
+    low, high = rate_interval(spread, 3)
+    assert high - low < 0.65 * np.subtract(*rate_interval(together, 3)[::-1])
+
+
+@pytest.mark.parametrize("n_found", [0, 20])
+def test_rate_interval_of_all_or_none_is_not_a_point(n_found: int) -> None:
+    """Wilson: the far end of the interval of 0 of n or n of n is z^2 / (n + z^2), n the scenes."""
+    low, high = rate_interval(np.full(20, n_found / 20.0), 1)
+    width = 1.959964**2 / (20 + 1.959964**2)
+    assert high - low == pytest.approx(width, rel=1e-6)
+
+
+def test_intervals_depend_on_the_cell_alone() -> None:
+    """An added method leaves the intervals of the others as they are."""
+    truth = truth_of(*[[(float(i), 0.0, 2.0)] for i in range(20)])
+    noise = np.random.Generator(np.random.Philox(5)).normal(0.0, BOUND_DEG, 20)
+    one = estimates_of(*[[(i + noise[i], 0.0, 2.0)] for i in range(20)])
+    other = MethodEstimates("music", one.sources, one.resolved)
+    both = [evaluation_tables.score(truth, each, SCORING) for each in (other, one)]
+    sources = evaluation_tables.with_errors(pd.concat([rows for rows, _ in both], ignore_index=True))
+    scenes = pd.concat([rows for _, rows in both], ignore_index=True)
+    table = evaluation_strata.strata_table(sources, scenes, BOOTSTRAP).set_index("method")
+    name = "rmse_over_bound_azimuth_low"
+    assert table.loc["learned+ml", name] == strata_of(truth, one)[name]
+    assert table.loc["learned+ml", name] < table.loc["learned+ml", "rmse_over_bound_azimuth"]
+
+
+def test_headlines_exist_only_for_cells_that_do() -> None:
+    truth = truth_of(*[[(10.0, 0.0, 2.0), (-10.0, 0.0, 2.0), (0.0, 20.0, 3.0)]] * 2)
+    exact = estimates_of(*[[(10.0, 0.0, 2.0), (-10.0, 0.0, 2.0), (0.0, 20.0, 3.0)]] * 2)
+    sources, scenes = evaluation_tables.score(truth, exact, SCORING)
+    sources = evaluation_tables.with_errors(sources)
+    strata = evaluation_strata.strata_table(sources, scenes, BOOTSTRAP)
+    metrics = evaluation_strata.headline_metrics(strata, sources, 2)
+    assert metrics["n_scenes"] == 2
+    assert set(metrics) == {"n_scenes", "learned+ml"}
+    figures = metrics["learned+ml"]
+    assert isinstance(figures, dict)
+    assert figures["found_rate_k3_10db"] == 1.0
+    assert figures["gospa_m_k3_10db"] == pytest.approx(0.0, abs=1e-9)
+    assert "found_rate_k2_5db" not in figures
+    assert len(evaluation_strata.HEADLINES) + len(evaluation_strata.PARAMETERS) + 1 <= 10

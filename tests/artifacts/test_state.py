@@ -1,0 +1,145 @@
+"""Resumable work: named by what determines it, held by one process, whole when it is published."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from stages.artifacts import state
+from stages.artifacts.atomic import replacing, write_text
+from stages.artifacts.errors import StateError
+from stages.artifacts.state import discard, publish, work_directory, work_key
+from tests.tiny_run import environment
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+
+def test_dvc_root_holds_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    with work_directory("verb", "key") as work:
+        assert work == tmp_path / "repository" / "state" / "verb" / "key"
+        assert work.is_dir()
+
+
+def test_finished_work_is_still_there_and_unfinished_is_not() -> None:
+    with work_directory("verb", "key") as work:
+        write_text(work / "finished", "1")
+        (work / "unfinished.123.part").write_text("half", "utf-8")
+    with work_directory("verb", "key") as work:
+        assert [path.name for path in work.iterdir()] == ["finished"]
+    with work_directory("verb", "other") as work:
+        assert list(work.iterdir()) == []
+
+
+def test_second_process_is_told_who_holds_the_work(tmp_path: Path) -> None:
+    program = "from stages.artifacts.state import work_directory\nwith work_directory('verb', 'key'): pass\n"
+    command = [sys.executable, "-c", program]
+    with work_directory("verb", "key") as work:
+        refused = subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert refused.returncode != 0
+        last = refused.stderr.strip().splitlines()[-1]
+        assert last.startswith("stages.artifacts.errors.StateError: state/verb/key: process ")
+        assert f"process {os.getpid()} on " in last
+        assert work.is_dir()
+    freed = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert freed.returncode == 0, freed.stderr
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    program = (
+        "import os, signal\nfrom stages.artifacts.state import work_directory\n"
+        "with work_directory('verb', 'key') as work:\n"
+        "    (work / 'finished').write_text('1')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(), check=False)
+    assert killed.returncode == -9
+    with work_directory("verb", "key") as work:
+        assert (work / "finished").read_text("utf-8") == "1"
+
+
+def test_unwritable_state(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the directory belongs", "utf-8")
+    with pytest.raises(StateError, match=r"state/verb/key: cannot be written"), work_directory("verb", "key"):
+        pass
+
+
+def test_key_depends_on_parameters_inputs_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "shard-0000.h5"
+    source.write_bytes(b"one")
+    key = work_key({"a": 1, "b": [2.0]}, [source])
+    assert work_key({"b": [2.0], "a": 1}, [source]) == key
+    assert work_key({"a": 2, "b": [2.0]}, [source]) != key
+    assert work_key({"a": 1, "b": [2.0]}) != key
+    source.write_bytes(b"two")
+    assert work_key({"a": 1, "b": [2.0]}, [source]) != key
+    source.write_bytes(b"one")
+    assert work_key({"a": 1, "b": [2.0]}, [source]) == key
+    loaded = state._loaded_code()
+    edited = tmp_path / "seeds.py"
+    edited.write_text("# another code", "utf-8")
+    monkeypatch.setattr(state, "_loaded_code", lambda: {**loaded, "stages.seeds": edited})
+    assert work_key({"a": 1, "b": [2.0]}, [source]) != key
+
+
+def test_key_knows_the_code_under_a_verb() -> None:
+    assert {"stages.artifacts.state", "stages.artifacts.atomic"} <= state._loaded_code().keys()
+
+
+def test_publish_replaces_the_earlier_result_as_a_whole(tmp_path: Path) -> None:
+    destination = tmp_path / "data" / "scenes" / "train"
+    for content in ("first", "second"):
+        with work_directory("verb", content) as work:
+            write_text(work / content, content)
+            publish(work, destination)
+        assert [path.name for path in destination.iterdir()] == [content]
+        assert not work.exists()
+    assert [path.name for path in destination.parent.iterdir()] == ["train"]
+
+
+def test_publish_crosses_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state directory elsewhere: the result arrives whole, and the work is gone."""
+    shared_memory = Path("/dev/shm")
+    if not shared_memory.is_dir() or shared_memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system here")
+    with tempfile.TemporaryDirectory(dir=shared_memory) as elsewhere:
+        monkeypatch.setenv("DVC_ROOT", elsewhere)
+        with work_directory("verb", "key") as work:
+            write_text(work / "finished", "1")
+            publish(work, tmp_path / "data" / "train")
+            assert not work.exists()
+    assert (tmp_path / "data/train/finished").read_text("utf-8") == "1"
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["train"]
+
+
+def test_failed_publish_leaves_work_and_says_where(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("", "utf-8")
+    with work_directory("verb", "key") as work:
+        write_text(work / "finished", "1")
+        with pytest.raises(
+            StateError, match=r"data/train: cannot be written .* finished work waits in state/verb/key"
+        ):
+            publish(work, Path("data/train"))
+        assert (work / "finished").exists()
+        discard(work)
+        assert not work.exists()
+
+
+def test_interrupted_replacement_leaves_the_earlier_file(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    write_text(path, "earlier")
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text("half", "utf-8")
+        raise ZeroDivisionError
+    assert path.read_text("utf-8") == "earlier"
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["table.csv"]

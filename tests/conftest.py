@@ -1,0 +1,31 @@
+"""Settings of every test run: shapes checked on every call, one torch thread, fixed Hypothesis examples."""
+
+import os
+import pkgutil
+import sys
+from pathlib import Path
+
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+imported_early = sorted(name for name in sys.modules if name.partition(".")[0] == "stages")
+if imported_early:
+    raise RuntimeError(f"imported before the shape checks are installed: {', '.join(imported_early)}")
+# Every module but the parameters, which hold no tensors: pydantic checks them, and beartype refuses `Self`.
+found = pkgutil.iter_modules([str(Path(__file__).parents[1] / "stages")], "stages.")
+install_import_hook(
+    sorted(module.name for module in found if module.name != "stages.params"), "beartype.beartype"
+)
+
+torch.set_num_threads(1)
+
+# The same examples on every machine; `pytest --hypothesis-profile explore` looks for new ones.
+settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("explore", deadline=None, max_examples=500)
+settings.load_profile("fixed")
+
+# Commits in the temporary repositories of tests carry this identity, whatever the machine has configured.
+for role in ("AUTHOR", "COMMITTER"):
+    os.environ[f"GIT_{role}_NAME"] = "risolve tests"
+    os.environ[f"GIT_{role}_EMAIL"] = "tests@risolve.invalid"

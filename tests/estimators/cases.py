@@ -1,0 +1,61 @@
+"""Covariances for the tests of estimators: R_samp of the snapshots, R_pred of a map drawn at the truth."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from stages.covariance import (
+    NormalizedCovariance,
+    SharedBasis,
+    blend,
+    predicted_covariance,
+    sample_covariance,
+    sample_factor,
+)
+from stages.estimators.contract import Covariance, Estimator
+from stages.estimators.registry import Settings, estimator
+from stages.inference.grid import Grid, grid_steering, search_grid
+from stages.physics.geometry import cosines_from_sources
+from stages.physics.observation import Observation
+from tests.worlds import FIELD_OF_VIEW
+
+LOADING = 1e-3
+GRID = search_grid(15, 13, 4, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
+
+
+def make_estimator(name: str) -> Estimator:
+    return estimator(name, GRID, Settings(LOADING, False))
+
+
+def covariance_for(
+    one: Estimator, observation: Observation, sources: Float[Tensor, "scene source 3"]
+) -> Covariance:
+    """The covariance that an estimator reads; what a network would predict is drawn at the true sources."""
+    sample = sample_covariance(sample_factor(observation.to(torch.complex64), 1e-3))
+    if one.covariance_kind == "sample":
+        return sample
+    predicted = drawn_prediction(observation, sources, GRID)
+    return predicted if one.covariance_kind == "predicted" else blend(predicted, sample, 0.3, LOADING)
+
+
+def drawn_prediction(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], grid: Grid
+) -> NormalizedCovariance:
+    """R_pred of a power map with a Gaussian of width 0.7 cells at every source, on a floor of 1e-6."""
+    cells = (cosines_from_sources(sources)[:, :, None] - grid.cosines) / grid.steps
+    splats = torch.exp(-0.5 * (cells / 0.7).square().sum(-1)).nan_to_num(nan=0.0)
+    powers = (splats.amax(1) + 1e-6).float()
+    wave = grid_steering(grid, observation.elements, observation.wavelength, False)
+    return predicted_covariance(SharedBasis(wave), powers)
+
+
+def largest_errors(
+    estimate: Float[Tensor, "scene source 3"], truth: Float[Tensor, "scene source 3"]
+) -> tuple[float, float]:
+    """Largest angle error (deg) and largest range error (m), sources of both ordered by azimuth."""
+    ordered = [each.gather(1, each[..., :1].argsort(1).expand_as(each)) for each in (estimate, truth)]
+    angles = (ordered[0][..., :2] - ordered[1][..., :2]).abs().max()
+    ranges = (1.0 / ordered[0][..., 2] - 1.0 / ordered[1][..., 2]).abs().max()
+    return math.degrees(float(angles)), float(ranges)

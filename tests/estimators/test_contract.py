@@ -1,0 +1,239 @@
+"""The contract, for every estimator of the registry: what holds for one holds for all."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stages.covariance import sample_covariance, sample_factor
+from stages.estimators.contract import Estimate, require_determined
+from stages.estimators.refined import refined
+from stages.estimators.registry import REGISTRY, Settings, estimator
+from stages.physics.observation import Observation
+from stages.physics.scenario import Scenes, System
+from tests.estimators.cases import GRID, covariance_for, largest_errors, make_estimator
+from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless, scaled
+
+ESTIMATORS = pytest.mark.parametrize("name", REGISTRY)
+N_ITERATIONS = 40
+
+# Peaks between grid points move by rounding of complex64 spectra (1e-7 of the curvature); cells are 0.1 rad
+# and 0.6 1/m.
+SAME = {"rtol": 0.0, "atol": 2e-3}
+
+
+def estimate(name: str, scenes: Scenes, observation: Observation | None = None) -> Estimate:
+    observation = scenes.observation if observation is None else observation
+    one = make_estimator(name)
+    return one.estimate(
+        observation, covariance_for(one, observation, scenes.sources), scenes.n_sources.long()
+    )
+
+
+def mixed() -> Scenes:
+    """Scenes of 0 to 3 sources on a 5 x 8 surface, at 20 dB."""
+    parts = [make_scenes(WIDE, k, 20.0, 2, seed=3 + k) for k in (2, 0, 3, 1)]
+    observations = [part.observation for part in parts]
+    observation = replace(
+        observations[0],
+        snapshots=torch.cat([o.snapshots for o in observations]),
+        channel=torch.cat([o.channel for o in observations]),
+        codes=torch.cat([o.codes for o in observations]),
+        noise_power=torch.cat([o.noise_power for o in observations if o.noise_power is not None]),
+    )
+    return Scenes(
+        observation,
+        torch.cat([p.n_sources for p in parts]),
+        torch.cat([p.snr_db for p in parts]),
+        torch.cat([p.sources for p in parts]),
+        torch.cat([p.power for p in parts]),
+        torch.cat([p.amplitudes for p in parts]),
+    )
+
+
+def select(scenes: Scenes, chosen: torch.Tensor) -> Scenes:
+    return Scenes(
+        scenes.observation.select(chosen),
+        scenes.n_sources[chosen],
+        scenes.snr_db[chosen],
+        scenes.sources[chosen],
+        scenes.power[chosen],
+        scenes.amplitudes[chosen],
+    )
+
+
+def assert_same(first: Estimate, second: Estimate) -> None:
+    torch.testing.assert_close(first.sources, second.sources, equal_nan=True, **SAME)
+    assert torch.equal(first.resolved, second.resolved)
+
+
+@ESTIMATORS
+def test_slots_hold_as_many_sources_as_asked_for(name: str) -> None:
+    scenes = mixed()
+    result = estimate(name, scenes)
+    assert result.sources.shape == (8, 3, 3)
+    assert result.sources.dtype == torch.float64
+    filled = result.present.sum(-1)
+    assert torch.equal(filled[result.resolved], scenes.n_sources.long()[result.resolved])
+    assert bool((filled <= scenes.n_sources).all())
+    assert int(result.resolved.sum()) >= 6
+    assert torch.equal(result.sources.isnan().all(-1), ~result.present)
+    assert result.likelihood is None
+
+
+@ESTIMATORS
+def test_permuted_scenes_permute_the_estimates(name: str) -> None:
+    scenes = mixed()
+    order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
+    whole = estimate(name, scenes)
+    permuted = estimate(name, select(scenes, order))
+    assert_same(permuted, replace(whole, sources=whole.sources[order], resolved=whole.resolved[order]))
+
+
+@ESTIMATORS
+def test_order_of_the_snapshots_does_not_matter(name: str) -> None:
+    scenes = make_scenes(WIDE, 2, 20.0, 4)
+    order = torch.tensor([4, 2, 0, 8, 6, 1, 3, 7, 5])
+    observation = scenes.observation
+    reordered = replace(
+        observation, snapshots=observation.snapshots[:, order], codes=observation.codes[:, order]
+    )
+    assert_same(estimate(name, scenes, reordered), estimate(name, scenes))
+
+
+@ESTIMATORS
+def test_a_scene_alone_is_estimated_as_in_a_batch(name: str) -> None:
+    scenes = mixed()
+    whole = estimate(name, scenes)
+    for number in range(8):
+        count = int(scenes.n_sources[number])
+        alone = estimate(name, select(scenes, torch.tensor([number])))
+        one = slice(number, number + 1)
+        expected = Estimate(whole.sources[one, :count], whole.resolved[one], whole.candidates[one], None)
+        assert_same(alone, expected)
+
+
+@ESTIMATORS
+def test_global_phase_does_not_matter(name: str) -> None:
+    scenes = make_scenes(WIDE, 2, 20.0, 4)
+    turned = scaled(scenes.observation, complex(math.cos(2.1), math.sin(2.1)))
+    assert_same(estimate(name, scenes, turned), estimate(name, scenes))
+
+
+@ESTIMATORS
+@pytest.mark.parametrize("factor", [1e-8, 1e8])
+def test_scale_does_not_matter(name: str, factor: float) -> None:
+    scenes = make_scenes(WIDE, 2, 20.0, 4)
+    assert_same(estimate(name, scenes, scaled(scenes.observation, factor)), estimate(name, scenes))
+
+
+@ESTIMATORS
+@pytest.mark.parametrize("azimuth", [-0.7, 0.4])
+@pytest.mark.parametrize("elevation", [-0.35, 0.25])
+def test_an_off_axis_source_is_not_mirrored(name: str, azimuth: float, elevation: float) -> None:
+    """A conjugated steering vector puts the source at the mirrored angles, out of tolerance here."""
+    scenes = noiseless(make_scenes(WIDE, 1, 20.0, 3, sources=[(azimuth, elevation, 0.5)]))
+    result = estimate(name, scenes)
+    expected = torch.tensor([azimuth, elevation], dtype=torch.float64)
+    assert bool(((result.sources[:, 0, :2] - expected).abs() < 0.12).all())
+
+
+@ESTIMATORS
+@pytest.mark.parametrize("system", [replace(SMALL, n_antennas=6), WIDE], ids=["3x5", "5x8"])
+def test_one_noiseless_source_is_exact_after_refinement(name: str, system: System) -> None:
+    scenes = noiseless(make_scenes(system, 1, 20.0, 4, sources=[(-0.5, 0.2, 1 / 1.3)]))
+    result = refined(scenes.observation, estimate(name, scenes), N_ITERATIONS, False)
+    degrees, meters = largest_errors(result.sources, scenes.sources[:, :1])
+    assert degrees < 1e-6
+    assert meters < 1e-6
+    assert result.likelihood is not None
+    assert bool(result.likelihood.converged.all())
+
+
+@pytest.mark.parametrize("name", ["music", "mvdr"])
+def test_constant_sources_are_exact_after_refinement(name: str) -> None:
+    sources = [(-0.5, 0.2, 1 / 1.3), (0.4, -0.3, 1 / 2.0)]
+    scenes = noiseless(make_scenes(WIDE, 2, 20.0, 4, "constant", sources=sources))
+    result = refined(scenes.observation, estimate(name, scenes), N_ITERATIONS, False)
+    degrees, meters = largest_errors(result.sources, scenes.sources[:, :2])
+    assert degrees < 1e-6
+    assert meters < 1e-6
+
+
+@ESTIMATORS
+def test_too_many_sources_are_refused_with_the_law(name: str) -> None:
+    scenes = make_scenes(SMALL, 1, 20.0, 3)
+    one = make_estimator(name)
+    covariance = covariance_for(one, scenes.observation, scenes.sources)
+    with pytest.raises(
+        ValueError, match=r"2 L M >= \(2 L \+ 3\) K.*L = 7.*M = 2.*scenes \[1\].*ask for \[2\]"
+    ):
+        one.estimate(scenes.observation, covariance, torch.tensor([1, 2, 1]))
+
+
+@ESTIMATORS
+def test_an_ordinary_array_is_localized(name: str) -> None:
+    scenes = direct_array(SPREAD_SOURCES[:2], 20.0, 3, n_snapshots=20, n_horizontal=8, n_vertical=6)
+    result = refined(scenes.observation, estimate(name, scenes), N_ITERATIONS, False)
+    degrees, _ = largest_errors(result.sources, scenes.sources)
+    assert degrees < 2.0
+
+
+@ESTIMATORS
+def test_a_covariance_of_another_type_is_refused(name: str) -> None:
+    scenes = make_scenes(WIDE, 1, 20.0, 2)
+    one = make_estimator(name)
+    wrong = make_estimator("learned" if one.covariance_kind == "blend" else "music_blend")
+    with pytest.raises(TypeError, match=f"{name} reads a {one.covariance_kind} covariance"):
+        one.estimate(
+            scenes.observation,
+            covariance_for(wrong, scenes.observation, scenes.sources),
+            scenes.n_sources.long(),
+        )
+
+
+@ESTIMATORS
+def test_a_covariance_of_another_surface_is_refused(name: str) -> None:
+    scenes, other = make_scenes(WIDE, 1, 20.0, 2), make_scenes(SMALL, 1, 20.0, 2)
+    one = make_estimator(name)
+    with pytest.raises(ValueError, match="one N; the covariance has 15, the observation 40"):
+        one.estimate(
+            scenes.observation, covariance_for(one, other.observation, other.sources), scenes.n_sources.long()
+        )
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="no estimator is called 'esprit'; there are music, mvdr"):
+        estimator("esprit", GRID, Settings(1e-3, False))
+
+
+@pytest.mark.parametrize("name", ["music", "mvdr"])
+def test_rank_one_covariance_resolves_one_source(name: str) -> None:
+    """R_samp of `constant` sources has rank one: of two sources it says that they are not resolved."""
+    for n_sources, resolved in ((1, True), (2, False)):
+        scenes = make_scenes(WIDE, n_sources, 30.0, 3, "constant")
+        result = estimate(name, scenes)
+        assert result.resolved.tolist() == [resolved] * 3
+
+
+def test_learned_refuses_a_covariance_without_a_map() -> None:
+    scenes = make_scenes(WIDE, 1, 20.0, 2)
+    sample = sample_covariance(sample_factor(scenes.observation, 1e-3))
+    with pytest.raises(ValueError, match="the grid has 780 points, the covariance 9 weights"):
+        make_estimator("learned").estimate(scenes.observation, sample, scenes.n_sources.long())
+
+
+@pytest.mark.parametrize(
+    ("source_model", "most"),
+    [("independent", 2 * 9 * 6 // 21), ("constant", 2 * 9 * 6 // 5)],
+)
+def test_the_law_of_determined_sources_is_tight(source_model: str, most: int) -> None:
+    observation = replace(make_scenes(WIDE, 1, 20.0, 1).observation, source_model=source_model)
+    require_determined(observation, torch.tensor([most]))
+    with pytest.raises(ValueError, match=f"allow 0 to {most} sources"):
+        require_determined(observation, torch.tensor([most + 1]))
+    with pytest.raises(ValueError, match=r"ask for \[-1\]"):
+        require_determined(observation, torch.tensor([-1]))
+    with pytest.raises(ValueError, match="1 scenes, 2 numbers"):
+        require_determined(observation, torch.tensor([1, 1]))

@@ -1,0 +1,113 @@
+"""MUSIC and MVDR against their definitions, and the two ways of computing each against each other."""
+
+import numpy as np
+import pytest
+import torch
+
+from stages.covariance import blend, sample_covariance, sample_factor
+from stages.estimators.contract import Covariance
+from stages.estimators.music import music_spectrum, signal_subspace
+from stages.estimators.mvdr import mvdr_spectrum
+from stages.estimators.spectral import has_short_factor, rank
+from stages.inference.grid import grid_steering
+from tests import tolerances
+from tests.estimators.cases import GRID, LOADING, drawn_prediction
+from tests.oracles import spectra
+from tests.worlds import DEFAULT, WIDE, make_scenes, noiseless
+
+SCENES = make_scenes(WIDE, 2, 5.0, 3)
+WAVE = grid_steering(GRID, SCENES.observation.elements, SCENES.observation.wavelength, False)
+SAMPLE = sample_covariance(sample_factor(SCENES.observation, 1e-3))
+PREDICTED = drawn_prediction(SCENES.observation, SCENES.sources, GRID)
+BLEND = blend(PREDICTED, SAMPLE, 0.3, LOADING)
+CASES = pytest.mark.parametrize("covariance", [SAMPLE, PREDICTED, BLEND], ids=["factor", "map", "blend"])
+
+
+def dense(covariance: Covariance, scene: int) -> np.ndarray:
+    return covariance.dense()[scene].to(torch.complex128).numpy()
+
+
+@CASES
+def test_music_is_its_definition(covariance: Covariance) -> None:
+    spectrum = music_spectrum(covariance, WAVE, 2)
+    for scene in range(3):
+        oracle = spectra.music(dense(covariance, scene), WAVE.to(torch.complex128).numpy(), 2)
+        # The null 1/P, a share of |a|^2, is what complex64 resolves.
+        np.testing.assert_allclose(
+            1.0 / spectrum[scene].numpy(), 1.0 / oracle, rtol=0.0, atol=tolerances.SINGLE
+        )
+
+
+@CASES
+def test_mvdr_is_its_definition(covariance: Covariance) -> None:
+    loading = 0.0 if covariance is BLEND else LOADING
+    spectrum = mvdr_spectrum(covariance, WAVE, loading)
+    for scene in range(3):
+        oracle = spectra.mvdr(dense(covariance, scene), WAVE.to(torch.complex128).numpy(), loading)
+        np.testing.assert_allclose(spectrum[scene].numpy(), oracle, rtol=tolerances.SINGLE_SOLVE)
+
+
+def test_which_covariances_have_a_short_factor() -> None:
+    assert has_short_factor(SAMPLE)
+    assert not has_short_factor(PREDICTED)
+    assert not has_short_factor(BLEND)
+
+
+def test_signal_subspace_is_orthonormal_and_holds_the_steering_of_noiseless_sources() -> None:
+    scenes = noiseless(make_scenes(WIDE, 2, 20.0, 3))
+    basis = signal_subspace(sample_covariance(sample_factor(scenes.observation, 1e-3)), 2)
+    torch.testing.assert_close(
+        basis.mH @ basis, torch.eye(2).expand(3, 2, 2).to(torch.complex64), rtol=0.0, atol=tolerances.SINGLE
+    )
+
+
+def test_columns_beyond_the_rank_span_nothing() -> None:
+    scenes = make_scenes(WIDE, 1, 20.0, 3, "constant")
+    basis = signal_subspace(sample_covariance(sample_factor(scenes.observation, 1e-3)), 2)
+    torch.testing.assert_close(
+        basis.mH @ basis,
+        torch.ones(1, 1).to(torch.complex64).expand(3, 1, 1),
+        rtol=0.0,
+        atol=tolerances.SINGLE,
+    )
+
+
+@pytest.mark.parametrize("n_sources", [1, 2])
+def test_music_of_a_rank_one_covariance_is_its_beamformer(n_sources: int) -> None:
+    """With U_s = x / |x| the spectrum is 1 / (1 - |x^H a|^2 / (|x|^2 |a|^2)), whatever K is asked for."""
+    factor = sample_factor(make_scenes(WIDE, 2, 20.0, 3, "constant").observation, 1e-3)
+    spectrum = music_spectrum(sample_covariance(factor), WAVE, n_sources)
+    share = (
+        (factor.conj() @ WAVE)[:, 0].abs().square()
+        / factor.abs().square().sum(-1)
+        / WAVE.abs().square().sum(0)
+    )
+    torch.testing.assert_close(1.0 / spectrum, 1.0 - share, rtol=0.0, atol=tolerances.SINGLE)
+    assert rank(sample_covariance(factor)).tolist() == [1, 1, 1]
+
+
+def test_mvdr_without_loading_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"rank 9 of 40 at most: the diagonal loading eps is positive, got 0"
+    ):
+        mvdr_spectrum(SAMPLE, WAVE, 0.0)
+    with pytest.raises(ValueError, match="not positive definite in scenes"):
+        mvdr_spectrum(blend(SAMPLE, SAMPLE, 0.3, 0.0), WAVE, 0.0)
+
+
+def test_complex64_is_enough_for_the_blend_of_the_default_system() -> None:
+    """Null of MUSIC and spectrum of MVDR in complex64 against complex128, at eps = 1e-3."""
+    scenes = make_scenes(DEFAULT, 2, 10.0, 2)
+    observation = scenes.observation
+    wave = grid_steering(GRID, observation.elements, observation.wavelength, False)
+    predicted = drawn_prediction(observation, scenes.sources, GRID)
+    covariance = blend(predicted, sample_covariance(sample_factor(observation, 1e-3)), 0.3, LOADING)
+    for scene in range(2):
+        R, A = dense(covariance, scene), wave.to(torch.complex128).numpy()
+        nulls = 1.0 / music_spectrum(covariance, wave, 2)[scene].numpy()
+        np.testing.assert_allclose(nulls, 1.0 / spectra.music(R, A, 2), rtol=0.0, atol=tolerances.SINGLE)
+        np.testing.assert_allclose(
+            mvdr_spectrum(covariance, wave, 0.0)[scene].numpy(),
+            spectra.mvdr(R, A, 0.0),
+            rtol=tolerances.SINGLE_SOLVE,
+        )

@@ -1,0 +1,100 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from flows.serve import main
+from flows.server import HOST, ServerError, free_port, require_free
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def busy_port():
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def group_of_server(port: int) -> list[int]:
+    """The processes of this machine whose command line asks for a Prefect server on the port."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"server" in command and str(port).encode() in command:
+            found.append(int(folder.name))
+    return found
+
+
+def test_a_free_port_is_free():
+    require_free(free_port())
+
+
+def test_a_busy_port_is_refused(busy_port):
+    with pytest.raises(ServerError, match=rf"port {busy_port}.*Address already in use.*--port"):
+        require_free(busy_port)
+
+
+def test_a_busy_port_is_refused_before_anything_starts(repository, busy_port, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["--port", str(busy_port)]) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert f"port {busy_port}" in capsys.readouterr().err
+    assert group_of_server(busy_port) == []
+    assert not (repository / "state").exists()
+
+
+def test_outside_a_repository_nothing_starts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["--port", str(free_port())]) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "is not inside a DVC repository" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_served_until_stopped_and_no_process_is_left(repository, stop):
+    port = free_port()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "flows.serve", "--port", str(port)],
+        env={**environment, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            assert f":{port}" in process.stdout.readline()
+            assert group_of_server(port)
+            api = f"http://{HOST}:{port}/api/deployments/name/pipeline/here"
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    with urllib.request.urlopen(api) as answer:
+                        assert answer.status == 200
+                    break
+                except urllib.error.HTTPError:
+                    assert time.monotonic() < deadline, "the deployment did not appear"
+                    time.sleep(0.2)
+            process.send_signal(stop)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+    assert group_of_server(port) == []
+    assert (repository / "state" / "prefect").is_dir()

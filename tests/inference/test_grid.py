@@ -1,0 +1,157 @@
+"""The search grid's geometry, and peaks of spectra whose maxima are known."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from stages.inference.grid import Grid, grid_steering, peaks, search_grid
+from stages.physics.geometry import cosines_from_sources, planar_array
+from tests.oracles import steering as oracle
+from tests.tolerances import DOUBLE
+
+AZIMUTH, ELEVATION, RANGE = (-math.pi / 3, math.pi / 3), (-math.pi / 6, math.pi / 6), (0.5, 10.0)
+
+
+def make_grid(n_u: int = 6, n_v: int = 5, n_w: int = 4) -> Grid:
+    return search_grid(n_u, n_v, n_w, AZIMUTH, ELEVATION, RANGE)
+
+
+def test_points_run_over_w_slowest_and_u_fastest() -> None:
+    lattice = make_grid().cosines.reshape(4, 5, 6, 3)
+    assert (lattice[:, :, 1:, 0] > lattice[:, :, :-1, 0]).all()
+    assert (lattice[:, 1:, :, 1] > lattice[:, :-1, :, 1]).all()
+    assert (lattice[1:, :, :, 2] > lattice[:-1, :, :, 2]).all()
+
+
+def test_uniform_between_the_extreme_sources() -> None:
+    grid = make_grid()
+    low, high = grid.cosines.amin(0), grid.cosines.amax(0)
+    torch.testing.assert_close(low, torch.tensor([-math.sqrt(0.75), -0.5, 0.1], dtype=torch.float64))
+    torch.testing.assert_close(high, torch.tensor([math.sqrt(0.75), 0.5, 2.0], dtype=torch.float64))
+    torch.testing.assert_close(grid.steps, (high - low) / torch.tensor([5.0, 4.0, 3.0]))
+
+
+def test_symmetric_ranges_give_an_exactly_symmetric_lattice() -> None:
+    lattice = make_grid(22, 13, 5).cosines.reshape(5, 13, 22, 3)
+    assert torch.equal(lattice[..., 0], -lattice.flip(2)[..., 0])
+    assert torch.equal(lattice[..., 1], -lattice.flip(1)[..., 1])
+
+
+def test_holds_every_source_of_ranges_beside_boresight() -> None:
+    azimuth, elevation = (0.3, 1.0), (-0.8, -0.2)
+    grid = search_grid(4, 4, 3, azimuth, elevation, RANGE)
+    corners = torch.cartesian_prod(
+        torch.linspace(*azimuth, 7, dtype=torch.float64), torch.linspace(*elevation, 7, dtype=torch.float64)
+    )
+    cosines = cosines_from_sources(torch.cat((corners, torch.ones(49, 1, dtype=torch.float64)), 1))
+    assert (cosines >= grid.cosines.amin(0) - 1e-12).all()
+    assert (cosines <= grid.cosines.amax(0) + 1e-12).all()
+
+
+def test_points_within_the_horizon_keep_their_cosines_and_others_lie_on_it() -> None:
+    grid = search_grid(9, 9, 2, (-1.4, 1.4), (-1.2, 1.2), RANGE)
+    inside = grid.cosines[:, :2].square().sum(1) < 1.0
+    assert 0 < int(inside.sum()) < grid.n_points
+    again = cosines_from_sources(grid.sources)
+    torch.testing.assert_close(again[inside], grid.cosines[inside], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        grid.sources[~inside, 0].abs(), torch.full_like(grid.sources[~inside, 0], math.pi / 2)
+    )
+    torch.testing.assert_close(again[~inside, 1:], grid.cosines[~inside, 1:])
+
+
+def test_steering_columns_are_the_waves_of_the_points() -> None:
+    grid = make_grid(3, 2, 2)
+    elements = planar_array(3, 5, 0.15)
+    columns = grid_steering(grid, elements, 0.3, True)
+    assert columns.dtype == torch.complex64
+    for point, source in enumerate(grid.sources.tolist()):
+        wave = torch.from_numpy(oracle.steering(source, elements.tolist(), 0.3, True))
+        torch.testing.assert_close(columns[:, point].to(torch.complex128), wave, rtol=0.0, atol=1e-6)
+
+
+def quadratic(grid: Grid, places: list[tuple[float, float, float]], heights: list[float]) -> Tensor:
+    """Highest of several separable paraboloids, in units of the grid steps."""
+    spectrum = torch.full((grid.n_points,), -math.inf, dtype=torch.float64)
+    for place, height in zip(places, heights, strict=True):
+        away = (grid.cosines - torch.tensor(place, dtype=torch.float64)) / grid.steps
+        spectrum = torch.maximum(spectrum, height - away.square().sum(1))
+    return spectrum
+
+
+def test_peaks_of_paraboloids_are_exact_and_sorted() -> None:
+    grid = search_grid(15, 11, 9, AZIMUTH, ELEVATION, RANGE)
+    steps, middle = grid.steps, grid.cosines.reshape(*grid.shape, 3)
+    first = (middle[2, 3, 3] + steps * torch.tensor([0.3, -0.4, 0.2])).tolist()
+    second = (middle[6, 7, 11] + steps * torch.tensor([-0.1, 0.2, -0.45])).tolist()
+    spectra = torch.stack(
+        (quadratic(grid, [first, second], [5.0, 9.0]), quadratic(grid, [first, second], [9.0, 5.0]))
+    )
+    found = peaks(spectra, grid, 2)
+    assert found.usable.all()
+    expected = torch.tensor([[second, first], [first, second]], dtype=torch.float64)
+    torch.testing.assert_close(found.cosines, expected, rtol=DOUBLE, atol=1e-10)
+    assert (found.score[:, 0] > found.score[:, 1]).all()
+
+
+def test_a_peak_on_the_boundary_counts_and_stays_in_the_box() -> None:
+    grid = make_grid()
+    beyond = grid.cosines[-1] + grid.steps * 0.7
+    found = peaks(quadratic(grid, [tuple(beyond.tolist())], [1.0])[None], grid, 1)
+    assert found.usable.all()
+    torch.testing.assert_close(found.cosines[0, 0], grid.cosines[-1])
+
+
+def test_equal_values_make_one_peak_and_the_rest_is_absent() -> None:
+    grid = make_grid()
+    flat = torch.zeros((2, grid.n_points))
+    flat[1, 40:42] = 1.0
+    found = peaks(flat, grid, 3)
+    assert found.usable.tolist() == [[True, False, False], [True, True, False]]
+    assert torch.equal(found.cosines.isnan().all(-1), ~found.usable)
+    assert torch.equal(found.score.isnan(), ~found.usable)
+    assert found.score[1, 0] == 1.0
+
+
+def test_every_peak_is_a_local_maximum_of_the_26_neighbours() -> None:
+    grid = make_grid()
+    spectrum = torch.rand((3, grid.n_points), generator=torch.Generator().manual_seed(1))
+    found = peaks(spectrum, grid, grid.n_points + 5)
+    for scene in range(3):
+        lattice = spectrum[scene].reshape(grid.shape)
+        expected = []
+        for w in range(4):
+            for v in range(5):
+                for u in range(6):
+                    around = lattice[max(w - 1, 0) : w + 2, max(v - 1, 0) : v + 2, max(u - 1, 0) : u + 2]
+                    if lattice[w, v, u] == around.max():
+                        expected.append(float(lattice[w, v, u]))
+        assert found.score[scene][found.usable[scene]].tolist() == sorted(expected, reverse=True)
+
+
+def test_refuses_spectra_of_another_grid_or_not_finite() -> None:
+    grid = make_grid()
+    with pytest.raises(ValueError, match=f"one value a grid point, {grid.n_points}; got 7"):
+        peaks(torch.zeros((1, 7)), grid, 1)
+    spectrum = torch.zeros((3, grid.n_points))
+    spectrum[1, 4] = math.nan
+    with pytest.raises(ValueError, match=r"scenes \[1\] of this batch is not"):
+        peaks(spectrum, grid, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "law"),
+    [
+        ((0, 5, 4, AZIMUTH, ELEVATION, RANGE), "at least one point"),
+        ((6, 5, 4, (-2.0, 1.0), ELEVATION, RANGE), "azimuth is"),
+        ((6, 5, 4, AZIMUTH, (0.3, 0.1), RANGE), "elevation is"),
+        ((6, 5, 4, AZIMUTH, ELEVATION, (0.0, 1.0)), "0 < nearest"),
+    ],
+)
+def test_refuses_impossible_ranges(
+    arguments: tuple[int, int, int, tuple[float, float], tuple[float, float], tuple[float, float]], law: str
+) -> None:
+    with pytest.raises(ValueError, match=law):
+        search_grid(*arguments)

@@ -1,0 +1,219 @@
+"""The sparse covariance fit against its loop-by-loop oracle, with and without mirrors; its invariances."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from stages.inference import mirror, sparse_fit
+from stages.inference.grid import Grid, grid_steering, search_grid
+from stages.inference.mirror import mirror_fold
+from stages.inference.sparse_fit import sparse_fit_maps
+from stages.physics.observation import Observation, SourceModel
+from stages.physics.scenario import System
+from tests.oracles import sparse_fit as oracle
+from tests.tolerances import SCALE, SINGLE
+from tests.worlds import (
+    DEFAULT,
+    FIELD_OF_VIEW,
+    SMALL,
+    WIDE,
+    direct_array,
+    make_observation,
+    make_scenes,
+    scaled,
+)
+
+SINGLE_FIT = 2e-4
+"""Relative to the largest value: float32 factorizations of S_l, of condition up to 1e3, three times over."""
+
+MODELS: tuple[SourceModel, ...] = ("independent", "constant")
+
+
+def grid_of(n_u: int = 5, n_v: int = 4, n_w: int = 2) -> Grid:
+    return search_grid(n_u, n_v, n_w, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
+
+
+def columns_of(observation: Observation, grid: Grid) -> Tensor:
+    return grid_steering(grid, observation.elements, observation.wavelength, False)
+
+
+def assert_equals_oracle(observation: Observation, steering: Tensor, iterations: tuple[int, ...]) -> None:
+    maps = sparse_fit_maps(observation, steering, iterations)
+    assert maps.dtype == torch.float32
+    assert observation.noise_power is not None
+    for scene in range(observation.n_scenes):
+        expected = oracle.maps(
+            observation.channel[min(scene, len(observation.channel) - 1)].numpy().astype(complex),
+            observation.codes[min(scene, len(observation.codes) - 1)].numpy().astype(complex),
+            observation.snapshots[scene].numpy().astype(complex),
+            steering.numpy().astype(complex),
+            float(observation.noise_power[scene]),
+            observation.source_model,
+            iterations,
+        )
+        for found, wanted in zip(maps[scene].numpy(), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=SINGLE_FIT, atol=SINGLE_FIT * wanted.max())
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+@pytest.mark.parametrize("system", [SMALL, WIDE], ids=["3x5", "5x8"])
+@pytest.mark.parametrize("snr_db", [-5.0, 15.0])
+def test_equals_the_oracle(source_model: SourceModel, system: System, snr_db: float) -> None:
+    observation = make_observation(system, 2, snr_db, 3, source_model)
+    assert_equals_oracle(observation, columns_of(observation, grid_of()), (0, 1, 3))
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_equals_the_oracle_for_codes_of_any_modulus(source_model: SourceModel) -> None:
+    observation = make_observation(WIDE, 1, 10.0, 2, source_model)
+    gains = 0.5 + torch.rand(observation.codes.shape, generator=torch.Generator().manual_seed(1))
+    observation = replace(observation, codes=observation.codes * gains)
+    assert_equals_oracle(observation, columns_of(observation, grid_of()), (0, 2))
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_equals_the_oracle_with_channel_and_codes_shared_by_all_scenes(source_model: SourceModel) -> None:
+    scenes = make_scenes(replace(SMALL, codebook="hadamard"), 1, 5.0, 3, source_model, shared_channel=True)
+    assert scenes.observation.channel.shape[0] == scenes.observation.codes.shape[0] == 1
+    assert_equals_oracle(scenes.observation, columns_of(scenes.observation, grid_of()), (0, 1))
+
+
+def test_equals_the_oracle_for_a_direct_array() -> None:
+    observation = direct_array([(0.3, -0.2, 0.5)], 10.0, 2).observation
+    assert_equals_oracle(observation, columns_of(observation, grid_of()), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "elevation", "shift", "images"),
+    [
+        ((-1.0, 1.0), (-0.5, 0.5), 0.0, 4),
+        ((-1.0, 1.0), (-0.2, 0.5), 0.0, 2),
+        ((-0.7, 1.0), (-0.5, 0.5), 0.0, 2),
+        ((-0.7, 1.0), (-0.2, 0.5), 0.0, 1),
+        ((-1.0, 1.0), (-0.5, 0.5), 0.01, 1),
+    ],
+    ids=["both mirrors", "x only", "y only", "no mirror of the grid", "no mirror of the array"],
+)
+def test_mirrors_are_found_where_they_are_and_change_nothing(
+    azimuth: tuple[float, float], elevation: tuple[float, float], shift: float, images: int
+) -> None:
+    observation = make_observation(WIDE, 2, 10.0, 2)
+    moved = observation.elements.clone()
+    moved[3, :2] += shift
+    observation = replace(observation, elements=moved)
+    steering = columns_of(observation, search_grid(4, 5, 2, azimuth, elevation, (0.5, 10.0)))
+    assert mirror_fold(steering, moved).n_images == images
+    assert_equals_oracle(observation, steering, (0, 2))
+
+
+def test_two_points_that_only_sort_like_mirror_images_are_not_taken_for_them() -> None:
+    """A permutation of two is its own inverse: the columns themselves must be compared."""
+    elements = SMALL.elements()
+    steering = grid_steering(search_grid(1, 1, 2, (0.1, 0.3), (0.1, 0.2), (0.5, 10.0)), elements, 0.3, False)
+    assert mirror_fold(steering, elements).n_images == 1
+
+
+def test_grid_of_the_default_parameters_folds_to_a_quarter() -> None:
+    elements = DEFAULT.elements()
+    fold = mirror_fold(grid_steering(grid_of(22, 13, 5), elements, 0.3, False), elements)
+    assert tuple(fold.elements.shape) == (4, 36)
+    assert tuple(fold.points.shape) == (4, 11 * 7 * 5)
+
+
+def test_forms_and_covariance_are_adjoint() -> None:
+    """sum_g p_g a_g^H Q a_g = <Q, sum_g p_g a_g a_g^H>, both from the steering vectors themselves."""
+    random = torch.Generator().manual_seed(2)
+    elements = WIDE.elements()
+    steering = grid_steering(grid_of(5, 5, 2), elements, 0.3, True)
+    fold = mirror_fold(steering, elements)
+    assert fold.n_images == 4
+    root = torch.randn((2, 40, 40), dtype=torch.complex64, generator=random)
+    folded = fold.columns(root)
+    forms = fold.forms(folded.mH @ folded)
+    plain = (root @ steering).abs().square().sum(1)
+    torch.testing.assert_close(forms, plain, rtol=SINGLE, atol=SINGLE * float(plain.max()))
+    powers = torch.rand((2, steering.shape[1]), generator=random)
+    through = folded @ fold.covariance(powers) @ folded.mH
+    direct = root @ (steering * powers[:, None, :]) @ steering.mH @ root.mH
+    torch.testing.assert_close(through, direct, rtol=SINGLE, atol=SINGLE * float(direct.abs().max()))
+
+
+@pytest.mark.parametrize("factor", [1e-8, 1e8, 3e-5 + 4e-5j])
+@pytest.mark.parametrize("source_model", MODELS)
+def test_scale_changes_nothing(source_model: SourceModel, factor: complex) -> None:
+    observation = make_observation(SMALL, 1, 10.0, 2, source_model)
+    steering = columns_of(observation, grid_of())
+    maps = sparse_fit_maps(observation, steering, (0, 2))
+    again = sparse_fit_maps(scaled(observation, factor), steering, (0, 2))
+    torch.testing.assert_close(again, maps, rtol=20 * SCALE, atol=SCALE * float(maps.max()))
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_a_scene_does_not_depend_on_its_batch(
+    source_model: SourceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor on the pieces in which the batch and the tables of the grid are worked on."""
+    observation = make_observation(SMALL, 1, 10.0, 20, source_model)
+    steering = columns_of(observation, grid_of())
+    together = sparse_fit_maps(observation, steering, (0, 1))
+    largest = float(together.max())
+    alone = sparse_fit_maps(observation.select(slice(17, 18)), steering, (0, 1))
+    torch.testing.assert_close(alone[0], together[17], rtol=SINGLE, atol=SINGLE * largest)
+    monkeypatch.setattr(sparse_fit, "_CHUNK_VALUES", 3000)
+    monkeypatch.setattr(mirror, "_CHUNK_VALUES", 1000)
+    in_pieces = sparse_fit_maps(observation, steering, (0, 1))
+    torch.testing.assert_close(in_pieces, together, rtol=SINGLE, atol=SINGLE * largest)
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_noise_below_single_precision_enters_as_what_it_resolves(source_model: SourceModel) -> None:
+    """Without the least noise, 1e-5 of the diagonal of S, its factorization fails at 120 dB."""
+    observation = make_observation(DEFAULT, 1, 120.0, 3, source_model)
+    steering = columns_of(observation, grid_of(9, 5, 3))
+    assert observation.noise_power is not None
+    stated = replace(observation, noise_power=observation.noise_power * 1e6)
+    one, other = (sparse_fit_maps(o, steering, (0, 3)) for o in (observation, stated))
+    assert one.isfinite().all()
+    # S has condition 1e5 then, and float32 keeps two digits of the smaller powers.
+    torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3 * float(one.max()))
+
+
+def test_maps_come_in_the_order_asked_for() -> None:
+    observation = make_observation(SMALL, 1, 10.0, 2)
+    steering = columns_of(observation, grid_of())
+    forward, backward = (sparse_fit_maps(observation, steering, order) for order in ((0, 2), (2, 0)))
+    assert torch.equal(forward, backward.flip(1))
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_the_map_peaks_at_a_strong_source_on_the_grid(source_model: SourceModel) -> None:
+    grid = grid_of(9, 5, 3)
+    place = grid.sources[60]
+    scenes = make_scenes(WIDE, 1, 20.0, 4, source_model, sources=[tuple(place.tolist())])
+    maps = sparse_fit_maps(scenes.observation, columns_of(scenes.observation, grid), (0, 3))
+    assert (maps.argmax(-1) == 60).all()
+
+
+def test_refuses_what_it_cannot_scale() -> None:
+    observation = make_observation(SMALL, 1, 10.0, 3)
+    steering = columns_of(observation, grid_of())
+    assert observation.noise_power is not None
+    silent = observation.snapshots.clone()
+    silent[1] = 0.0
+    for wrong, law in (
+        (replace(observation, noise_power=None), "needs the noise power"),
+        (
+            replace(observation, noise_power=observation.noise_power * 0.0),
+            "noise power is positive and finite; scenes",
+        ),
+        (replace(observation, snapshots=silent), r"mean \|y\|\^2 is positive and finite; scenes \[1\]"),
+    ):
+        with pytest.raises(ValueError, match=law):
+            sparse_fit_maps(wrong, steering, (0,))
+    with pytest.raises(ValueError, match="one row an element, 15; got 14"):
+        sparse_fit_maps(observation, steering[:14], (0,))
+    with pytest.raises(ValueError, match="counts >= 0"):
+        sparse_fit_maps(observation, steering, (-1, 0))

@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stages.inference.sparse_fit import sparse_fit_maps
+from stages.networks.features import Mirror, mirror_points, n_channels, network_input
+from stages.physics.observation import Observation
+from tests.networks.classroom import classroom, classroom_dictionary, small_network
+from tests.tolerances import SINGLE
+from tests.worlds import WIDE, make_scenes
+
+MIRRORS = [Mirror(True, False), Mirror(False, True), Mirror(True, True)]
+
+
+def mirrored_observation(observation: Observation, mirror: Mirror) -> Observation:
+    """The same snapshots through the mirrored surface: channel and codes in mirrored element order."""
+    dictionary = classroom_dictionary()
+    channel = dictionary.mirror_elements(observation.channel, mirror)
+    return replace(observation, channel=channel, codes=dictionary.mirror_elements(observation.codes, mirror))
+
+
+@pytest.mark.parametrize("mirror", MIRRORS)
+def test_the_map_of_a_mirrored_scene_is_the_mirrored_map(mirror):
+    dictionary = classroom_dictionary()
+    observation = make_scenes(WIDE, 2, 10.0, 4).observation
+    maps = sparse_fit_maps(observation, dictionary.basis.matrix, (0, 2))
+    of_mirrored = sparse_fit_maps(mirrored_observation(observation, mirror), dictionary.basis.matrix, (0, 2))
+    assert torch.allclose(mirror_points(maps, dictionary.shape, mirror), of_mirrored, rtol=1e-2, atol=1e-4)
+    assert not torch.allclose(maps, of_mirrored, rtol=1e-1)
+
+
+@pytest.mark.parametrize("mirror", MIRRORS)
+def test_a_mirrored_example_is_the_example_of_the_mirrored_scene(mirror):
+    dictionary = classroom_dictionary()
+    scenes = make_scenes(WIDE, 2, 10.0, 4)
+    examples = classroom(n_scenes=4)
+    mirrored = examples.mirrored(dictionary, mirror)
+    sign = torch.tensor([-1.0 if mirror.horizontal else 1.0, -1.0 if mirror.vertical else 1.0, 1.0])
+    assert torch.equal(mirrored.sources.nan_to_num(), (scenes.sources * sign).nan_to_num())
+    twice = mirrored.mirrored(dictionary, mirror)
+    for name in ("maps", "factor"):
+        assert torch.equal(getattr(twice, name), getattr(examples, name))
+        assert not torch.equal(getattr(mirrored, name), getattr(examples, name))
+
+
+def test_the_input_has_the_planes_the_level_and_the_coordinates():
+    shape = (3, 5, 7)
+    maps = torch.rand((2, 2, 105)) + 0.1
+    image = network_input(maps, torch.tensor([10.0, -1.0]), shape)
+    assert image.shape == (2, n_channels(2, shape), 5, 7)
+    assert torch.allclose(image[:, :6].reshape(2, 2, 105), maps.log(), rtol=SINGLE)
+    assert torch.allclose(image[:, 6, 0, 0], torch.tensor([1.0, -2.0]))
+    assert image[0, 7, :, 0].tolist() == torch.linspace(-1, 1, 5).tolist()
+    assert image[0, 8, 0, :].tolist() == torch.linspace(-1, 1, 7).tolist()
+
+
+def test_an_empty_map_stays_finite():
+    image = network_input(torch.zeros((1, 1, 105)), torch.zeros(1), (3, 5, 7))
+    assert bool(torch.isfinite(image).all())
+
+
+def test_the_network_reads_a_scene_the_same_alone_and_in_a_batch():
+    network, examples = small_network(), classroom(n_scenes=5)
+    image = network_input(examples.maps, examples.estimated_snr, (3, 5, 7))
+    together = network(image)
+    alone = torch.cat([network(image[[i]]) for i in range(5)])
+    assert torch.allclose(together, alone, rtol=SINGLE, atol=SINGLE)

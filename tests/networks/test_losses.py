@@ -1,0 +1,143 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stages.covariance import SharedBasis, blend, predicted_covariance, sample_covariance, true_covariance
+from stages.networks.losses import covariance_loss, detection_loss, occupancy_target
+from stages.physics.steering import steering
+from tests.networks.classroom import classroom, classroom_dictionary, loss_of, small_network
+from tests.tolerances import DOUBLE, SINGLE
+
+
+def random_basis(rank: int, generator: torch.Generator) -> SharedBasis:
+    return SharedBasis(torch.randn((6, rank), dtype=torch.complex128, generator=generator))
+
+
+def test_covariance_loss_is_the_normalized_error_of_the_dense_matrices():
+    random = torch.Generator().manual_seed(1)
+    basis = random_basis(9, random)
+    powers = torch.rand((4, 9), dtype=torch.float64, generator=random)
+    factor = torch.randn((4, 3, 6), dtype=torch.complex128, generator=random)
+    truth = true_covariance(
+        torch.randn((4, 2, 6), dtype=torch.complex128, generator=random),
+        torch.ones((4, 2), dtype=torch.float64),
+    )
+    blended = blend(predicted_covariance(basis, powers), sample_covariance(factor), 0.3, 1e-2)
+    target = truth.dense() + 1e-2 * torch.eye(6, dtype=torch.float64)
+    error = torch.linalg.matrix_norm(blended.dense() - target).square()
+    expected = (error / torch.linalg.matrix_norm(target).square()).mean()
+    assert covariance_loss(blended, blended.squared_norms(), truth).item() == pytest.approx(
+        expected.item(), rel=DOUBLE
+    )
+
+
+def test_a_perfect_power_map_has_no_covariance_loss():
+    dictionary = classroom_dictionary()
+    points = torch.tensor([[10, 60], [33, 80]])
+    powers = torch.zeros((2, 105)).scatter_(1, points, 1.0)
+    truth = true_covariance(dictionary.basis.matrix.T[points], torch.ones((2, 2)))
+    blended = blend(predicted_covariance(dictionary.basis, powers), truth, 0.0, 1e-3)
+    assert covariance_loss(blended, blended.squared_norms(), truth).item() == pytest.approx(0.0, abs=SINGLE)
+
+
+def test_covariance_loss_gradient_against_finite_differences():
+    random = torch.Generator().manual_seed(2)
+    basis = random_basis(7, random)
+    factor = torch.randn((2, 3, 6), dtype=torch.complex128, generator=random)
+    truth = true_covariance(
+        torch.randn((2, 2, 6), dtype=torch.complex128, generator=random),
+        torch.ones((2, 2), dtype=torch.float64),
+    )
+    logits = torch.randn((2, 7), dtype=torch.float64, generator=random).requires_grad_()
+
+    def loss(z: torch.Tensor) -> torch.Tensor:
+        blended = blend(predicted_covariance(basis, z.softmax(-1)), sample_covariance(factor), 0.3, 1e-3)
+        return covariance_loss(blended, blended.squared_norms(), truth)
+
+    assert torch.autograd.gradcheck(loss, logits)
+
+
+def test_the_sample_part_of_the_blend_carries_no_gradient():
+    factor = torch.randn(
+        (2, 3, 6), dtype=torch.complex128, generator=torch.Generator().manual_seed(3)
+    ).requires_grad_()
+    sample = sample_covariance(factor)
+    assert sample.weights.requires_grad
+    assert not blend(sample, sample, 0.5, 0.0).sample.weights.requires_grad
+
+
+def test_detection_loss_gradient_against_finite_differences():
+    random = torch.Generator().manual_seed(4)
+    logits = torch.randn((3, 8), dtype=torch.float64, generator=random).requires_grad_()
+    target = torch.rand((3, 8), dtype=torch.float64, generator=random)
+    counts = torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda z: detection_loss(z, target, counts, (2.0, 4.0)), logits)
+
+
+def test_detection_loss_vanishes_for_a_certain_and_right_map_and_grows_with_doubt():
+    target = torch.zeros((1, 5))
+    target[0, 2] = 1.0
+    sure = torch.full((1, 5), -20.0)
+    sure[0, 2] = 20.0
+    one = torch.ones(1)
+    losses = [detection_loss(scale * sure, target, one, (2.0, 4.0)).item() for scale in (1.0, 0.1, 0.0, -0.1)]
+    assert losses[0] == pytest.approx(0.0, abs=1e-12)
+    assert losses == sorted(losses)
+
+
+def test_detection_loss_at_even_odds_is_its_closed_form():
+    target = torch.tensor([[1.0, 0.5, 0.0]])
+    expected = math.log(2.0) * 0.25 * ((1.0 + 0.5**4) + (0.5**4 + 1.0))
+    assert detection_loss(torch.zeros((1, 3)), target, torch.ones(1), (2.0, 4.0)).item() == pytest.approx(
+        expected
+    )
+
+
+def test_occupancy_is_the_larger_of_two_splats_and_one_at_the_nearest_points():
+    axes = tuple(torch.linspace(-1.0, 1.0, n) for n in (7, 5, 3))
+    cosines = torch.tensor([[[0.1, -0.4, 0.3], [0.9, 0.8, -0.9]]])
+    present = torch.ones((1, 2))
+    both = occupancy_target(cosines, present, axes, 0.6, 0.8)
+    single = [occupancy_target(cosines[:, [k]], present[:, [k]], axes, 0.6, 0.8) for k in (0, 1)]
+    assert torch.equal(both, torch.maximum(*single))
+    assert all(splat.max().item() == pytest.approx(1.0) for splat in single)
+    lattice = single[0].reshape(3, 5, 7)
+    nearest = [int((axis - c).abs().argmin()) for axis, c in zip(axes, cosines[0, 0], strict=True)]
+    assert lattice[nearest[2], nearest[1], nearest[0]].item() == pytest.approx(1.0)
+
+
+def test_an_empty_slot_leaves_the_occupancy_empty():
+    axes = tuple(torch.linspace(-1.0, 1.0, n) for n in (7, 5, 3))
+    assert occupancy_target(torch.zeros((1, 2, 3)), torch.zeros((1, 2)), axes, 0.6, 0.8).abs().max() == 0.0
+
+
+def test_permuting_the_sources_changes_no_loss():
+    dictionary, network = classroom_dictionary(), small_network()
+    examples = classroom(n_sources=3, n_scenes=6)
+    order = torch.tensor([2, 0, 1, 3, 4])
+    permuted = replace(examples, sources=examples.sources[:, order], power=examples.power[:, order])
+    first, second = (loss_of(network, e, dictionary).total for e in (examples, permuted))
+    assert first.item() == pytest.approx(second.item(), rel=SINGLE)
+
+
+def test_a_scene_without_sources_has_a_detection_loss_alone():
+    dictionary, network = classroom_dictionary(), small_network()
+    empty, full = classroom(n_sources=0, n_scenes=3), classroom(n_sources=2, n_scenes=5)
+    mixed = type(full)(*(torch.cat((getattr(empty, n), getattr(full, n))) for n in full.__dataclass_fields__))
+    loss = loss_of(network, mixed, dictionary)
+    assert loss.measured.tolist() == [False] * 3 + [True] * 5
+    alone = loss_of(network, full, dictionary)
+    assert loss.covariance.item() == pytest.approx(alone.covariance.item(), rel=SINGLE)
+    assert math.isfinite(loss.total.item())
+
+
+def test_true_covariance_of_the_loss_is_that_of_the_sources():
+    dictionary = classroom_dictionary()
+    examples = classroom(n_sources=2, n_scenes=4)
+    waves = steering(examples.sources[:, :2], dictionary.elements, dictionary.wavelength, False)
+    dense = torch.einsum("bkn,bkm->bnm", waves, waves.conj())
+    dense = dense * (40 / torch.einsum("bnn->b", dense).real)[:, None, None]
+    truth = true_covariance(waves, examples.power[:, :2])
+    assert torch.allclose(truth.dense(), dense, rtol=DOUBLE, atol=1e-12)

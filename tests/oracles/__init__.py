@@ -1,0 +1,3 @@
+"""Slow, obvious transcriptions of the formulas, one loop per index, in NumPy: what the fast versions must
+equal.
+"""

@@ -1,0 +1,96 @@
+"""What runs again after a change, and what a run gives the second time."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipeline.working_copy import WorkingCopy, clone
+
+# The report shows the text of params.yaml, so it follows every change.
+STALE: list[tuple[dict[str, Any], set[str]]] = [
+    ({"train.lr": 1e-3}, {"train", "report"}),
+    ({"simulate.workers": 2}, {"report"}),
+    ({"evaluate.workers": 2}, {"report"}),
+    ({"covariance.blend_beta": 0.25}, {"train", "evaluate", "report"}),
+    ({"evaluate.found_tolerance_deg": 4.0}, {"evaluate", "report"}),
+    (
+        {"simulate.validation.source_model": "constant"},
+        {"simulate@validation", "report"},
+    ),
+    (
+        {"covariance.ls_ridge": 2e-3},
+        {f"normalize@{split}" for split in ("train", "validation", "test_independent", "test_constant")}
+        | {"report"},
+    ),
+]
+
+
+def test_a_change_makes_stale_what_reads_it(finished: WorkingCopy, own: WorkingCopy) -> None:
+    """Stages that read a changed parameter; what depends on them follows when they have run."""
+    assert finished.stale() == set()
+    found = []
+    for changes, _ in STALE:
+        own.write_params(changes)
+        found.append((changes, own.stale()))
+    assert found == STALE
+
+
+def test_a_second_run_does_nothing(finished: WorkingCopy) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.root.glob("data/*/*")}
+    assert finished.reproduce() == []
+    assert {path: path.stat().st_mtime_ns for path in finished.root.glob("data/*/*")} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"train.lr": 1e-3}, ["train", "evaluate", "report"]),
+        ({"covariance.blend_beta": 0.25}, ["train", "evaluate", "report"]),
+        ({"simulate.workers": 2, "evaluate.workers": 2}, ["report"]),
+    ],
+)
+def test_a_change_runs_what_depends_on_it(
+    own: WorkingCopy, changes: dict[str, Any], expected: list[str]
+) -> None:
+    own.write_params(changes)
+    assert own.reproduce() == expected
+    assert own.reproduce() == []
+
+
+@pytest.mark.slow
+def test_two_runs_are_bit_identical_whatever_the_number_of_workers(
+    finished: WorkingCopy, tmp_path: Path
+) -> None:
+    """HDF5, weights, history, health, tables, metrics, pictures: byte for byte."""
+    other = clone(tmp_path / "repository", {"simulate.workers": 2, "evaluate.workers": 2})
+    assert len(other.reproduce()) == 13
+    first, second = finished.contents("data"), other.contents("data")
+    assert set(first) == set(second)
+    assert [name for name in first if first[name] != second[name]] == []
+    suffixes = {Path(name).suffix for name in first}
+    assert {".h5", ".pt", ".json", ".csv", ".npz"} <= suffixes
+
+
+@pytest.mark.slow
+def test_metrics_and_experiments_of_dvc(own: WorkingCopy) -> None:
+    """`dvc metrics show` and a temporary experiment, which leaves the working copy alone and keeps its state
+    here.
+    """
+    shown = json.loads(own.succeed("dvc", "metrics", "show", "--json").stdout)
+    own_metrics = json.loads((own.root / "data/evaluation/metrics.json").read_text("utf-8"))
+    assert shown[""]["data"] == {"data/evaluation/metrics.json": {"data": own_metrics}}
+
+    own.succeed("git", "add", ".")
+    own.succeed("git", "commit", "--quiet", "-m", "A finished run")
+    before, works = own.contents("data"), set((own.root / "state/train").iterdir())
+    own.succeed("dvc", "exp", "run", "--temp", "--name", "short", "-S", "train.epochs=1", "report")
+    assert own.contents("data") == before
+    assert own.succeed("git", "status", "--porcelain").stdout == ""
+    assert len(set((own.root / "state/train").iterdir()) - works) == 1
+    ref = own.succeed("git", "for-each-ref", "--format=%(refname)", "refs/exps/**/short").stdout.strip()
+    history = own.succeed("git", "show", f"{ref}:data/models/history.csv").stdout
+    assert len(history.splitlines()) == 1 + 1
+    assert len(before["data/models/history.csv"].splitlines()) == 1 + 2

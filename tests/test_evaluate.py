@@ -1,0 +1,231 @@
+"""The verb: every estimator on the same scenes, resumable, the same for any number of workers."""
+
+import functools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import evaluate
+from stages.artifacts.bound_file import write_bounds
+from stages.artifacts.covariance_file import write_covariances
+from stages.artifacts.errors import CheckpointError, MeasurementError
+from stages.artifacts.measurements_file import write_scenes
+from stages.artifacts.network_file import new_network, write_network
+from stages.artifacts.params_file import read_params
+from stages.artifacts.report import run_files
+from stages.bound import bound
+from stages.estimators.registry import REGISTRY, Settings
+from stages.evaluate import plan
+from stages.normalize import normalize
+from stages.params import Params
+from stages.simulate import simulate
+from tests.tiny_run import ROOT, run_verb, write_params
+
+TABLES = ("sources", "scenes", "strata", "range_strata", "found_rate", "rmse_over_bound")
+
+
+def make_inputs(directory: Path, **changes: object) -> Params:
+    """Everything that `evaluate` reads, of a tiny run with a network that was not trained."""
+    params = read_params(
+        write_params(directory, {"evaluate.batch_size": 2, "evaluate.workers": 1, **changes})
+    )
+    for split in evaluate.SPLITS:
+        scenes = simulate(params, split, range(params.simulate.split(split).n_scenes))
+        for kind in ("scenes", "covariances", "bounds"):
+            (directory / "data" / kind / split).mkdir(parents=True)
+        write_scenes(directory / "data/scenes" / split / "shard-0000.h5", scenes)
+        covariances = normalize(scenes.observation, params)
+        write_covariances(directory / "data/covariances" / split / "shard-0000.h5", covariances)
+        write_bounds(directory / f"data/bounds/{split}.h5", bound(scenes, params.array.spherical_amplitude))
+    (directory / "data/models").mkdir()
+    write_network(directory / "data/models/covariance.pt", new_network(params).state_dict(), params)
+    return params
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working copy in which `evaluate` has run; tests change copies of it."""
+    root = tmp_path_factory.mktemp("evaluated")
+    make_inputs(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("DVC_ROOT", raising=False)
+        evaluate.main()
+    return root
+
+
+@pytest.fixture
+def finished(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """data/evaluation of a working copy of the test's own, in which `evaluate` has run."""
+    shutil.copytree(evaluated, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path / "data/evaluation"
+
+
+def test_batches_hold_every_scene_with_sources_once() -> None:
+    params = read_params(ROOT / "params.yaml")
+    counts = np.array([0, 1, 2, 2, 1, 1, 0, 2, 5] * 40)
+    batches = plan(params, {"test_independent": counts, "test_constant": counts[:7]})
+    for split, own in (("test_independent", counts), ("test_constant", counts[:7])):
+        scenes = sorted(scene for batch in batches if batch.split == split for scene in batch.scenes)
+        assert scenes == np.flatnonzero(own).tolist()
+    for batch in batches:
+        assert 1 <= len(batch.scenes) <= params.evaluate.batch_size
+        own = counts if batch.split == "test_independent" else counts[:7]
+        assert set(own[list(batch.scenes)]) == {batch.n_sources}
+
+
+def test_tables_are_those_that_the_report_reads(finished: Path) -> None:
+    root = finished.parents[1]
+    strata = run_files.read_table(root, run_files.STRATA)
+    ranges = run_files.read_table(root, run_files.RANGE_STRATA)
+    timing = run_files.read_table(root, run_files.TIMING)
+    methods = {f"{name}{end}" for name in REGISTRY for end in ("", "+ml")}
+    assert set(timing["method"]) == set(strata["method"]) == set(ranges["method"]) == methods
+    metrics = json.loads((finished / "metrics.json").read_text("utf-8"))
+    assert metrics.pop("n_scenes") == 15
+    # No cell of the headline numbers is in this run, one source at 10 dB counts for the ratios.
+    assert all(name.startswith("rmse_over_bound") for name in metrics.get("learned+ml", {}))
+    assert set(metrics) <= {"learned+ml"}
+    with np.load(finished / "examples.npz") as examples:
+        assert examples["label"].tolist() == [f"scene {s}, K = 2, 0 dB" for s in (6, 7, 8)]
+        assert examples["power_map"].shape == (3, 5, 7)
+        assert np.isfinite(examples["truth"]).all(-1).sum(-1).tolist() == [2, 2, 2]
+
+
+def test_methods_that_need_the_network_have_no_rows_of_constant_splits(finished: Path) -> None:
+    strata = pd.read_csv(finished / "strata.csv")
+    constant = strata[strata["split"] == "test_constant"]
+    assert set(constant["method"]) == {"music", "music+ml", "mvdr", "mvdr+ml"}
+
+
+def test_every_scene_of_a_method_is_in_the_tables(finished: Path) -> None:
+    sources, scenes = pd.read_csv(finished / "sources.csv"), pd.read_csv(finished / "scenes.csv")
+    strata = pd.read_csv(finished / "strata.csv")
+    own = scenes[(scenes["method"] == "mvdr") & (scenes["split"] == "test_independent")]
+    assert own["n_sources"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    true = sources[(sources["method"] == "mvdr") & (sources["split"] == "test_independent")]
+    assert true["scene"].tolist() == [3, 4, 5, 6, 6, 7, 7, 8, 8]
+    assert true["bound_azimuth_deg"].notna().all()
+    silent = strata[strata["n_sources"] == 0]
+    assert silent["n_true"].eq(0).all()
+    assert (
+        silent[["found_rate", "gospa_m", "rmse_over_bound_azimuth", "median_range_m"]].isna().all(axis=None)
+    )
+    unresolved = scenes[(scenes["split"] == "test_constant") & (scenes["n_sources"] == 2)]
+    assert not unresolved["resolved"].astype(bool).any()
+
+
+def test_refinement_lowers_the_residual_so_the_tables_differ(finished: Path) -> None:
+    sources = pd.read_csv(finished / "sources.csv")
+    plain, best = (
+        sources[sources["method"] == name]["estimated_azimuth_deg"] for name in ("mvdr", "mvdr+ml")
+    )
+    assert not np.array_equal(plain.to_numpy(), best.to_numpy())
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    files = [*(f"{name}.csv" for name in TABLES), "metrics.json", "examples.npz"]
+    return {name: (directory / name).read_bytes() for name in files}
+
+
+def test_a_stopped_run_goes_on_where_it_was(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The third batch is interrupted; the next run makes that one and those after it, same result."""
+    whole = contents(finished)
+    real, calls = evaluate.evaluate, []
+
+    def counted(stop_at: int) -> Callable[..., object]:
+        @functools.wraps(real)
+        def call(*arguments: object) -> object:
+            calls.append(arguments)
+            if len(calls) == stop_at:
+                raise KeyboardInterrupt
+            return real(*arguments)  # type: ignore[arg-type]
+
+        return call
+
+    monkeypatch.setattr(evaluate, "evaluate", counted(3))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.main()
+    assert contents(finished) == whole
+    monkeypatch.setattr(evaluate, "evaluate", counted(0))
+    calls.clear()
+    evaluate.main()
+    assert len(calls) == 6 - 2
+    assert contents(finished) == whole
+    assert not list((tmp_path / "state/evaluate").glob("*/shard-*"))
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(finished: Path, tmp_path: Path) -> None:
+    alone = contents(finished)
+    write_params(tmp_path, {"evaluate.batch_size": 2, "evaluate.workers": 2})
+    result = run_verb(tmp_path, "evaluate")
+    assert result.returncode == 0, result.stderr
+    assert "evaluate: 6 of 6 batches" in result.stderr
+    assert contents(finished) == alone
+
+
+def test_found_tolerance_is_a_matter_of_the_tables_alone(finished: Path, tmp_path: Path) -> None:
+    before = pd.read_csv(finished / "sources.csv")
+    write_params(
+        tmp_path, {"evaluate.batch_size": 2, "evaluate.workers": 1, "evaluate.found_tolerance_deg": 170.0}
+    )
+    evaluate.main()
+    after = pd.read_csv(finished / "sources.csv")
+    pd.testing.assert_frame_equal(before.drop(columns="found"), after.drop(columns="found"))
+    assert after[after["outcome"] == "matched"]["found"].all()
+    assert not before["found"].all()
+
+
+def test_scenes_of_other_parameters_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_inputs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    strata = [{"n_sources": [1, 1], "snr_db": [0.0, 0.0], "n_scenes": 7}]
+    write_params(tmp_path, {"simulate.test_independent.strata": strata})
+    with pytest.raises(
+        MeasurementError, match="simulate.test_independent of params.yaml has 7 scenes, got 9"
+    ):
+        evaluate.main()
+
+
+def test_a_network_of_another_grid_is_refused_and_the_tables_stand(finished: Path, tmp_path: Path) -> None:
+    whole = contents(finished)
+    write_params(tmp_path, {"grid.n_u": 9})
+    with pytest.raises(CheckpointError, match=r"grid.n_u was 7, is 9"):
+        evaluate.main()
+    assert contents(finished) == whole
+
+
+def test_a_law_that_scenes_break_is_an_error_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_inputs(tmp_path)
+    monkeypatch.setattr(evaluate, "Settings", lambda loading, spherical: Settings(0.0, spherical))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        MeasurementError, match=r"test_independent: counting among scenes \[3, 4\].*eps is positive"
+    ):
+        evaluate.main()
+
+
+def test_strata_of_an_snr_range_are_labelled_by_its_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strata = [{"n_sources": [1, 2], "snr_db": [0.0, 20.0], "n_scenes": 6}]
+    make_inputs(tmp_path, **{"simulate.test_independent.strata": strata, "evaluate.estimators": ["mvdr"]})
+    monkeypatch.chdir(tmp_path)
+    evaluate.main()
+    table = pd.read_csv(tmp_path / "data/evaluation/strata.csv")
+    own = table[table["split"] == "test_independent"]
+    assert set(own["snr_db"]) == {10.0}
+    assert own.groupby("method")["n_scenes"].sum().tolist() == [6, 6]
+    assert len(pd.read_csv(tmp_path / "data/evaluation/scenes.csv")["snr_db"].unique()) > 3

@@ -1,0 +1,109 @@
+"""The shared normalization stage: files with trace N, maps, and clear words about bad scenes."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from stages import normalize as normalize_verb
+from stages import simulate as simulate_verb
+from stages.artifacts.covariance_file import read_covariances
+from stages.artifacts.errors import MeasurementError
+from stages.artifacts.grid_setup import grid
+from stages.artifacts.measurements_file import read_observation
+from stages.artifacts.params_file import read_params
+from stages.covariance import sample_covariance
+from stages.inference.grid import grid_steering
+from stages.inference.sparse_fit import sparse_fit_maps
+from stages.physics.observation import estimated_snr
+from tests import tolerances
+from tests.tiny_run import call_verb, write_params
+from tests.worlds import scaled
+
+SPLITS = ("train", "test_constant")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("run")
+    write_params(directory, {"normalize.map_iterations": [0, 2]})
+    for split in SPLITS:
+        call_verb(directory, simulate_verb.main, "--split", split)
+        call_verb(directory, normalize_verb.main, "--split", split)
+    return directory
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_laws_of_the_stored_covariances(finished: Path, split: str) -> None:
+    found = read_covariances(finished / "data/covariances" / split)
+    covariance = sample_covariance(found.factor)
+    n = float(covariance.n_elements)
+    energy = found.factor.abs().square().sum((1, 2))
+    torch.testing.assert_close(energy, torch.full_like(energy, n), rtol=tolerances.TRACE, atol=0.0)
+    norm = covariance.frobenius_norm()
+    assert (norm >= n**0.5 * (1.0 - tolerances.TRACE)).all()
+    assert (norm <= n * (1.0 + tolerances.TRACE)).all()
+    rank = torch.linalg.matrix_rank(covariance.dense(), rtol=1e-4)
+    assert int(rank.max()) == (1 if split == "test_constant" else 6)
+
+
+def test_files_hold_what_the_functions_make(finished: Path) -> None:
+    params = read_params(finished / "params.yaml")
+    for number in range(3):
+        name = f"shard-{number:04d}.h5"
+        observation = read_observation(finished / "data/scenes/train" / name)
+        found = read_covariances(finished / "data/covariances/train" / name)
+        assert torch.equal(found.estimated_snr, estimated_snr(observation).float())
+        assert found.maps is not None
+        assert (found.maps.iterations, found.maps.grid_shape) == ((0, 2), (3, 5, 7))
+        steering = grid_steering(grid(params), observation.elements, observation.wavelength, False)
+        assert torch.equal(found.maps.values, sparse_fit_maps(observation, steering, (0, 2)))
+
+
+def test_constant_sources_have_no_maps(finished: Path) -> None:
+    found = read_covariances(finished / "data/covariances/test_constant")
+    assert found.source_model == "constant"
+    assert found.maps is None
+    assert found.factor.shape == (6, 1, 15)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("factor", [1e-8, 1e-4, 3.0 - 4.0j, 1e8])
+def test_scale_of_the_snapshots_changes_nothing(finished: Path, split: str, factor: complex) -> None:
+    params = read_params(finished / "params.yaml")
+    observation = read_observation(finished / "data/scenes" / split)
+    expected = normalize_verb.normalize(observation, params)
+    found = normalize_verb.normalize(scaled(observation, factor), params)
+    close = {"rtol": tolerances.SINGLE, "atol": 1e-4}
+    torch.testing.assert_close(
+        sample_covariance(found.factor).dense(), sample_covariance(expected.factor).dense(), **close
+    )
+    torch.testing.assert_close(found.estimated_snr, expected.estimated_snr, rtol=1e-4, atol=1e-5)
+    if expected.maps is not None and found.maps is not None:
+        torch.testing.assert_close(found.maps.values, expected.maps.values, rtol=1e-3, atol=1e-5)
+
+
+def test_bad_scenes_are_named_and_earlier_results_stay(finished: Path, tmp_path: Path) -> None:
+    write_params(tmp_path)
+    with pytest.raises(
+        MeasurementError, match=r"data/scenes/train: holds no shard-\*\.h5; run `simulate --split train`"
+    ):
+        call_verb(tmp_path, normalize_verb.main, "--split", "train")
+    call_verb(tmp_path, simulate_verb.main, "--split", "train")
+    call_verb(tmp_path, normalize_verb.main, "--split", "train")
+    results = {path: path.read_bytes() for path in (tmp_path / "data/covariances/train").iterdir()}
+    shard = tmp_path / "data/scenes/train/shard-0001.h5"
+    for value, message in (
+        (0.0, r"shard-0001\.h5: .* scenes \[2\] of th"),
+        (np.nan, r"shard-0001\.h5: snapshots: every"),
+    ):
+        with h5py.File(shard, "r+") as file:
+            file["snapshots"][2] = value
+        with pytest.raises(MeasurementError, match=message):
+            call_verb(tmp_path, normalize_verb.main, "--split", "train")
+    shard.write_bytes(shard.read_bytes()[:5000])
+    with pytest.raises(MeasurementError, match=r"shard-0001\.h5: truncated"):
+        call_verb(tmp_path, normalize_verb.main, "--split", "train")
+    assert {path: path.read_bytes() for path in (tmp_path / "data/covariances/train").iterdir()} == results

@@ -1,0 +1,340 @@
+import copy
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from stages.params import Params, Sources
+from tests.worlds import default_parameters, parsed
+
+Path = tuple[str | int, ...]
+
+
+def leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every scalar of a tree of mappings and lists, with its path."""
+    children = (
+        values.items()
+        if isinstance(values, dict)
+        else enumerate(values)
+        if isinstance(values, list)
+        else None
+    )
+    if children is None:
+        yield path, values
+        return
+    for key, child in children:
+        yield from leaves(child, (*path, key))
+
+
+def mappings(values: Any, path: Path = ()) -> Iterator[Path]:
+    """Paths of every mapping of a tree."""
+    if isinstance(values, dict):
+        yield path
+    if isinstance(values, dict | list):
+        children = values.items() if isinstance(values, dict) else enumerate(values)
+        for key, child in children:
+            yield from mappings(child, (*path, key))
+
+
+def at(values: Any, path: Path) -> Any:
+    for key in path:
+        values = values[key]
+    return values
+
+
+def changed(*edits: tuple[str, Any]) -> dict[str, Any]:
+    """params.yaml with some values replaced; a path is dotted, list positions are numbers."""
+    values = default_parameters()
+    for dotted, value in edits:
+        *parents, last = [int(key) if key.isdigit() else key for key in dotted.split(".")]
+        at(values, tuple(parents))[last] = value
+    return values
+
+
+def refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        parsed(values)
+    return str(caught.value)
+
+
+DEFAULTS = default_parameters()
+LEAVES = list(leaves(DEFAULTS))
+NUMBERS = [
+    (path, value) for path, value in LEAVES if isinstance(value, int | float) and not isinstance(value, bool)
+]
+KEYS = [(*path, key) for path in mappings(DEFAULTS) for key in at(DEFAULTS, path)]
+
+
+def name_of(path: Path) -> str:
+    return ".".join(map(str, path))
+
+
+def test_the_file_of_the_repository_is_valid() -> None:
+    params = parsed(DEFAULTS)
+    assert params.array.n_elements == 144
+    assert params.sources.closest_height_m() == pytest.approx(0.5 * 0.5 * math.cos(math.pi / 6))
+    assert params.covariance.ls_ridge == 1e-3
+
+
+def test_nothing_has_a_default() -> None:
+    """Every key of the file is needed: without it the file is refused, and the message names the key."""
+    for path in KEYS:
+        values = copy.deepcopy(DEFAULTS)
+        del at(values, path[:-1])[path[-1]]
+        message = refusal(values)
+        assert f"{name_of(path)}\n" in message
+        assert "Field required" in message
+
+
+@pytest.mark.parametrize("path", list(mappings(DEFAULTS))[:16], ids=name_of)
+def test_unknown_keys_are_refused(path: Path) -> None:
+    values = copy.deepcopy(DEFAULTS)
+    at(values, path)["dropout"] = 0.1
+    message = refusal(values)
+    assert name_of((*path, "dropout")) in message
+    assert "Extra inputs are not permitted" in message
+
+
+@pytest.mark.parametrize("wrong", ["1", True, None, [1], math.nan, math.inf, -math.inf], ids=str)
+def test_a_number_is_a_finite_number(wrong: object) -> None:
+    """No string, boolean, null, list, NaN or infinity passes for a number, wherever it stands."""
+    for path, _ in NUMBERS:
+        values = copy.deepcopy(DEFAULTS)
+        at(values, path[:-1])[path[-1]] = wrong
+        assert name_of(path[:2]) in refusal(values), name_of(path)
+
+
+def test_a_count_is_no_fraction() -> None:
+    counts = [path for path, value in NUMBERS if isinstance(value, int)]
+    assert len(counts) > 40
+    for path in counts:
+        values = copy.deepcopy(DEFAULTS)
+        at(values, path[:-1])[path[-1]] = at(values, path) + 0.5
+        assert name_of(path) in refusal(values), name_of(path)
+
+
+def test_flags_and_names_are_what_they_are() -> None:
+    for path, value in LEAVES:
+        if isinstance(value, bool):
+            for wrong in (0, 1, "true"):
+                values = copy.deepcopy(DEFAULTS)
+                at(values, path[:-1])[path[-1]] = wrong
+                assert name_of(path) in refusal(values)
+        elif isinstance(value, str):
+            values = copy.deepcopy(DEFAULTS)
+            at(values, path[:-1])[path[-1]] = value + "_"
+            assert name_of(path) in refusal(values)
+
+
+def test_parameters_are_frozen() -> None:
+    params = parsed(DEFAULTS)
+    for section in Params.model_fields:
+        model = getattr(params, section)
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(model, next(iter(type(model).model_fields)), 1)
+    with pytest.raises(ValidationError, match="frozen"):
+        params.train = params.train
+
+
+LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
+    (
+        "MVDR without loading",
+        [("covariance.diagonal_loading", 0.0)],
+        r"MVDR inverts R \+ eps I, so covariance.diagonal_loading > 0 .* got 0",
+    ),
+    (
+        "test split of the other source model",
+        [("simulate.test_independent.source_model", "constant")],
+        "simulate.test_independent.source_model is independent, got constant",
+    ),
+    (
+        "K < M",
+        [("sources.max_sources", 16)],
+        r"sources\.max_sources = 16 must be below receiver\.n_antennas = 16",
+    ),
+    (
+        "stacked rank",
+        [("array.n_horizontal", 1), ("array.n_vertical", 4)],
+        r"rank at most min\(L M, N\) = 4: too low for sources\.max_sources = 5",
+    ),
+    (
+        "source at the surface",
+        [("sources.range_m", [0.1, 10.0])],
+        r"lambda / \(2 pi\) = 0\.04775 m.*= 0\.0433 m",
+    ),
+    (
+        "sources of a stratum",
+        [("simulate.test_constant.strata.5.n_sources", [3, 6])],
+        r"simulate\.test_constant\.strata\[5\] asks for up to 6 sources; sources\.max_sources is 5",
+    ),
+    (
+        "behind the surface",
+        [("sources.azimuth_deg", [-90.0, 60.0])],
+        r"azimuth_deg lies inside.*\[-90\.0, 60\.0\]",
+    ),
+    ("above the surface", [("sources.elevation_deg", [-30.0, 95.0])], r"elevation_deg lies inside.*95\.0"),
+    (
+        "order of azimuth",
+        [("sources.azimuth_deg", [60.0, -60.0])],
+        r"azimuth_deg is \[lowest, highest\].*60\.0, -60",
+    ),
+    (
+        "order of range",
+        [("sources.range_m", [10.0, 0.5])],
+        r"range_m is \[lowest, highest\], got \[10\.0, 0\.5\]",
+    ),
+    ("order of K-factor", [("channel.k_factor", [10.0, 0.5])], r"k_factor is \[lowest, highest\]"),
+    ("order of counts", [("simulate.train.strata.0.n_sources", [5, 1])], r"n_sources is \[lowest, highest\]"),
+    ("order of SNR", [("simulate.train.strata.0.snr_db", [20.0, -5.0])], r"snr_db is \[lowest, highest\]"),
+    (
+        "order of maps",
+        [("normalize.map_iterations", [3, 0])],
+        r"map_iterations increases strictly, got \[3, 0\]",
+    ),
+    ("maps once", [("normalize.map_iterations", [0, 0])], r"map_iterations increases strictly, got \[0, 0\]"),
+    ("group norm", [("network.groups", 5)], r"channels is a multiple of groups.*got 32 and 5"),
+    (
+        "a loss",
+        [("train.detection_weight", 0.0), ("train.covariance_weight", 0.0)],
+        r"one of detection_weight and covariance_weight is positive",
+    ),
+]
+
+
+@pytest.mark.parametrize(("edits", "message"), [law[1:] for law in LAWS], ids=[law[0] for law in LAWS])
+def test_an_impossible_combination_names_law_and_numbers(edits: list[tuple[str, Any]], message: str) -> None:
+    assert re.search(message, refusal(changed(*edits)))
+
+
+BOUNDS: list[tuple[str, float, bool]] = [
+    ("array.wavelength_m", 0.0, False),
+    ("array.spacing_m", 0.0, False),
+    ("array.n_horizontal", 0, False),
+    ("receiver.n_antennas", 0, False),
+    ("receiver.n_snapshots", 1, False),
+    ("codebook.phase_bits", 0, False),
+    ("codebook.phase_bits", 1, True),
+    ("codebook.phase_bits", 2, True),
+    ("codebook.phase_bits", 4, False),
+    ("channel.k_factor.0", -0.1, False),
+    ("channel.k_factor.0", 0.0, True),
+    ("sources.power_spread_db", -1.0, False),
+    ("impairments.dead_fraction", 1.0, False),
+    ("impairments.dead_fraction", 0.99, True),
+    ("impairments.amplitude_minimum", 1.1, False),
+    ("impairments.amplitude_minimum", 0.0, True),
+    ("impairments.channel_error", -0.1, False),
+    ("simulate.seed", -1, False),
+    ("simulate.workers", 0, False),
+    ("grid.n_u", 2, False),
+    ("grid.n_w", 1, False),
+    ("covariance.ls_ridge", 0.0, False),
+    ("covariance.blend_beta", -0.01, False),
+    ("covariance.blend_beta", 0.0, True),
+    ("covariance.blend_beta", 1.0, True),
+    ("covariance.blend_beta", 1.01, False),
+    ("covariance.diagonal_loading", -1e-3, False),
+    ("train.lr", 0.0, False),
+    ("train.lr", 1e-5, True),
+    ("train.ema_decay", 1.0, False),
+    ("train.ema_decay", 0.0, True),
+    ("train.warmup_fraction", 1.0, False),
+    ("train.clip_norm", 0.0, False),
+    ("train.epochs", 0, False),
+    ("evaluate.gospa_cutoff_m", 0.0, False),
+    ("evaluate.bootstrap_samples", 0, False),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "valid"), BOUNDS, ids=[f"{p}={v}" for p, v, _ in BOUNDS])
+def test_ranges_end_where_they_are_said_to(path: str, value: float, valid: bool) -> None:
+    if valid:
+        parsed(changed((path, value)))
+    else:
+        assert path in refusal(changed((path, value)))
+
+
+@pytest.mark.parametrize(
+    "path", ["simulate.train.strata", "normalize.map_iterations", "evaluate.estimators", "evaluate.refine"]
+)
+def test_lists_are_not_empty(path: str) -> None:
+    assert path in refusal(changed((path, [])))
+
+
+@pytest.mark.parametrize("path", ["channel.k_factor", "sources.range_m", "train.focal_exponents"])
+@pytest.mark.parametrize("length", [1, 3])
+def test_pairs_are_pairs(path: str, length: int) -> None:
+    assert path in refusal(changed((path, [1.0] * length)))
+
+
+@given(
+    azimuth=st.floats(0.01, 89.0),
+    elevation=st.floats(0.01, 89.0),
+    reach=st.floats(0.01, 20.0),
+)
+def test_no_accepted_source_stands_at_the_surface(azimuth: float, elevation: float, reach: float) -> None:
+    """Whatever is accepted keeps its nearest corner, r cos(phi) cos(theta), beyond lambda / (2 pi)."""
+    values = changed(
+        ("sources.azimuth_deg", [-azimuth, azimuth]),
+        ("sources.elevation_deg", [-elevation, elevation]),
+        ("sources.range_m", [reach, reach + 1.0]),
+    )
+    height = reach * math.cos(math.radians(azimuth)) * math.cos(math.radians(elevation))
+    if height > 0.3 / (2.0 * math.pi) * (1.0 + 1e-9):
+        assert parsed(values).sources.closest_height_m() == pytest.approx(height)
+    elif height < 0.3 / (2.0 * math.pi) * (1.0 - 1e-9):
+        assert "lambda / (2 pi)" in refusal(values)
+
+
+@given(scene=st.integers(0, 1499))
+def test_strata_number_the_scenes_in_their_order(scene: int) -> None:
+    split = parsed(DEFAULTS).simulate.split("test_independent")
+    sizes = [stratum.n_scenes for stratum in split.strata]
+    assert split.n_scenes == sum(sizes)
+    if scene >= split.n_scenes:
+        with pytest.raises(IndexError, match=f"scene {scene} of a split with {split.n_scenes} scenes"):
+            split.stratum_of(scene)
+        return
+    expected = next(i for i in range(len(sizes)) if scene < sum(sizes[: i + 1]))
+    assert split.stratum_of(scene) is split.strata[expected]
+
+
+def test_every_split_is_reached_by_its_name() -> None:
+    simulate = parsed(DEFAULTS).simulate
+    assert simulate.split("validation") is simulate.validation
+    assert simulate.split("test_constant").source_model == "constant"
+
+
+def test_a_copy_is_validated_again() -> None:
+    """`model_copy(update=...)` skips validation, so edits go through model_validate of the whole section."""
+    sources = parsed(DEFAULTS).sources
+    edited = {**sources.model_dump(), "range_m": (10.0, 0.5)}
+    with pytest.raises(ValidationError, match="lowest, highest"):
+        Sources.model_validate(edited)
+
+
+REPEATS_AND_SYMMETRY: list[tuple[str, list[tuple[str, Any]], str]] = [
+    ("an estimator twice", [("evaluate.estimators", ["music", "music"])], "estimators"),
+    ("refine twice", [("evaluate.refine", [True, True])], "refine"),
+    ("flips of an asymmetric azimuth", [("sources.azimuth_deg", [0.0, 60.0])], "flips"),
+    ("flips of an asymmetric elevation", [("sources.elevation_deg", [-30.0, 20.0])], "flips"),
+    ("a grid axis of no extent", [("sources.range_m", [3.0, 3.0])], "range_m"),
+]
+
+
+@pytest.mark.parametrize(
+    ("edits", "name"), [law[1:] for law in REPEATS_AND_SYMMETRY], ids=[law[0] for law in REPEATS_AND_SYMMETRY]
+)
+def test_repeats_and_broken_symmetry_are_refused(edits: list[tuple[str, Any]], name: str) -> None:
+    """Rows counted twice, mirrored scenes outside the ranges, planes that coincide."""
+    assert name in refusal(changed(*edits))
+
+
+def test_asymmetric_ranges_are_allowed_without_flips() -> None:
+    params = parsed(changed(("sources.azimuth_deg", [0.0, 60.0]), ("train.flips", False)))
+    assert params.sources.azimuth_deg == (0.0, 60.0)

@@ -1,0 +1,30 @@
+"""Every figure of the README stands in a committed table."""
+
+import pandas as pd
+
+from stages.artifacts.params_file import read_params
+from stages.artifacts.report.page import SOURCE_MODELS, TEST_SPLITS
+from stages.artifacts.report.run_files import PICTURE, STRATA, read_table
+from stages.artifacts.report.strata_tables import short_table
+from stages.report import SHORT_HEIGHT, SHORT_WIDTH
+from tests.architecture.source import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_table_is_that_of_the_committed_run() -> None:
+    params = read_params(ROOT / "params.yaml")
+    titles = {split: SOURCE_MODELS[params.simulate.split(split).source_model] for split in TEST_SPLITS}
+    lines = short_table(read_table(ROOT, STRATA), titles, SHORT_WIDTH, SHORT_HEIGHT)
+    assert "".join(f"    {line}".rstrip() + "\n" for line in lines) in README
+
+
+def test_the_picture_is_that_of_the_committed_run() -> None:
+    assert f"({PICTURE.as_posix()})" in README
+    assert (ROOT / PICTURE).is_file()
+
+
+def test_the_efficiency_of_the_refinement_is_that_of_the_benchmark() -> None:
+    table = pd.read_csv(ROOT / "benchmarks/results/refinement.csv")
+    ratios = table[[name for name in table.columns if name.startswith("rmse_over_bound")]].to_numpy()
+    assert f"between {ratios.min():.2f} and {ratios.max():.2f}" in " ".join(README.split())

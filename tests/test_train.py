@@ -1,0 +1,377 @@
+"""The verb: what it writes, what it refuses in one line, and what it leaves alone when it does."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stages import train as verb
+from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from stages.artifacts.covariance_file import write_covariances
+from stages.artifacts.entry import run
+from stages.artifacts.measurements_file import write_scenes
+from stages.artifacts.network_file import read_network
+from stages.artifacts.params_file import read_params
+from stages.artifacts.progress import Progress
+from stages.networks.health import TrainingDiverged
+from stages.normalize import normalize
+from stages.params import Params, Split
+from stages.simulate import simulate
+from tests.tiny_run import call_verb, run_verb, write_params
+
+SMALL: dict[str, Any] = {
+    "network.channels": 8,
+    "network.blocks": 1,
+    "network.groups": 2,
+    "train.device": "cpu",
+    "train.epochs": 3,
+    "train.batch_size": 4,
+}
+SCENES_PER_FILE = 5
+
+
+def make_split(directory: Path, split: Split, **changes: Any) -> Params:
+    """Scenes and covariances of a split, in files of five scenes; the parameters stay in the directory."""
+    params = read_params(write_params(directory, {**SMALL, **changes}))
+    for kind in ("scenes", "covariances"):
+        (directory / "data" / kind / split).mkdir(parents=True, exist_ok=True)
+    n_scenes = params.simulate.split(split).n_scenes
+    for number, first in enumerate(range(0, n_scenes, SCENES_PER_FILE)):
+        name = f"{split}/shard-{number:04d}.h5"
+        scenes = simulate(params, split, range(first, min(first + SCENES_PER_FILE, n_scenes)))
+        write_scenes(directory / "data/scenes" / name, scenes)
+        write_covariances(directory / "data/covariances" / name, normalize(scenes.observation, params))
+    return params
+
+
+@pytest.fixture(autouse=True)
+def _own_determinism() -> Iterator[None]:
+    """The verb asks torch for deterministic algorithms, for the whole process."""
+    asked = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(asked)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `train` has run; tests change copies of it."""
+    root = tmp_path_factory.mktemp("trained")
+    for split in ("train", "validation"):
+        make_split(root, split)
+    call_verb(root, verb.main)
+    return root
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own, in which `train` has run."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Everything in data/models; times are no result."""
+    found = (folder / "data/models").iterdir()
+    return {path.name: path.read_bytes() for path in found if path.name != "timing.csv"}
+
+
+def refusal(folder: Path, capsys: pytest.CaptureFixture[str], **changes: Any) -> str:
+    """The line with which the verb ends, with exit code 2 and the earlier results as they were."""
+    write_params(folder, {**SMALL, **changes})
+    before = results(folder)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        call_verb(folder, lambda: run(verb.main, TrainingDiverged))
+    said = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert [line for line in said if not line.startswith("train: ")] == said[-1:]
+    assert results(folder) == before
+    assert not list((folder / "data").glob("models.*"))
+    return said[-1]
+
+
+def test_results_of_a_training(trained: Path) -> None:
+    params = read_params(trained / "params.yaml")
+    assert set(results(trained)) == {"covariance.pt", "health.json", "history.csv"}
+    history = pd.read_csv(trained / "data/models/history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["step"].tolist() == [3, 6, 9]
+    assert history["lr"].iloc[-1] == 0.0
+    assert np.isfinite(history.to_numpy()).all()
+    network = read_network(trained / "data/models/covariance.pt", params)
+    assert sum(weights.numel() for weights in network.network.parameters()) > 0
+    timing = pd.read_csv(trained / "data/models/timing.csv")
+    assert timing[["device", "epochs"]].to_numpy().tolist() == [["cpu", 3]]
+    assert [path.suffix for path in (trained / "state/train").iterdir()] == [".lock"]
+
+
+def test_health_of_a_training(trained: Path) -> None:
+    health = json.loads((trained / "data/models/health.json").read_text("utf-8"))
+    assert health["warnings"] == {}
+    assert set(health["gates"].values()) == {True}
+    assert {"norm_law", "trace_law", "gradients_finite", "no_warnings"} <= health["gates"].keys()
+    assert [epoch["epoch"] for epoch in health["epochs"]] == [1, 2, 3]
+    history = pd.read_csv(trained / "data/models/history.csv")
+    recorded = [epoch["loss"]["train"] for epoch in health["epochs"]]
+    np.testing.assert_allclose(recorded, history["train_loss"], rtol=1e-5)
+    n = read_params(trained / "params.yaml").array.n_elements
+    assert n**0.5 <= health["training_split"]["r_samp_norm"]["mean"] <= n
+    assert health["incident"]["r_blend_norm"]["measured"] == 3.46e12
+
+
+def test_warnings_of_the_training_are_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that steps before its optimizer: torch warns, the gate says so."""
+    step = torch.optim.lr_scheduler.LambdaLR.__init__
+
+    def too_early(scheduler: torch.optim.lr_scheduler.LambdaLR, *arguments: Any, **named: Any) -> None:
+        step(scheduler, *arguments, **named)
+        scheduler.step()
+
+    monkeypatch.setattr(torch.optim.lr_scheduler.LambdaLR, "__init__", too_early)
+    call_verb(folder, verb.main)
+    health = json.loads((folder / "data/models/health.json").read_text("utf-8"))
+    assert any("lr_scheduler.step()" in text for text in health["warnings"])
+    assert health["gates"]["no_warnings"] is False
+
+
+@pytest.mark.slow
+def test_a_second_training_writes_the_same_bytes_in_another_process(folder: Path) -> None:
+    before = results(folder)
+    shutil.rmtree(folder / "data/models")
+    ended = run_verb(folder, "train")
+    assert ended.returncode == 0, ended.stderr
+    assert results(folder) == before
+
+
+def test_batches_without_a_source_are_trained_on(folder: Path) -> None:
+    """A scene of noise alone has no covariance to learn; a batch may hold nothing else."""
+    strata = [{"n_sources": [0, 1], "snr_db": [0.0, 20.0], "n_scenes": 8}]
+    shutil.rmtree(folder / "data")
+    changes = {"simulate.train.strata": strata, "simulate.validation.strata": strata, "train.batch_size": 1}
+    make_split(folder, "validation", **changes)
+    params = make_split(folder, "train", **changes)
+    counts = [int(simulate(params, "train", range(i, i + 1)).n_sources[0]) for i in range(8)]
+    assert set(counts) == {0, 1}
+    call_verb(folder, verb.main)
+    history = pd.read_csv(folder / "data/models/history.csv")
+    assert np.isfinite(history.to_numpy()).all()
+    health = json.loads((folder / "data/models/health.json").read_text("utf-8"))
+    # What no batch measured lowers no mean: the least reading is that of a batch with a source.
+    assert all(epoch["covariance"]["min"] > 0.0 for epoch in health["epochs"])
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_split_without_sources_is_refused(
+    folder: Path, split: Split, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silence = {
+        f"simulate.{split}.strata": [{"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 5}],
+    }
+    for kind in ("scenes", "covariances"):
+        shutil.rmtree(folder / "data" / kind / split)
+    make_split(folder, split, **silence)
+    line = refusal(folder, capsys, **silence)
+    assert line.startswith(f"error: data/scenes/{split}: a covariance is learned from scenes with sources")
+    assert "all 5 scenes have none" in line
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_missing_covariances(folder: Path, split: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(folder / "data/covariances" / split)
+    assert refusal(folder, capsys) == (
+        f"error: data/covariances/{split}: holds no shard-*.h5; run `normalize --split {split}` first"
+    )
+
+
+def test_missing_scenes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(folder / "data/scenes/validation")
+    line = refusal(folder, capsys)
+    assert line.startswith("error: data/scenes/validation: holds no shard-*.h5; run `simulate --split")
+
+
+def test_covariances_of_another_number_of_scenes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "data/covariances/train/shard-0001.h5").unlink()
+    line = refusal(folder, capsys)
+    assert line.startswith("error: data/covariances/train: ")
+    assert "data/scenes/train has 10 scenes, got 5" in line
+    assert line.endswith("run `normalize` again")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"grid.n_u": 9}, "grid (n_w, n_v, n_u) (3, 5, 9); got (3, 5, 7)"),
+        ({"normalize.map_iterations": [0, 2]}, "normalize.map_iterations (0, 2); got (0,)"),
+        # As many maps as before, but of other iterations: no shape shows it.
+        ({"normalize.map_iterations": [2]}, "normalize.map_iterations (2,); got (0,)"),
+        ({"array.n_horizontal": 6}, "has 18 elements, got factors of 15"),
+    ],
+)
+def test_covariances_made_with_other_parameters(
+    folder: Path, changes: dict[str, Any], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(folder, capsys, **changes)
+    assert line.startswith("error: data/covariances/train: ")
+    assert named in line
+
+
+def test_constant_sources_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("scenes", "covariances"):
+        shutil.rmtree(folder / "data" / kind / "train")
+    make_split(folder, "train", **{"simulate.train.source_model": "constant"})
+    line = refusal(folder, capsys, **{"simulate.train.source_model": "constant"})
+    assert line == (
+        "error: data/covariances/train: the network reads maps, which `constant` sources do not have; set "
+        "simulate.train.source_model to independent"
+    )
+
+
+@pytest.mark.parametrize("kind", ["scenes", "covariances"])
+def test_a_truncated_file(folder: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "data" / kind / "train/shard-0001.h5"
+    path.write_bytes(path.read_bytes()[:3000])
+    assert refusal(folder, capsys).startswith(f"error: data/{kind}/train/shard-0001.h5: truncated")
+
+
+def test_maps_that_are_no_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File(folder / "data/covariances/train/shard-0001.h5", "r+") as file:
+        file["maps"][3, 0, 17] = np.nan
+    line = refusal(folder, capsys)
+    assert line.startswith("error: data/covariances/train/shard-0001.h5: maps: every")
+    assert "3" in line
+
+
+def test_a_gpu_that_is_not_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    line = refusal(folder, capsys, **{"train.device": "cuda"})
+    assert line == ("error: params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
+
+
+def test_a_diverging_training_ends_with_one_line_and_no_model(folder: Path) -> None:
+    """From the command line: epoch, batch and scenes are named, the model of the earlier run stays."""
+    write_params(folder, {**SMALL, "train.lr": 1e30})
+    before = results(folder)
+    ended = run_verb(folder, "train")
+    assert ended.returncode == 2
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("train: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: logits are finite; epoch 1, batch 1: not so in scenes [")
+    named = json.loads(lines[0].rpartition("scenes ")[2])
+    assert 1 <= len(set(named)) == len(named) <= 4
+    assert set(named) <= set(range(10))
+    assert ended.stdout == ""
+    assert results(folder) == before
+
+
+class Stopped(BaseException):
+    """In the place of a kill."""
+
+
+def stop_in_second_epoch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stop a training after four of its nine batches; the state file that it leaves."""
+    batches: list[int] = []
+
+    def advance(progress: Progress, items: int = 1, note: str = "") -> None:
+        batches.append(items)
+        if len(batches) == 4:
+            raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", advance)
+        with pytest.raises(Stopped):
+            call_verb(folder, verb.main)
+    (path,) = (folder / "state/train").glob("*/state.pt")
+    return path
+
+
+def state_parameters(path: Path) -> dict[str, Any]:
+    """The parameters that a state file was made with."""
+    document = torch.load(path, weights_only=True)
+    assert document["content"]["epoch"] == 1
+    parameters: dict[str, Any] = json.loads(document["parameters"])
+    return parameters
+
+
+def test_a_stopped_training_goes_on_to_the_same_result(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = results(folder)
+    path = stop_in_second_epoch(folder, monkeypatch)
+    assert results(folder) == whole
+    shutil.rmtree(folder / "data/models")
+    capsys.readouterr()
+    call_verb(folder, verb.main)
+    assert "train: 3 of 9 batches found finished" in capsys.readouterr().err
+    assert results(folder) == whole
+    assert not path.parent.exists()
+
+
+def test_a_budget_or_an_evaluation_parameter_finds_the_same_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The key of the work holds what its result depends on, and nothing else."""
+    stop_in_second_epoch(folder, monkeypatch)
+    write_params(
+        folder, {**SMALL, "simulate.workers": 3, "evaluate.workers": 3, "evaluate.found_tolerance_deg": 1.0}
+    )
+    capsys.readouterr()
+    call_verb(folder, verb.main)
+    assert "found finished" in capsys.readouterr().err
+
+
+def test_a_damaged_state_file_is_named_and_once_removed_costs_the_epoch_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = results(folder)
+    path = stop_in_second_epoch(folder, monkeypatch)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    line = refusal(folder, capsys)
+    assert line.startswith(f"error: {path.relative_to(folder)}: not a checkpoint, or damaged")
+    assert "remove it" in line
+    path.unlink()
+    call_verb(folder, verb.main)
+    assert results(folder) == whole
+
+
+def test_the_last_good_state_outlives_a_divergence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights that are no numbers, put in the state of epoch 1, stop the first batch of epoch 2."""
+    path = stop_in_second_epoch(folder, monkeypatch)
+    parameters = state_parameters(path)
+    state = load_checkpoint(path, parameters)
+    next(iter(state["network"].values())).fill_(torch.nan)
+    save_checkpoint(path, state, parameters)
+    kept = path.read_bytes()
+    line = refusal(folder, capsys)
+    assert line.startswith("error: logits are finite; epoch 2, batch 0: not so in scenes [")
+    assert path.read_bytes() == kept
+
+
+def test_an_output_that_cannot_be_written_keeps_the_finished_work(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file lies where the earlier result would go: the training itself is not lost."""
+    whole = results(folder)
+    obstacle = folder / "data/models.retired"
+    obstacle.write_text("in the way", "utf-8")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        call_verb(folder, lambda: run(verb.main, TrainingDiverged))
+    assert ended.value.code == 2
+    assert "error: data/models: cannot be written" in capsys.readouterr().err
+    assert results(folder) == whole
+    obstacle.unlink()
+    shutil.rmtree(folder / "data/models")
+    call_verb(folder, verb.main)
+    assert "train: 9 of 9 batches found finished" in capsys.readouterr().err
+    assert results(folder) == whole
