@@ -1,18 +1,16 @@
 """The only place that starts dvc or reads its graph.
 
 dvc.yaml owns the graph and dvc.lock the truth. Reading happens in this process; reproducing is a ``dvc``
-process in a session of its own, because killing dvc alone leaves the stage it started running, and on a
-leash, because killing this process alone leaves both.
+process on a leash, because killing dvc alone leaves the stage it started running, and killing this process
+alone leaves both.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -171,8 +169,8 @@ class Checkout:
     """A working copy in which stages are reproduced, and the dvc processes that do so.
 
     Threads that wait for a stage cannot be interrupted. The thread that waits for *them* therefore holds the
-    checkout as a context: when an exception, or a cancellation, leaves the context, every process group
-    started here is killed, each waiting thread gets `StageKilledError`, and no further stage starts.
+    checkout as a context: when an exception, or a cancellation, leaves the context, every dvc process started
+    here is killed with all it started, each waiting thread gets `StageKilledError`, and no other stage starts.
     """
 
     def __init__(self, root: Path) -> None:
@@ -191,11 +189,11 @@ class Checkout:
             self.kill()
 
     def kill(self) -> None:
-        """Kill every process group started here and refuse to start another."""
+        """Kill every dvc process started here, with all it started, and refuse to start another."""
         with self._lock:
             self._closed = True
             for process in self._running:
-                _kill_group(process)
+                _let_go(process)
 
     def reproduce(self, stage: str, on_line: Callable[[str], None]) -> Outcome:
         """Bring one stage up to date, without those it depends on, and wait for it.
@@ -219,7 +217,7 @@ class Checkout:
                         on_line(line)
                 exit_code = process.wait()
             except BaseException:
-                _kill_group(process)
+                _let_go(process)
                 process.wait()
                 raise
             finally:
@@ -258,7 +256,7 @@ def _search_path() -> str:
     return os.pathsep.join((str(_DVC.parent), os.environ.get("PATH", os.defpath)))
 
 
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill dvc and all that it started; stages resume after SIGKILL, so nothing gentler is needed."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _let_go(process: subprocess.Popen[str]) -> None:
+    """Have the leash kill dvc and all it started; stages resume after SIGKILL: nothing gentler is needed."""
+    assert process.stdin is not None
+    process.stdin.close()

@@ -1,9 +1,10 @@
-"""Run a command for as long as standard input stays open; its end kills the command and all that it started.
+"""Run a command for as long as standard input stays open, and nothing of it any longer.
 
-The process that holds the other end need not do anything: the kernel closes it even after a SIGKILL of that
-process. The leash has to lead a process group of its own.
+The command leads a process group of its own. The group is killed when the command ends, however it ends, and
+when standard input does: the process that holds the other end need not do anything, because the kernel closes
+it even after a SIGKILL of that process.
 
-Usage: ``python leash.py COMMAND [ARGUMENT ...]``; the exit code is that of the command.
+Usage: ``python leash.py COMMAND [ARGUMENT ...]``; the exit code is the command's, 128 + n after signal n.
 """
 
 import os
@@ -11,22 +12,25 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 
-def _kill_group_at_end_of_input() -> None:
+def _kill_at_end_of_input(group: int) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
-    os.killpg(0, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def main() -> int:
     """Run the command given as arguments."""
-    threading.Thread(target=_kill_group_at_end_of_input, daemon=True).start()
-    exit_code = subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL)
-    if exit_code < 0:
-        # Somebody killed the command alone; what it had started runs on.
-        os.killpg(0, signal.SIGKILL)
-    return exit_code
+    command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0)
+    threading.Thread(target=_kill_at_end_of_input, args=(command.pid,), daemon=True).start()
+    # Waited for without being reaped: until then its number is the group's and nobody else's.
+    os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
+    os.killpg(command.pid, signal.SIGKILL)
+    exit_code = command.wait()
+    return exit_code if exit_code >= 0 else 128 - exit_code
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,8 @@ time.sleep(600)
 
 def append_stage(root: Path, name: str, script: str) -> None:
     (root / f"{name}.py").write_text(script)
-    stage = f"  {name}:\n    cmd: python {name}.py\n    deps: [{name}.py]\n    outs: [{name}.txt]\n"
+    # Two commands, so that every shell stays between dvc and the stage.
+    stage = f"  {name}:\n    cmd: python {name}.py && true\n    deps: [{name}.py]\n    outs: [{name}.txt]\n"
     with (root / "dvc.yaml").open("a") as file:
         file.write(stage)
 
@@ -49,6 +52,13 @@ def is_alive(pid: int) -> bool:
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """A process, its parent, the parent of that, ..."""
+    while pid:
+        yield pid
+        pid = parent(pid)
 
 
 def wait_until(condition, seconds=60.0) -> bool:
@@ -198,8 +208,8 @@ def test_leaving_the_context_by_an_exception_kills_what_other_threads_wait_for(r
     assert not (repository / "prepared.txt").exists()
 
 
-@pytest.mark.parametrize("victim", ["flow", "dvc"])
-def test_nothing_survives_a_kill_of_the_flow_or_of_dvc_alone(repository, victim):
+@pytest.mark.parametrize("victim", ["flow", "dvc", "shell", "stage"])
+def test_nothing_survives_a_kill_of_one_process_alone(repository, victim):
     append_stage(repository, "sleeper", SLEEPER)
     reproduce = (
         "import pathlib, flows.dvc\n"
@@ -212,7 +222,9 @@ def test_nothing_survives_a_kill_of_the_flow_or_of_dvc_alone(repository, victim)
     ) as flow:
         try:
             pids = sleeping_processes(repository)
-            os.kill(flow.pid if victim == "flow" else parent(pids[0]), signal.SIGKILL)
+            stage, shell, dvc, leash = islice(ancestors(pids[0]), 4)
+            assert parent(leash) == flow.pid
+            os.kill({"flow": flow.pid, "dvc": dvc, "shell": shell, "stage": stage}[victim], signal.SIGKILL)
             assert flow.wait(timeout=10) != 0
             for pid in pids:
                 assert wait_until(lambda pid=pid: not is_alive(pid), seconds=5), f"process {pid} lives on"
