@@ -170,7 +170,7 @@ class Checkout:
 
     Threads that wait for a stage cannot be interrupted. The thread that waits for *them* therefore holds the
     checkout as a context: when an exception, or a cancellation, leaves the context, every dvc process started
-    here is killed with all it started, each waiting thread gets `StageKilledError`, and no other stage starts.
+    here is killed with all it started, each waiting thread gets `StageKilledError`, and no stage starts.
     """
 
     def __init__(self, root: Path) -> None:
