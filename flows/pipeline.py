@@ -36,7 +36,7 @@ from flows.dvc import (
     read_metrics,
     read_stages,
 )
-from flows.server import ServerError, free_port, interrupt_on_sigterm, server
+from flows.server import ServerError, free_port, interrupt_on_signals, server
 
 _TARGET = "report"
 
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description=pipeline.description)
     parser.add_argument("target", nargs="?", default=_TARGET, help="stage (default: %(default)s)")
     target = parser.parse_args(arguments).target
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     try:
         read_stages(find_root(Path.cwd()), target)  # a wrong target is refused before a server starts
         # Prefect's own temporary server shares the process group: Ctrl-C stops it before the flow can report.

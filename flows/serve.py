@@ -17,7 +17,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows.dvc import GraphError, find_root
 from flows.pipeline import pipeline
-from flows.server import HOST, ServerError, interrupt_on_sigterm, server
+from flows.server import HOST, ServerError, interrupt_on_signals, server
 
 
 class _Runner(Runner):
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Serve the flows to Prefect.")
     parser.add_argument("--port", type=int, default=4200, help=f"port of {HOST} (default: %(default)s)")
     port = parser.parse_args(arguments).port
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     try:
         serve(port)
     except (GraphError, ServerError) as error:

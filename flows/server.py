@@ -9,8 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
@@ -114,10 +112,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, through every context; by default it passes them by."""
-    signal.signal(signal.SIGTERM, _interrupt)
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and SIGINT end this process as Ctrl-C does, through every context.
 
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    By default SIGTERM passes them by, and what a script starts in the background ignores SIGINT.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

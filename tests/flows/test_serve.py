@@ -77,6 +77,8 @@ def test_served_until_stopped_and_no_process_is_left(repository, stop):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a script starts in the background ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     with process:
         try:
