@@ -1,8 +1,10 @@
 """Stages of the risolve pipeline and the numerical core under them.
 
-Conventions, stated once ------------------------ Inside the package: SI units, radians, linear power, complex
-baseband, no unit suffix. At every edge (params.yaml, HDF5, CSV, plots, command line) a suffix `_m _deg _db
-_s`, converted once. Tensors are batch first over scenes.
+Conventions
+-----------
+Inside the package: SI units, radians, linear power, complex baseband, no unit suffix. At every edge
+(params.yaml, HDF5, CSV, plots, command line) a suffix `_m _deg _db _s`, converted once. Tensors are batch
+first over scenes.
 
 Notation
 --------

@@ -270,12 +270,38 @@ class LoadedBlend:
     """R_blend = (1 - beta) R_pred + beta R_samp + eps I, held by its parts.
 
     Both parts have trace N, so the blend has N (1 + eps) and is not normalized again.
+
+    Raises:
+        TypeError: a part that is not a NormalizedCovariance.
+        ValueError: beta outside [0, 1], negative loading, or parts of different N or numbers of scenes.
     """
 
     predicted: NormalizedCovariance
     sample: NormalizedCovariance
     beta: float
     loading: float
+
+    def __post_init__(self) -> None:
+        for part in (self.predicted, self.sample):
+            if not isinstance(part, NormalizedCovariance):
+                raise TypeError(
+                    "a blend takes two NormalizedCovariance: raw covariances differ in scale by any factor; "
+                    f"got {type(part).__name__}"
+                )
+        if not 0.0 <= self.beta <= 1.0:
+            raise ValueError(f"the blend weight beta lies in [0, 1], got {self.beta}")
+        if not 0.0 <= self.loading < math.inf:
+            raise ValueError(f"the diagonal loading eps is finite and not negative, got {self.loading}")
+        if self.predicted.n_elements != self.sample.n_elements:
+            raise ValueError(
+                f"blended covariances have one N; predicted has {self.predicted.n_elements}, "
+                f"sample {self.sample.n_elements}"
+            )
+        if self.predicted.weights.shape[0] != self.sample.weights.shape[0]:
+            raise ValueError(
+                f"blended covariances are of the same scenes; predicted has "
+                f"{self.predicted.weights.shape[0]}, sample {self.sample.weights.shape[0]}"
+            )
 
     @property
     def n_elements(self) -> int:
@@ -319,25 +345,6 @@ def blend(
     """R_blend of a predicted and a sample covariance; the sample part carries no gradient.
 
     Raises:
-        TypeError: a part that is not a NormalizedCovariance.
-        ValueError: beta outside [0, 1], negative loading, or parts of different N.
+        TypeError, ValueError: as `LoadedBlend`.
     """
-    if not isinstance(predicted, NormalizedCovariance) or not isinstance(sample, NormalizedCovariance):
-        raise TypeError(
-            "a blend takes two NormalizedCovariance: raw covariances differ in scale by any factor"
-        )
-    if not 0.0 <= beta <= 1.0:
-        raise ValueError(f"the blend weight beta lies in [0, 1], got {beta}")
-    if not 0.0 <= loading < math.inf:
-        raise ValueError(f"the diagonal loading eps is finite and not negative, got {loading}")
-    if predicted.n_elements != sample.n_elements:
-        raise ValueError(
-            f"blended covariances have one N; predicted has {predicted.n_elements}, "
-            f"sample {sample.n_elements}"
-        )
-    if predicted.weights.shape[0] != sample.weights.shape[0]:
-        raise ValueError(
-            f"blended covariances are of the same scenes; predicted has {predicted.weights.shape[0]}, "
-            f"sample {sample.weights.shape[0]}"
-        )
     return LoadedBlend(predicted, sample.detach(), beta, loading)

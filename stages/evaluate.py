@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from stages.artifacts import evaluation_strata, evaluation_tables, grid_setup
-from stages.artifacts.atomic import replacing, write_text
+from stages.artifacts import evaluation_examples, evaluation_strata, evaluation_tables, grid_setup
+from stages.artifacts.atomic import write_text
 from stages.artifacts.bound_file import Deviations, read_bounds
 from stages.artifacts.covariance_file import Covariances, read_covariances, require_maps
 from stages.artifacts.entry import run
@@ -38,13 +38,10 @@ from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, publish, work_directory, work_key
 from stages.covariance import blend, sample_covariance
 from stages.estimators.contract import Covariance, CovarianceKind, Estimate, Estimator
-from stages.estimators.music import music_spectrum
 from stages.estimators.refined import refined
 from stages.estimators.registry import Settings, estimator
-from stages.inference.grid import grid_steering
 from stages.networks.trained import TrainedNetwork
 from stages.params import Params, Split
-from stages.physics.geometry import cosines_from_sources
 from stages.physics.observation import Observation
 
 SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
@@ -69,7 +66,7 @@ def evaluate(
     params: Params,
 ) -> dict[str, BatchEstimates]:
     """Method -> estimates on a batch of scenes; a method whose covariance the scenes lack is left out."""
-    made, spent = _covariances(covariances, network, params)
+    made, spent = make_covariances(covariances, network, params)
     results: dict[str, BatchEstimates] = {}
     for one in estimators:
         if one.covariance_kind not in made:
@@ -92,7 +89,7 @@ def _batch_estimates(estimate: Estimate, seconds: float) -> BatchEstimates:
     return BatchEstimates(estimate.sources.numpy(), estimate.resolved.numpy(), seconds)
 
 
-def _covariances(
+def make_covariances(
     covariances: Covariances, network: TrainedNetwork, params: Params
 ) -> tuple[dict[CovarianceKind, Covariance], dict[CovarianceKind, float]]:
     """R_samp, and where there are maps R_pred and R_blend, with the CPU time (s) of each."""
@@ -124,7 +121,7 @@ def plan(params: Params, n_sources: Mapping[Split, Int[np.ndarray, " scene"]]) -
 
 
 @dataclass(frozen=True)
-class _Bench:
+class Bench:
     """What a process needs to evaluate any batch."""
 
     observations: dict[Split, Observation]
@@ -134,7 +131,7 @@ class _Bench:
 
 
 @functools.lru_cache(maxsize=1)
-def _bench(params: Params, root: Path) -> _Bench:
+def read_bench(params: Params, root: Path) -> Bench:
     """Read once by every process."""
     observations = {split: read_observation(root / "data/scenes" / split) for split in SPLITS}
     covariances = {split: read_covariances(root / "data/covariances" / split) for split in SPLITS}
@@ -153,16 +150,16 @@ def _bench(params: Params, root: Path) -> _Bench:
     settings = Settings(params.covariance.diagonal_loading, params.array.spherical_amplitude)
     grid = grid_setup.grid(params)
     estimators = tuple(estimator(name, grid, settings) for name in params.evaluate.estimators)
-    return _Bench(observations, covariances, network, estimators)
+    return Bench(observations, covariances, network, estimators)
 
 
 def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: int, path: Path) -> None:
-    bench, batch = _bench(params, root), batches[number]
+    bench, batch = read_bench(params, root), batches[number]
     scenes = torch.tensor(batch.scenes)
     try:
         results = evaluate(
             bench.observations[batch.split].select(scenes),
-            _select(bench.covariances[batch.split], scenes),
+            bench.covariances[batch.split].select(scenes),
             torch.full((len(batch.scenes),), batch.n_sources),
             bench.network,
             bench.estimators,
@@ -173,16 +170,6 @@ def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: 
             f"data/scenes/{batch.split}: counting among scenes {list(batch.scenes)}: {error}"
         ) from error
     write_estimates(path, results)
-
-
-def _select(covariances: Covariances, scenes: Tensor) -> Covariances:
-    maps = covariances.maps
-    return replace(
-        covariances,
-        factor=covariances.factor[scenes],
-        estimated_snr=covariances.estimated_snr[scenes],
-        maps=None if maps is None else replace(maps, values=maps.values[scenes]),
-    )
 
 
 @dataclass(frozen=True)
@@ -203,10 +190,12 @@ def gather(work: Path, batches: tuple[Batch, ...], truths: Mapping[Split, SplitT
         scenes = list(batch.scenes)
         for method, found in read_estimates(work / shard_name(number)).items():
             shape = truths[batch.split].sources.shape
-            empty = MethodEstimates(method, np.full(shape, np.nan), np.ones(shape[0], dtype=bool))
+            unasked = np.zeros(shape[0], dtype=bool)
+            empty = MethodEstimates(method, np.full(shape, np.nan), unasked, unasked.copy())
             own = everything[batch.split].setdefault(method, empty)
             own.sources[scenes, : found.sources.shape[1]] = found.sources
             own.resolved[scenes] = found.resolved
+            own.asked[scenes] = True
             cpu_seconds[method] = cpu_seconds.get(method, 0.0) + found.cpu_seconds
             n_scenes[method] = n_scenes.get(method, 0) + len(scenes)
     estimates = {split: list(methods.values()) for split, methods in everything.items()}
@@ -228,12 +217,10 @@ def _truth(params: Params, root: Path, split: Split) -> SplitTruth:
             f"{tuple(truth.sources.shape[:2])} scenes and slots, got {tuple(bounds.azimuth.shape)}; "
             f"run `bound` again"
         )
-    strata = [params.simulate.split(split).stratum_of(scene).snr_db for scene in range(truth.n_scenes)]
     return SplitTruth(
         split,
         truth.sources.numpy(),
         truth.snr_db.numpy(),
-        np.array([(low + high) / 2.0 for low, high in strata]),
         _bound_columns(bounds),
     )
 
@@ -244,6 +231,7 @@ def _bound_columns(bounds: Deviations) -> dict[str, np.ndarray]:
         "bound_elevation_deg": torch.rad2deg(bounds.elevation).numpy(),
         "bound_range_m": bounds.range.numpy(),
         "bound_inverse_range_per_m": bounds.inverse_range.numpy(),
+        "bound_position_m": bounds.position.numpy(),
     }
 
 
@@ -278,46 +266,11 @@ def write_tables(
     write_text(directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
 
 
-def _write_examples(path: Path, params: Params, bench: _Bench, truth: SplitTruth) -> None:
-    """examples.npz: spectra [scene, v, u] of some scenes of `test_independent`, the largest over 1/r."""
-    several = np.flatnonzero(truth.n_sources >= min(2, truth.n_sources.max()))
-    picks = np.linspace(0, len(several) - 1, min(params.report.example_scenes, len(several)))
-    scenes = several[np.unique(picks.round().astype(int))]
-    observation, grid = bench.observations["test_independent"], grid_setup.grid(params)
-    covariances = _select(bench.covariances["test_independent"], torch.from_numpy(scenes))
-    wave = grid_steering(grid, observation.elements, observation.wavelength, params.array.spherical_amplitude)
-    sample = sample_covariance(covariances.factor)
-    counts = [max(int(truth.n_sources[scene]), 1) for scene in scenes]
-    spectra = [music_spectrum(sample.select(slice(i, i + 1)), wave, k) for i, k in enumerate(counts)]
-    maps = covariances.maps
-    if maps is None:
-        raise MeasurementError(
-            "data/covariances/test_independent: the example spectra need maps, which constant sources lack; "
-            "set simulate.test_independent.source_model to independent"
-        )
-    powers = bench.network.predict(maps.values, covariances.estimated_snr).weights
-
-    def image(values: Tensor) -> np.ndarray:
-        return values.reshape(len(scenes), *grid.shape).amax(1).numpy()
-
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            label=np.array(
-                [f"scene {s}, K = {truth.n_sources[s]}, {truth.snr_db[s]:g} dB" for s in scenes], dtype=str
-            ),
-            truth=cosines_from_sources(torch.from_numpy(truth.sources[scenes])).numpy(),
-            first_map=image(maps.values[:, 0]),
-            power_map=image(powers),
-            music_spectrum=image(torch.cat(spectra) if spectra else powers),
-        )
-
-
 def main() -> None:
     """python -m stages.evaluate"""
     params, root = read_params(), Path.cwd()
-    _bench.cache_clear()
-    bench = _bench(params, root)
+    read_bench.cache_clear()
+    bench = read_bench(params, root)
     truths = {split: _truth(params, root, split) for split in SPLITS}
     batches = tuple(plan(params, {split: truth.n_sources for split, truth in truths.items()}))
     if not batches:
@@ -342,7 +295,15 @@ def main() -> None:
         tables = work / "tables"
         tables.mkdir(exist_ok=True)
         write_tables(tables, params, gather(work, batches, truths), truths)
-        _write_examples(tables / "examples.npz", params, bench, truths["test_independent"])
+        evaluation_examples.write_examples(
+            tables / "examples.npz",
+            params.report.example_scenes,
+            truths["test_independent"],
+            bench.observations["test_independent"],
+            bench.covariances["test_independent"],
+            bench.network,
+            grid_setup.grid(params),
+        )
         publish(tables, root / "data/evaluation")
         discard(work)
 

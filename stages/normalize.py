@@ -2,7 +2,6 @@
 
 import functools
 from pathlib import Path
-from typing import get_args
 
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
@@ -18,7 +17,7 @@ from stages.artifacts.state import publish, work_directory, work_key
 from stages.covariance import sample_factor
 from stages.inference.grid import grid_steering
 from stages.inference.sparse_fit import sparse_fit_maps
-from stages.params import Params, Split
+from stages.params import SPLITS, Params
 from stages.physics.observation import Observation, estimated_snr
 
 
@@ -52,7 +51,7 @@ def _make_shard(params: Params, scenes: Path, number: int, path: Path) -> None:
 
 def main() -> None:
     """python -m stages.normalize --split SPLIT"""
-    split = split_argument("normalize", __doc__, get_args(Split))
+    split = split_argument("normalize", __doc__, SPLITS)
     params = read_params()
     scenes = Path("data/scenes") / split
     shards = shard_paths(scenes, f"run `simulate --split {split}` first")

@@ -1,10 +1,11 @@
 """The parameters of params.yaml: frozen, strict, complete. Nothing has a default here."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stages.identifiability import most_sources
 from stages.seeds import Stream
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -13,6 +14,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Split = Literal["train", "validation", "test_independent", "test_constant"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 EstimatorName = Literal["music", "mvdr", "music_blend", "mvdr_blend", "learned"]
 
 
@@ -26,11 +28,14 @@ def _ordered(name: str, pair: tuple[float, float]) -> None:
 
 
 class Array(_Section):
-    """Reconfigurable surface: uniform planar array in the x-y plane, centred on the origin."""
+    """Reconfigurable surface: uniform planar array in the x-y plane, centred on the origin.
+
+    Two elements or more along each side: a straight line sees a cone, not azimuth and elevation.
+    """
 
     wavelength_m: PositiveFloat
-    n_horizontal: PositiveInt
-    n_vertical: PositiveInt
+    n_horizontal: Annotated[int, Field(ge=2)]
+    n_vertical: Annotated[int, Field(ge=2)]
     spacing_m: PositiveFloat
     spherical_amplitude: bool
 
@@ -296,6 +301,12 @@ class Params(_Section):
                 f"the stacked sensing matrix has rank at most min(L M, N) = {rank}: too low for "
                 f"sources.max_sources = {max_sources}"
             )
+        nearest = self.array.wavelength_m / 2.0
+        if self.sources.range_m[0] < nearest:
+            raise ValueError(
+                f"a source stands half a wavelength or more from the centre, {nearest:g} m, the nearest that "
+                f"the refinement looks for it; sources.range_m starts at {self.sources.range_m[0]:g} m"
+            )
         reach, height = self.array.wavelength_m / (2.0 * math.pi), self.sources.closest_height_m()
         if height <= reach:
             raise ValueError(
@@ -316,19 +327,33 @@ class Params(_Section):
                 f"MVDR inverts R + eps I, so covariance.diagonal_loading > 0 with evaluate.estimators "
                 f"{list(chosen)}; got {loading:g}"
             )
-        expected: tuple[tuple[Split, str], ...] = (
-            ("test_independent", "independent"),
-            ("test_constant", "constant"),
-        )
-        for split, source_model in expected:
-            given = self.simulate.split(split).source_model
-            if given != source_model:
-                raise ValueError(f"simulate.{split}.source_model is {source_model}, got {given}")
-        for name in ("train", "validation", "test_independent", "test_constant"):
-            for number, stratum in enumerate(self.simulate.split(name).strata):
-                if stratum.n_sources[1] > max_sources:
-                    raise ValueError(
-                        f"simulate.{name}.strata[{number}] asks for up to {stratum.n_sources[1]} sources; "
-                        f"sources.max_sources is {max_sources}"
-                    )
+        for name in SPLITS:
+            self._check_split(name)
         return self
+
+    def _check_split(self, name: Split) -> None:
+        """A split has the source model of its use, and scenes that its snapshots determine."""
+        split, L, M = self.simulate.split(name), self.receiver.n_snapshots, self.receiver.n_antennas
+        expected: Literal["independent", "constant"]
+        expected = "constant" if name == "test_constant" else "independent"
+        if split.source_model != expected:
+            why = "" if name.startswith("test") else " (the network reads maps, which constant sources lack)"
+            raise ValueError(f"simulate.{name}.source_model is {expected}{why}, got {split.source_model}")
+        most, law = most_sources(expected, L, M)
+        for number, stratum in enumerate(split.strata):
+            K = stratum.n_sources[1]
+            if K > self.sources.max_sources:
+                raise ValueError(
+                    f"simulate.{name}.strata[{number}] asks for up to {K} sources; sources.max_sources is "
+                    f"{self.sources.max_sources}"
+                )
+            if K > most:
+                raise ValueError(
+                    f"simulate.{name}.strata[{number}] asks for up to {K} sources; {expected} sources need "
+                    f"{law}: L = {L} snapshots and M = {M} antennas allow {most}"
+                )
+            if name.startswith("test") and stratum.snr_db[0] != stratum.snr_db[1]:
+                raise ValueError(
+                    f"simulate.{name}.strata[{number}] is a cell of the tables, of one SNR; got snr_db = "
+                    f"[{stratum.snr_db[0]:g}, {stratum.snr_db[1]:g}]: one stratum for each SNR"
+                )

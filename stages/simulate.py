@@ -2,7 +2,8 @@
 
 import functools
 from pathlib import Path
-from typing import get_args
+
+import torch
 
 from stages import seeds
 from stages.artifacts import setup
@@ -12,9 +13,9 @@ from stages.artifacts.measurements_file import write_scenes
 from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import publish, work_directory, work_key
-from stages.params import Params, Split
+from stages.params import SPLITS, Params, Split
 from stages.physics.observation import sensing_rank
-from stages.physics.scenario import SceneDraw, Scenes, draw_scene, draw_system, observe
+from stages.physics.scenario import SceneDraw, Scenes, draw_installation, draw_scene, observe
 
 
 def simulate(params: Params, split: Split, scenes: range) -> Scenes:
@@ -24,14 +25,16 @@ def simulate(params: Params, split: Split, scenes: range) -> Scenes:
     same whichever other scenes are drawn with it. A fixed installation has a stream of its own.
 
     Raises:
-        ParameterError: the stacked sensing matrix of the first scene has a rank below max_sources.
+        ParameterError: the stacked sensing matrix of the first scene has a rank below max_sources, or
+            nothing of the sources of a scene arrives.
     """
     system, distribution = setup.system(params), setup.source_distribution(params)
     levels = setup.impairment_levels(params)
     source_model = params.simulate.split(split).source_model
     installation = None
     if not params.channel.per_scene:
-        installation = draw_system(seeds.generator(params.simulate.seed, "installation"), system)
+        stream = seeds.generator(params.simulate.seed, "installation")
+        installation = draw_installation(stream, system, levels)
 
     def draw(scene: int) -> SceneDraw:
         generator = seeds.generator(params.simulate.seed, split, scene)
@@ -50,6 +53,13 @@ def simulate(params: Params, split: Split, scenes: range) -> Scenes:
         )
 
     drawn = observe([draw(scene) for scene in scenes], system, source_model, levels, installation is not None)
+    assert drawn.observation.noise_power is not None
+    silent = torch.nonzero(drawn.observation.noise_power == 0.0).flatten()
+    if len(silent):
+        raise ParameterError(
+            f"params.yaml: impairments.dead_fraction: an SNR needs a signal, mean |B_l A s_l|^2 > 0; it is 0 "
+            f"in scenes {[scenes[int(i)] for i in silent]} of {split}: let fewer elements die"
+        )
     rank = int(sensing_rank(drawn.observation.select(slice(0, 1)))[0])
     if rank < params.sources.max_sources:
         raise ParameterError(
@@ -68,7 +78,7 @@ def _make_shard(params: Params, split: Split, number: int, path: Path) -> None:
 
 def main() -> None:
     """python -m stages.simulate --split SPLIT"""
-    split = split_argument("simulate", __doc__, get_args(Split))
+    split = split_argument("simulate", __doc__, SPLITS)
     params = read_params()
     sections = params.model_dump(
         mode="json",

@@ -69,8 +69,8 @@ def read_examples(params: Params, split: Split) -> Examples:
         )
     if covariances.maps is None:
         raise MeasurementError(
-            f"data/covariances/{split}: the network reads maps, which `constant` sources do not have; set "
-            f"simulate.{split}.source_model to independent"
+            f"data/covariances/{split}: the network reads maps, which files of `constant` sources do not "
+            f"hold; run `simulate` and `normalize` again"
         )
     n_elements = covariances.factor.shape[2]
     if n_elements != params.array.n_elements:
@@ -165,10 +165,12 @@ def main() -> None:
         loss = [] if state is None else [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
 
         warned = [] if state is None else list(state["warnings"])
+        earlier_s = 0.0 if state is None else float(state["seconds"])
 
         def keep(state: FitState) -> None:
             so_far = [*warned, *(str(warning.message) for warning in caught)]
-            save_checkpoint(work / _STATE, {**state, "warnings": so_far}, sections)
+            spent = earlier_s + time.monotonic() - started
+            save_checkpoint(work / _STATE, {**state, "warnings": so_far, "seconds": spent}, sections)
             loss[:] = [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
 
         def show(epoch: int, batch: int, n_batches: int) -> None:
@@ -186,10 +188,8 @@ def main() -> None:
         history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
         write_text(models / "history.csv", history)
         device = device_of(params.train.device).type
-        write_text(
-            models / "timing.csv",
-            f"device,seconds,epochs\n{device},{time.monotonic() - started:.1f},{state['epoch']}\n",
-        )
+        spent = earlier_s + time.monotonic() - started
+        write_text(models / "timing.csv", f"device,seconds,epochs\n{device},{spent:.1f},{state['epoch']}\n")
         publish(models, Path("data/models"))
         discard(work)
 

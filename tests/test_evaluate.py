@@ -9,18 +9,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from stages import evaluate
+from stages import evaluate, train
 from stages.artifacts.bound_file import write_bounds
 from stages.artifacts.covariance_file import write_covariances
 from stages.artifacts.errors import CheckpointError, MeasurementError
 from stages.artifacts.measurements_file import write_scenes
-from stages.artifacts.network_file import new_network, write_network
+from stages.artifacts.network_file import new_network, read_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.report import run_files
 from stages.bound import bound
+from stages.covariance import LoadedBlend
+from stages.estimators.refined import refined
 from stages.estimators.registry import REGISTRY, Settings
 from stages.evaluate import plan
+from stages.inference.likelihood import concentrated_residual
+from stages.networks.fit import batch_loss, logits_of
 from stages.normalize import normalize
 from stages.params import Params
 from stages.simulate import simulate
@@ -122,12 +127,40 @@ def test_every_scene_of_a_method_is_in_the_tables(finished: Path) -> None:
     assert not unresolved["resolved"].astype(bool).any()
 
 
-def test_refinement_lowers_the_residual_so_the_tables_differ(finished: Path) -> None:
-    sources = pd.read_csv(finished / "sources.csv")
-    plain, best = (
-        sources[sources["method"] == name]["estimated_azimuth_deg"] for name in ("mvdr", "mvdr+ml")
-    )
-    assert not np.array_equal(plain.to_numpy(), best.to_numpy())
+def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished: Path) -> None:
+    """R_blend of a scene, from its files through the functions of `train` and through those of `evaluate`."""
+    root, split, scene = finished.parents[1], "test_independent", torch.tensor([7])
+    params = read_params(root / "params.yaml")
+    trained = read_network(root / "data/models/covariance.pt", params)
+    settings, dictionary = train.settings(params), train.network_dictionary(params)
+    examples = train.read_examples(params, split).batch(scene)
+    trained.network.train()
+    logits = logits_of(trained.network, examples, dictionary, settings.mixed_precision)
+    in_training = batch_loss(logits, examples, dictionary, settings).blend
+    bench = evaluate.read_bench(params, root)
+    own = bench.covariances[split].select(scene)
+    in_evaluation = evaluate.make_covariances(own, bench.network, params)[0]["blend"]
+    assert isinstance(in_evaluation, LoadedBlend)
+    assert in_evaluation.beta == params.covariance.blend_beta
+    assert torch.equal(in_training.dense(), in_evaluation.dense())
+
+
+def test_refinement_lowers_the_residual(finished: Path) -> None:
+    root = finished.parents[1]
+    params = read_params(root / "params.yaml")
+    bench = evaluate.read_bench(params, root)
+    scenes = torch.tensor([6, 7, 8])
+    observation = bench.observations["test_independent"].select(scenes)
+    made = evaluate.make_covariances(
+        bench.covariances["test_independent"].select(scenes), bench.network, params
+    )[0]
+    for one in bench.estimators:
+        start = one.estimate(observation, made[one.covariance_kind], torch.full((3,), 2))
+        best = refined(observation, start, params.evaluate.refine_iterations, False).likelihood
+        assert best is not None
+        before = concentrated_residual(observation, start.sources.nan_to_num(), start.present, False)
+        assert (best.residual <= before * (1.0 + 1e-9)).all()
+        assert (best.residual < 0.999 * before).any()
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -215,17 +248,3 @@ def test_a_law_that_scenes_break_is_an_error_that_names_them(
         MeasurementError, match=r"test_independent: counting among scenes \[3, 4\].*eps is positive"
     ):
         evaluate.main()
-
-
-def test_strata_of_an_snr_range_are_labelled_by_its_middle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    strata = [{"n_sources": [1, 2], "snr_db": [0.0, 20.0], "n_scenes": 6}]
-    make_inputs(tmp_path, **{"simulate.test_independent.strata": strata, "evaluate.estimators": ["mvdr"]})
-    monkeypatch.chdir(tmp_path)
-    evaluate.main()
-    table = pd.read_csv(tmp_path / "data/evaluation/strata.csv")
-    own = table[table["split"] == "test_independent"]
-    assert set(own["snr_db"]) == {10.0}
-    assert own.groupby("method")["n_scenes"].sum().tolist() == [6, 6]
-    assert len(pd.read_csv(tmp_path / "data/evaluation/scenes.csv")["snr_db"].unique()) > 3

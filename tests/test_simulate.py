@@ -9,23 +9,24 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from stages import seeds
+from stages.artifacts import setup
 from stages.artifacts.errors import ParameterError, StateError
 from stages.artifacts.measurements_file import read_scenes
 from stages.artifacts.params_file import read_params
 from stages.artifacts.state import work_directory
-from stages.params import Params, Split
-from stages.physics.scenario import Scenes
+from stages.params import SPLITS, Params, Split
+from stages.physics.scenario import Scenes, draw_installation, draw_scene
 from stages.simulate import main, simulate
 from tests import tolerances
 from tests.tiny_run import call_verb, environment, run_verb, write_params
 from tests.worlds import signal_of
-
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def params(directory: Path, changes: Mapping[str, Any] | None = None) -> Params:
@@ -239,16 +240,55 @@ def test_killed_run_takes_its_workers_along_and_resumes(tmp_path: Path) -> None:
     assert not list(published.glob("*.part"))
 
 
+DEPARTURES = {
+    "position_jitter_m": 0.01,
+    "phase_error_deg": 5.0,
+    "gain_jitter_db": 1.0,
+    "dead_fraction": 0.2,
+    "channel_error": 0.1,
+}
+UP_TO_TWO = [{"n_sources": [1, 2], "snr_db": [0.0, 0.0], "n_scenes": 6}]
+LINE_OF_SIGHT = {
+    "channel.k_factor": [1e14, 1e14],
+    "receiver.n_snapshots": 2,
+    **{f"simulate.{split}.strata": UP_TO_TWO for split in SPLITS},
+}
+"""No scattering, two snapshots, and no more sources than those determine."""
+
+
+def test_a_scene_whose_sources_are_not_received_is_refused(tmp_path: Path) -> None:
+    """All of 3 x 5 elements die in a share 0.95^15 = .46 of the scenes."""
+    dead = params(tmp_path, {"impairments.dead_fraction": 0.95})
+    with pytest.raises(ParameterError, match=r"dead_fraction: .*> 0; it is 0 in scenes \[.*\] of train: let"):
+        simulate(dead, "train", range(10))
+
+
+def test_an_installation_keeps_its_departures(tmp_path: Path) -> None:
+    """One surface: the same dead elements, places and calibration errors in every scene."""
+    levels = {f"impairments.{name}": level for name, level in DEPARTURES.items()}
+    fixed = params(tmp_path, {"channel.per_scene": False, **levels})
+    system, distribution = setup.system(fixed), setup.source_distribution(fixed)
+    impaired = setup.impairment_levels(fixed)
+    installation = draw_installation(seeds.generator(1, "installation"), system, impaired)
+    what = (distribution, "independent", 1, 10.0, impaired)
+    drawn = [
+        draw_scene(seeds.generator(1, "train", n), system, place, *what)
+        for n in range(2)
+        for place in (installation, None)
+    ]
+    assert drawn[0].impairment is drawn[2].impairment is installation.impairment
+    assert drawn[1].impairment is not None and drawn[3].impairment is not None
+    assert not np.array_equal(drawn[1].impairment.response, drawn[3].impairment.response)
+
+
 def test_stacked_sensing_matrix_of_low_rank_is_refused(tmp_path: Path) -> None:
     """A channel without scattering has rank one; two snapshots then tell two sources apart and not three."""
-    low = params(tmp_path, {"channel.k_factor": [1e14, 1e14], "receiver.n_snapshots": 2})
+    low = params(tmp_path, LINE_OF_SIGHT)
     with pytest.raises(
         ParameterError, match=r"has rank >= max_sources, got rank 2 < 3 in scene 4 of train; raise"
     ):
         simulate(low, "train", range(4, 6))
-    two = [{"n_sources": [1, 2], "snr_db": [0.0, 0.0], "n_scenes": 2}]
-    fewer = {"sources.max_sources": 2, **{f"simulate.{split}.strata": two for split in SPLITS}}
-    write_params(tmp_path, {"channel.k_factor": [1e14, 1e14], "receiver.n_snapshots": 2, **fewer})
+    write_params(tmp_path, {**LINE_OF_SIGHT, "sources.max_sources": 2})
     assert simulate(read_params(tmp_path / "params.yaml"), "train", range(2)).observation.n_scenes == 2
 
 
@@ -257,7 +297,7 @@ def test_bad_input_is_one_line_and_leaves_earlier_results(tmp_path: Path) -> Non
     call_verb(tmp_path, main, "--split", "validation")
     earlier = digests(tmp_path / "data")
     assert len(earlier) == 2
-    write_params(tmp_path, {"channel.k_factor": [1e14, 1e14], "receiver.n_snapshots": 2})
+    write_params(tmp_path, LINE_OF_SIGHT)
     with pytest.raises(ParameterError, match="got rank 2 < 3 in scene 0 of validation"):
         call_verb(tmp_path, main, "--split", "validation")
     path.unlink()

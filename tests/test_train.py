@@ -222,14 +222,14 @@ def test_covariances_made_with_other_parameters(
     assert named in line
 
 
-def test_constant_sources_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_constant_sources_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_split(folder, "test_constant")
     for kind in ("scenes", "covariances"):
         shutil.rmtree(folder / "data" / kind / "train")
-    make_split(folder, "train", **{"simulate.train.source_model": "constant"})
-    line = refusal(folder, capsys, **{"simulate.train.source_model": "constant"})
-    assert line == (
-        "error: data/covariances/train: the network reads maps, which `constant` sources do not have; set "
-        "simulate.train.source_model to independent"
+        shutil.copytree(folder / "data" / kind / "test_constant", folder / "data" / kind / "train")
+    assert refusal(folder, capsys) == (
+        "error: data/covariances/train: the network reads maps, which files of `constant` sources do not "
+        "hold; run `simulate` and `normalize` again"
     )
 
 

@@ -26,8 +26,8 @@ from stages.physics.scenario import (
     Scenes,
     SourceDistribution,
     System,
+    draw_installation,
     draw_scene,
-    draw_system,
     observe,
 )
 from stages.physics.steering import steering
@@ -82,7 +82,9 @@ def draw_scenes(
     shared_channel: bool = False,
 ) -> list[SceneDraw]:
     """Drawn scenes of K sources at one SNR; scene i is the same for any `n_scenes`."""
-    installation = draw_system(generator(seed, "installation"), system) if shared_channel else None
+    installation = (
+        draw_installation(generator(seed, "installation"), system, levels) if shared_channel else None
+    )
     arguments = (system, installation, distribution, source_model, n_sources, snr_db, levels)
     return [draw_scene(generator(seed, "train", scene), *arguments) for scene in range(n_scenes)]
 

@@ -52,6 +52,16 @@ class Covariances:
     def n_scenes(self) -> int:
         return self.factor.shape[0]
 
+    def select(self, scenes: Tensor) -> "Covariances":
+        """The same of some scenes."""
+        maps = self.maps
+        return replace(
+            self,
+            factor=self.factor[scenes],
+            estimated_snr=self.estimated_snr[scenes],
+            maps=None if maps is None else replace(maps, values=maps.values[scenes]),
+        )
+
 
 def write_covariances(path: Path, covariances: Covariances) -> None:
     """Write one file; equal content makes equal bytes."""

@@ -6,7 +6,8 @@ found_rate.csv, rmse_over_bound.csv    the curves of strata.csv, one value a row
 metrics.json      at most ten headline numbers; a number whose cell was not evaluated is absent
 
 A rate or an error over nothing is an empty cell, never 0. Intervals are of 95 %. RMSE over bound is the
-normalized RMSE, sqrt(mean((error / bound)^2)), of found sources, each error over the bound of its own scene.
+normalized RMSE, sqrt(mean((error / bound)^2)), of found sources, each error over the bound of its own scene;
+pooled, the mean is over azimuth, elevation and inverse range too, and its inverse is the efficiency.
 """
 
 import math
@@ -19,6 +20,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import norm
 
+from stages.artifacts.evaluation_tables import GOSPA
 from stages.metrics.localization import found_rate
 from stages.metrics.normalized import CONFIDENCE, bootstrap_interval, normalized_errors
 from stages.seeds import generator
@@ -27,7 +29,6 @@ PARAMETERS = {"azimuth": "azimuth_deg", "elevation": "elevation_deg", "inverse_r
 """Parameter -> ending of its error and bound columns."""
 
 _INNER_RANGES_M = (1.0, 3.0, 5.0)
-_GOSPA = ("gospa_m", "gospa_location_m", "gospa_missed_m", "gospa_false_m")
 
 
 class Bootstrap:
@@ -58,12 +59,9 @@ class Bootstrap:
 
 def strata_table(sources: pd.DataFrame, scenes: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     """strata.csv from the tables of sources (with errors) and of scenes."""
-    keys = ["split", "n_sources", "stratum_snr_db", "method"]
-    joined = sources.merge(
-        scenes[["split", "scene", "method", "stratum_snr_db"]], on=["split", "scene", "method"]
-    )
-    cells = dict(iter(joined.groupby(keys, sort=False)))
-    empty = joined.iloc[:0]
+    keys = ["split", "n_sources", "snr_db", "method"]
+    cells = dict(iter(sources.groupby(keys, sort=False)))
+    empty = sources.iloc[:0]
     rows = []
     for key, group in scenes.groupby(keys, sort=False):
         own = cells.get(key, empty)
@@ -80,8 +78,8 @@ def strata_table(sources: pd.DataFrame, scenes: pd.DataFrame, bootstrap: Bootstr
                 **_rates(own, n_sources, len(group)),
                 **_medians(own),
                 **_ratios(own, label, bootstrap),
-                **{name: _root_mean_square(group[name]) for name in _GOSPA},
-                "false_alarms": int(group["n_false"].sum()),
+                **{name: _root_mean_square(group[name]) for name in GOSPA},
+                "false_alarms": group["n_false"].sum(min_count=1),
             }
         )
     return pd.DataFrame(rows)
@@ -119,33 +117,41 @@ def rate_interval(found: Float[np.ndarray, " scene"], n_sources: int) -> tuple[f
 
 
 def _medians(own: pd.DataFrame) -> dict[str, float]:
-    """Median absolute errors of matched sources, found or not."""
+    """Median absolute errors of matched sources, found or not, and the median bound of their positions."""
+    matched = own[own["outcome"] == "matched"]
     return {
-        f"median_{name}": float(own[f"error_{name}"].abs().median())
-        for name in ("azimuth_deg", "elevation_deg", "range_m")
+        **{
+            f"median_{name}": float(own[f"error_{name}"].abs().median())
+            for name in ("azimuth_deg", "elevation_deg", "range_m")
+        },
+        "median_position_m": float(matched["distance_m"].median()),
+        "median_bound_position_m": float(matched["bound_position_m"].median()),
     }
 
 
 def _ratios(own: pd.DataFrame, label: str, bootstrap: Bootstrap) -> dict[str, float]:
-    """rmse_over_bound_* of found sources with their intervals."""
+    """rmse_over_bound_* of found sources with their intervals, by parameter and pooled."""
     hits = own[own["found"]]
     values: dict[str, float] = {}
-    for parameter, ending in PARAMETERS.items():
+    squares = pd.DataFrame({name: _squared_ratios(hits, ending) for name, ending in PARAMETERS.items()})
+    squares["pooled"] = squares.mean(axis=1)
+    by_scene = squares.groupby(hits["scene"])
+    counts = by_scene.size().to_numpy(dtype=np.float64)
+    for parameter, totals in by_scene.sum().items():
         name = f"rmse_over_bound_{parameter}"
         values |= dict.fromkeys((name, f"{name}_low", f"{name}_high"), math.nan)
         if hits.empty:
             continue
-        squares = _squared_ratios(hits, ending)
-        by_scene = squares.groupby(hits["scene"])
-        totals, counts = by_scene.sum().to_numpy(), by_scene.count().to_numpy(dtype=np.float64)
         values[name] = math.sqrt(totals.sum() / counts.sum())
         values[f"{name}_low"], values[f"{name}_high"] = bootstrap.interval(
-            f"{label}/{parameter}", totals, counts
+            f"{label}/{parameter}", totals.to_numpy(), counts
         )
     return values
 
 
 def _squared_ratios(hits: pd.DataFrame, ending: str) -> "pd.Series[float]":
+    if hits.empty:
+        return pd.Series(dtype=np.float64)
     ratios = normalized_errors(
         hits[f"error_{ending}"].to_numpy(dtype=np.float64), hits[f"bound_{ending}"].to_numpy(dtype=np.float64)
     )

@@ -5,11 +5,12 @@ sources.csv, one row a true source or a false alarm of a method; an empty cell w
 split, scene, n_sources, snr_db, method, outcome (matched | missed | false_alarm)
 azimuth_deg, elevation_deg, range_m, separation_deg (angle to the nearest other source of the scene)
 estimated_azimuth_deg, estimated_elevation_deg, estimated_range_m, distance_m, found
-bound_azimuth_deg, bound_elevation_deg, bound_range_m, bound_inverse_range_per_m
+bound_azimuth_deg, bound_elevation_deg, bound_range_m, bound_inverse_range_per_m, bound_position_m
 
-scenes.csv, one row a scene and method; scenes without sources have a row, in which nothing is measured:
+scenes.csv, one row a scene and method; a scene that the method was not asked about has a row, in which
+nothing is measured:
 
-split, scene, n_sources, snr_db, stratum_snr_db, method, resolved, n_false
+split, scene, n_sources, snr_db, method, resolved, n_false
 gospa_m, gospa_location_m, gospa_missed_m, gospa_false_m
 
 The range of an estimate at infinity (inverse range 0) is `inf`; it stands at `_FAR` where a distance is
@@ -40,10 +41,17 @@ SOURCES = {
     **dict.fromkeys(("estimated_azimuth_deg", "estimated_elevation_deg", "estimated_range_m"), "estimate"),
     **dict.fromkeys(("distance_m", "found"), "score"),
     **dict.fromkeys(
-        ("bound_azimuth_deg", "bound_elevation_deg", "bound_range_m", "bound_inverse_range_per_m"), "bound"
+        (
+            *("bound_azimuth_deg", "bound_elevation_deg", "bound_range_m"),
+            *("bound_inverse_range_per_m", "bound_position_m"),
+        ),
+        "bound",
     ),
 }
 """Columns of sources.csv in order, and what each describes."""
+
+GOSPA = ("gospa_m", "gospa_location_m", "gospa_missed_m", "gospa_false_m")
+"""GOSPA of a scene and its parts, in the order of `metrics.localization.Gospa`."""
 
 BOUNDS = tuple(name for name, role in SOURCES.items() if role == "bound")
 
@@ -52,14 +60,12 @@ BOUNDS = tuple(name for name, role in SOURCES.items() if role == "bound")
 class SplitTruth:
     """Scenes of one split, with their sources as (azimuth (rad), elevation (rad), inverse range (1/m)).
 
-    NaN in empty slots. snr_db is the SNR of each scene, stratum_snr_db that of the stratum it was drawn for.
-    bounds: column of `BOUNDS` -> bound of each source, in the unit of its name.
+    NaN in empty slots. bounds: column of `BOUNDS` -> bound of each source, in the unit of its name.
     """
 
     split: str
     sources: Float[np.ndarray, "scene source 3"]
     snr_db: Float[np.ndarray, " scene"]
-    stratum_snr_db: Float[np.ndarray, " scene"]
     bounds: Mapping[str, Float[np.ndarray, "scene source"]]
 
     @property
@@ -71,11 +77,15 @@ class SplitTruth:
 
 @dataclass(frozen=True)
 class MethodEstimates:
-    """Estimates of one method on every scene of a split; slots without an estimate are NaN."""
+    """Estimates of one method on every scene of a split; slots without an estimate are NaN.
+
+    asked: the method was given the scene; one told that there is no source is not.
+    """
 
     method: str
     sources: Float[np.ndarray, "scene estimate 3"]
     resolved: Bool[np.ndarray, " scene"]
+    asked: Bool[np.ndarray, " scene"]
 
 
 @dataclass(frozen=True)
@@ -98,15 +108,14 @@ def score(
             "scene": np.arange(len(n_sources)),
             "n_sources": n_sources,
             "snr_db": truth.snr_db,
-            "stratum_snr_db": truth.stratum_snr_db,
             "method": estimates.method,
-            "resolved": np.where(n_sources > 0, estimates.resolved, np.nan).astype(object),
-            "n_false": 0,
+            "resolved": np.where(estimates.asked, estimates.resolved, np.nan).astype(object),
         }
     )
-    parts = np.full((len(n_sources), 4), np.nan)
+    parts = np.full((len(n_sources), 5), np.nan)
     rows: list[tuple[int, int, int]] = []
-    for scene, count in enumerate(n_sources):
+    for scene in np.flatnonzero(estimates.asked).tolist():
+        count = int(n_sources[scene])
         slots = np.flatnonzero(np.isfinite(estimates.sources[scene, :, 0]))
         places = estimated_places[scene, slots]
         pairing = match(true_places[scene, :count], places, scoring.cutoff)
@@ -114,11 +123,10 @@ def score(
         partner[pairing.truth] = slots[pairing.estimate]
         rows.extend((scene, k, int(partner[k])) for k in range(count))
         rows.extend((scene, -1, int(slots[j])) for j in pairing.false)
-        scenes.loc[scene, "n_false"] = len(pairing.false)
-        if count:
-            distance = gospa(true_places[scene, :count], places, scoring.cutoff)
-            parts[scene] = distance.total, distance.location, distance.missed, distance.false
-    for column, name in enumerate(("gospa_m", "gospa_location_m", "gospa_missed_m", "gospa_false_m")):
+        distance = gospa(true_places[scene, :count], places, scoring.cutoff)
+        own = (distance.total, distance.location, distance.missed, distance.false)
+        parts[scene] = len(pairing.false), *own
+    for column, name in enumerate(("n_false", *GOSPA)):
         scenes[name] = parts[:, column]
     index = np.array(rows, dtype=np.int64).reshape(-1, 3)
     return _source_rows(truth, estimates, index, true_places, estimated_places, scoring), scenes

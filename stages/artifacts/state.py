@@ -93,6 +93,10 @@ def publish(directory: Path, destination: Path) -> None:
         if directory.stat().st_dev != destination.parent.stat().st_dev:
             # a rename does not cross file systems
             arriving = shutil.copytree(directory, copy)
+        ignored = destination / ".gitignore"
+        if ignored.exists():
+            # DVC writes this one, and git tracks it
+            shutil.copy2(ignored, arriving)
         if destination.exists():
             os.rename(destination, retired)
         os.rename(arriving, destination)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from stages.covariance import LoadedBlend, NormalizedCovariance
+from stages.identifiability import most_sources
 from stages.physics.observation import Observation
 from stages.shapes import SourceMask, Sources
 
@@ -85,13 +86,7 @@ class Estimator(Protocol):
 
 
 def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"]) -> None:
-    """Refuse more sources than the snapshots have equations for.
-
-        independent   2 L M >= 2 L K + 3 K
-        constant      2 L M >= 2 K + 3 K   and   K <= N
-
-    On the left the real numbers in the snapshots, on the right those in the amplitudes and coordinates. The
-    first makes K < M, without which the projection P_G^perp of a snapshot leaves nothing.
+    """Refuse more sources than `most_sources`, and for `constant` ones more than elements, K <= N.
 
     Raises:
         ValueError: the law with its numbers, and the scenes.
@@ -101,10 +96,9 @@ def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"
         raise ValueError(
             f"n_sources has one number a scene: {observation.n_scenes} scenes, {n_sources.shape[0]} numbers"
         )
-    if observation.source_model == "independent":
-        most, law = 2 * L * M // (2 * L + 3), "2 L M >= (2 L + 3) K"
-    else:
-        most, law = min(2 * L * M // 5, N), "2 L M >= 5 K and K <= N"
+    most, law = most_sources(observation.source_model, L, M)
+    if observation.source_model == "constant" and most > N:
+        most, law = N, "K <= N"
     wrong = (n_sources > most) | (n_sources < 0)
     if bool(wrong.any()):
         scenes = torch.nonzero(wrong).flatten().tolist()

@@ -33,7 +33,7 @@ About 40 dB of SNR for `independent` sources, 25 dB for `constant` ones, whose N
 
 
 class _Whitened(NamedTuple):
-    """Signal scaled to mean |y|^2 = 1, and the noise power on that scale."""
+    """Snapshots, channel and codes scaled to a mean squared entry of 1, and the noise power on that scale."""
 
     observation: Observation
     noise: Powers
@@ -70,9 +70,10 @@ def sparse_fit_maps(
     """One map for each entry of `iterations`, float32.
 
     0: num / den at R = p_0 I, p_0 = max(mean |y|^2 - sigma^2, 0.01 sigma^2) / N. i > 0: the powers after i
-    fast steps started at p = num / den^2, times N / mean |y|^2. Both are dimensionless: scaling the snapshots
-    by c and the noise power by |c|^2 changes nothing. The step is fast and not monotone; sqrt(num / den) is
-    the monotone majorization-minimization step.
+    fast steps started at p = num / den^2, times N / mean |y|^2. The channel and the codes enter with a mean
+    squared entry of 1. So both are dimensionless: a factor c of the snapshots with |c|^2 of the noise power,
+    or any factor of the channel or of the codes, changes nothing. The step is fast and not monotone;
+    sqrt(num / den) is the monotone majorization-minimization step.
 
     Notes:
         A noise power below 1e-5 of the largest diagonal entry of S enters as that much. Tables of the grid
@@ -83,9 +84,8 @@ def sparse_fit_maps(
         Trans. Signal Process. 59 (2011), whose dictionary is the same for all snapshots.
 
     Raises:
-        ValueError: a noise power that is not known, not positive or not finite, snapshots that are all zero
-        or
-            not finite, steering vectors of another array.
+        ValueError: a noise power that is not known, not positive or not finite; snapshots, a channel or codes
+            that are all zero or not finite; steering vectors of another array.
     """
     if steering.shape[0] != observation.n_elements:
         raise ValueError(
@@ -111,9 +111,17 @@ def _whitened(observation: Observation) -> _Whitened:
     """y / rms(y), sigma^2 / mean |y|^2 and p_0 of every scene."""
     if observation.noise_power is None:
         raise ValueError("the sparse covariance fit needs the noise power; the observation has none")
-    power = observation.snapshots.abs().double().square().mean((1, 2))
+    power, channel_power, code_power = (
+        values.abs().double().square().mean((1, 2))
+        for values in (observation.snapshots, observation.channel, observation.codes)
+    )
     noise_power = observation.noise_power.double()
-    for name, values in (("mean |y|^2", power), ("the noise power", noise_power)):
+    for name, values in (
+        ("mean |y|^2", power),
+        ("the noise power", noise_power),
+        ("mean |H|^2", channel_power),
+        ("mean |c|^2", code_power),
+    ):
         usable = torch.isfinite(values) & (values > 0.0)
         if not bool(usable.all()):
             scenes = torch.nonzero(~usable).flatten().tolist()
@@ -122,18 +130,23 @@ def _whitened(observation: Observation) -> _Whitened:
             )
     noise = noise_power / power
     start = torch.maximum(1.0 - noise, 0.01 * noise) / observation.n_elements
-    scale = power.rsqrt()[:, None, None]
-    snapshots = (observation.snapshots.to(torch.complex128) * scale).to(torch.complex64)
     unit = Observation(
-        snapshots=snapshots,
-        channel=observation.channel.to(torch.complex64),
-        codes=observation.codes.to(torch.complex64),
+        snapshots=_scaled(observation.snapshots, power),
+        channel=_scaled(observation.channel, channel_power),
+        codes=_scaled(observation.codes, code_power),
         elements=observation.elements,
         wavelength=observation.wavelength,
         source_model=observation.source_model,
         noise_power=None,
     )
     return _Whitened(unit, noise.float(), start.float())
+
+
+def _scaled(
+    values: Complex[Tensor, "#scene row column"], power: Float[Tensor, "#scene"]
+) -> Complex[Tensor, "#scene row column"]:
+    """values / sqrt(power) in complex64."""
+    return (values.to(torch.complex128) * power.rsqrt()[:, None, None]).to(torch.complex64)
 
 
 def _maps(

@@ -37,7 +37,9 @@ def random_levels(
 def structured_levels(
     kind: Literal["dft2d", "hadamard"], n_horizontal: int, n_vertical: int, n_snapshots: int, phase_bits: int
 ) -> NDArray[np.uint8]:
-    """Phase levels of a separable codebook, quantized to the nearest level.
+    """Phase levels of a separable codebook, quantized down to a level.
+
+    That is the nearest level of a profile turned by half a level, a phase common to all elements.
 
     Snapshot l = (i, j) on the most nearly square L_v x L_h = L factorization carries
     phase_v(i, vertical index) + phase_h(j, horizontal index):

@@ -30,12 +30,6 @@ def mirror_order(n_horizontal: int, n_vertical: int, axis: int) -> list[int]:
     return [int(n) for n in order.flip(1 - axis).reshape(-1)]
 
 
-def aperture(elements: Elements) -> float:
-    """Largest extent (m) of the array: twice the largest distance from its centroid."""
-    centred = elements - elements.mean(dim=0)
-    return float(2.0 * torch.linalg.vector_norm(centred, dim=-1).max())
-
-
 def directions(angles: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 3"]:
     """q = (sin phi cos theta, sin theta, cos phi cos theta) of (azimuth, elevation) in rad."""
     azimuth, elevation = angles.unbind(-1)
@@ -76,8 +70,9 @@ def direction_derivatives(
 
 
 def sources_from_cosines(cosines: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """(azimuth, elevation, inverse range) of (u, v, w), for u^2 + v^2 <= 1: phi = atan2(u, sqrt(1 - u^2 -
-    v^2)).
+    """(azimuth, elevation, inverse range) of (u, v, w), for u^2 + v^2 <= 1.
+
+    phi = atan2(u, sqrt(1 - u^2 - v^2)),   theta = asin(v)
     """
     u, v, w = cosines.unbind(-1)
     forward = torch.sqrt((1.0 - u * u - v * v).clamp_min(0.0))

@@ -75,6 +75,14 @@ class SystemDraw:
 
 
 @dataclass(frozen=True)
+class Installation:
+    """One surface and base station for all scenes: channel terms, and departures where they are on."""
+
+    system: SystemDraw
+    impairment: impairments.ImpairmentDraw | None
+
+
+@dataclass(frozen=True)
 class SceneDraw:
     """Everything random in one scene, as standard draws."""
 
@@ -121,17 +129,34 @@ def draw_system(generator: np.random.Generator, system: System) -> SystemDraw:
     )
 
 
+def draw_installation(
+    generator: np.random.Generator, system: System, levels: impairments.ImpairmentLevels
+) -> Installation:
+    """The system that all scenes share, with the departures of its hardware and of its calibration."""
+    drawn = draw_system(generator, system)
+    return Installation(drawn, _draw_impairment(generator, system, levels))
+
+
+def _draw_impairment(
+    generator: np.random.Generator, system: System, levels: impairments.ImpairmentLevels
+) -> impairments.ImpairmentDraw | None:
+    """Random departures, None where none is on."""
+    if not levels.any_random:
+        return None
+    return impairments.draw(generator, levels, system.n_elements, system.n_antennas)
+
+
 def draw_scene(
     generator: np.random.Generator,
     system: System,
-    installation: SystemDraw | None,
+    installation: Installation | None,
     distribution: SourceDistribution,
     source_model: SourceModel,
     n_sources: int,
     snr_db: float,
     levels: impairments.ImpairmentLevels,
 ) -> SceneDraw:
-    """Draw one scene. `installation` fixes the channel; None draws one for the scene.
+    """Draw one scene. `installation` fixes the channel and the departures; None draws them for the scene.
 
     Amplitudes are unit-power: CN(0, 1) in every snapshot (`independent`), or one unit-modulus pilot of
     uniform phase for all snapshots (`constant`).
@@ -150,7 +175,7 @@ def draw_scene(
         amplitudes[:, :n_sources] = _complex_normal(generator, (system.n_snapshots, n_sources))
     else:
         amplitudes[:, :n_sources] = np.exp(2j * math.pi * generator.random(n_sources))
-    scene_system = installation if installation is not None else draw_system(generator, system)
+    scene_system = draw_system(generator, system) if installation is None else installation.system
     if system.codebook == "random":
         code_levels = random_levels(generator, system.n_snapshots, system.n_elements, system.phase_bits)
     else:
@@ -158,9 +183,10 @@ def draw_scene(
             system.codebook, system.n_horizontal, system.n_vertical, system.n_snapshots, system.phase_bits
         )
     noise = _complex_normal(generator, (system.n_snapshots, system.n_antennas))
-    impairment = None
-    if levels.any_random:
-        impairment = impairments.draw(generator, levels, system.n_elements, system.n_antennas)
+    if installation is None:
+        impairment = _draw_impairment(generator, system, levels)
+    else:
+        impairment = installation.impairment
     return SceneDraw(
         n_sources, snr_db, sources, power_db, amplitudes, noise, code_levels, scene_system, impairment
     )

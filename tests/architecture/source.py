@@ -1,10 +1,11 @@
-"""Reading source: dotted names with imports resolved, and the Python files of a package.
+"""Reading source: dotted names with imports resolved, the Python files of a package, and which are core.
 
 Relative imports are refused by ruff (TID252), so that a name says where it comes from.
 """
 
 import ast
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,22 @@ def modules(*packages: str) -> dict[str, ast.Module]:
     """Path in the repository -> tree of every module of some packages."""
     files = [file for package in packages for file in sorted((ROOT / package).rglob("*.py"))]
     return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
+
+
+def contract(name: str, key: str) -> list[str]:
+    """Lines of one key of an import contract."""
+    contracts = ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    return contracts[f"importlinter:contract:{name}"][key].split("\n")[1:]
+
+
+CORE = tuple(name.replace(".", "/") for name in contract("core", "source_modules"))
+"""Paths of the modules and packages of the numerical core, without suffix."""
+
+
+def is_core(path: str) -> bool:
+    """True for a file of the numerical core."""
+    return any(path == f"{name}.py" or path.startswith(f"{name}/") for name in CORE)
 
 
 def violations(rule: Rule, trees: dict[str, ast.Module]) -> list[str]:

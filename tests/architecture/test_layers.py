@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.source import ROOT
+from tests.architecture.source import ROOT, contract
 
 LINT = "import sys, importlinter.cli as cli; sys.exit(cli.lint_imports(no_cache=True, no_logo=True))"
 
@@ -22,18 +21,25 @@ def test_contracts_hold() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def layers() -> list[set[str]]:
+    """Mandatory modules of every layer of `stages`, highest layer first."""
+    names = [{name.strip() for name in layer.split("|")} for layer in contract("layers", "layers")]
+    return [{name for name in layer if not name.startswith("(")} for layer in names]
+
+
+def test_the_core_is_all_below_the_files_but_the_parameters() -> None:
+    ordered = layers()
+    below = set().union(*ordered[ordered.index({"artifacts"}) + 1 :]) - {"params"}
+    assert {f"stages.{name}" for name in below} == set(contract("core", "source_modules"))
+
+
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A tree in which every mandatory layer is an empty module, under the contracts of this repository."""
-    contracts = ConfigParser()
-    contracts.read(ROOT / ".importlinter")
-    layers = contracts["importlinter:contract:layers"]["layers"]
-    names = [name.strip() for layer in layers.splitlines() for name in layer.split("|")]
-    for name in names:
-        if name and not name.startswith("("):
-            module = tmp_path / "stages" / name / "__init__.py"
-            module.parent.mkdir(parents=True)
-            module.touch()
+    for name in set().union(*layers()):
+        module = tmp_path / "stages" / name / "__init__.py"
+        module.parent.mkdir(parents=True)
+        module.touch()
     (tmp_path / "stages" / "__init__.py").touch()
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "__init__.py").write_text("import stages.params\n")
@@ -71,3 +77,11 @@ def test_contracts_refuse(package: Path, path: str, text: str) -> None:
     result = lint(package)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "BROKEN" in result.stdout or "has no layer" in result.stdout + result.stderr, result.stdout
+
+
+def test_the_core_imports_no_module_of_files_or_output(package: Path) -> None:
+    names = ("csv", "importlib", "io", "json", "logging", "os", "pathlib", "pickle", "subprocess", "sys")
+    (package / "stages/metrics/__init__.py").write_text("".join(f"import {name}\n" for name in names))
+    result = lint(package)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert [name for name in names if f"stages.metrics -> {name} " not in result.stdout] == []

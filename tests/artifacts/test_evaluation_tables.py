@@ -1,6 +1,7 @@
 """Tables of the evaluation, from estimates placed by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ BOOTSTRAP = Bootstrap(seed=1, n_samples=200)
 EMPTY = (math.nan, math.nan, math.nan)
 BOUND_DEG = 0.5
 BOUND_PER_M = 0.01
+BOUND_M = 0.2
 
 
 def truth_of(*scenes: list[tuple[float, float, float]], split: str = "test_independent") -> SplitTruth:
@@ -26,18 +28,19 @@ def truth_of(*scenes: list[tuple[float, float, float]], split: str = "test_indep
         split,
         sources,
         np.full(len(scenes), 10.0),
-        np.full(len(scenes), 10.0),
         {
             "bound_azimuth_deg": BOUND_DEG * known,
             "bound_elevation_deg": BOUND_DEG * known,
             "bound_range_m": 0.1 * known,
             "bound_inverse_range_per_m": BOUND_PER_M * known,
+            "bound_position_m": BOUND_M * known,
         },
     )
 
 
 def estimates_of(*scenes: list[tuple[float, float, float]], method: str = "learned+ml") -> MethodEstimates:
-    return MethodEstimates(method, padded(scenes, 3), np.ones(len(scenes), dtype=bool))
+    every = np.ones(len(scenes), dtype=bool)
+    return MethodEstimates(method, padded(scenes, 3), every, every)
 
 
 def padded(scenes: tuple[list[tuple[float, float, float]], ...], slots: int) -> np.ndarray:
@@ -110,18 +113,47 @@ def test_gospa_of_a_stratum_keeps_its_parts() -> None:
 
 
 def test_nothing_measured_is_empty_and_never_zero() -> None:
-    cell = strata_of(truth_of([], []), estimates_of([], []))
-    assert (cell["n_true"], cell["n_scenes"], cell["false_alarms"]) == (0, 2, 0)
+    unasked = replace(estimates_of([], []), asked=np.zeros(2, dtype=bool))
+    cell = strata_of(truth_of([], []), unasked)
+    assert (cell["n_true"], cell["n_scenes"]) == (0, 2)
     measured = [
         name
         for name in cell.index
-        if name.startswith(("found", "median", "rmse", "gospa")) and pd.notna(cell[name])
+        if name.startswith(("found", "median", "rmse", "gospa", "false")) and pd.notna(cell[name])
     ]
     assert measured == []
     missed = strata_of(truth_of([(0.0, 0.0, 1.0)]), estimates_of([]))
     assert missed["found_rate"] == 0.0
     assert pd.isna(missed["rmse_over_bound_azimuth"])
     assert pd.isna(missed["median_range_m"])
+
+
+def test_what_is_estimated_where_there_is_no_source_is_a_false_alarm() -> None:
+    """Two of three scenes of noise get one estimate each: 2 alarms, GOSPA^2 = c^2 / 2 in two scenes of 3."""
+    truth = truth_of([], [], [])
+    cell = strata_of(truth, estimates_of([(0.0, 0.0, 1.0)], [], [(20.0, 0.0, 3.0)]))
+    assert cell["false_alarms"] == 2
+    assert cell["gospa_m"] == pytest.approx(math.sqrt(2.0 / 3.0 * 9.0 / 2.0))
+    assert cell["gospa_false_m"] == pytest.approx(cell["gospa_m"])
+    assert pd.isna(cell["found_rate"])
+
+
+def test_pooled_ratio_is_that_of_all_errors_together() -> None:
+    """Errors of 1, 2, 2 and -3, 0, 2 bounds of azimuth, elevation, inverse range: sqrt(22 / 6)."""
+    near, far = 1.0 / (0.5 + 2 * BOUND_PER_M), 1.0 / (0.25 + 2 * BOUND_PER_M)
+    truth = truth_of([(10.0, 0.0, 2.0)], [(0.0, 0.0, 4.0)])
+    estimates = estimates_of([(10.0 + BOUND_DEG, 2.0 * BOUND_DEG, near)], [(-3.0 * BOUND_DEG, 0.0, far)])
+    cell = strata_of(truth, estimates)
+    assert cell["rmse_over_bound_pooled"] == pytest.approx(math.sqrt(22.0 / 6.0))
+    assert cell["rmse_over_bound_pooled_low"] == pytest.approx(math.sqrt(9.0 / 3.0))
+    assert cell["rmse_over_bound_pooled_high"] == pytest.approx(math.sqrt(13.0 / 3.0))
+
+
+def test_distances_stand_beside_the_bound_of_the_position() -> None:
+    truth = truth_of([(0.0, 0.0, 2.0), (40.0, 0.0, 1.0)])
+    cell = strata_of(truth, estimates_of([(0.0, 0.0, 2.5)]))
+    assert cell["median_position_m"] == pytest.approx(0.5)
+    assert cell["median_bound_position_m"] == pytest.approx(BOUND_M)
 
 
 def test_an_estimate_at_infinity_has_inverse_range_zero() -> None:
@@ -168,7 +200,7 @@ def test_intervals_depend_on_the_cell_alone() -> None:
     truth = truth_of(*[[(float(i), 0.0, 2.0)] for i in range(20)])
     noise = np.random.Generator(np.random.Philox(5)).normal(0.0, BOUND_DEG, 20)
     one = estimates_of(*[[(i + noise[i], 0.0, 2.0)] for i in range(20)])
-    other = MethodEstimates("music", one.sources, one.resolved)
+    other = replace(one, method="music")
     both = [evaluation_tables.score(truth, each, SCORING) for each in (other, one)]
     sources = evaluation_tables.with_errors(pd.concat([rows for rows, _ in both], ignore_index=True))
     scenes = pd.concat([rows for _, rows in both], ignore_index=True)

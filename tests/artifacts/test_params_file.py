@@ -63,7 +63,8 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
         "max_sources:",
         "sources.max_sources = 4 must be below receiver.n_antennas = 4",
     ),
-    ("sources.range_m", [0.01, 10.0], "range_m:", "lambda / (2 pi) = 0.04775 m"),
+    ("sources.range_m", [0.1, 10.0], "range_m:", "half a wavelength or more from the centre, 0.15 m"),
+    ("sources.azimuth_deg", [-89.0, 89.0], "range_m:", "lambda / (2 pi) = 0.04775 m"),
     ("network.channels", 30, "channels:", "channels is a multiple of groups (GroupNorm), got 30 and 8"),
     ("normalize.map_iterations", [3, 0], "map_iterations:", "map_iterations increases strictly, got [3, 0]"),
 ]

@@ -107,6 +107,16 @@ def test_publish_replaces_the_earlier_result_as_a_whole(tmp_path: Path) -> None:
     assert [path.name for path in destination.parent.iterdir()] == ["train"]
 
 
+def test_publish_keeps_what_dvc_tells_git_to_ignore(tmp_path: Path) -> None:
+    destination = tmp_path / "data" / "models"
+    write_text(destination / ".gitignore", "/covariance.pt\n")
+    with work_directory("verb", "key") as work:
+        write_text(work / "covariance.pt", "1")
+        publish(work, destination)
+    assert {path.name for path in destination.iterdir()} == {".gitignore", "covariance.pt"}
+    assert (destination / ".gitignore").read_text("utf-8") == "/covariance.pt\n"
+
+
 def test_publish_crosses_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state directory elsewhere: the result arrives whole, and the work is gone."""
     shared_memory = Path("/dev/shm")

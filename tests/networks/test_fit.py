@@ -1,14 +1,11 @@
-import copy
 import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from stages.covariance import blend, sample_covariance
 from stages.networks.fit import Examples, FitState, fit
 from stages.networks.health import TrainingDiverged
-from stages.networks.trained import TrainedNetwork
 from tests.networks.classroom import SETTINGS, classroom, classroom_dictionary, loss_of, small_network
 
 
@@ -68,18 +65,6 @@ def test_the_scored_weights_are_the_kept_weights():
     loss = loss_of(network, validation, classroom_dictionary()).total.item()
     assert loss == pytest.approx(state["best"]["validation_loss"], rel=1e-5)
     assert state["best"]["validation_loss"] == min(r["validation_loss"] for r in state["history"])
-
-
-def test_one_scene_through_training_and_evaluation_gives_the_same_bits():
-    dictionary, network = classroom_dictionary(), small_network()
-    scene = classroom(n_scenes=1)
-    network.train()
-    in_training = loss_of(network, scene, dictionary).blend
-    predicted = TrainedNetwork(copy.deepcopy(network), dictionary).predict(scene.maps, scene.estimated_snr)
-    in_evaluation = blend(
-        predicted, sample_covariance(scene.factor), SETTINGS.blend_beta, SETTINGS.diagonal_loading
-    )
-    assert torch.equal(in_training.dense(), in_evaluation.dense())
 
 
 def test_health_is_measured_in_every_epoch():

@@ -65,14 +65,25 @@ def test_gates_of_a_healthy_training_all_hold():
     assert all(gates([summary_of(4.0)] * 2, [(3.0, 2.0), (2.0, 1.9)], 6).values())
 
 
+HEALTHY = [(3.0, 2.0), (2.0, 1.9)]
+
+
 @pytest.mark.parametrize(
-    ("norm", "losses", "broken"),
+    ("quantity", "statistic", "losses", "broken"),
     [
-        (7.0, [(3.0, 2.0), (2.0, 1.9)], "norm_law"),
-        (4.0, [(3.0, 2.0), (3.1, 1.9)], "training_loss_fell"),
-        (4.0, [(3.0, 2.0), (2.0, 90.0)], "validation_same_order"),
+        (("r_samp_norm", "max"), 7.0, HEALTHY, ["norm_law"]),
+        (("r_blend_norm", "min"), 2.0, HEALTHY, ["norm_law"]),
+        (("r_pred_trace_error", "max"), 1e-4, HEALTHY, ["trace_law"]),
+        (("gradient_norm", "max"), math.inf, HEALTHY, ["gradients_finite"]),
+        (None, 0.0, [(3.0, 2.0), (2.0, math.inf)], ["losses_finite", "validation_same_order"]),
+        (None, 0.0, [(3.0, 2.0), (3.1, 1.9)], ["training_loss_fell"]),
+        (None, 0.0, [(3.0, 2.0), (2.0, 90.0)], ["validation_same_order"]),
     ],
 )
-def test_each_gate_can_break(norm, losses, broken):
-    held = gates([summary_of(norm)] * 2, losses, 6)
-    assert [name for name, holds in held.items() if not holds] == [broken]
+def test_each_gate_can_break(quantity, statistic, losses, broken):
+    readings = [summary_of(4.0), summary_of(4.0)]
+    if quantity is not None:
+        name, which = quantity
+        readings[1][name] = {**readings[1][name], which: statistic}
+    held = gates(readings, losses, 6)
+    assert [name for name, holds in held.items() if not holds] == broken

@@ -38,8 +38,13 @@ def maps(
     source_model: str,
     iterations: tuple[int, ...],
 ) -> NDArray[np.float64]:
-    """num / den at R = p_0 I, then p N / mean |y|^2 after i steps p <- p num / den from p = num / den^2."""
+    """num / den at R = p_0 I, then p N / mean |y|^2 after i steps p <- p num / den from p = num / den^2.
+
+    H and c enter with a mean squared entry of 1.
+    """
     n_elements, n_points = columns.shape
+    channel = channel / np.sqrt(np.mean(np.abs(channel) ** 2))
+    codes = codes / np.sqrt(np.mean(np.abs(codes) ** 2))
     pairs = groups(channel, codes, snapshots, source_model)
     mean_power = float(np.mean(np.abs(snapshots) ** 2))
     start = max(mean_power - noise_power, 0.01 * noise_power) / n_elements

@@ -40,11 +40,6 @@ def test_mirror_order_mirrors_positions(axis: int) -> None:
     torch.testing.assert_close(mirrored, elements * signs, rtol=0.0, atol=1e-15)
 
 
-def test_aperture_is_the_diagonal() -> None:
-    assert geometry.aperture(geometry.planar_array(12, 12, 0.15)) == pytest.approx(1.65 * math.sqrt(2.0))
-    assert geometry.aperture(geometry.planar_array(3, 5, 0.15)) == pytest.approx(math.hypot(0.3, 0.6))
-
-
 def test_positions_follow_the_convention() -> None:
     expected = [oracle.position(float(az), float(el), 1.0 / float(w)) for az, el, w in SOURCES]
     found = geometry.positions(SOURCES)

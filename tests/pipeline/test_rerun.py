@@ -1,6 +1,7 @@
 """What runs again after a change, and what a run gives the second time."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,21 @@ import pytest
 
 from tests.pipeline.working_copy import WorkingCopy, clone
 
-# The report shows the text of params.yaml, so it follows every change.
+# `check` reads params.yaml and the report shows its text, so these two follow every change.
 STALE: list[tuple[dict[str, Any], set[str]]] = [
-    ({"train.lr": 1e-3}, {"train", "report"}),
-    ({"simulate.workers": 2}, {"report"}),
-    ({"evaluate.workers": 2}, {"report"}),
-    ({"covariance.blend_beta": 0.25}, {"train", "evaluate", "report"}),
-    ({"evaluate.found_tolerance_deg": 4.0}, {"evaluate", "report"}),
+    ({"train.lr": 1e-3}, {"check", "train", "report"}),
+    ({"simulate.workers": 2}, {"check", "report"}),
+    ({"evaluate.workers": 2}, {"check", "report"}),
+    ({"covariance.blend_beta": 0.25}, {"check", "train", "evaluate", "report"}),
+    ({"evaluate.found_tolerance_deg": 4.0}, {"check", "evaluate", "report"}),
     (
-        {"simulate.validation.source_model": "constant"},
-        {"simulate@validation", "report"},
+        {"simulate.validation.strata": [{"n_sources": [1, 2], "snr_db": [0.0, 9.0], "n_scenes": 5}]},
+        {"check", "simulate@validation", "report"},
     ),
     (
         {"covariance.ls_ridge": 2e-3},
         {f"normalize@{split}" for split in ("train", "validation", "test_independent", "test_constant")}
-        | {"report"},
+        | {"check", "report"},
     ),
 ]
 
@@ -47,9 +48,9 @@ def test_a_second_run_does_nothing(finished: WorkingCopy) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"train.lr": 1e-3}, ["train", "evaluate", "report"]),
-        ({"covariance.blend_beta": 0.25}, ["train", "evaluate", "report"]),
-        ({"simulate.workers": 2, "evaluate.workers": 2}, ["report"]),
+        ({"train.lr": 1e-3}, ["check", "train", "evaluate", "report"]),
+        ({"covariance.blend_beta": 0.25}, ["check", "train", "evaluate", "report"]),
+        ({"simulate.workers": 2, "evaluate.workers": 2}, ["check", "report"]),
     ],
 )
 def test_a_change_runs_what_depends_on_it(
@@ -60,13 +61,36 @@ def test_a_change_runs_what_depends_on_it(
     assert own.reproduce() == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "law"),
+    [
+        ({"train.lr": -1.0}, r"params.yaml:\d+: train.lr: input should be greater than 0, got -1"),
+        ({"train.epochz": 3}, r"params.yaml:\d+: train.epochz: unknown key; did you mean epochs\?"),
+        ({"array.wavelength_m": "0.3"}, r"params.yaml:\d+: array.wavelength_m: .* got \"0.3\""),
+    ],
+)
+def test_refused_parameters_leave_every_result_where_it_is(
+    own: WorkingCopy, changes: dict[str, Any], law: str
+) -> None:
+    """DVC removes the results of a stage before it runs; the parameters are refused before that."""
+    before = own.contents("data")
+    own.write_params(changes)
+    refused = own.run("dvc", "repro", "report")
+    assert refused.returncode != 0
+    assert re.search(law, refused.stdout + refused.stderr)
+    after = own.contents("data")
+    assert {name: after.get(name) for name in before if not name.startswith("data/check/")} == {
+        name: text for name, text in before.items() if not name.startswith("data/check/")
+    }
+
+
 @pytest.mark.slow
 def test_two_runs_are_bit_identical_whatever_the_number_of_workers(
     finished: WorkingCopy, tmp_path: Path
 ) -> None:
     """HDF5, weights, history, health, tables, metrics, pictures: byte for byte."""
     other = clone(tmp_path / "repository", {"simulate.workers": 2, "evaluate.workers": 2})
-    assert len(other.reproduce()) == 13
+    assert len(other.reproduce()) == 14
     first, second = finished.contents("data"), other.contents("data")
     assert set(first) == set(second)
     assert [name for name in first if first[name] != second[name]] == []

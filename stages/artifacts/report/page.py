@@ -4,7 +4,6 @@ The same inputs give the same page, byte for byte, but for the section on versio
 """
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,13 +103,14 @@ def _split_view(
 ) -> SplitView | None:
     """What is shown of a split; None where it was not evaluated with sources."""
     everything = inputs.strata[inputs.strata["split"] == split]
-    strata = strata_tables.with_pooled(strata_tables.with_sources(everything))
+    strata = strata_tables.with_sources(everything)
     if strata.empty:
         return None
     own = {method: style for method, style in styles.items() if method in set(strata["method"])}
     ranges = inputs.range_strata[inputs.range_strata["split"] == split]
     noise = everything[everything["n_sources"] == 0]
-    alarms = {method: int(rows["false_alarms"].sum()) for method, rows in noise.groupby("method")}
+    asked = noise[noise["false_alarms"].notna()]
+    alarms = {method: int(rows["false_alarms"].sum()) for method, rows in asked.groupby("method")}
     leader = _leader(strata, own)
     return SplitView(
         name=split,
@@ -127,7 +127,7 @@ def _split_view(
         ratio_figure=blocks.ratio_figure(strata, own),
         gospa_figure=blocks.gospa_figure(strata, own),
         noise_scenes=strata_tables.count_scenes(noise),
-        noise_alarms=tuple((own[name].label, alarms[name]) for name in own if alarms.get(name)),
+        noise_alarms=tuple((own[name].label, alarms[name]) for name in own if name in alarms),
     )
 
 
@@ -200,8 +200,8 @@ _WORDS = {"r_samp": "R_samp", "r_pred": "R_pred", "r_blend": "R_blend"}
 
 
 def _words(name: str) -> str:
-    """`r_samp_mean_norm_in_30_60` -> "R_samp mean norm in 30 to 60"."""
+    """`r_samp_trace_error` -> "R_samp trace error"."""
     for key, word in _WORDS.items():
         if name.startswith(key):
             return word + _words(name.removeprefix(key))
-    return re.sub(r" in (\d+) (\d+)$", r" in \1 to \2", name.replace("_", " "))
+    return name.replace("_", " ")

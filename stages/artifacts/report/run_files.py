@@ -53,7 +53,7 @@ _COUNT = Column(0.0, whole=True)
 _LENGTH = Column(0.0)
 _NUMBER = Column()
 _LOSSES = ("train_loss", "validation_loss", "train_detection", "train_covariance")
-_PARAMETERS = ("azimuth", "elevation", "inverse_range")
+_PARAMETERS = ("azimuth", "elevation", "inverse_range", "pooled")
 
 SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] = {
     STRATA: (
@@ -65,10 +65,11 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
             "n_true": _COUNT,
             **dict.fromkeys(("found_rate", "found_low", "found_high"), _RATE),
             **dict.fromkeys(("median_azimuth_deg", "median_elevation_deg"), _SIZE),
-            "median_range_m": _RANGE_ERROR,
+            **dict.fromkeys(("median_range_m", "median_position_m"), _RANGE_ERROR),
+            "median_bound_position_m": _SIZE,
             **{f"rmse_over_bound_{p}{end}": _SIZE for p in _PARAMETERS for end in ("", "_low", "_high")},
             **dict.fromkeys(("gospa_m", "gospa_location_m", "gospa_missed_m", "gospa_false_m"), _SIZE),
-            "false_alarms": _COUNT,
+            "false_alarms": Column(0.0, whole=True, empty=True),
         },
         ("split", "n_sources", "snr_db", "method"),
     ),
@@ -184,7 +185,7 @@ def _checked_numbers(path: Path, name: str, raw: "pd.Series[Any]", law: Column) 
     array = values.to_numpy()
     broken = (array < law.lowest) | (array > law.highest) | (np.isinf(array) & (not law.infinite))
     if law.whole:
-        broken |= array != np.round(array)
+        broken |= np.abs(array - np.round(array)) > 0.0
     for row in np.flatnonzero(broken):
         kind = "a whole number" if law.whole else "a finite number"
         law_text = f"{name} is {kind} in [{law.lowest:g}, {law.highest:g}]"

@@ -1,10 +1,8 @@
 """Tables of the report, from the strata of the evaluation: for the page and, short, for a terminal.
 
-A cell is one pair (number of sources, SNR) of a split. The normalized RMSE of a cell is the root mean square
-of its three values (azimuth, elevation, inverse range): the same found sources stand behind each, so it is
-the normalized RMSE of all three errors pooled,
+A cell is one pair (number of sources, SNR) of a split. The pooled normalized RMSE of a cell is
 
-    sqrt(mean over found sources and parameters of (error / bound)^2),
+    sqrt(mean over found sources and azimuth, elevation, inverse range of (error / bound)^2),
 
 and its inverse is the efficiency. What was not measured is a dash, never 0.
 """
@@ -15,14 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from stages.artifacts.report.figures import REFINED, MethodStyle, method_styles
 
 PARAMETERS = {"azimuth": "azimuth", "elevation": "elevation", "inverse_range": "1 / range"}
 ABSENT = "–"
-POOLED = "rmse_over_bound"
+POOLED = "rmse_over_bound_pooled"
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,6 @@ class Table:
     groups: tuple[tuple[str, int], ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-
-
-def with_pooled(strata: pd.DataFrame) -> pd.DataFrame:
-    """The strata with the normalized RMSE pooled over the three parameters; NaN where one is absent."""
-    squares = strata[[f"rmse_over_bound_{name}" for name in PARAMETERS]].to_numpy() ** 2
-    return strata.assign(**{POOLED: np.sqrt(squares.mean(axis=1))})
 
 
 def with_sources(strata: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +97,8 @@ def ratio_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
     """RMSE over bound by method and cell, the three parameters pooled."""
 
     def cell(row: dict[Any, Any]) -> tuple[str, float, str]:
-        return ratio(row[POOLED]), 1.0 - math.log(max(row[POOLED], 1.0)) / math.log(10.0), _by_parameter(row)
+        shade = 1.0 - math.log(max(row[POOLED], 1.0)) / math.log(10.0)
+        return ratio(row[POOLED]), shade, _with_intervals(row)
 
     return _by_cell(strata, styles, None, cell)
 
@@ -115,17 +107,21 @@ def efficiency_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Ta
     """Efficiency, the inverse of RMSE over bound, in percent."""
 
     def cell(row: dict[Any, Any]) -> tuple[str, float, str]:
-        efficiency = 1.0 / row[POOLED] if row[POOLED] > 0.0 else math.nan
-        return number(efficiency, percent=True), efficiency, _by_parameter(row)
+        value, low, high = (
+            1.0 / row[name] if row[name] > 0.0 else math.nan
+            for name in (POOLED, f"{POOLED}_high", f"{POOLED}_low")
+        )
+        note = f"95 % interval {number(low, percent=True)} to {number(high, percent=True)} %"
+        return number(value, percent=True), value, note
 
     return _by_cell(strata, styles, None, cell)
 
 
-def _by_parameter(row: dict[Any, Any]) -> str:
+def _with_intervals(row: dict[Any, Any]) -> str:
     parts = [
         f"{label} {ratio(row[f'rmse_over_bound_{name}'])} ({ratio(row[f'rmse_over_bound_{name}_low'])} to "
         f"{ratio(row[f'rmse_over_bound_{name}_high'])})"
-        for name, label in PARAMETERS.items()
+        for name, label in {"pooled": "pooled", **PARAMETERS}.items()
     ]
     return "RMSE over bound with 95 % interval: " + ", ".join(parts)
 
@@ -206,9 +202,11 @@ def full_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
         "azimuth (°)": lambda r: _digits(r["median_azimuth_deg"]),
         "elevation (°)": lambda r: _digits(r["median_elevation_deg"]),
         "range (m)": lambda r: _digits(r["median_range_m"]),
+        "position (m)": lambda r: _digits(r["median_position_m"]),
+        "its bound (m)": lambda r: _digits(r["median_bound_position_m"]),
         **{label: _ratio_column(name) for name, label in PARAMETERS.items()},
         "GOSPA (m)": lambda r: _digits(r["gospa_m"]),
-        "false alarms": lambda r: f"{r['false_alarms']:.0f}",
+        "false alarms": lambda r: ABSENT if math.isnan(r["false_alarms"]) else f"{r['false_alarms']:.0f}",
     }
     records = _records(strata)
     rows = []
@@ -219,7 +217,7 @@ def full_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
                 texts = [column(record) for column in columns.values()]
                 name = f"K = {cell[0]}, {cell[1]:g} dB · {style.label}"
                 rows.append((name, tuple(Cell(text, 0.0, leads=False, note="") for text in texts)))
-    groups = (("", 3), ("median error", 3), ("RMSE / bound", 3), ("", 2))
+    groups = (("", 3), ("median error", 5), ("RMSE / bound", 3), ("", 2))
     return Table("cell and method", groups, tuple(columns), tuple(rows))
 
 
@@ -274,7 +272,7 @@ def short_table(strata: pd.DataFrame, titles: Mapping[Any, str], width: int, hei
 
     `titles` names the splits to show; methods and cells that do not fit are counted in the last line.
     """
-    strata = with_pooled(with_sources(strata))
+    strata = with_sources(strata)
     styles = list(method_styles(strata["method"]))
     estimator = styles[0].removesuffix(REFINED)
     order = sorted(styles, key=lambda name: name.removesuffix(REFINED) != estimator)
@@ -285,7 +283,7 @@ def short_table(strata: pd.DataFrame, titles: Mapping[Any, str], width: int, hei
             break
         shown.append(name)
     header = [*lead, *shown, last]
-    lines = ["Found rate by method, and RMSE/bound of one", "  ".join(header)]
+    lines = ["Found rate by method; RMSE/bound of one, its three parameters pooled", "  ".join(header)]
     left_out = 0
     for split, title in titles.items():
         own = strata[strata["split"] == split]

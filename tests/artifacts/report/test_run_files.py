@@ -189,10 +189,9 @@ def test_what_the_evaluation_writes_is_what_the_report_reads(tmp_path: Path) -> 
     snr_db = np.array([0.0, 0.0, 0.0, 5.0, 5.0])
     estimate = truth + 1e-3
     estimate[3, 1] = [-0.9, -0.2, 0.0]
-    split = SplitTruth("test_independent", truth, snr_db, snr_db, bounds)
-    sources, scenes = evaluation_tables.score(
-        split, MethodEstimates("music", estimate, np.ones(5, dtype=bool)), Scoring(math.radians(5.0), 3.0)
-    )
+    split = SplitTruth("test_independent", truth, snr_db, bounds)
+    estimates = MethodEstimates("music", estimate, np.ones(5, dtype=bool), np.arange(5) > 0)
+    sources, scenes = evaluation_tables.score(split, estimates, Scoring(math.radians(5.0), 3.0))
     sources = evaluation_tables.with_errors(sources)
     bootstrap = evaluation_strata.Bootstrap(1, 50)
     tables = {

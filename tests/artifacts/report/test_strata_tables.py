@@ -1,11 +1,9 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from stages import seeds
 from stages.artifacts.report import strata_tables
 from stages.artifacts.report.figures import method_styles
 from stages.artifacts.report.run_files import STRATA, read_table
@@ -17,25 +15,8 @@ def strata(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return read_table(write_run(tmp_path_factory.mktemp("run"), FULL), STRATA)
 
 
-def test_pooled_ratio_is_that_of_all_errors_together() -> None:
-    """The root mean square of three normalized RMSE of the same sources is that of all their errors."""
-    errors = seeds.generator(3, "bootstrap").normal(size=(40, 3)) * [1.0, 2.0, 3.0]
-    each = np.sqrt((errors**2).mean(axis=0))
-    row = pd.DataFrame(
-        [{f"rmse_over_bound_{n}": v for n, v in zip(strata_tables.PARAMETERS, each, strict=True)}]
-    )
-    pooled = strata_tables.with_pooled(row)[strata_tables.POOLED].iloc[0]
-    assert pooled == pytest.approx(math.sqrt((errors**2).mean()), rel=1e-12)
-
-
-def test_pooled_ratio_of_an_absent_parameter_is_absent() -> None:
-    row = pd.DataFrame([dict.fromkeys((f"rmse_over_bound_{n}" for n in strata_tables.PARAMETERS), 1.0)])
-    row["rmse_over_bound_azimuth"] = math.nan
-    assert math.isnan(strata_tables.with_pooled(row)[strata_tables.POOLED].iloc[0])
-
-
 def test_tables_show_every_method_in_every_cell(strata: pd.DataFrame) -> None:
-    own = strata_tables.with_pooled(strata_tables.with_sources(strata.query("split == 'test_independent'")))
+    own = strata_tables.with_sources(strata.query("split == 'test_independent'"))
     styles = method_styles(own["method"])
     table = strata_tables.rate_table(own, styles)
     assert table.groups == (("K = 1", 3), ("K = 2", 4), ("K = 3", 4), ("K = 5", 2))
@@ -48,7 +29,7 @@ def test_tables_show_every_method_in_every_cell(strata: pd.DataFrame) -> None:
 
 
 def test_efficiency_is_the_inverse_ratio(strata: pd.DataFrame) -> None:
-    own = strata_tables.with_pooled(strata_tables.with_sources(strata.query("split == 'test_constant'")))
+    own = strata_tables.with_sources(strata.query("split == 'test_constant'"))
     styles = method_styles(own["method"])
     table = strata_tables.efficiency_table(own, styles)
     cell = strata_tables.of_cell(own, (1, 20.0)).set_index("method")
@@ -58,10 +39,8 @@ def test_efficiency_is_the_inverse_ratio(strata: pd.DataFrame) -> None:
 
 
 def test_absence_is_a_dash(strata: pd.DataFrame) -> None:
-    own = strata_tables.with_pooled(strata_tables.with_sources(strata)).query(
-        "n_sources == 1 and snr_db == 0"
-    )
-    own = own.assign(rmse_over_bound_azimuth=math.nan, rmse_over_bound=math.nan, found_rate=math.nan)
+    own = strata_tables.with_sources(strata).query("n_sources == 1 and snr_db == 0")
+    own = own.assign(rmse_over_bound_pooled=math.nan, rmse_over_bound_azimuth=math.nan, found_rate=math.nan)
     own = own.query("split == 'test_constant'")
     styles = method_styles(own["method"])
     for table in (strata_tables.ratio_table, strata_tables.efficiency_table, strata_tables.rate_table):
@@ -96,9 +75,7 @@ def test_short_table_fits_a_terminal(strata: pd.DataFrame) -> None:
     cell = strata_tables.of_cell(strata.query("split == 'test_independent'"), (2, 5.0)).set_index("method")
     line = next(line.split() for line in lines if line.split()[:2] == ["2", "5"])
     assert line[3] == f"{cell['found_rate']['learned+ml']:.2f}"
-    assert line[-1] == strata_tables.ratio(
-        strata_tables.with_pooled(cell)[strata_tables.POOLED]["learned+ml"]
-    )
+    assert line[-1] == strata_tables.ratio(cell[strata_tables.POOLED]["learned+ml"])
 
 
 @pytest.mark.parametrize(("width", "height", "hidden"), [(60, 24, "methods"), (110, 10, "cells")])

@@ -1,0 +1,69 @@
+"""examples.npz: spectra of some scenes with several sources, next to the truth.
+
+label [scene], truth (u, v, w) [scene, source, 3], and the spectra first_map, power_map, music_spectrum
+[scene, v, u], each the largest over 1/r.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.artifacts.atomic import replacing
+from stages.artifacts.covariance_file import Covariances
+from stages.artifacts.errors import MeasurementError
+from stages.artifacts.evaluation_tables import SplitTruth
+from stages.covariance import sample_covariance
+from stages.estimators.music import music_spectrum
+from stages.inference.grid import Grid, grid_steering
+from stages.networks.trained import TrainedNetwork
+from stages.physics.geometry import cosines_from_sources
+from stages.physics.observation import Observation
+
+
+def write_examples(
+    path: Path,
+    n_examples: int,
+    truth: SplitTruth,
+    observation: Observation,
+    covariances: Covariances,
+    network: TrainedNetwork,
+    grid: Grid,
+) -> None:
+    """The spectra of `n_examples` scenes spread over those of a split that have two sources or more.
+
+    Raises:
+        MeasurementError: covariances without maps.
+    """
+    several = np.flatnonzero(truth.n_sources >= min(2, truth.n_sources.max()))
+    picks = np.linspace(0, len(several) - 1, min(n_examples, len(several)))
+    scenes = several[np.unique(picks.round().astype(int))]
+    own = covariances.select(torch.from_numpy(scenes))
+    if own.maps is None:
+        raise MeasurementError(
+            f"data/covariances/{truth.split}: the example spectra need maps, which files of `constant` "
+            "sources do not hold; run `simulate` and `normalize` again"
+        )
+    sample = sample_covariance(own.factor)
+    wave = grid_steering(
+        grid, observation.elements, observation.wavelength, network.dictionary.spherical_amplitude
+    )
+    counts = [max(int(truth.n_sources[scene]), 1) for scene in scenes]
+    spectra = [music_spectrum(sample.select(slice(i, i + 1)), wave, k) for i, k in enumerate(counts)]
+    powers = network.predict(own.maps.values, own.estimated_snr).weights
+
+    def image(values: Tensor) -> np.ndarray:
+        return values.reshape(len(scenes), *grid.shape).amax(1).numpy()
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            label=np.array(
+                [f"scene {s}, K = {truth.n_sources[s]}, {truth.snr_db[s]:g} dB" for s in scenes], dtype=str
+            ),
+            truth=cosines_from_sources(torch.from_numpy(truth.sources[scenes])).numpy(),
+            first_map=image(own.maps.values[:, 0]),
+            power_map=image(powers),
+            music_spectrum=image(torch.cat(spectra) if spectra else powers),
+        )
