@@ -1,4 +1,4 @@
-"""Median Cramer-Rao bounds of the default scene against the reference table of the specification.
+"""Median Cramer-Rao bounds of the default scene against reference medians.
 
     python -m benchmarks.bounds        writes benchmarks/results/bounds.csv
 
@@ -59,7 +59,7 @@ class Cell:
 Medians = tuple[float, float, float]
 """Medians of sqrt(CRB) of azimuth (deg), elevation (deg) and range (m)."""
 
-# Reference data, cited from the specification (two digits, 200 scenes a cell).
+# Medians of an independent computation (two digits, 200 scenes a cell).
 REFERENCE: dict[Cell, dict[float, Medians]] = {
     Cell("independent", 1, 1.0): {
         0.0: (0.70, 0.52, 0.034),

@@ -1,4 +1,6 @@
-"""Prefect flows: they order, retry and observe the stages of dvc.yaml; they compute nothing, name no stage.
+"""Prefect flows: they order, retry and observe the stages of dvc.yaml, and compute nothing.
+
+What they know of the stages is the graph that DVC reads, and the name of its last one, the default target.
 
 Prefect reads its settings from the environment once, when it is imported. They are therefore set here, before
 any module of this package can import it; a value that the user exported stays.

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# `Runner.start` imports this too; an interrupt amid an import ends Python as if killed by SIGINT, even if caught.
+import prefect.runner.server  # noqa: F401
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType

@@ -2,10 +2,10 @@
 data/models/covariance.pt; writes data/evaluation: sources.csv, scenes.csv, strata.csv, range_strata.csv,
 found_rate.csv, rmse_over_bound.csv, metrics.json, timing.csv, examples.npz.
 
-Every estimator runs on the same scenes with the number of sources known, alone and followed by
-maximum-likelihood refinement ("+ml"). The network is trained on `independent` sources: estimators that need
-its R_pred have no rows of `constant` splits. Times are CPU times from the covariance file on, one torch
-thread: what `normalize` took is not in them.
+Every estimator runs on the same scenes with the number of sources known: alone, and followed by the best
+maximum-likelihood refinement of several starts that its peaks give ("+ml", the same for all). The network is
+trained on `independent` sources: estimators that need its R_pred have no rows of `constant` splits. Times are
+CPU times from the covariance file on, one torch thread: what `normalize` took is not in them.
 """
 
 import functools
@@ -67,6 +67,7 @@ def evaluate(
 ) -> dict[str, BatchEstimates]:
     """Method -> estimates on a batch of scenes; a method whose covariance the scenes lack is left out."""
     made, spent = make_covariances(covariances, network, params)
+    settings, spherical, grid = params.evaluate, params.array.spherical_amplitude, grid_setup.grid(params)
     results: dict[str, BatchEstimates] = {}
     for one in estimators:
         if one.covariance_kind not in made:
@@ -74,13 +75,11 @@ def evaluate(
         started = time.process_time()
         start = one.estimate(observation, made[one.covariance_kind], n_sources)
         seconds = spent[one.covariance_kind] + time.process_time() - started
-        if False in params.evaluate.refine:
+        if False in settings.refine:
             results[one.name] = _batch_estimates(start, seconds)
-        if True in params.evaluate.refine:
+        if True in settings.refine:
             started = time.process_time()
-            best = refined(
-                observation, start, params.evaluate.refine_iterations, params.array.spherical_amplitude
-            )
+            best = refined(observation, start, grid, settings.refine_iterations, spherical)
             results[one.name + REFINED] = _batch_estimates(best, seconds + time.process_time() - started)
     return results
 

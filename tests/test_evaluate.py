@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from stages import evaluate, train
+from stages.artifacts import grid_setup
 from stages.artifacts.bound_file import write_bounds
 from stages.artifacts.covariance_file import write_covariances
 from stages.artifacts.errors import CheckpointError, MeasurementError
@@ -156,7 +157,9 @@ def test_refinement_lowers_the_residual(finished: Path) -> None:
     )[0]
     for one in bench.estimators:
         start = one.estimate(observation, made[one.covariance_kind], torch.full((3,), 2))
-        best = refined(observation, start, params.evaluate.refine_iterations, False).likelihood
+        best = refined(
+            observation, start, grid_setup.grid(params), params.evaluate.refine_iterations, False
+        ).likelihood
         assert best is not None
         before = concentrated_residual(observation, start.sources.nan_to_num(), start.present, False)
         assert (best.residual <= before * (1.0 + 1e-9)).all()

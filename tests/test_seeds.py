@@ -41,9 +41,7 @@ def test_streams_seeds_and_indices_all_differ() -> None:
 
 
 def test_neighbouring_seeds_do_not_shift_scenes_into_each_other() -> None:
-    """Seeds 42 and 165 once made validation scene i the training scene i + 123; no (seed, i) equals (seed',
-    i').
-    """
+    """Seeds that were added to scene numbers would share scenes; here no (seed, i) equals (seed', i')."""
     seeds = (42, 165, 498)
     seen = [{_fingerprint(seed, stream, i) for stream in SPLITS for i in range(600)} for seed in seeds]
     assert len(set.union(*seen)) == sum(len(s) for s in seen) == 3 * 4 * 600

@@ -22,7 +22,7 @@ from scipy.stats import norm
 
 from stages.artifacts.evaluation_tables import GOSPA
 from stages.metrics.localization import found_rate
-from stages.metrics.normalized import CONFIDENCE, bootstrap_interval, normalized_errors
+from stages.metrics.normalized import CONFIDENCE, bootstrap_interval, normalized_errors, normalized_rmse
 from stages.seeds import generator
 
 PARAMETERS = {"azimuth": "azimuth_deg", "elevation": "elevation_deg", "inverse_range": "inverse_range_per_m"}
@@ -190,7 +190,9 @@ def range_table(sources: pd.DataFrame, range_m: tuple[float, float]) -> pd.DataF
 
 
 def _ratio_of(hits: pd.DataFrame, parameter: str) -> float:
-    return math.nan if hits.empty else math.sqrt(_squared_ratios(hits, PARAMETERS[parameter]).mean())
+    ending = PARAMETERS[parameter]
+    columns = (hits[f"{kind}_{ending}"].to_numpy(dtype=np.float64) for kind in ("error", "bound"))
+    return math.nan if hits.empty else normalized_rmse(*columns)
 
 
 def found_rate_curves(strata: pd.DataFrame) -> pd.DataFrame:

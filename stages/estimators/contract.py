@@ -131,5 +131,5 @@ def estimate_by_count(
 
 
 def n_candidates(n_sources: int) -> int:
-    """Candidates that a method keeps of a scene of K sources: 8, of which all subsets (70) can be weighed."""
+    """Candidates that a method keeps of a scene of K sources: 8, or K where that is more."""
     return max(8, n_sources)

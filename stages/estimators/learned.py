@@ -17,26 +17,19 @@ from stages.estimators.contract import (
 )
 from stages.estimators.spectral import require_kind
 from stages.inference.grid import Grid, peaks
-from stages.inference.likelihood import best_subset
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation
-
-_REACH = (0.25, 0.25, 0.4)
-"""How far from a peak its source is also looked for, in cells of (u, v, w)."""
 
 
 @dataclass(frozen=True)
 class LearnedEstimator:
-    """The K peaks of the power map p of R_pred = A diag(p) A^H that explain the snapshots best.
+    """The K strongest peaks of the power map p of R_pred = A diag(p) A^H, interpolated on log p.
 
-    The map ranks its peaks, interpolated on log p. Of the strongest, and six places around each because a
-    peak is surer of the cell than of the place in it, the subset of least sum_l |P_{G_l}^perp y_l|^2 is the
-    estimate. A scene whose map has fewer than K peaks is not resolved and gets those it has.
+    A scene whose map has fewer than K peaks is not resolved and gets those it has.
     """
 
     name: str
     grid: Grid
-    spherical_amplitude: bool
 
     @property
     def covariance_kind(self) -> CovarianceKind:
@@ -55,27 +48,10 @@ class LearnedEstimator:
             logarithm = powers[scenes].clamp_min(torch.finfo(powers.dtype).tiny).log()
             strongest = peaks(logarithm, self.grid, n_candidates(count))
             candidates = sources_from_cosines(strongest.cosines)
-            chosen = best_subset(
-                observation.select(scenes),
-                sources_from_cosines(_surroundings(strongest.cosines, self.grid)),
-                strongest.usable.repeat_interleave(2 * len(_REACH) + 1, dim=1),
-                count,
-                self.spherical_amplitude,
-            )
             resolved = strongest.usable.sum(-1) >= count
-            found = torch.where(resolved[:, None, None], chosen, candidates[:, :count])
-            return Estimate(found, resolved, candidates, None)
+            return Estimate(candidates[:, :count], resolved, candidates, None)
 
         return estimate_by_count(n_sources, group)
-
-
-def _surroundings(cosines: Float[Tensor, "scene peak 3"], grid: Grid) -> Float[Tensor, "scene place 3"]:
-    """Every peak and the places before and behind it along u, v and w, within the box of the grid."""
-    reach = torch.diag(torch.tensor(_REACH, dtype=cosines.dtype))
-    offsets = torch.cat((torch.zeros_like(reach[:1]), reach, -reach)) * grid.steps
-    places = cosines[:, :, None] + offsets
-    low, high = grid.cosines.amin(0), grid.cosines.amax(0)
-    return torch.minimum(torch.maximum(places, low), high).flatten(1, 2)
 
 
 def _power_map(covariance: Covariance, grid: Grid) -> Float[Tensor, "scene point"]:

@@ -8,21 +8,26 @@ from torch import Tensor
 
 from stages.bounds.cramer_rao import Bound
 from stages.estimators.contract import Estimate, Likelihood
+from stages.inference.grid import Grid
 from stages.inference.likelihood import Refinement, best_subset, refine
+from stages.physics.geometry import cosines_from_sources, sources_from_cosines
 from stages.physics.observation import Observation
+
+_REACH = (0.25, 0.25, 0.4)
+"""How far from a candidate its source is also looked for, in cells of (u, v, w)."""
 
 
 def refined(
-    observation: Observation, start: Estimate, n_iterations: int, spherical_amplitude: bool
+    observation: Observation, start: Estimate, grid: Grid, n_iterations: int, spherical_amplitude: bool
 ) -> Estimate:
     """The best maximum of the likelihood that an estimate and its candidates lead to.
 
         min over sources of J = sum_l |P_{G_l}^perp y_l|^2,   G_l = B_l A
 
     Each of three starts is refined where it differs from those before it, and the least J is kept: the
-    sources of the estimate, its K best candidates, and the K places of least J among the refined sources and
-    all candidates. The last one exchanges a source that went astray for a candidate that the grid had made
-    look worse.
+    sources of the estimate; the K places of least J among all candidates and six places around each, because
+    a peak on `grid` is surer of the cell than of the place in it; and the K places of least J among the
+    sources refined so far and all candidates, which exchanges a source that went astray.
 
     Scenes are refined in groups that have one number of sources at the start; a scene that starts with fewer
     sources than it has keeps them and stays unresolved. A scene without sources is explained by none: its J
@@ -41,6 +46,7 @@ def refined(
             observation.select(scenes),
             start.sources[scenes[:, None], slots],
             start.candidates[scenes],
+            grid,
             n_iterations,
             spherical_amplitude,
         )
@@ -56,6 +62,7 @@ def _best_of_starts(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],
     candidates: Float[Tensor, "scene candidate 3"],
+    grid: Grid,
     n_iterations: int,
     spherical_amplitude: bool,
 ) -> Refinement:
@@ -74,10 +81,22 @@ def _best_of_starts(
         other = refine(observation.select(changed), start[changed], n_iterations, spherical_amplitude)
         return _cheaper(best, other, changed)
 
-    best = improved(candidates[:, :count], sources)
-    pool = torch.cat((best.sources, candidates), dim=1)
-    usable = pool.isfinite().all(-1)
-    return improved(best_subset(observation, pool, usable, count, spherical_amplitude), best.sources)
+    def subset(pool: Float[Tensor, "scene place 3"]) -> Float[Tensor, "scene source 3"]:
+        return best_subset(observation, pool, pool.isfinite().all(-1), count, spherical_amplitude)
+
+    best = improved(subset(_surroundings(candidates, grid)), sources)
+    return improved(subset(torch.cat((best.sources, candidates), dim=1)), best.sources)
+
+
+def _surroundings(
+    candidates: Float[Tensor, "scene candidate 3"], grid: Grid
+) -> Float[Tensor, "scene place 3"]:
+    """Every candidate and the places before and behind it along u, v and w, within the box of the grid."""
+    reach = torch.diag(torch.tensor(_REACH, dtype=candidates.dtype))
+    offsets = torch.cat((torch.zeros_like(reach[:1]), reach, -reach)) * grid.steps
+    places = cosines_from_sources(candidates)[:, :, None] + offsets
+    low, high = grid.cosines.amin(0), grid.cosines.amax(0)
+    return sources_from_cosines(torch.minimum(torch.maximum(places, low), high)).flatten(1, 2)
 
 
 def _cheaper(best: Refinement, other: Refinement, scenes: Int[Tensor, " other"]) -> Refinement:

@@ -47,7 +47,7 @@ def _mvdr(kind: CovarianceKind) -> Factory:
 
 
 def _learned(name: str, grid: Grid, settings: Settings) -> Estimator:
-    return LearnedEstimator(name, grid, settings.spherical_amplitude)
+    return LearnedEstimator(name, grid)
 
 
 REGISTRY: dict[str, Factory] = {

@@ -13,7 +13,7 @@ from stages.estimators.refined import position_covariance, refined
 from stages.inference.likelihood import refine
 from stages.physics.scenario import Scenes
 from tests import tolerances
-from tests.estimators.cases import largest_errors
+from tests.estimators.cases import GRID, largest_errors
 from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes, noiseless
 
 N_ITERATIONS = 40
@@ -43,7 +43,7 @@ def test_an_astray_source_is_exchanged_for_a_candidate() -> None:
     start = start_at(near(first), ELSEWHERE, candidates=[near(first), ELSEWHERE, near(second)])
     lone = refine(scenes.observation, start.sources, N_ITERATIONS, False)
     assert largest_errors(lone.sources, scenes.sources[:, :2])[0] > 1.0
-    result = refined(scenes.observation, start, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
     degrees, meters = largest_errors(result.sources, scenes.sources[:, :2])
     assert degrees < 1e-6
     assert meters < 1e-6
@@ -53,7 +53,7 @@ def test_the_best_candidates_are_a_start_of_their_own() -> None:
     scenes = scene_of_two()
     first, second = SPREAD_SOURCES[:2]
     start = start_at(ELSEWHERE, (0.9, -0.4, 0.2), candidates=[near(first), near(second)])
-    result = refined(scenes.observation, start, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
     assert largest_errors(result.sources, scenes.sources[:, :2])[0] < 1e-6
 
 
@@ -64,7 +64,7 @@ def test_more_starts_never_raise_the_residual() -> None:
     low = torch.tensor([-0.9, -0.45, 0.2], dtype=torch.float64)
     candidates = low + box * torch.rand((20, 8, 3), dtype=torch.float64, generator=random)
     start = Estimate(candidates[:, 2:5], torch.ones(20, dtype=torch.bool), candidates, None)
-    result = refined(scenes.observation, start, N_ITERATIONS, False).likelihood
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False).likelihood
     lone = refine(scenes.observation, start.sources, N_ITERATIONS, False)
     assert result is not None
     assert bool((result.residual <= lone.residual).all())
@@ -79,7 +79,7 @@ def test_a_scene_without_sources_keeps_all_its_energy() -> None:
         torch.full((3, 8, 3), math.nan).double(),
         None,
     )
-    result = refined(scenes.observation, start, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
     assert result.sources.shape == (3, 0, 3)
     assert result.likelihood is not None
     energy = scenes.observation.snapshots.to(torch.complex128).abs().square().sum((1, 2))
@@ -92,7 +92,7 @@ def test_an_incomplete_start_is_refined_and_stays_unresolved() -> None:
     empty = (math.nan, math.nan, math.nan)
     start = start_at(empty, place, candidates=[place, empty])
     start = Estimate(start.sources, torch.zeros(3, dtype=torch.bool), start.candidates, None)
-    result = refined(scenes.observation, start, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
     assert not bool(result.resolved.any())
     assert result.present.tolist() == [[False, True]] * 3
     assert largest_errors(result.sources[:, 1:], scenes.sources[:, :1])[0] < 1e-6
@@ -108,7 +108,9 @@ def test_position_covariance_is_the_bound_at_the_estimate() -> None:
     assert noise_power is not None
     sources = scenes.sources[:, :2]
     candidates = [near(s) for s in SPREAD_SOURCES[:2]]
-    result = refined(scenes.observation, start_at(*candidates, candidates=candidates), N_ITERATIONS, False)
+    result = refined(
+        scenes.observation, start_at(*candidates, candidates=candidates), GRID, N_ITERATIONS, False
+    )
     amplitudes = scenes.amplitudes[:, :, :2].to(torch.complex128)
     bound = conditional_bound(scenes.observation, sources, amplitudes, noise_power, False)
     assert result.likelihood is not None

@@ -151,6 +151,29 @@ def test_scale_changes_nothing(source_model: SourceModel, factor: complex) -> No
     torch.testing.assert_close(again, maps, rtol=20 * SCALE, atol=SCALE * float(maps.max()))
 
 
+@pytest.mark.parametrize(("channel", "codes"), [(1e-4, 1.0), (1e4, 1.0), (1.0, 0.2 - 0.4j), (3e3j, 1e-3)])
+@pytest.mark.parametrize("source_model", MODELS)
+def test_factors_of_the_channel_and_of_the_codes_change_nothing(
+    source_model: SourceModel, channel: complex, codes: complex
+) -> None:
+    """A channel in another unit, or a lossy surface, is made up for by the unknown powers of the sources."""
+    observation = make_observation(SMALL, 1, 10.0, 2, source_model)
+    steering = columns_of(observation, grid_of())
+    maps = sparse_fit_maps(observation, steering, (0, 2))
+    other = replace(observation, channel=observation.channel * channel, codes=observation.codes * codes)
+    again = sparse_fit_maps(other, steering, (0, 2))
+    torch.testing.assert_close(again, maps, rtol=SINGLE, atol=SINGLE * float(maps.max()))
+
+
+@pytest.mark.parametrize("field", ["channel", "codes"])
+def test_a_channel_or_codes_of_zeros_are_refused(field: str) -> None:
+    observation = make_observation(SMALL, 1, 10.0, 2)
+    silent = replace(observation, **{field: getattr(observation, field) * 0.0})
+    law = {"channel": r"mean \|H\|\^2", "codes": r"mean \|c\|\^2"}[field]
+    with pytest.raises(ValueError, match=rf"{law} is positive and finite; scenes \[0, 1\]"):
+        sparse_fit_maps(silent, columns_of(observation, grid_of()), (0,))
+
+
 @pytest.mark.parametrize("source_model", MODELS)
 def test_a_scene_does_not_depend_on_its_batch(
     source_model: SourceModel, monkeypatch: pytest.MonkeyPatch

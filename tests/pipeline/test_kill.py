@@ -27,7 +27,7 @@ def uninterrupted(finished: WorkingCopy, folder: Path, target: str, changes: dic
     """A working copy in which the target has run with the changes, without an interruption."""
     working_copy = finished.copy(folder)
     working_copy.write_params(changes)
-    assert working_copy.reproduce(target) == [target]
+    assert working_copy.reproduce(target) == ["check", target]
     return working_copy
 
 
