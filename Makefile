@@ -6,6 +6,8 @@ TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_INDEX ?=
 # Worker processes of the fast tests, each with one torch thread.
 TEST_WORKERS ?= 2
+# Port of the Prefect server on 127.0.0.1.
+PORT ?= 4200
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -58,8 +60,8 @@ test: lint | $(PREFECT_HOME)  ## the four checks and the fast tests
 test-slow: $(INSTALLED) | $(PREFECT_HOME)  ## the tests marked slow: statistics, training, whole pipelines
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
-serve: $(INSTALLED)  ## serve the flows to the Prefect UI on http://127.0.0.1:4200
-	$(BIN)/python -m flows.serve
+serve: $(INSTALLED)  ## serve the flows to the Prefect UI on http://127.0.0.1:4200 (or PORT=...)
+	$(BIN)/python -m flows.serve --port $(PORT)
 
 bench: $(INSTALLED)  ## side-by-side speed and accuracy runs
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done

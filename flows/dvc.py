@@ -6,6 +6,7 @@ alone leaves both.
 """
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -22,11 +23,12 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
+from flows.leash import LEASH
+
 Outcome = Literal["reproduced", "up to date"]
 Metrics = Mapping[str, float | int | str]
 
 _DVC = Path(sys.executable).with_name("dvc")
-_LEASH = Path(__file__).with_name("leash.py")
 _TAIL_LINES = 20
 
 
@@ -42,6 +44,11 @@ class StageError(RuntimeError):
         self.stage = stage
         self.exit_code = exit_code
         self.last_lines = last_lines
+
+    @property
+    def refused(self) -> bool:
+        """The stage said what a person has to put right (exit code 2): it would say the same again."""
+        return any(re.search(r"exited with 2\b", line) for line in self.last_lines)
 
     def __str__(self) -> str:
         said = "\n".join(f"  {line}" for line in self.last_lines) or "  (no output)"
@@ -236,7 +243,7 @@ class Checkout:
             if self._closed:
                 raise StageKilledError(stage)
             process = subprocess.Popen(
-                [sys.executable, "-I", _LEASH, _DVC, "--wait-for-lock", "repro", "--single-item", stage],
+                [*LEASH, _DVC, "--wait-for-lock", "repro", "--single-item", stage],
                 cwd=self.root,
                 # Unbuffered, or the lines of dvc and of a Python stage arrive late and out of order.
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "PATH": _search_path()},

@@ -2,7 +2,7 @@
 
 The command leads a process group of its own. The group is killed when the command ends, however it ends, and
 when standard input does: the process that holds the other end need not do anything, because the kernel closes
-it even after a SIGKILL of that process.
+it even after a SIGKILL of that process. SIGTERM is passed on to the group.
 
 Usage: ``python leash.py COMMAND [ARGUMENT ...]``; the exit code is the command's, 128 + n after signal n.
 """
@@ -13,6 +13,9 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+
+LEASH = (sys.executable, "-I", __file__)
+"""Command line to put before that of a command."""
 
 
 def _kill_at_end_of_input(group: int) -> None:
@@ -26,6 +29,7 @@ def main() -> int:
     """Run the command given as arguments."""
     command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0)
     threading.Thread(target=_kill_at_end_of_input, args=(command.pid,), daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda number, frame: os.killpg(command.pid, number))
     # Waited for without being reaped: until then its number is the group's and nobody else's.
     os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
     os.killpg(command.pid, signal.SIGKILL)

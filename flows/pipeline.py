@@ -42,8 +42,9 @@ _TARGET = "report"
 
 
 async def _retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """A stage killed with its flow must not start again; any other failure resumes from its checkpoint."""
-    return not isinstance(await state.aresult(raise_on_failure=False), StageKilledError)
+    """A stage killed with its flow, or refused, must not start again; any other failure resumes."""
+    error = await state.aresult(raise_on_failure=False)
+    return not (isinstance(error, StageKilledError) or (isinstance(error, StageError) and error.refused))
 
 
 @task(cache_policy=NO_CACHE, retries=1, retry_condition_fn=_retry)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# `Runner.start` imports this too; an interrupt amid an import ends Python as if killed by SIGINT, even if caught.
+# `Runner.start` imports this too; interrupted amid an import, Python exits as if SIGINT had killed it.
 import prefect.runner.server  # noqa: F401
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner

@@ -20,6 +20,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.leash import LEASH
+
 HOST = "127.0.0.1"
 _STOP_SECONDS = 15.0
 
@@ -42,7 +44,7 @@ def require_free(port: int) -> None:
         except OSError as error:
             raise ServerError(
                 f"the Prefect server needs port {port} of {HOST}, and it cannot be had ({error.strerror}); "
-                "stop what listens there, or choose another with --port"
+                "stop what listens there, or choose another (make serve PORT=..., --port)"
             ) from error
 
 
@@ -58,7 +60,7 @@ def server(port: int) -> Iterator[str]:
     """A Prefect server on ``port``, from ready to stopped; gives the address of its API.
 
     It has a session of its own: Ctrl-C in the terminal does not reach it, so that a flow stopped by the same
-    Ctrl-C can still report how it ended, and its whole group is stopped afterwards.
+    Ctrl-C can still report how it ended. It is on a leash: killing this process alone ends it too.
 
     Raises:
         ServerError: if the port is taken, or the server does not answer in time.
@@ -70,9 +72,9 @@ def server(port: int) -> Iterator[str]:
     # PREFECT_API_URL as well as --port, because the user interface talks to port 4200 without it.
     with temporary_settings({PREFECT_API_URL: api}), log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
+            [*LEASH, sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
             env={**os.environ, "PREFECT_API_URL": api},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -100,16 +102,11 @@ def _await_ready(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
+    assert process.stdin is not None
+    process.send_signal(signal.SIGTERM)
+    with process.stdin, suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def interrupt_on_signals() -> None:

@@ -7,6 +7,7 @@ stage that has results to lose; and because the text never changes, nothing that
 from pathlib import Path
 
 from stages.artifacts.atomic import write_text
+from stages.artifacts.device import device_of
 from stages.artifacts.entry import run
 from stages.artifacts.params_file import read_params
 
@@ -15,7 +16,7 @@ CHECKED = Path("data/check/params.txt")
 
 def main() -> None:
     """python -m stages.check"""
-    read_params()
+    device_of(read_params().train.device)
     write_text(CHECKED, "valid\n")
 
 

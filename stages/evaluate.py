@@ -216,6 +216,14 @@ def _truth(params: Params, root: Path, split: Split) -> SplitTruth:
             f"{tuple(truth.sources.shape[:2])} scenes and slots, got {tuple(bounds.azimuth.shape)}; "
             f"run `bound` again"
         )
+    present = truth.sources[..., 0].isfinite()
+    for name, values in _bound_columns(bounds).items():
+        wrong = np.argwhere(np.where(np.isfinite(values), values > 0.0, False) != present.numpy())
+        if len(wrong):
+            raise MeasurementError(
+                f"data/bounds/{split}.h5: {name}: positive where data/scenes/{split} has a source, and empty "
+                f"elsewhere; not so in scene {wrong[0, 0]}, slot {wrong[0, 1]}: run `bound` again"
+            )
     return SplitTruth(
         split,
         truth.sources.numpy(),

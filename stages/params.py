@@ -9,13 +9,19 @@ from stages.identifiability import most_sources
 from stages.seeds import Stream
 
 PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+# Numbers that single precision holds, those that are not negative with their squares.
+PositiveFloat = Annotated[float, Field(gt=0.0, le=1e30)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0, le=1e15)]
+Length = Annotated[float, Field(ge=1e-6, le=1e6)]
+Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Split = Literal["train", "validation", "test_independent", "test_constant"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 EstimatorName = Literal["music", "mvdr", "music_blend", "mvdr_blend", "learned"]
+
+
+_MOST_POINTS = 20_000
 
 
 class _Section(BaseModel):
@@ -33,10 +39,10 @@ class Array(_Section):
     Two elements or more along each side: a straight line sees a cone, not azimuth and elevation.
     """
 
-    wavelength_m: PositiveFloat
+    wavelength_m: Length
     n_horizontal: Annotated[int, Field(ge=2)]
     n_vertical: Annotated[int, Field(ge=2)]
-    spacing_m: PositiveFloat
+    spacing_m: Length
     spherical_amplitude: bool
 
     @property
@@ -75,8 +81,8 @@ class Sources(_Section):
 
     azimuth_deg: tuple[Finite, Finite]
     elevation_deg: tuple[Finite, Finite]
-    range_m: tuple[PositiveFloat, PositiveFloat]
-    power_spread_db: NonNegativeFloat
+    range_m: tuple[Length, Length]
+    power_spread_db: Annotated[float, Field(ge=0.0, le=200.0)]
     path_loss: bool
     max_sources: PositiveInt
 
@@ -108,7 +114,7 @@ class Impairments(_Section):
 
     position_jitter_m: NonNegativeFloat
     phase_error_deg: NonNegativeFloat
-    gain_jitter_db: NonNegativeFloat
+    gain_jitter_db: Annotated[float, Field(ge=0.0, le=200.0)]
     dead_fraction: Annotated[float, Field(ge=0.0, lt=1.0)]
     channel_error: NonNegativeFloat
     amplitude_minimum: Fraction
@@ -118,7 +124,7 @@ class Stratum(_Section):
     """Scenes with a number of sources and an SNR uniform in the given ranges."""
 
     n_sources: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
-    snr_db: tuple[Finite, Finite]
+    snr_db: tuple[Decibels, Decibels]
     n_scenes: PositiveInt
 
     @model_validator(mode="after")
@@ -176,6 +182,16 @@ class Grid(_Section):
     n_u: Annotated[int, Field(ge=3)]
     n_v: Annotated[int, Field(ge=3)]
     n_w: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        n_points = self.n_u * self.n_v * self.n_w
+        if n_points > _MOST_POINTS:
+            raise ValueError(
+                f"n_u n_v n_w <= {_MOST_POINTS}: the network holds a table of the overlaps of all pairs of "
+                f"points; got {self.n_u} x {self.n_v} x {self.n_w} = {n_points}"
+            )
+        return self
 
 
 class Covariance(_Section):
@@ -339,6 +355,11 @@ class Params(_Section):
         if split.source_model != expected:
             why = "" if name.startswith("test") else " (the network reads maps, which constant sources lack)"
             raise ValueError(f"simulate.{name}.source_model is {expected}{why}, got {split.source_model}")
+        if not name.startswith("test") and all(stratum.n_sources[1] == 0 for stratum in split.strata):
+            raise ValueError(
+                f"simulate.{name}.strata hold scenes with sources, from which a covariance is learned; got "
+                "strata of 0 sources alone"
+            )
         most, law = most_sources(expected, L, M)
         for number, stratum in enumerate(split.strata):
             K = stratum.n_sources[1]

@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -16,8 +17,9 @@ import torch
 from stages.artifacts.atomic import write_text
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from stages.artifacts.covariance_file import read_covariances, require_maps
+from stages.artifacts.device import device_of
 from stages.artifacts.entry import run
-from stages.artifacts.errors import MeasurementError, ParameterError
+from stages.artifacts.errors import CheckpointError, MeasurementError
 from stages.artifacts.hdf5 import shard_paths
 from stages.artifacts.measurements_file import read_truth
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
@@ -26,7 +28,7 @@ from stages.artifacts.progress import Progress
 from stages.artifacts.state import discard, publish, work_directory, work_key
 from stages.networks import health
 from stages.networks.dictionary import Dictionary
-from stages.networks.fit import Examples, FitSettings, FitState, fit
+from stages.networks.fit import STATE_PARTS, Examples, FitSettings, FitState, fit
 from stages.params import Params, Split
 
 _STATE = "state.pt"
@@ -40,18 +42,6 @@ def settings(params: Params) -> FitSettings:
         blend_beta=params.covariance.blend_beta,
         diagonal_loading=params.covariance.diagonal_loading,
     )
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is a GPU where there is one.
-
-    Raises:
-        ParameterError: a GPU is asked for and none is there.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise ParameterError("params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 def read_examples(params: Params, split: Split) -> Examples:
@@ -120,6 +110,19 @@ def train(
     )
 
 
+def _read_state(path: Path, sections: dict[str, Any]) -> FitState:
+    """State of the last finished epoch.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`, or a part is missing.
+    """
+    state = load_checkpoint(path, sections)
+    missing = sorted({*STATE_PARTS, "warnings", "seconds"} - state.keys())
+    if missing:
+        raise CheckpointError(f"{path}: {', '.join(missing)}: missing; remove the file and train again")
+    return state
+
+
 def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[str, object]:
     """health.json: readings of every epoch beside those of the incident, the gates, and the warnings of the
     training.
@@ -158,7 +161,7 @@ def main() -> None:
     training, validation = read_examples(params, "train"), read_examples(params, "validation")
     dictionary = network_dictionary(params)
     with work_directory("train", work_key(sections, inputs)) as work:
-        state = load_checkpoint(work / _STATE, sections) if (work / _STATE).exists() else None
+        state = _read_state(work / _STATE, sections) if (work / _STATE).exists() else None
         n_batches = -(-len(training) // params.train.batch_size)
         done = 0 if state is None else state["epoch"] * n_batches
         progress = Progress("train", params.train.epochs * n_batches, "batches", done)

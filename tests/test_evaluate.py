@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -237,6 +238,39 @@ def test_a_network_of_another_grid_is_refused_and_the_tables_stand(finished: Pat
     whole = contents(finished)
     write_params(tmp_path, {"grid.n_u": 9})
     with pytest.raises(CheckpointError, match=r"grid.n_u was 7, is 9"):
+        evaluate.main()
+    assert contents(finished) == whole
+
+
+def test_bounds_of_other_scenes_are_refused(finished: Path, tmp_path: Path) -> None:
+    whole = contents(finished)
+    path = tmp_path / "data/bounds/test_independent.h5"
+    with h5py.File(path, "r+") as file:
+        for name in file["conditional"]:
+            file[f"conditional/{name}"][...] = np.roll(file[f"conditional/{name}"][()], 1, axis=0)
+    with pytest.raises(
+        MeasurementError,
+        match=r"test_independent.h5: bound_azimuth_deg: positive where .* scene 0, slot 0: run `bound` again",
+    ):
+        evaluate.main()
+    assert contents(finished) == whole
+
+
+@pytest.mark.parametrize("fault", ["missing", "shape", "nan", "no network"])
+def test_a_damaged_network_is_refused(finished: Path, tmp_path: Path, fault: str) -> None:
+    whole = contents(finished)
+    params = read_params(tmp_path / "params.yaml")
+    weights = new_network(params).state_dict()
+    name = "stem.weight"
+    if fault == "missing":
+        del weights[name]
+    elif fault == "shape":
+        weights[name] = weights[name][:-1]
+    elif fault == "nan":
+        weights[name][0] = torch.nan
+    path = tmp_path / "data/models/covariance.pt"
+    write_network(path, {} if fault == "no network" else weights, params)
+    with pytest.raises(CheckpointError, match=rf"covariance.pt: network: .*{name}.*train again"):
         evaluate.main()
     assert contents(finished) == whole
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +171,12 @@ def test_batches_without_a_source_are_trained_on(folder: Path) -> None:
 def test_a_split_without_sources_is_refused(
     folder: Path, split: Split, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    silence = {
-        f"simulate.{split}.strata": [{"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 5}],
-    }
+    silence = [{"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 5}]
+    make_split(folder, "test_independent", **{"simulate.test_independent.strata": silence})
     for kind in ("scenes", "covariances"):
         shutil.rmtree(folder / "data" / kind / split)
-    make_split(folder, split, **silence)
-    line = refusal(folder, capsys, **silence)
+        shutil.copytree(folder / "data" / kind / "test_independent", folder / "data" / kind / split)
+    line = refusal(folder, capsys)
     assert line.startswith(f"error: data/scenes/{split}: a covariance is learned from scenes with sources")
     assert "all 5 scenes have none" in line
 
@@ -220,6 +219,47 @@ def test_covariances_made_with_other_parameters(
     line = refusal(folder, capsys, **changes)
     assert line.startswith("error: data/covariances/train: ")
     assert named in line
+
+
+def spoil(path: Path, field: str, change: Callable[[np.ndarray], object]) -> None:
+    """Change a data set of an HDF5 file in place."""
+    with h5py.File(path, "r+") as file:
+        values = file[field][()]
+        change(values)
+        file[field][...] = values
+
+
+def test_a_covariance_of_another_trace_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def silence(factor: np.ndarray) -> None:
+        factor[2] = 0.0
+
+    spoil(folder / "data/covariances/train/shard-0000.h5", "factor", silence)
+    law = "tr R_samp = N = 15 in every scene, got 0 in scene 2"
+    assert refusal(folder, capsys) == f"error: data/covariances/train/shard-0000.h5: factor: {law}"
+
+
+def test_a_source_without_power_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def silence(power: np.ndarray) -> None:
+        power[1, 0] = 0.0
+
+    spoil(folder / "data/scenes/train/shard-0000.h5", "truth/power", silence)
+    line = refusal(folder, capsys)
+    assert "shard-0000.h5: truth/power: positive where a source is, got [0.0" in line
+    assert line.endswith("in scene 1")
+
+
+def test_a_state_without_a_part_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def incomplete(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+        save_checkpoint(path, {k: v for k, v in content.items() if k != "optimizer"}, parameters)
+        raise TrainingDiverged("stopped by the test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "save_checkpoint", incomplete)
+        refusal(folder, capsys, **{"train.seed": 5})
+    line = refusal(folder, capsys, **{"train.seed": 5})
+    assert line.endswith("state.pt: optimizer: missing; remove the file and train again")
 
 
 def test_files_of_constant_sources_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

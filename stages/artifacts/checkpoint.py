@@ -48,6 +48,11 @@ def load_checkpoint(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]
     for name, expected in (("format", FORMAT), ("version", VERSION)):
         if document.get(name) != expected:
             raise CheckpointError(f"{path}: {name}: {expected!r} is read here, got {document.get(name)!r}")
+    for name, kind in (("parameters", str), ("content", dict)):
+        if not isinstance(document[name], kind):
+            raise CheckpointError(
+                f"{path}: {name}: a {kind.__name__}, got {type(document[name]).__name__}; train again"
+            )
     made_with = document["parameters"]
     if document["parameter_digest"] != _digest(made_with):
         raise CheckpointError(

@@ -24,6 +24,7 @@ from stages.shapes import Powers
 FORMAT = "risolve-covariances"
 VERSION = 1
 _MADE_BY = "run `normalize` first"
+_TRACE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,12 @@ def require_maps(
 def _covariances(reader: Reader) -> Covariances:
     source_model = reader.choice("source_model", ("independent", "constant"))
     factor = reader.array("factor", np.complex64, "scene rank element")
+    trace = np.einsum("brn,brn->b", factor.conj(), factor).real
+    wrong = np.flatnonzero(~(np.abs(trace / factor.shape[2] - 1.0) < _TRACE_TOLERANCE))
+    if wrong.size:
+        scene, n_elements = int(wrong[0]), factor.shape[2]
+        law = f"tr R_samp = N = {n_elements} in every scene, got {trace[scene]:g} in scene {scene}"
+        raise reader.fault("factor", law)
     estimated_snr = reader.array("estimated_snr", np.float32, "scene")
     maps = None
     if source_model == "independent":

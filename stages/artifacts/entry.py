@@ -1,11 +1,20 @@
-"""How a verb starts: an expected error, or Ctrl-C, becomes one line on standard error and an exit status."""
+"""How a verb starts, and how it ends: an expected error, or Ctrl-C, becomes one line on standard error and an
+exit status, and a verb does not outlive the dvc that started it.
+"""
 
 import argparse
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
+
+import psutil
 
 from stages.artifacts.errors import StageError
 from stages.params import Split
+
+_SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish"))
 
 
 def run(main: Callable[[], None], *expected: type[Exception]) -> None:
@@ -14,6 +23,8 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
 
     Any other exception is a fault of the code and keeps its traceback.
     """
+    if "DVC_ROOT" in os.environ:
+        threading.Thread(target=_end_with_dvc, daemon=True).start()
     ends: tuple[type[Exception], ...] = (StageError, *expected)
     try:
         main()
@@ -26,6 +37,23 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
         start = "\n" if sys.stderr.isatty() else ""
         sys.stderr.write(f"{start}stopped; run again to resume\n")
         sys.exit(130)
+
+
+def _end_with_dvc() -> None:
+    """End this process when dvc is gone, which would neither record its result nor let the next run go on.
+
+    dvc is the nearest process above that is no shell.
+    """
+    above = (process for process in psutil.Process().parents() if process.name() not in _SHELLS)
+    dvc = next(above, None)
+    if dvc is None:
+        return
+    try:
+        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.3)
+    finally:
+        sys.stderr.write("stopped with dvc; run again to resume\n")
+        os._exit(130)
 
 
 def split_argument(verb: str, description: str | None, splits: Sequence[Split]) -> Split:

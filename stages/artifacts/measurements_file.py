@@ -179,6 +179,10 @@ def _truth(reader: Reader) -> Truth:
             f"0 to {slots} (the slots of truth/range_m), got {n_sources.min()} to {n_sources.max()}",
         )
     present = np.arange(slots) < n_sources[:, None]
+    if (power[present] <= 0.0).any():
+        scene = int(np.argwhere((power <= 0.0) & present)[0, 0])
+        law = f"positive where a source is, got {power[scene].tolist()} in scene {scene}"
+        raise reader.fault("truth/power", law)
     for name, values in zip(
         ("azimuth_deg", "elevation_deg", "range_m", "power"), (*angles_deg, range_m, power), strict=True
     ):

@@ -11,6 +11,7 @@ from torch import Tensor
 from stages import seeds
 from stages.artifacts import grid_setup
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from stages.artifacts.errors import CheckpointError
 from stages.networks.covariance_network import CovarianceNetwork
 from stages.networks.dictionary import Dictionary, planar_dictionary
 from stages.networks.features import n_channels
@@ -72,7 +73,21 @@ def read_network(path: Path, params: Params) -> TrainedNetwork:
         CheckpointError: missing, damaged, or trained with other parameters than these.
     """
     network = new_network(params)
-    network.load_state_dict(load_checkpoint(path, _parameters(params))["network"])
+    weights: dict[str, Tensor] = load_checkpoint(path, _parameters(params)).get("network", {})
+    expected = {name: value.shape for name, value in network.state_dict().items()}
+    held = {name: value.shape for name, value in weights.items()}
+    if held != expected:
+        wrong = sorted(name for name in held.keys() | expected.keys() if held.get(name) != expected.get(name))
+        raise CheckpointError(
+            f"{path}: network: the weights of the network of params.yaml; missing, superfluous or of another "
+            f"shape are {', '.join(wrong)}: train again"
+        )
+    broken = sorted(name for name, value in weights.items() if not bool(value.isfinite().all()))
+    if broken:
+        raise CheckpointError(
+            f"{path}: network: finite weights, which {', '.join(broken)} are not; train again"
+        )
+    network.load_state_dict(weights)
     return TrainedNetwork(network.eval(), network_dictionary(params))
 
 

@@ -97,8 +97,12 @@ class BatchLoss:
     measured: Bool[Tensor, " scene"]
 
 
+STATE_PARTS = (
+    *("epoch", "network", "average", "optimizer", "scheduler"),
+    *("best", "history", "readings"),
+)
 FitState = dict[str, Any]
-"""Everything a training needs to go on: plain tensors, numbers, strings, lists and dictionaries of them."""
+"""`STATE_PARTS`: all that a training needs to go on, in tensors, numbers, strings, lists and mappings."""
 
 
 def logits_of(

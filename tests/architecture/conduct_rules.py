@@ -51,7 +51,6 @@ _LOADS = frozenset(
 _BROAD = frozenset({"Exception", "BaseException"})
 SWALLOWS = {
     "flows/serve.py": "Ctrl-C is how serving ends",
-    "flows/server.py": "what ignores SIGTERM is killed by the finally",
 }
 
 

@@ -1,7 +1,15 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
 import pytest
 
 from stages.artifacts.entry import run
 from stages.artifacts.errors import ParameterError
+from tests.architecture.source import ROOT
 
 
 def fail_with(error: Exception) -> None:
@@ -24,3 +32,50 @@ def test_a_verb_can_expect_more() -> None:
 def test_a_fault_of_the_code_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run(lambda: fail_with(ZeroDivisionError()))
+
+
+SHELL = """
+import subprocess, sys
+# A shell that stays between dvc and the stage.
+subprocess.run([f"{sys.executable} -c '{sys.argv[1]}' && true"], shell=True)
+"""
+STAGE = """
+import os, time
+from stages.artifacts.entry import run
+def main():
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+run(main)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("by_dvc", [True, False])
+def test_a_verb_ends_with_the_dvc_that_started_it(by_dvc: bool) -> None:
+    """Killed alone, dvc leaves its stage behind; what a person started by hand lives on."""
+    known = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+    variables = {**known, "PYTHONPATH": str(ROOT), **({"DVC_ROOT": "/"} if by_dvc else {})}
+    with subprocess.Popen(
+        [sys.executable, "-c", SHELL, STAGE],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as dvc:
+        assert dvc.stdout is not None
+        stage = int(dvc.stdout.readline())
+        try:
+            # The watch has found what it watches: it starts before the verb does.
+            time.sleep(1.0)
+            dvc.kill()
+            deadline = time.monotonic() + (60.0 if by_dvc else 2.0)
+            while is_alive(stage) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert is_alive(stage) != by_dvc
+        finally:
+            if is_alive(stage):
+                os.kill(stage, signal.SIGKILL)

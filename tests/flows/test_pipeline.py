@@ -59,6 +59,16 @@ def test_a_failing_stage_is_tried_again_and_named(repository):
     assert "stage 'join' failed" in run.state.message
 
 
+def test_a_stage_that_refuses_its_input_is_not_tried_again(repository):
+    """Exit code 2 says that a person has to put something right first."""
+    refuse = "import sys; open('tries', 'a').write('.'); print('error: a law'); sys.exit(2)\n"
+    (repository / "join.py").write_text(refuse)
+    with pytest.raises(StageError, match=r"stage 'join' failed(.|\n)*error: a law") as caught:
+        pipeline(target="join")
+    assert caught.value.refused
+    assert (repository / "tries").read_text() == "."
+
+
 def test_an_interrupted_flow_stops_its_stage_and_does_not_retry_it(repository, monkeypatch):
     (repository / "join.py").write_text("open('tries', 'a').write('.'); import time; time.sleep(600)\n")
 
