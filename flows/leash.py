@@ -13,23 +13,40 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from types import FrameType
 
 LEASH = (sys.executable, "-I", __file__)
 """Command line to put before that of a command."""
 
 
+def _kill(group: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
 def _kill_at_end_of_input(group: int) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+    _kill(group, signal.SIGKILL)
 
 
 def main() -> int:
     """Run the command given as arguments."""
+    groups: list[int] = []
+    early: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for group in groups:
+            _kill(group, number)
+        if not groups:
+            early.append(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
     command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0)
+    groups.append(command.pid)
+    for number in early:
+        _kill(command.pid, number)
     threading.Thread(target=_kill_at_end_of_input, args=(command.pid,), daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda number, frame: os.killpg(command.pid, number))
     # Waited for without being reaped: until then its number is the group's and nobody else's.
     os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
     os.killpg(command.pid, signal.SIGKILL)

@@ -44,7 +44,7 @@ from stages.networks.trained import TrainedNetwork
 from stages.params import Params, Split
 from stages.physics.observation import Observation
 
-SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
+TEST_SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
 REFINED = "+ml"
 
 
@@ -132,10 +132,10 @@ class Bench:
 @functools.lru_cache(maxsize=1)
 def read_bench(params: Params, root: Path) -> Bench:
     """Read once by every process."""
-    observations = {split: read_observation(root / "data/scenes" / split) for split in SPLITS}
-    covariances = {split: read_covariances(root / "data/covariances" / split) for split in SPLITS}
+    observations = {split: read_observation(root / "data/scenes" / split) for split in TEST_SPLITS}
+    covariances = {split: read_covariances(root / "data/covariances" / split) for split in TEST_SPLITS}
     network = read_network(root / "data/models/covariance.pt", params)
-    for split in SPLITS:
+    for split in TEST_SPLITS:
         if observations[split].n_scenes != covariances[split].n_scenes:
             raise MeasurementError(
                 f"data/covariances/{split}: one covariance a scene, data/scenes/{split} has "
@@ -278,12 +278,12 @@ def main() -> None:
     params, root = read_params(), Path.cwd()
     read_bench.cache_clear()
     bench = read_bench(params, root)
-    truths = {split: _truth(params, root, split) for split in SPLITS}
+    truths = {split: _truth(params, root, split) for split in TEST_SPLITS}
     batches = tuple(plan(params, {split: truth.n_sources for split, truth in truths.items()}))
     if not batches:
-        raise MeasurementError(f"data/scenes/{{{','.join(SPLITS)}}}: no scene has a source to estimate")
+        raise MeasurementError(f"data/scenes/{{{','.join(TEST_SPLITS)}}}: no scene has a source to estimate")
     inputs = [root / "data/models/covariance.pt"]
-    for split in SPLITS:
+    for split in TEST_SPLITS:
         inputs += shard_paths(root / "data/scenes" / split, "run `simulate` first")
         inputs += shard_paths(root / "data/covariances" / split, "run `normalize` first")
     sections = params.model_dump(

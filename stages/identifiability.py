@@ -1,9 +1,10 @@
-"""How many sources the snapshots determine: no more real unknowns than real numbers received.
+"""How many sources the snapshots determine: no more real unknowns than independent real numbers received.
 
-    independent   2 L M >= 2 L K + 3 K      free amplitudes in every snapshot, three coordinates a source
-    constant      2 L M >= 2 K + 3 K        one amplitude a source
+    independent   2 L min(M, N) >= 2 L K + 3 K      an amplitude a snapshot, three coordinates a source
+    constant      2 min(L M, N) >= 2 K + 3 K        one amplitude a source
 
-The first makes K < M, without which the projection P_G^perp of a snapshot leaves nothing.
+min(M, N) and min(L M, N) bound the rank of B_l and of the stacked B. The first makes K < M, without which the
+projection P_G^perp of a snapshot leaves nothing.
 """
 
 from typing import Literal, NamedTuple
@@ -17,14 +18,14 @@ class Limit(NamedTuple):
 
 
 def most_sources(
-    source_model: Literal["independent", "constant"], n_snapshots: int, n_antennas: int
+    source_model: Literal["independent", "constant"], n_snapshots: int, n_antennas: int, n_elements: int
 ) -> Limit:
-    """Most sources that L snapshots at M antennas determine.
+    """Most sources that L snapshots of N elements at M antennas determine.
 
-    >>> most_sources("independent", 16, 16).n_sources, most_sources("constant", 16, 16).n_sources
-    (14, 102)
+    >>> most_sources("independent", 16, 16, 144).n_sources, most_sources("constant", 16, 16, 144).n_sources
+    (14, 57)
     """
-    L, M = n_snapshots, n_antennas
+    L, M, N = n_snapshots, n_antennas, n_elements
     if source_model == "independent":
-        return Limit(2 * L * M // (2 * L + 3), "2 L M >= (2 L + 3) K")
-    return Limit(2 * L * M // 5, "2 L M >= 5 K")
+        return Limit(2 * L * min(M, N) // (2 * L + 3), "2 L min(M, N) >= (2 L + 3) K")
+    return Limit(2 * min(L * M, N) // 5, "2 min(L M, N) >= 5 K")

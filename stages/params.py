@@ -9,7 +9,7 @@ from stages.identifiability import most_sources
 from stages.seeds import Stream
 
 PositiveInt = Annotated[int, Field(gt=0)]
-# Numbers that single precision holds, those that are not negative with their squares.
+# Numbers that single precision holds; those that are squared, with their squares.
 PositiveFloat = Annotated[float, Field(gt=0.0, le=1e30)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0, le=1e15)]
 Length = Annotated[float, Field(ge=1e-6, le=1e6)]
@@ -114,7 +114,7 @@ class Impairments(_Section):
 
     position_jitter_m: NonNegativeFloat
     phase_error_deg: NonNegativeFloat
-    gain_jitter_db: Annotated[float, Field(ge=0.0, le=200.0)]
+    gain_jitter_db: Annotated[float, Field(ge=0.0, le=100.0)]
     dead_fraction: Annotated[float, Field(ge=0.0, lt=1.0)]
     channel_error: NonNegativeFloat
     amplitude_minimum: Fraction
@@ -244,8 +244,8 @@ class Train(_Section):
     clip_norm: PositiveFloat
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
     flips: bool
-    target_width_cells: PositiveFloat
-    target_width_planes: PositiveFloat
+    target_width_cells: Annotated[float, Field(ge=1e-3, le=1e3)]
+    target_width_planes: Annotated[float, Field(ge=1e-3, le=1e3)]
     focal_exponents: tuple[NonNegativeFloat, NonNegativeFloat]
     detection_weight: NonNegativeFloat
     covariance_weight: NonNegativeFloat
@@ -360,7 +360,8 @@ class Params(_Section):
                 f"simulate.{name}.strata hold scenes with sources, from which a covariance is learned; got "
                 "strata of 0 sources alone"
             )
-        most, law = most_sources(expected, L, M)
+        N = self.array.n_elements
+        most, law = most_sources(expected, L, M, N)
         for number, stratum in enumerate(split.strata):
             K = stratum.n_sources[1]
             if K > self.sources.max_sources:
@@ -371,7 +372,7 @@ class Params(_Section):
             if K > most:
                 raise ValueError(
                     f"simulate.{name}.strata[{number}] asks for up to {K} sources; {expected} sources need "
-                    f"{law}: L = {L} snapshots and M = {M} antennas allow {most}"
+                    f"{law}: L = {L} snapshots, M = {M} antennas and N = {N} elements allow {most}"
                 )
             if name.startswith("test") and stratum.snr_db[0] != stratum.snr_db[1]:
                 raise ValueError(

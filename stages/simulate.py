@@ -60,6 +60,11 @@ def simulate(params: Params, split: Split, scenes: range) -> Scenes:
             f"params.yaml: impairments.dead_fraction: an SNR needs a signal, mean |B_l A s_l|^2 > 0; it is 0 "
             f"in scenes {[scenes[int(i)] for i in silent]} of {split}: let fewer elements die"
         )
+    if not bool(drawn.observation.snapshots.isfinite().all()):
+        raise ParameterError(
+            f"params.yaml: sources, impairments: snapshots are numbers of single precision; those of {split} "
+            "overflow: choose smaller powers and errors"
+        )
     rank = int(sensing_rank(drawn.observation.select(slice(0, 1)))[0])
     if rank < params.sources.max_sources:
         raise ParameterError(

@@ -17,9 +17,8 @@ import torch
 from stages.artifacts.atomic import write_text
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from stages.artifacts.covariance_file import read_covariances, require_maps
-from stages.artifacts.device import device_of
 from stages.artifacts.entry import run
-from stages.artifacts.errors import CheckpointError, MeasurementError
+from stages.artifacts.errors import CheckpointError, MeasurementError, ParameterError
 from stages.artifacts.hdf5 import shard_paths
 from stages.artifacts.measurements_file import read_truth
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
@@ -42,6 +41,18 @@ def settings(params: Params) -> FitSettings:
         blend_beta=params.covariance.blend_beta,
         diagonal_loading=params.covariance.diagonal_loading,
     )
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is a GPU where there is one.
+
+    Raises:
+        ParameterError: a GPU is asked for and none is there.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ParameterError("params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 def read_examples(params: Params, split: Split) -> Examples:

@@ -41,7 +41,7 @@ def make_inputs(directory: Path, **changes: object) -> Params:
     params = read_params(
         write_params(directory, {"evaluate.batch_size": 2, "evaluate.workers": 1, **changes})
     )
-    for split in evaluate.SPLITS:
+    for split in evaluate.TEST_SPLITS:
         scenes = simulate(params, split, range(params.simulate.split(split).n_scenes))
         for kind in ("scenes", "covariances", "bounds"):
             (directory / "data" / kind / split).mkdir(parents=True)

@@ -169,7 +169,7 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             ("simulate.test_independent.strata", [{**ONE_SOURCE[0], "n_sources": [2, 2]}]),
             ("simulate.test_constant.strata", ONE_SOURCE),
         ],
-        r"test_independent\.strata\[0\] asks for up to 2 .* 2 L M >= .* K: L = 2 .* M = 3 .*allow 1",
+        r"test_independent\.strata\[0\] asks for up to 2 .*2 L min\(M, N\) >= .* L = 2 .* M = 3 .*allow 1",
     ),
     (
         "more constant sources than the snapshots determine",
@@ -179,7 +179,18 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS[:3]),
             ("simulate.test_constant.strata", [{**ONE_SOURCE[0], "n_sources": [1, 5]}]),
         ],
-        r"test_constant\.strata\[0\] asks for up to 5 .* 2 L M >= 5 K: L = 2 .* M = 6 .*allow 4",
+        r"test_constant\.strata\[0\] asks for up to 5 .* 2 min\(L M, N\) >= 5 K: L = 2 .* M = 6 .*allow 4",
+    ),
+    (
+        "more sources than a small surface tells apart",
+        [
+            ("array.n_horizontal", 2),
+            ("array.n_vertical", 2),
+            ("sources.max_sources", 4),
+            *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
+            ("simulate.validation.strata", [{**ONE_SOURCE[0], "n_sources": [4, 4]}]),
+        ],
+        r"validation\.strata\[0\] asks for up to 4 .*N = 4 elements allow 3",
     ),
     (
         "a training without sources",
@@ -292,6 +303,8 @@ BOUNDS: list[tuple[str, float, bool]] = [
     ("covariance.diagonal_loading", -1e-3, False),
     ("train.lr", 0.0, False),
     ("train.lr", 1e300, False),
+    ("train.target_width_cells", 1e-200, False),
+    ("impairments.gain_jitter_db", 200.0, False),
     ("covariance.diagonal_loading", 1e300, False),
     ("array.wavelength_m", 1e-300, False),
     ("channel.k_factor.1", 1e300, False),

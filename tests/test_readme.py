@@ -28,3 +28,31 @@ def test_the_efficiency_of_the_refinement_is_that_of_the_benchmark() -> None:
     table = pd.read_csv(ROOT / "benchmarks/results/refinement.csv")
     ratios = table[[name for name in table.columns if name.startswith("rmse_over_bound")]].to_numpy()
     assert f"between {ratios.min():.2f} and {ratios.max():.2f}" in " ".join(README.split())
+
+
+def test_the_spread_of_the_codebooks_is_that_of_the_benchmark() -> None:
+    spread = pd.read_csv(ROOT / "benchmarks/results/codebooks.csv").set_index(["kind", "phase_bits"])[
+        "spread_db"
+    ]
+    words = " ".join(README.split())
+    assert f"within {spread[('random', 3)]:.1f} dB (5th to 95th percentile)" in words
+    assert f"DFT codebook within {spread[('dft2d', 3)]:.1f} dB" in words
+    assert f"Hadamard codes within {spread[('hadamard', 3)]:.1f} dB" in words
+
+
+def test_the_bias_of_the_fresnel_phase_is_that_of_the_benchmark() -> None:
+    bias = pd.read_csv(ROOT / "benchmarks/results/fresnel.csv").set_index("range_m")[
+        "median_azimuth_bias_deg"
+    ]
+    words = f"{bias[1.0]:.1f} degrees of azimuth at 1 m, {bias[3.0]:.1f} at 3 m and {bias[5.0]:.1f} at 5 m"
+    assert words in " ".join(README.split())
+
+
+def test_the_worst_ratios_of_constant_sources_are_those_of_the_committed_run() -> None:
+    strata = pd.read_csv(ROOT / STRATA)
+    own = strata[(strata["split"] == "test_constant") & (strata["method"] == "music+ml")]
+    two, three = (
+        float(own[(own["n_sources"] == k) & (own["snr_db"] == 10.0)]["rmse_over_bound_pooled"].iloc[0])
+        for k in (2, 3)
+    )
+    assert f"the {two:.2f} and {three:.2f} stem from" in " ".join(README.split())

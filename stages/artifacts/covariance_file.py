@@ -24,7 +24,7 @@ from stages.shapes import Powers
 FORMAT = "risolve-covariances"
 VERSION = 1
 _MADE_BY = "run `normalize` first"
-_TRACE_TOLERANCE = 1e-4
+_TRACE_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def require_maps(
 def _covariances(reader: Reader) -> Covariances:
     source_model = reader.choice("source_model", ("independent", "constant"))
     factor = reader.array("factor", np.complex64, "scene rank element")
-    trace = np.einsum("brn,brn->b", factor.conj(), factor).real
+    trace = np.einsum("brn,brn->b", factor.conj(), factor, dtype=np.complex128).real
     wrong = np.flatnonzero(~(np.abs(trace / factor.shape[2] - 1.0) < _TRACE_TOLERANCE))
     if wrong.size:
         scene, n_elements = int(wrong[0]), factor.shape[2]

@@ -8,13 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 from stages.artifacts.errors import StageError
 from stages.params import Split
-
-_SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish"))
 
 
 def run(main: Callable[[], None], *expected: type[Exception]) -> None:
@@ -23,7 +23,7 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
 
     Any other exception is a fault of the code and keeps its traceback.
     """
-    if "DVC_ROOT" in os.environ:
+    if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_dvc, daemon=True).start()
     ends: tuple[type[Exception], ...] = (StageError, *expected)
     try:
@@ -40,20 +40,25 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
 
 
 def _end_with_dvc() -> None:
-    """End this process when dvc is gone, which would neither record its result nor let the next run go on.
-
-    dvc is the nearest process above that is no shell.
-    """
-    above = (process for process in psutil.Process().parents() if process.name() not in _SHELLS)
-    dvc = next(above, None)
-    if dvc is None:
-        return
-    try:
-        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+    """End this process when dvc is gone, which would neither record its result nor let the next run go on."""
+    dvc = _dvc_above()
+    with suppress(psutil.NoSuchProcess):
+        while dvc is not None and dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.3)
-    finally:
+    # where it went may be gone with dvc
+    with suppress(OSError):
         sys.stderr.write("stopped with dvc; run again to resume\n")
-        os._exit(130)
+    os._exit(130)
+
+
+def _dvc_above() -> psutil.Process | None:
+    """The nearest Python process above, a shell may stand between; None where dvc is gone already."""
+    for process in psutil.Process().parents():
+        with suppress(psutil.NoSuchProcess):
+            program = Path((process.cmdline() or [""])[0]).name
+            if program.startswith(("python", "dvc")):
+                return process
+    return None
 
 
 def split_argument(verb: str, description: str | None, splits: Sequence[Split]) -> Split:

@@ -31,7 +31,7 @@ def write_examples(
     network: TrainedNetwork,
     grid: Grid,
 ) -> None:
-    """The spectra of `n_examples` scenes spread over those of a split that have two sources or more.
+    """The spectra of `n_examples` scenes, spread over those of a split that have two sources or more, if any.
 
     Raises:
         MeasurementError: covariances without maps.

@@ -86,7 +86,7 @@ class Estimator(Protocol):
 
 
 def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"]) -> None:
-    """Refuse more sources than `most_sources`, and for `constant` ones more than elements, K <= N.
+    """Refuse more sources than `most_sources`.
 
     Raises:
         ValueError: the law with its numbers, and the scenes.
@@ -96,9 +96,7 @@ def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"
         raise ValueError(
             f"n_sources has one number a scene: {observation.n_scenes} scenes, {n_sources.shape[0]} numbers"
         )
-    most, law = most_sources(observation.source_model, L, M)
-    if observation.source_model == "constant" and most > N:
-        most, law = N, "K <= N"
+    most, law = most_sources(observation.source_model, L, M, N)
     wrong = (n_sources > most) | (n_sources < 0)
     if bool(wrong.any()):
         scenes = torch.nonzero(wrong).flatten().tolist()

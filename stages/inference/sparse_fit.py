@@ -32,16 +32,16 @@ About 40 dB of SNR for `independent` sources, 25 dB for `constant` ones, whose N
 """
 
 
-class _Whitened(NamedTuple):
+class _Scaled(NamedTuple):
     """Snapshots, channel and codes scaled to a mean squared entry of 1, and the noise power on that scale."""
 
     observation: Observation
     noise: Powers
     start: Powers
 
-    def select(self, scenes: slice) -> "_Whitened":
+    def select(self, scenes: slice) -> "_Scaled":
         """The same of some scenes."""
-        return _Whitened(self.observation.select(scenes), self.noise[scenes], self.start[scenes])
+        return _Scaled(self.observation.select(scenes), self.noise[scenes], self.start[scenes])
 
 
 class _Rows(NamedTuple):
@@ -93,7 +93,7 @@ def sparse_fit_maps(
         )
     if not iterations or min(iterations) < 0:
         raise ValueError(f"iterations are one or more counts >= 0, got {list(iterations)}")
-    scaled = _whitened(observation)
+    scaled = _scaled_scenes(observation)
     fold = mirror_fold(steering.to(torch.complex64), observation.elements)
     per_scene = max(
         observation.n_snapshots * observation.n_antennas * observation.n_elements,
@@ -107,7 +107,7 @@ def sparse_fit_maps(
     return torch.cat(pieces)
 
 
-def _whitened(observation: Observation) -> _Whitened:
+def _scaled_scenes(observation: Observation) -> _Scaled:
     """y / rms(y), sigma^2 / mean |y|^2 and p_0 of every scene."""
     if observation.noise_power is None:
         raise ValueError("the sparse covariance fit needs the noise power; the observation has none")
@@ -139,7 +139,7 @@ def _whitened(observation: Observation) -> _Whitened:
         source_model=observation.source_model,
         noise_power=None,
     )
-    return _Whitened(unit, noise.float(), start.float())
+    return _Scaled(unit, noise.float(), start.float())
 
 
 def _scaled(
@@ -149,9 +149,7 @@ def _scaled(
     return (values.to(torch.complex128) * power.rsqrt()[:, None, None]).to(torch.complex64)
 
 
-def _maps(
-    scaled: _Whitened, fold: MirrorFold, iterations: tuple[int, ...]
-) -> Float[Tensor, "scene map point"]:
+def _maps(scaled: _Scaled, fold: MirrorFold, iterations: tuple[int, ...]) -> Float[Tensor, "scene map point"]:
     blocks = [scaled.select(slice(i, i + _BLOCK)) for i in range(0, len(scaled.noise), _BLOCK)]
     squared_modulus = torch.view_as_real(scaled.observation.codes).square().sum(-1)
     is_unit = bool((squared_modulus - 1.0).abs().max() < 1e-5)
@@ -180,7 +178,7 @@ def _quotient(blocks: list[_Matched], fold: MirrorFold) -> _Quotient:
     return _Quotient(numerator, fold.forms(torch.cat([block.form for block in blocks])))
 
 
-def _matched_shared(scaled: _Whitened, fold: MirrorFold) -> _Matched:
+def _matched_shared(scaled: _Scaled, fold: MirrorFold) -> _Matched:
     """At R = p_0 I with codes of unit modulus one M x M factorization a scene serves all snapshots.
 
     S = p_0 H H^H + sigma^2 I,   sum_l B_l^H S^-1 B_l = (H^H S^-1 H) o (C^H C)
@@ -196,7 +194,7 @@ def _matched_shared(scaled: _Whitened, fold: MirrorFold) -> _Matched:
     return _Matched(fold.powers(fold.columns(fields)), folded)
 
 
-def _matched_white(scaled: _Whitened, fold: MirrorFold) -> _Matched:
+def _matched_white(scaled: _Scaled, fold: MirrorFold) -> _Matched:
     """At R = p_0 I, with a factorization of each S_l = p_0 B_l B_l^H + sigma^2 I."""
     rows = _rows(scaled.observation, fold)
     covariance = scaled.start[:, None, None, None] * (rows.rows @ rows.rows.mH)

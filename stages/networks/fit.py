@@ -97,10 +97,7 @@ class BatchLoss:
     measured: Bool[Tensor, " scene"]
 
 
-STATE_PARTS = (
-    *("epoch", "network", "average", "optimizer", "scheduler"),
-    *("best", "history", "readings"),
-)
+STATE_PARTS = ("epoch", "network", "average", "optimizer", "scheduler", "best", "history", "readings")
 FitState = dict[str, Any]
 """`STATE_PARTS`: all that a training needs to go on, in tensors, numbers, strings, lists and mappings."""
 

@@ -34,18 +34,17 @@ def test_a_fault_of_the_code_keeps_its_traceback() -> None:
         run(lambda: fail_with(ZeroDivisionError()))
 
 
-SHELL = """
+DVC = """
 import subprocess, sys
 # A shell that stays between dvc and the stage.
 subprocess.run([f"{sys.executable} -c '{sys.argv[1]}' && true"], shell=True)
 """
 STAGE = """
-import os, time
+import os, sys, time
+print(os.getpid(), flush=True)
+%s
 from stages.artifacts.entry import run
-def main():
-    print(os.getpid(), flush=True)
-    time.sleep(600)
-run(main)
+run(lambda: print("running", flush=True) or time.sleep(600))
 """
 
 
@@ -53,29 +52,32 @@ def is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-@pytest.mark.parametrize("by_dvc", [True, False])
-def test_a_verb_ends_with_the_dvc_that_started_it(by_dvc: bool) -> None:
-    """Killed alone, dvc leaves its stage behind; what a person started by hand lives on."""
-    known = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-    variables = {**known, "PYTHONPATH": str(ROOT), **({"DVC_ROOT": "/"} if by_dvc else {})}
+@pytest.mark.parametrize("when", ["running", "starting", "by hand"])
+def test_a_verb_ends_with_the_dvc_that_started_it(when: str) -> None:
+    """Killed alone, dvc leaves its stage behind, at work or still starting; one started by hand lives on."""
+    known = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+    by_dvc = {} if when == "by hand" else {"DVC_STAGE": "dvc.yaml:sleep"}
     with subprocess.Popen(
-        [sys.executable, "-c", SHELL, STAGE],
-        env=variables,
+        [sys.executable, "-c", DVC, STAGE % ("time.sleep(1.0)" if when == "starting" else "")],
+        env={**known, "PYTHONPATH": str(ROOT), **by_dvc},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as dvc:
-        assert dvc.stdout is not None
+        assert dvc.stdout is not None and dvc.stderr is not None
         stage = int(dvc.stdout.readline())
         try:
-            # The watch has found what it watches: it starts before the verb does.
-            time.sleep(1.0)
+            # Nobody reads what the stage says when it ends.
+            dvc.stderr.close()
+            if when != "starting":
+                assert dvc.stdout.readline() == "running\n"
+                time.sleep(0.5)
             dvc.kill()
-            deadline = time.monotonic() + (60.0 if by_dvc else 2.0)
+            deadline = time.monotonic() + (2.0 if when == "by hand" else 60.0)
             while is_alive(stage) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            assert is_alive(stage) != by_dvc
+            assert is_alive(stage) == (when == "by hand")
         finally:
             if is_alive(stage):
                 os.kill(stage, signal.SIGKILL)

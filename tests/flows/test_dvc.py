@@ -209,7 +209,7 @@ def test_leaving_the_context_by_an_exception_kills_what_other_threads_wait_for(r
 
 
 @pytest.mark.parametrize("victim", ["flow", "dvc", "shell", "stage"])
-def test_nothing_survives_a_kill_of_one_process_alone(repository, victim):
+def test_nothing_of_a_stage_survives_a_kill_of_one_of_them_alone(repository, victim):
     append_stage(repository, "sleeper", SLEEPER)
     reproduce = (
         "import pathlib, flows.dvc\n"
