@@ -8,6 +8,7 @@ held as R = U diag(w) U^H and never as an N x N matrix until `dense` is asked fo
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -308,7 +309,11 @@ class LoadedBlend:
         return self.predicted.n_elements
 
     def dense(self) -> Complex[Tensor, "scene element element"]:
-        """R_blend as a Hermitian matrix."""
+        """R_blend as a Hermitian matrix, formed once and kept: the parts do not change."""
+        return self._matrix
+
+    @cached_property
+    def _matrix(self) -> Complex[Tensor, "scene element element"]:
         matrix = (1.0 - self.beta) * self.predicted.dense() + self.beta * self.sample.dense()
         identity = torch.eye(self.n_elements, dtype=matrix.dtype, device=matrix.device)
         return (matrix + matrix.mH) / 2 + self.loading * identity

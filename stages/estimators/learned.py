@@ -23,7 +23,7 @@ from stages.physics.observation import Observation
 
 @dataclass(frozen=True)
 class LearnedEstimator:
-    """The K strongest peaks of the power map p of R_pred = A diag(p) A^H, interpolated on log p.
+    """The K strongest peaks of the power map p of R_pred = A diag(p) A^H, interpolated on log p in float64.
 
     A scene whose map has fewer than K peaks is not resolved and gets those it has.
     """
@@ -45,7 +45,7 @@ class LearnedEstimator:
         powers = _power_map(covariance, self.grid)
 
         def group(scenes: Int[Tensor, " member"], count: int) -> Estimate:
-            logarithm = powers[scenes].clamp_min(torch.finfo(powers.dtype).tiny).log()
+            logarithm = powers[scenes].clamp_min(torch.finfo(powers.dtype).tiny).double().log()
             strongest = peaks(logarithm, self.grid, n_candidates(count))
             candidates = sources_from_cosines(strongest.cosines)
             resolved = strongest.usable.sum(-1) >= count

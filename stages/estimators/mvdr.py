@@ -6,15 +6,13 @@ from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
 from stages.estimators.contract import Covariance
-from stages.estimators.spectral import has_short_factor, short_factor
+from stages.estimators.spectral import Waves, has_short_factor, short_factor, squared_norms
 
 # Scenes solved at once: N x G responses of each are held in memory.
 _CHUNK = 16
 
 
-def mvdr_spectrum(
-    covariance: Covariance, steering: Complex[Tensor, "element point"], loading: float
-) -> Float[Tensor, "scene point"]:
+def mvdr_spectrum(covariance: Covariance, steering: Waves, loading: float) -> Float[Tensor, "scene point"]:
     """Power that a distortionless filter of least output power lets through.
 
         P = 1 / (a^H (R + eps I)^-1 a)
@@ -24,8 +22,8 @@ def mvdr_spectrum(
 
         a^H (R + eps I)^-1 a = (|a|^2 - a^H F (eps I + F^H F)^-1 F^H a) / eps,
 
-    any other covariance a Cholesky factor of the dense R in complex64, in which the error of P is about
-    1e-7 times the condition number N / eps.
+    any other covariance a Cholesky factor of the dense R in the precision of a: in complex64 the error of P
+    is about 1e-7 times the condition number N / eps. The precision of P is that of a.
 
     Raises:
         ValueError: a matrix that is not positive definite.
@@ -35,7 +33,7 @@ def mvdr_spectrum(
     """
     if isinstance(covariance, NormalizedCovariance) and has_short_factor(covariance):
         return _woodbury(short_factor(covariance), steering, loading)
-    matrix = covariance.dense()
+    matrix = covariance.dense().to(steering.dtype)
     matrix = matrix + loading * torch.eye(matrix.shape[-1], dtype=matrix.dtype)
     lower, info = torch.linalg.cholesky_ex(matrix)
     if bool((info != 0).any()):
@@ -44,19 +42,16 @@ def mvdr_spectrum(
             f"MVDR inverts R, which is not positive definite in scenes {scenes} of this batch: "
             "choose a diagonal loading eps > 0, about 1e-3"
         )
+    waves = steering.expand(lower.shape[0], -1, -1)
     spectra = [
-        _squared_norms(torch.linalg.solve_triangular(part, steering.to(part.dtype), upper=False))
-        for part in lower.split(_CHUNK)
+        squared_norms(torch.linalg.solve_triangular(part, columns, upper=False))
+        for part, columns in zip(lower.split(_CHUNK), waves.split(_CHUNK), strict=True)
     ]
     return 1.0 / torch.cat(spectra)
 
 
-def _squared_norms(columns: Complex[Tensor, "scene row point"]) -> Float[Tensor, "scene point"]:
-    return torch.view_as_real(columns).square().sum((1, -1))
-
-
 def _woodbury(
-    factor: Complex[Tensor, "scene element rank"], steering: Complex[Tensor, "element point"], loading: float
+    factor: Complex[Tensor, "scene element rank"], steering: Waves, loading: float
 ) -> Float[Tensor, "scene point"]:
     F = factor
     if loading <= 0.0:
@@ -65,9 +60,8 @@ def _woodbury(
             f"loading eps is positive, got {loading}"
         )
     inner = F.mH @ F + loading * torch.eye(F.shape[-1], dtype=F.dtype)
-    responses = F.mH @ steering.to(F.dtype)
-    explained = _squared_norms(
-        torch.linalg.solve_triangular(torch.linalg.cholesky(inner), responses, upper=False)
+    waves = steering.to(F.dtype)
+    explained = squared_norms(
+        torch.linalg.solve_triangular(torch.linalg.cholesky(inner), F.mH @ waves, upper=False)
     )
-    total = torch.view_as_real(steering).double().square().sum((0, -1))
-    return (loading / (total - explained)).float()
+    return (loading / (squared_norms(waves) - explained)).to(steering.real.dtype)

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from stages.estimators.contract import Covariance, CovarianceKind, Estimator
 from stages.estimators.learned import LearnedEstimator
 from stages.estimators.music import music_spectrum
 from stages.estimators.mvdr import mvdr_spectrum
-from stages.estimators.spectral import SpectralEstimator
+from stages.estimators.spectral import SpectralEstimator, Waves
 from stages.inference.grid import Grid
 
 
@@ -36,9 +36,7 @@ def _mvdr(kind: CovarianceKind) -> Factory:
     def make(name: str, grid: Grid, settings: Settings) -> Estimator:
         loading = settings.diagonal_loading if kind == "sample" else 0.0
 
-        def spectrum(
-            covariance: Covariance, steering: Complex[Tensor, "element point"], n_sources: int
-        ) -> Float[Tensor, "scene point"]:
+        def spectrum(covariance: Covariance, steering: Waves, n_sources: int) -> Float[Tensor, "scene point"]:
             return mvdr_spectrum(covariance, steering, loading)
 
         return SpectralEstimator(name, kind, spectrum, grid, settings.spherical_amplitude)

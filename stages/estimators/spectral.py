@@ -17,9 +17,10 @@ from stages.estimators.contract import (
     n_candidates,
     require_determined,
 )
-from stages.inference.grid import Grid, grid_steering, peaks
+from stages.inference.grid import Grid, grid_steering, local_maxima, placed, stencils
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation
+from stages.physics.steering import steering
 
 _KINDS: dict[CovarianceKind, type[Covariance]] = {
     "sample": NormalizedCovariance,
@@ -31,20 +32,27 @@ _KINDS: dict[CovarianceKind, type[Covariance]] = {
 _RANK_TOLERANCE = 1e-10
 
 
-Spectrum: TypeAlias = Callable[
-    [Covariance, Complex[Tensor, "element point"], int], Float[Tensor, "scene point"]
-]
-"""(covariance, steering matrix of the grid, K) -> positive spectrum, largest where a source is likely."""
+Waves: TypeAlias = Complex[Tensor, "*#scene element point"]
+"""Steering vectors as columns: one matrix for all scenes, or one a scene."""
+
+Spectrum: TypeAlias = Callable[[Covariance, Waves, int], Float[Tensor, "scene point"]]
+"""(covariance, steering vectors, K) -> positive spectrum, largest where a source is likely.
+
+Its precision is that of the steering vectors: complex64 to search a grid, complex128 to place a peak.
+"""
 
 
 @dataclass(frozen=True)
 class SpectralEstimator:
     """The K strongest peaks of a spectrum on the grid.
 
-    The reciprocal of MUSIC's and MVDR's spectrum is smooth through a peak where the spectrum itself is a
-    spike, so peaks are interpolated on -1/P. A covariance of rank below K does not tell K sources apart: the
-    peaks are given, and the scene is not resolved. That is every scene of K >= 2 of the `constant` model,
-    where R_samp has rank one.
+    The grid is searched in complex64. The reciprocal of MUSIC's and MVDR's spectrum is smooth through a peak
+    where the spectrum itself is a spike, so peaks are placed on -1/P, evaluated in complex128 at each peak
+    and its neighbours: what leaves a covariance as it is then moves no source by more than rounding of the
+    covariance itself, unless two points are equal to the search.
+
+    A covariance of rank below K does not tell K sources apart: the peaks are given, and the scene is not
+    resolved. That is every scene of K >= 2 of the `constant` model, where R_samp has rank one.
     """
 
     name: str
@@ -59,13 +67,15 @@ class SpectralEstimator:
         """Sources of every scene; see `Estimator.estimate`."""
         require_kind(self.name, self.covariance_kind, covariance, observation.n_elements)
         require_determined(observation, n_sources)
-        wave = grid_steering(
-            self.grid, observation.elements, observation.wavelength, self.spherical_amplitude
-        )
+        system = (observation.elements, observation.wavelength, self.spherical_amplitude)
+        wave, rows = grid_steering(self.grid, *system), steering(self.grid.sources, *system)
 
         def group(scenes: Int[Tensor, " member"], count: int) -> Estimate:
             part = covariance.select(scenes)
-            strongest = peaks(-1.0 / self.spectrum(part, wave, count), self.grid, n_candidates(count))
+            maxima = local_maxima(-1.0 / self.spectrum(part, wave, count), self.grid, n_candidates(count))
+            around = stencils(self.grid, maxima.point)
+            values = -1.0 / self.spectrum(part, rows[around.flatten(1)].mT, count)
+            strongest = placed(values.unflatten(1, around.shape[1:]), maxima, self.grid)
             candidates = sources_from_cosines(strongest.cosines)
             resolved = strongest.usable[:, :count].all(-1) & (rank(part) >= count)
             return Estimate(candidates[:, :count], resolved, candidates, None)
@@ -115,6 +125,11 @@ def rank(covariance: Covariance) -> Int[Tensor, " scene"]:
         else covariance.sample.weights.shape[0]
     )
     return torch.full((n_scenes,), covariance.n_elements)
+
+
+def squared_norms(columns: Complex[Tensor, "*scene row point"]) -> Float[Tensor, "*scene point"]:
+    """|x|^2 of every column."""
+    return torch.view_as_real(columns).square().sum((-3, -1))
 
 
 def significant(eigenvalues: Float[Tensor, "scene rank"]) -> Tensor:

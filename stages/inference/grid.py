@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from stages.physics.geometry import sources_from_cosines
@@ -37,6 +37,13 @@ class Grid:
         inner = [0 if n == 1 else 1 for n in self.shape]
         along_w, along_v, along_u = lattice[inner[0], 0, 0], lattice[0, inner[1], 0], lattice[0, 0, inner[2]]
         return torch.stack((along_u[0], along_v[1], along_w[2])) - first
+
+
+class Maxima(NamedTuple):
+    """Points of the highest local maxima of a spectrum, best first; a slot that is not usable holds none."""
+
+    point: Int[Tensor, "scene peak"]
+    usable: Bool[Tensor, "scene peak"]
 
 
 class Peaks(NamedTuple):
@@ -108,13 +115,22 @@ def grid_steering(
 
 
 def peaks(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: int) -> Peaks:
-    """The highest local maxima of a spectrum, placed between the points by a parabola along each axis.
+    """The highest local maxima of a spectrum, placed between the points in float64; see `placed`.
 
-        x = x_i + h (f_{i-1} - f_{i+1}) / (2 (f_{i-1} - 2 f_i + f_{i+1}))
+    Raises:
+        ValueError: as `local_maxima`.
+    """
+    maxima = local_maxima(spectrum, grid, n_peaks)
+    around = stencils(grid, maxima.point)
+    values = spectrum.double().gather(1, around.flatten(1)).unflatten(1, around.shape[1:])
+    return placed(values, maxima, grid)
+
+
+def local_maxima(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: int) -> Maxima:
+    """The points of the highest local maxima of a spectrum, best first.
 
     A local maximum is the highest of its (up to) 26 neighbours and itself, the first of equal ones; points of
-    the boundary count, and stay on it. A peak is not lower than its neighbours, so that |x - x_i| <= h / 2.
-    The parabola is exact for a spectrum that is quadratic and separable.
+    the boundary count.
 
     Raises:
         ValueError: a spectrum of another size, or with values that are not finite.
@@ -131,32 +147,49 @@ def peaks(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: int) -> P
     is_peak = highest.reshape(n_scenes, -1) == torch.arange(grid.n_points)
     n_kept = min(n_peaks, grid.n_points)
     score, point = spectrum.masked_fill(~is_peak, -math.inf).topk(n_kept, dim=1)
-    usable = score > -math.inf
-    cosines = grid.cosines[point] + grid.steps * _parabola_offsets(spectrum, grid, point)
-    cosines = cosines.masked_fill(~usable[..., None], math.nan)
-    score = score.masked_fill(~usable, math.nan)
     missing = (0, n_peaks - n_kept)
-    return Peaks(
-        torch.nn.functional.pad(cosines, (0, 0, *missing), value=math.nan),
-        torch.nn.functional.pad(score, missing, value=math.nan),
-        torch.nn.functional.pad(usable, missing, value=False),
+    return Maxima(
+        torch.nn.functional.pad(point, missing),
+        torch.nn.functional.pad(score > -math.inf, missing, value=False),
     )
 
 
-def _parabola_offsets(
-    spectrum: Float[Tensor, "scene point"], grid: Grid, point: Tensor
-) -> Float[Tensor, "scene peak 3"]:
-    """Vertex of the parabola through a peak and its neighbours along u, v, w, in steps; 0 on the boundary."""
+def stencils(grid: Grid, point: Int[Tensor, "scene peak"]) -> Int[Tensor, "scene peak 7"]:
+    """Every point, then its neighbours before it along u, v, w, then those after it.
+
+    Along an axis on whose boundary a point lies, the point stands for both neighbours.
+    """
     n_w, n_v, n_u = grid.shape
-    offsets = []
+    reach = []
     for n, stride in ((n_u, 1), (n_v, n_u), (n_w, n_u * n_v)):
         index = (point // stride) % n
-        inside = (index > 0) & (index < n - 1)
-        reach = inside.to(torch.int64) * stride
-        middle = spectrum.gather(1, point).double()
-        before = spectrum.gather(1, point - reach).double()
-        after = spectrum.gather(1, point + reach).double()
-        curvature = before - 2.0 * middle + after
-        vertex = 0.5 * (before - after) / torch.where(curvature < 0.0, curvature, -1.0)
-        offsets.append(torch.where(inside & (curvature < 0.0), vertex, 0.0))
-    return torch.stack(offsets, dim=-1)
+        reach.append(((index > 0) & (index < n - 1)) * stride)
+    steps = torch.stack(reach, dim=-1)
+    middle = point[..., None]
+    return torch.cat((middle, middle - steps, middle + steps), dim=-1)
+
+
+def placed(values: Float[Tensor, "scene peak 7"], maxima: Maxima, grid: Grid) -> Peaks:
+    """Local maxima placed between the points by a parabola along each axis, highest first.
+
+        x = x_i + h (f_{i-1} - f_{i+1}) / (2 (f_{i-1} - 2 f_i + f_{i+1})),   |x - x_i| <= h / 2
+
+    values: the spectrum on the stencil of each maximum, in float64 or of the precision in which it is known.
+    The parabola is exact for a spectrum that is quadratic and separable. A maximum of the boundary stays on
+    it. Where rounding of the search made a point the maximum that is not one in `values`, the place is at
+    most half a step away all the same.
+    """
+    middle, before, after = values[..., :1], values[..., 1:4], values[..., 4:]
+    curvature = before - 2.0 * middle + after
+    vertex = 0.5 * (before - after) / torch.where(curvature < 0.0, curvature, -1.0)
+    offsets = torch.where(curvature < 0.0, vertex, 0.0).clamp(-0.5, 0.5)
+    cosines = grid.cosines[maxima.point] + grid.steps * offsets
+    score = middle[..., 0].masked_fill(~maxima.usable, -math.inf)
+    order = score.argsort(dim=1, descending=True, stable=True)
+    usable = maxima.usable.gather(1, order)
+    cosines = cosines.gather(1, order[..., None].expand_as(cosines))
+    return Peaks(
+        cosines.masked_fill(~usable[..., None], math.nan),
+        score.gather(1, order).masked_fill(~usable, math.nan),
+        usable,
+    )

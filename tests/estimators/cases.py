@@ -16,9 +16,10 @@ from stages.covariance import (
 )
 from stages.estimators.contract import Covariance, Estimator
 from stages.estimators.registry import Settings, estimator
-from stages.inference.grid import Grid, grid_steering, search_grid
+from stages.inference.grid import Grid, search_grid
 from stages.physics.geometry import cosines_from_sources
 from stages.physics.observation import Observation
+from stages.physics.steering import steering
 from tests.worlds import FIELD_OF_VIEW
 
 LOADING = 1e-3
@@ -32,23 +33,26 @@ def make_estimator(name: str) -> Estimator:
 def covariance_for(
     one: Estimator, observation: Observation, sources: Float[Tensor, "scene source 3"]
 ) -> Covariance:
-    """The covariance that an estimator reads; what a network would predict is drawn at the true sources."""
-    sample = sample_covariance(sample_factor(observation.to(torch.complex64), 1e-3))
+    """The covariance that an estimator reads, in complex128; R_pred is drawn at the true sources."""
+    sample = sample_covariance(sample_factor(observation.to(torch.complex128), 1e-3))
     if one.covariance_kind == "sample":
         return sample
-    predicted = drawn_prediction(observation, sources, GRID)
+    predicted = drawn_prediction(observation, sources, GRID, torch.complex128)
     return predicted if one.covariance_kind == "predicted" else blend(predicted, sample, 0.3, LOADING)
 
 
 def drawn_prediction(
-    observation: Observation, sources: Float[Tensor, "scene source 3"], grid: Grid
+    observation: Observation, sources: Float[Tensor, "scene source 3"], grid: Grid, dtype: torch.dtype
 ) -> NormalizedCovariance:
-    """R_pred of a power map with a Gaussian of width 0.7 cells at every source, on a floor of 1e-6."""
+    """R_pred of a power map with a Gaussian of width 0.7 cells at every source, on a floor of 1e-6.
+
+    The map is rounded to float32, as a network gives it, whatever the precision of the covariance.
+    """
     cells = (cosines_from_sources(sources)[:, :, None] - grid.cosines) / grid.steps
     splats = torch.exp(-0.5 * (cells / 0.7).square().sum(-1)).nan_to_num(nan=0.0)
-    powers = (splats.amax(1) + 1e-6).float()
-    wave = grid_steering(grid, observation.elements, observation.wavelength, False)
-    return predicted_covariance(SharedBasis(wave), powers)
+    powers = (splats.amax(1) + 1e-6).float().to(torch.empty((), dtype=dtype).real.dtype)
+    wave = steering(grid.sources, observation.elements, observation.wavelength, False).mT
+    return predicted_covariance(SharedBasis(wave.to(dtype).contiguous()), powers)
 
 
 def largest_errors(

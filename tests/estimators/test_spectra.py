@@ -10,6 +10,8 @@ from stages.estimators.music import music_spectrum, signal_subspace
 from stages.estimators.mvdr import mvdr_spectrum
 from stages.estimators.spectral import has_short_factor, rank
 from stages.inference.grid import grid_steering
+from stages.physics.observation import Observation
+from stages.physics.steering import steering
 from tests import tolerances
 from tests.estimators.cases import GRID, LOADING, drawn_prediction
 from tests.oracles import spectra
@@ -18,7 +20,7 @@ from tests.worlds import DEFAULT, WIDE, make_scenes, noiseless
 SCENES = make_scenes(WIDE, 2, 5.0, 3)
 WAVE = grid_steering(GRID, SCENES.observation.elements, SCENES.observation.wavelength, False)
 SAMPLE = sample_covariance(sample_factor(SCENES.observation, 1e-3))
-PREDICTED = drawn_prediction(SCENES.observation, SCENES.sources, GRID)
+PREDICTED = drawn_prediction(SCENES.observation, SCENES.sources, GRID, torch.complex64)
 BLEND = blend(PREDICTED, SAMPLE, 0.3, LOADING)
 CASES = pytest.mark.parametrize("covariance", [SAMPLE, PREDICTED, BLEND], ids=["factor", "map", "blend"])
 
@@ -47,6 +49,36 @@ def test_mvdr_is_its_definition(covariance: Covariance) -> None:
         np.testing.assert_allclose(spectrum[scene].numpy(), oracle, rtol=tolerances.SINGLE_SOLVE)
 
 
+def in_double(observation: Observation) -> dict[str, Covariance]:
+    """The covariances of SCENES in complex128."""
+    sample = sample_covariance(sample_factor(observation.to(torch.complex128), 1e-3))
+    predicted = drawn_prediction(observation, SCENES.sources, GRID, torch.complex128)
+    return {"factor": sample, "map": predicted, "blend": blend(predicted, sample, 0.3, LOADING)}
+
+
+@pytest.mark.parametrize("kind", ["factor", "map", "blend"])
+def test_a_spectrum_has_the_precision_of_its_steering_vectors(kind: str) -> None:
+    """In complex128 it is its definition to 1e-9, on points of each scene as on one grid for all."""
+    covariance = in_double(SCENES.observation)[kind]
+    loading = 0.0 if kind == "blend" else LOADING
+    rows = steering(GRID.sources, SCENES.observation.elements, SCENES.observation.wavelength, False)
+    points = torch.tensor([[3, 500, 77], [120, 9, 779], [0, 1, 333]])
+    music = music_spectrum(covariance, rows[points].mT, 2)
+    mvdr = mvdr_spectrum(covariance, rows[points].mT, loading)
+    for spectrum, shared in (
+        (music, music_spectrum(covariance, rows.mT, 2)),
+        (mvdr, mvdr_spectrum(covariance, rows.mT, loading)),
+    ):
+        assert spectrum.dtype == torch.float64
+        torch.testing.assert_close(spectrum, shared.gather(1, points), rtol=1e-9, atol=0.0)
+    for scene in range(3):
+        R, A = dense(covariance, scene), rows[points[scene]].mT.numpy()
+        np.testing.assert_allclose(music[scene].numpy(), spectra.music(R, A, 2), rtol=1e-9)
+        np.testing.assert_allclose(mvdr[scene].numpy(), spectra.mvdr(R, A, loading), rtol=1e-9)
+    assert music_spectrum(covariance, WAVE, 2).dtype == torch.float32
+    assert mvdr_spectrum(covariance, WAVE, loading).dtype == torch.float32
+
+
 def test_which_covariances_have_a_short_factor() -> None:
     assert has_short_factor(SAMPLE)
     assert not has_short_factor(PREDICTED)
@@ -55,7 +87,7 @@ def test_which_covariances_have_a_short_factor() -> None:
 
 def test_signal_subspace_is_orthonormal_and_holds_the_steering_of_noiseless_sources() -> None:
     scenes = noiseless(make_scenes(WIDE, 2, 20.0, 3))
-    basis = signal_subspace(sample_covariance(sample_factor(scenes.observation, 1e-3)), 2)
+    basis = signal_subspace(sample_covariance(sample_factor(scenes.observation, 1e-3)), 2, torch.complex64)
     torch.testing.assert_close(
         basis.mH @ basis, torch.eye(2).expand(3, 2, 2).to(torch.complex64), rtol=0.0, atol=tolerances.SINGLE
     )
@@ -63,7 +95,7 @@ def test_signal_subspace_is_orthonormal_and_holds_the_steering_of_noiseless_sour
 
 def test_columns_beyond_the_rank_span_nothing() -> None:
     scenes = make_scenes(WIDE, 1, 20.0, 3, "constant")
-    basis = signal_subspace(sample_covariance(sample_factor(scenes.observation, 1e-3)), 2)
+    basis = signal_subspace(sample_covariance(sample_factor(scenes.observation, 1e-3)), 2, torch.complex64)
     torch.testing.assert_close(
         basis.mH @ basis,
         torch.ones(1, 1).to(torch.complex64).expand(3, 1, 1),
@@ -100,7 +132,7 @@ def test_complex64_is_enough_for_the_blend_of_the_default_system() -> None:
     scenes = make_scenes(DEFAULT, 2, 10.0, 2)
     observation = scenes.observation
     wave = grid_steering(GRID, observation.elements, observation.wavelength, False)
-    predicted = drawn_prediction(observation, scenes.sources, GRID)
+    predicted = drawn_prediction(observation, scenes.sources, GRID, torch.complex64)
     covariance = blend(predicted, sample_covariance(sample_factor(observation, 1e-3)), 0.3, LOADING)
     for scene in range(2):
         R, A = dense(covariance, scene), wave.to(torch.complex128).numpy()

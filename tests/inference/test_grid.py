@@ -2,11 +2,21 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from stages.inference.grid import Grid, grid_steering, peaks, search_grid
+from stages.inference.grid import (
+    Grid,
+    Maxima,
+    grid_steering,
+    local_maxima,
+    peaks,
+    placed,
+    search_grid,
+    stencils,
+)
 from stages.physics.geometry import cosines_from_sources, planar_array
 from tests.oracles import steering as oracle
 from tests.tolerances import DOUBLE
@@ -129,6 +139,50 @@ def test_every_peak_is_a_local_maximum_of_the_26_neighbours() -> None:
                     if lattice[w, v, u] == around.max():
                         expected.append(float(lattice[w, v, u]))
         assert found.score[scene][found.usable[scene]].tolist() == sorted(expected, reverse=True)
+
+
+def test_a_stencil_holds_the_neighbours_or_the_point_itself() -> None:
+    grid = make_grid()
+    for point in range(grid.n_points):
+        w, v, u = (int(i) for i in np.unravel_index(point, grid.shape))
+        expected = [point]
+        for step in (-1, 1):
+            for axis in (2, 1, 0):
+                place = [w, v, u]
+                inside = 0 < place[axis] < grid.shape[axis] - 1
+                place[axis] += step if inside else 0
+                expected.append(int(np.ravel_multi_index(place, grid.shape)))
+        assert stencils(grid, torch.tensor([[point]]))[0, 0].tolist() == expected
+
+
+def test_peaks_found_in_float32_are_placed_by_the_values_of_float64() -> None:
+    grid = search_grid(15, 11, 9, AZIMUTH, ELEVATION, RANGE)
+    place = grid.cosines.reshape(*grid.shape, 3)[4, 5, 6] + grid.steps * torch.tensor([0.3, -0.4, 0.2])
+    exact = quadratic(grid, [tuple(place.tolist())], [1e3])[None]
+    maxima = local_maxima(exact.float(), grid, 1)
+    around = stencils(grid, maxima.point)
+    found = placed(exact.gather(1, around.flatten(1)).unflatten(1, around.shape[1:]), maxima, grid)
+    torch.testing.assert_close(found.cosines[0, 0], place, rtol=0.0, atol=1e-10)
+    rough = peaks(exact.float(), grid, 1)
+    assert 1e-6 < float((rough.cosines[0, 0] - place).abs().max()) < 1e-3
+
+
+def test_placed_peaks_are_ordered_by_their_values_and_stay_within_half_a_step() -> None:
+    """Two maxima that the search ordered wrongly, a neighbour above its maximum, and a slot without one."""
+    grid = make_grid()
+    inner = int(np.ravel_multi_index((1, 2, 2), grid.shape))
+    maxima = Maxima(torch.tensor([[inner, inner + 1, 0]]), torch.tensor([[True, True, False]]))
+    values = torch.zeros((1, 3, 7), dtype=torch.float64)
+    values[0, 0, 0] = 1.0
+    values[0, 1] = torch.tensor([2.0, 2.1, 0.0, 0.0, 0.0, 0.0, 0.0])
+    values[0, 2, 0] = 9.0
+    found = placed(values, maxima, grid)
+    assert found.usable.tolist() == [[True, True, False]]
+    assert found.score[0, :2].tolist() == [2.0, 1.0]
+    assert found.score[0, 2].isnan()
+    expected = grid.cosines[inner + 1] - 0.5 * grid.steps * torch.tensor([1.0, 0.0, 0.0])
+    torch.testing.assert_close(found.cosines[0, 0], expected)
+    torch.testing.assert_close(found.cosines[0, 1], grid.cosines[inner])
 
 
 def test_refuses_spectra_of_another_grid_or_not_finite() -> None:
