@@ -18,7 +18,16 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Split = Literal["train", "validation", "test_independent", "test_constant"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-EstimatorName = Literal["music", "mvdr", "music_blend", "mvdr_blend", "learned"]
+EstimatorName = Literal[
+    "music",
+    "mvdr",
+    "music_blend",
+    "mvdr_blend",
+    "beamformer",
+    "modified_music",
+    "modified_music_blend",
+    "learned",
+]
 
 
 _MOST_POINTS = 20_000

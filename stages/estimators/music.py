@@ -18,19 +18,29 @@ def signal_subspace(
 ) -> Complex[Tensor, "scene element source"]:
     """Orthonormal eigenvectors U_s of the K largest eigenvalues of R.
 
-    A short factor F (R = F F^H) gives them from its Gram matrix, F^H F V = V diag(lambda), U_s = F V
-    diag(lambda)^(-1/2), in complex128; any other covariance from the dense R, in `dtype`. The result has
-    `dtype`. Columns beyond the rank of R are 0: they span nothing.
+    A short factor gives them by `column_space`, in complex128; any other covariance has them from the dense
+    R, in `dtype`. The result has `dtype`.
     """
     if isinstance(covariance, NormalizedCovariance) and has_short_factor(covariance):
-        F = short_factor(covariance)
-        eigenvalues, V = torch.linalg.eigh(F.mH @ F)
-        used = significant(eigenvalues)[:, -n_sources:]
-        scale = torch.where(used, eigenvalues[:, -n_sources:], torch.inf).rsqrt()
-        basis: Tensor = (F @ V[..., -n_sources:] * scale[:, None, :]).to(dtype)
-        return basis
+        return column_space(short_factor(covariance), n_sources).to(dtype)
     vectors: Tensor = torch.linalg.eigh(covariance.dense().to(dtype)).eigenvectors
     return vectors[..., -n_sources:]
+
+
+def column_space(
+    factor: Complex[Tensor, "scene element rank"], n_sources: int
+) -> Complex[Tensor, "scene element source"]:
+    """Orthonormal eigenvectors U_s of the K largest eigenvalues of F F^H, from the Gram matrix of F.
+
+        F^H F V = V diag(lambda),   U_s = F V diag(lambda)^(-1/2)
+
+    Columns beyond the rank of F are 0, those beyond its number of columns are left out: they span nothing.
+    """
+    eigenvalues, V = torch.linalg.eigh(factor.mH @ factor)
+    used = significant(eigenvalues)[:, -n_sources:]
+    scale = torch.where(used, eigenvalues[:, -n_sources:], torch.inf).rsqrt()
+    basis: Tensor = factor @ V[..., -n_sources:] * scale[:, None, :]
+    return basis
 
 
 def music_spectrum(covariance: Covariance, steering: Waves, n_sources: int) -> Float[Tensor, "scene point"]:

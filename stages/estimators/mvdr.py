@@ -6,10 +6,7 @@ from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
 from stages.estimators.contract import Covariance
-from stages.estimators.spectral import Waves, has_short_factor, short_factor, squared_norms
-
-# Scenes solved at once: N x G responses of each are held in memory.
-_CHUNK = 16
+from stages.estimators.spectral import SCENES_AT_ONCE, Waves, has_short_factor, short_factor, squared_norms
 
 
 def mvdr_spectrum(covariance: Covariance, steering: Waves, loading: float) -> Float[Tensor, "scene point"]:
@@ -45,7 +42,7 @@ def mvdr_spectrum(covariance: Covariance, steering: Waves, loading: float) -> Fl
     waves = steering.expand(lower.shape[0], -1, -1)
     spectra = [
         squared_norms(torch.linalg.solve_triangular(part, columns, upper=False))
-        for part, columns in zip(lower.split(_CHUNK), waves.split(_CHUNK), strict=True)
+        for part, columns in zip(lower.split(SCENES_AT_ONCE), waves.split(SCENES_AT_ONCE), strict=True)
     ]
     return 1.0 / torch.cat(spectra)
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from stages.estimators.beamformer import beamformer_spectrum
 from stages.estimators.contract import Covariance, CovarianceKind, Estimator
 from stages.estimators.learned import LearnedEstimator
+from stages.estimators.modified_music import ModifiedMusicEstimator
 from stages.estimators.music import music_spectrum
 from stages.estimators.mvdr import mvdr_spectrum
 from stages.estimators.spectral import SpectralEstimator, Waves
@@ -44,6 +46,20 @@ def _mvdr(kind: CovarianceKind) -> Factory:
     return make
 
 
+def _beamformer(name: str, grid: Grid, settings: Settings) -> Estimator:
+    def spectrum(covariance: Covariance, steering: Waves, n_sources: int) -> Float[Tensor, "scene point"]:
+        return beamformer_spectrum(covariance, steering)
+
+    return SpectralEstimator(name, "sample", spectrum, grid, settings.spherical_amplitude)
+
+
+def _modified_music(kind: CovarianceKind) -> Factory:
+    def make(name: str, grid: Grid, settings: Settings) -> Estimator:
+        return ModifiedMusicEstimator(name, kind, grid, settings.spherical_amplitude)
+
+    return make
+
+
 def _learned(name: str, grid: Grid, settings: Settings) -> Estimator:
     return LearnedEstimator(name, grid)
 
@@ -53,6 +69,9 @@ REGISTRY: dict[str, Factory] = {
     "mvdr": _mvdr("sample"),
     "music_blend": _music("blend"),
     "mvdr_blend": _mvdr("blend"),
+    "beamformer": _beamformer,
+    "modified_music": _modified_music("sample"),
+    "modified_music_blend": _modified_music("blend"),
     "learned": _learned,
 }
 

@@ -31,6 +31,8 @@ _KINDS: dict[CovarianceKind, type[Covariance]] = {
 # Eigenvalues of an exact covariance below this share of the largest are rounding of its complex64 factor.
 _RANK_TOLERANCE = 1e-10
 
+SCENES_AT_ONCE = 16
+"""Scenes of a dense R that a spectrum takes at once: N x G responses of each are held in memory."""
 
 Waves: TypeAlias = Complex[Tensor, "*#scene element point"]
 """Steering vectors as columns: one matrix for all scenes, or one a scene."""

@@ -172,7 +172,7 @@ def stencils(grid: Grid, point: Int[Tensor, "scene peak"]) -> Int[Tensor, "scene
 def placed(values: Float[Tensor, "scene peak 7"], maxima: Maxima, grid: Grid) -> Peaks:
     """Local maxima placed between the points by a parabola along each axis, highest first.
 
-        x = x_i + h (f_{i-1} - f_{i+1}) / (2 (f_{i-1} - 2 f_i + f_{i+1})),   |x - x_i| <= h / 2
+        x = x_i + h vertex(f_{i-1}, f_i, f_{i+1})
 
     values: the spectrum on the stencil of each maximum, in float64 or of the precision in which it is known.
     The parabola is exact for a spectrum that is quadratic and separable. A maximum of the boundary stays on
@@ -180,10 +180,7 @@ def placed(values: Float[Tensor, "scene peak 7"], maxima: Maxima, grid: Grid) ->
     most half a step away all the same.
     """
     middle, before, after = values[..., :1], values[..., 1:4], values[..., 4:]
-    curvature = before - 2.0 * middle + after
-    vertex = 0.5 * (before - after) / torch.where(curvature < 0.0, curvature, -1.0)
-    offsets = torch.where(curvature < 0.0, vertex, 0.0).clamp(-0.5, 0.5)
-    cosines = grid.cosines[maxima.point] + grid.steps * offsets
+    cosines = grid.cosines[maxima.point] + grid.steps * vertex(before, middle, after)
     score = middle[..., 0].masked_fill(~maxima.usable, -math.inf)
     order = score.argsort(dim=1, descending=True, stable=True)
     usable = maxima.usable.gather(1, order)
@@ -193,3 +190,17 @@ def placed(values: Float[Tensor, "scene peak 7"], maxima: Maxima, grid: Grid) ->
         score.gather(1, order).masked_fill(~usable, math.nan),
         usable,
     )
+
+
+def vertex(
+    before: Float[Tensor, "*shape"], middle: Float[Tensor, "*#shape"], after: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Vertex of the parabola through three equally spaced values, in steps from the middle.
+
+        (f_- - f_+) / (2 (f_- - 2 f_0 + f_+)),   within half a step
+
+    0 where the three are not concave, as where a point stands for its own neighbours.
+    """
+    curvature = before - 2.0 * middle + after
+    place = 0.5 * (before - after) / torch.where(curvature < 0.0, curvature, -1.0)
+    return torch.where(curvature < 0.0, place, 0.0).clamp(-0.5, 0.5)

@@ -18,6 +18,9 @@ from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, direct_array, make_scenes,
 ESTIMATORS = pytest.mark.parametrize("name", REGISTRY)
 N_ITERATIONS = 40
 
+LONG = replace(WIDE, n_snapshots=64)
+"""Snapshots enough for the anti-diagonal of R_samp, which holds an error of the projections on M < N."""
+
 # The covariances are complex128, and so are the values a peak is placed by: rad and 1/m.
 SAME = {"rtol": 0.0, "atol": 1e-9}
 
@@ -132,11 +135,11 @@ def test_scale_does_not_matter(name: str, factor: float) -> None:
 @pytest.mark.parametrize("azimuth", [-0.7, 0.4])
 @pytest.mark.parametrize("elevation", [-0.35, 0.25])
 def test_an_off_axis_source_is_not_mirrored(name: str, azimuth: float, elevation: float) -> None:
-    """A conjugated steering vector puts the source at the mirrored angles, out of tolerance here."""
-    scenes = noiseless(make_scenes(WIDE, 1, 20.0, 3, sources=[(azimuth, elevation, 0.5)]))
+    """A conjugated steering vector puts the source at the mirrored angles, 0.5 rad away or more."""
+    scenes = noiseless(make_scenes(LONG, 1, 20.0, 3, sources=[(azimuth, elevation, 0.5)]))
     result = estimate(name, scenes)
     expected = torch.tensor([azimuth, elevation], dtype=torch.float64)
-    assert bool(((result.sources[:, 0, :2] - expected).abs() < 0.12).all())
+    assert bool(((result.sources[:, 0, :2] - expected).abs() < 0.2).all())
 
 
 @ESTIMATORS

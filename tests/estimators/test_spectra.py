@@ -1,10 +1,18 @@
-"""MUSIC and MVDR against their definitions, and the two ways of computing each against each other."""
+"""The beamformer, MUSIC and MVDR against their definitions, and the two ways of computing each."""
 
 import numpy as np
 import pytest
 import torch
 
-from stages.covariance import blend, sample_covariance, sample_factor
+from stages.covariance import (
+    SharedBasis,
+    blend,
+    predicted_covariance,
+    sample_covariance,
+    sample_factor,
+    true_covariance,
+)
+from stages.estimators.beamformer import beamformer_spectrum
 from stages.estimators.contract import Covariance
 from stages.estimators.music import music_spectrum, signal_subspace
 from stages.estimators.mvdr import mvdr_spectrum
@@ -49,6 +57,56 @@ def test_mvdr_is_its_definition(covariance: Covariance) -> None:
         np.testing.assert_allclose(spectrum[scene].numpy(), oracle, rtol=tolerances.SINGLE_SOLVE)
 
 
+@CASES
+def test_the_beamformer_is_its_definition(covariance: Covariance) -> None:
+    spectrum = beamformer_spectrum(covariance, WAVE)
+    points = torch.arange(0, GRID.n_points, 97)
+    for scene in range(3):
+        oracle = spectra.beamformer(dense(covariance, scene), WAVE[:, points].to(torch.complex128).numpy())
+        np.testing.assert_allclose(
+            spectrum[scene, points].numpy(), oracle, rtol=tolerances.SINGLE, atol=tolerances.SINGLE
+        )
+
+
+@CASES
+def test_the_beamformer_lies_between_the_extreme_eigenvalues(covariance: Covariance) -> None:
+    spectrum = beamformer_spectrum(covariance, WAVE)
+    eigenvalues = torch.linalg.eigvalsh(covariance.dense())
+    slack = tolerances.SINGLE * eigenvalues[:, -1:]
+    assert bool((spectrum >= eigenvalues[:, :1] - slack).all())
+    assert bool((spectrum <= eigenvalues[:, -1:] + slack).all())
+
+
+def test_the_beamformer_of_white_noise_is_flat() -> None:
+    """Whatever the amplitude of the wave; a^H R a alone would be |a|^2."""
+    observation = SCENES.observation
+    white = predicted_covariance(SharedBasis(torch.eye(40, dtype=torch.complex64)), torch.ones((2, 40)))
+    wave = grid_steering(GRID, observation.elements, observation.wavelength, True)
+    assert float(wave.abs().square().sum(0).max() / wave.abs().square().sum(0).min()) > 1.5
+    torch.testing.assert_close(
+        beamformer_spectrum(white, wave), torch.ones((2, GRID.n_points)), rtol=tolerances.SINGLE, atol=0.0
+    )
+
+
+@pytest.mark.parametrize("point", [7, 302, 601, 778])
+def test_the_beamformer_of_one_source_is_highest_at_the_source_with_the_spherical_amplitude(
+    point: int,
+) -> None:
+    """Cauchy-Schwarz: |a^H a_0|^2 / |a|^2 <= |a_0|^2, for near and far places."""
+    observation = SCENES.observation
+    rows = steering(GRID.sources, observation.elements, observation.wavelength, True)
+    one = true_covariance(rows[None, point : point + 1], torch.ones((1, 1), dtype=torch.float64))
+    spectrum = beamformer_spectrum(one, rows.mT)[0]
+    assert int(spectrum.argmax()) == point
+    torch.testing.assert_close(float(spectrum[point]), 40.0, rtol=1e-12, atol=0.0)
+
+
+def test_a_null_of_the_beamformer_is_positive() -> None:
+    wave = torch.eye(40, dtype=torch.complex64)
+    one = true_covariance(wave[None, :1], torch.ones((1, 1)))
+    assert bool((beamformer_spectrum(one, wave) > 0.0).all())
+
+
 def in_double(observation: Observation) -> dict[str, Covariance]:
     """The covariances of SCENES in complex128."""
     sample = sample_covariance(sample_factor(observation.to(torch.complex128), 1e-3))
@@ -65,7 +123,9 @@ def test_a_spectrum_has_the_precision_of_its_steering_vectors(kind: str) -> None
     points = torch.tensor([[3, 500, 77], [120, 9, 779], [0, 1, 333]])
     music = music_spectrum(covariance, rows[points].mT, 2)
     mvdr = mvdr_spectrum(covariance, rows[points].mT, loading)
+    through = beamformer_spectrum(covariance, rows[points].mT)
     for spectrum, shared in (
+        (through, beamformer_spectrum(covariance, rows.mT)),
         (music, music_spectrum(covariance, rows.mT, 2)),
         (mvdr, mvdr_spectrum(covariance, rows.mT, loading)),
     ):
@@ -73,10 +133,12 @@ def test_a_spectrum_has_the_precision_of_its_steering_vectors(kind: str) -> None
         torch.testing.assert_close(spectrum, shared.gather(1, points), rtol=1e-9, atol=0.0)
     for scene in range(3):
         R, A = dense(covariance, scene), rows[points[scene]].mT.numpy()
+        np.testing.assert_allclose(through[scene].numpy(), spectra.beamformer(R, A), rtol=1e-9)
         np.testing.assert_allclose(music[scene].numpy(), spectra.music(R, A, 2), rtol=1e-9)
         np.testing.assert_allclose(mvdr[scene].numpy(), spectra.mvdr(R, A, loading), rtol=1e-9)
     assert music_spectrum(covariance, WAVE, 2).dtype == torch.float32
     assert mvdr_spectrum(covariance, WAVE, loading).dtype == torch.float32
+    assert beamformer_spectrum(covariance, WAVE).dtype == torch.float32
 
 
 def test_which_covariances_have_a_short_factor() -> None:

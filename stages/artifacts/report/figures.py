@@ -75,6 +75,9 @@ _ESTIMATORS: dict[str, tuple[str, str, str]] = {
     "mvdr_blend": ("MVDR, R_blend", PURPLE, "^"),
     "music": ("MUSIC, R_samp", VERMILION, "D"),
     "mvdr": ("MVDR, R_samp", GREEN, "v"),
+    "beamformer": ("beamformer, R_samp", SKY, "P"),
+    "modified_music": ("modified MUSIC, R_samp", "#8C6D00", "p"),
+    "modified_music_blend": ("modified MUSIC, R_blend", "#6A6FB5", "h"),
 }
 GLYPHS = {
     "o": "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0-4 0Z",
@@ -90,7 +93,7 @@ GLYPHS = {
 }
 """Marker -> its outline in a legend outside the figures (SVG path)."""
 
-_FURTHER = [(SKY, "P"), ("#000000", "X"), ("#8C6D00", "p"), ("#6A6FB5", "h"), ("#7F7F7F", "*")]
+_FURTHER = [("#000000", "X"), ("#7F7F7F", "*")]
 
 
 def method_styles(methods: Iterable[str]) -> dict[str, MethodStyle]:
