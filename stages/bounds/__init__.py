@@ -1,1 +1,1 @@
-"""Bounds on the error of any unbiased estimator, for the exact spherical wave."""
+"""Bounds on the error of estimators, for the exact spherical wave."""
