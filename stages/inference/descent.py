@@ -1,23 +1,26 @@
-"""Levenberg-Marquardt descent of the concentrated likelihood, scene by scene in one batch."""
+"""Levenberg-Marquardt descent of an objective, scene by scene in one batch.
 
-import math
-from typing import NamedTuple
+    (H + mu diag H) d = g,   f(x + d) ~ f - 2 g^T d + d^T H d
+
+What f is, where it may be searched and when its decrease no longer counts, the objective says.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from stages.inference.projection import Projection, grouped_snapshots, project
-from stages.physics.observation import Observation
-
 _TOLERANCE = 1e-9
-"""Decrease of J still to be had, over J, at which a scene has converged: 1e-3 standard deviations or less."""
+"""Decrease of f still to be had, over its scale, at which a scene has converged: 1e-3 standard deviations or
+less."""
 
 _ROUNDING = 1e-24
-"""The same relative to |y|^2, for snapshots without noise: 1e-12 of a radian of phase."""
+"""The same relative to the size of f, for snapshots without noise: 1e-12 of a radian of phase."""
 
 _SLACK = 1e-14
-"""Rise of J, relative to |y|^2, that rounding alone explains."""
+"""Rise of f, relative to its size, that rounding alone explains."""
 
 _FIRST_DAMPING = 0.3
 """Of the diagonal of H: short first steps keep starts half a beam away in the basin, at one step more."""
@@ -29,16 +32,55 @@ _COMPACT = 0.75
 """Share of scenes still moving below which those that have ended leave the batch."""
 
 
-class Descent(NamedTuple):
-    """Where the descent ended, the fit there, and whether the minimum was reached."""
+class Expansion(NamedTuple):
+    """An objective f at a place, and its expansion about it.
 
-    sources: Float[Tensor, "scene source 3"]
-    projection: Projection
+        f(x + d) ~ f - 2 g^T d + d^T H d
+
+    value f, slope g (half the negative gradient), curvature H (positive semidefinite), scale (what f takes
+    from the noise alone: the unit in which its decrease counts); carried: what else belongs to the place.
+    """
+
+    value: Float[Tensor, " scene"]
+    slope: Float[Tensor, "scene coordinate"]
+    curvature: Float[Tensor, "scene coordinate coordinate"]
+    scale: Float[Tensor, " scene"]
+    carried: tuple[Tensor, ...]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A function of the coordinates of each scene, for the scenes still in the batch."""
+
+    @property
+    def low(self) -> Float[Tensor, "#scene coordinate"]:
+        """Least coordinates."""
+
+    @property
+    def high(self) -> Float[Tensor, "#scene coordinate"]:
+        """Largest coordinates."""
+
+    @property
+    def size(self) -> Float[Tensor, " scene"]:
+        """Size of the terms that f is made of, which bounds its rounding."""
+
+    def expand(self, place: Float[Tensor, "scene coordinate"]) -> Expansion:
+        """f and its expansion about a place."""
+
+    def select(self, scenes: Int[Tensor, " kept"]) -> "Objective":
+        """The same of some scenes."""
+
+
+class Descent(NamedTuple):
+    """Where the descent ended, the objective there, and whether the minimum was reached."""
+
+    place: Float[Tensor, "scene coordinate"]
+    expansion: Expansion
     converged: Bool[Tensor, " scene"]
 
 
 class _Step(NamedTuple):
-    """Damped step, the decrease of J it promises, and the one that the undamped step promises."""
+    """Damped step, the decrease of f it promises, and the one that the undamped step promises."""
 
     step: Float[Tensor, "scene coordinate"]
     decrease: Float[Tensor, " scene"]
@@ -46,32 +88,34 @@ class _Step(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Scenes still in the batch: their numbers, place and fit, damping and its growth at the next refusal."""
+    """Scenes still in the batch: their numbers, place and f, damping and its growth at the next refusal."""
 
     scenes: Int[Tensor, " scene"]
-    sources: Float[Tensor, "scene source 3"]
-    projection: Projection
+    place: Float[Tensor, "scene coordinate"]
+    expansion: Expansion
     damping: Float[Tensor, " scene"]
     growth: Float[Tensor, " scene"]
     moving: Bool[Tensor, " scene"]
     converged: Bool[Tensor, " scene"]
 
 
-def descend(
-    observation: Observation,
-    start: Float[Tensor, "scene source 3"],
-    n_iterations: int,
-    spherical_amplitude: bool,
-) -> Descent:
-    """At most `n_iterations` steps from a start, each scene until it converges; see `likelihood.refine`."""
-    low, high = _box(observation.wavelength)
-    sources = start.clamp(low, high)
+def descend(objective: Objective, start: Float[Tensor, "scene coordinate"], n_iterations: int) -> Descent:
+    """At most `n_iterations` steps from a start, each scene until it converges.
+
+    The damping mu follows the ratio of true to predicted decrease, scene by scene; a step that raises f, or
+    leads where f is not finite, is not taken. Coordinates stay within the limits of the objective. A scene
+    has converged when the undamped step promises a decrease below 1e-9 of the scale of f.
+
+    References:
+        Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05 (1999); here a good
+        step divides mu by up to 10, not 3.
+    """
+    place = torch.minimum(torch.maximum(start, objective.low), objective.high)
     n_scenes = start.shape[0]
-    energy = grouped_snapshots(observation).abs().square().sum((1, 2))
     state = _State(
         scenes=torch.arange(n_scenes),
-        sources=sources,
-        projection=project(observation, sources, spherical_amplitude),
+        place=place,
+        expansion=objective.expand(place),
         damping=torch.full((n_scenes,), _FIRST_DAMPING, dtype=torch.float64),
         growth=torch.full((n_scenes,), 2.0, dtype=torch.float64),
         moving=torch.ones(n_scenes, dtype=torch.bool),
@@ -79,35 +123,24 @@ def descend(
     )
     ended: list[_State] = []
     for _ in range(n_iterations):
-        step = _damped_step(state, low, high)
-        state = _stopped(state, step, energy)
+        step = _damped_step(state, objective)
+        state = _stopped(state, step, objective.size)
         n_moving = int(state.moving.sum())
         if n_moving < _COMPACT * len(state.moving):
             kept = torch.nonzero(state.moving).flatten()
             ended.append(_select(state, torch.nonzero(~state.moving).flatten()))
-            state, step, energy = _select(state, kept), _Step(*(v[kept] for v in step)), energy[kept]
-            observation = observation.select(kept)
+            state, step = _select(state, kept), _Step(*(v[kept] for v in step))
+            objective = objective.select(kept)
         if n_moving == 0:
             break
-        state = _advance(state, step, observation, energy, spherical_amplitude)
+        state = _advance(state, step, objective)
     return _collected([*ended, state])
 
 
-def _box(wavelength: float) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
-    """Limits of (azimuth, elevation, inverse range): front half space, no nearer than half a wavelength."""
-    quarter = math.pi / 2
-    below = math.nextafter(quarter, 0.0)
-    low = torch.tensor([-quarter, -below, 0.0], dtype=torch.float64)
-    high = torch.tensor([quarter, below, 2.0 / wavelength], dtype=torch.float64)
-    return low, high
-
-
-def _damped_step(state: _State, low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]) -> _Step:
+def _damped_step(state: _State, objective: Objective) -> _Step:
     """(H + mu diag H) d = g, H scaled to a unit diagonal; a coordinate pushed against its limit stays."""
-    slope, curvature = state.projection.slope, state.projection.curvature
-    place = state.sources
-    direction = slope.reshape(place.shape)
-    blocked = (((place <= low) & (direction < 0.0)) | ((place >= high) & (direction > 0.0))).flatten(1)
+    slope, curvature, place = state.expansion.slope, state.expansion.curvature, state.place
+    blocked = ((place <= objective.low) & (slope < 0.0)) | ((place >= objective.high) & (slope > 0.0))
     diagonal = curvature.diagonal(dim1=-2, dim2=-1)
     # A coordinate without influence (a source without amplitude) must not divide by zero.
     least = 1e-12 * diagonal.amax(-1, keepdim=True) + torch.finfo(torch.float64).tiny
@@ -129,9 +162,9 @@ def _damped_step(state: _State, low: Float[Tensor, " 3"], high: Float[Tensor, " 
     )
 
 
-def _stopped(state: _State, step: _Step, energy: Float[Tensor, " scene"]) -> _State:
+def _stopped(state: _State, step: _Step, size: Float[Tensor, " scene"]) -> _State:
     """Ends scenes whose undamped step promises nothing (converged) or whose damped step moves nothing."""
-    threshold = _TOLERANCE * state.projection.residual + _ROUNDING * energy
+    threshold = _TOLERANCE * state.expansion.scale + _ROUNDING * size
     converged = step.remaining <= threshold
     stuck = ~(step.decrease > _TOLERANCE * threshold)
     return state._replace(
@@ -139,50 +172,49 @@ def _stopped(state: _State, step: _Step, energy: Float[Tensor, " scene"]) -> _St
     )
 
 
-def _advance(
-    state: _State,
-    step: _Step,
-    observation: Observation,
-    energy: Float[Tensor, " scene"],
-    spherical_amplitude: bool,
-) -> _State:
-    """Takes the steps that do not raise J and adapts the damping (Nielsen's rule)."""
-    low, high = _box(observation.wavelength)
-    moved = state.sources + step.step.reshape(state.sources.shape)
-    trial = torch.where(torch.isfinite(moved), moved, state.sources).clamp(low, high)
-    tried = project(observation, trial, spherical_amplitude)
-    finite = torch.isfinite(tried.residual) & torch.isfinite(tried.curvature).all(-1).all(-1)
-    decrease = state.projection.residual - tried.residual
-    accepted = state.moving & finite & (decrease >= -_SLACK * energy)
+def _advance(state: _State, step: _Step, objective: Objective) -> _State:
+    """Takes the steps that do not raise f and adapts the damping (Nielsen's rule)."""
+    moved = state.place + step.step
+    finite = torch.where(torch.isfinite(moved), moved, state.place)
+    trial = torch.minimum(torch.maximum(finite, objective.low), objective.high)
+    tried = objective.expand(trial)
+    usable = torch.isfinite(tried.value) & torch.isfinite(tried.curvature).all(-1).all(-1)
+    decrease = state.expansion.value - tried.value
+    accepted = state.moving & usable & (decrease >= -_SLACK * objective.size)
     ratio = torch.where(accepted, decrease / step.decrease, 0.0).clamp(0.0, 1.0)
     shrink = (1.0 - (2.0 * ratio - 1.0) ** 3).clamp_min(_LEAST_SHRINK)
     return state._replace(
-        sources=torch.where(accepted[:, None, None], trial, state.sources),
-        projection=Projection(
-            *(
-                torch.where(accepted.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-                for new, old in zip(tried, state.projection, strict=True)
-            )
-        ),
+        place=torch.where(accepted[:, None], trial, state.place),
+        expansion=_each(lambda new, old: _where(accepted, new, old), tried, state.expansion),
         damping=state.damping * torch.where(accepted, shrink, state.growth),
         growth=torch.where(accepted, 2.0, 2.0 * state.growth),
     )
 
 
+def _where(accepted: Bool[Tensor, " scene"], new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(accepted.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+
+def _each(function: Callable[..., Tensor], *expansions: Expansion) -> Expansion:
+    """The function of every tensor of the expansions."""
+    value, slope, curvature, scale = (
+        function(*values) for values in zip(*(each[:-1] for each in expansions), strict=True)
+    )
+    carried = zip(*(each.carried for each in expansions), strict=True)
+    return Expansion(value, slope, curvature, scale, tuple(function(*values) for values in carried))
+
+
 def _select(state: _State, scenes: Int[Tensor, " kept"]) -> _State:
-    projection = Projection(*(value[scenes] for value in state.projection))
-    rest = {name: value[scenes] for name, value in state._asdict().items() if name != "projection"}
-    return _State(projection=projection, **rest)
+    expansion = _each(lambda value: value[scenes], state.expansion)
+    rest = {name: value[scenes] for name, value in state._asdict().items() if name != "expansion"}
+    return _State(expansion=expansion, **rest)
 
 
 def _collected(states: list[_State]) -> Descent:
     """The scenes of all states in their original order."""
     order = torch.cat([state.scenes for state in states]).argsort()
-    projection = Projection(
-        *(torch.cat(values)[order] for values in zip(*(s.projection for s in states), strict=True))
-    )
     return Descent(
-        sources=torch.cat([state.sources for state in states])[order],
-        projection=projection,
+        place=torch.cat([state.place for state in states])[order],
+        expansion=_each(lambda *values: torch.cat(values)[order], *(state.expansion for state in states)),
         converged=torch.cat([state.converged for state in states])[order],
     )

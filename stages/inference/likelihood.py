@@ -7,15 +7,15 @@ of any common power makes this the conditional maximum-likelihood estimate. All 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from stages.inference.candidates import match, most_explaining
-from stages.inference.descent import Descent, descend
-from stages.inference.projection import grouped_snapshots, least_squares, responses
+from stages.inference.descent import Descent, Expansion, descend
+from stages.inference.projection import grouped_snapshots, least_squares, project, responses, source_limits
 from stages.physics.observation import Observation
 from stages.physics.steering import steering
 from stages.shapes import SourceMask
@@ -41,6 +41,26 @@ class Refinement:
     converged: Bool[Tensor, " scene"]
 
 
+@dataclass(frozen=True)
+class _ConcentratedResidual:
+    """J as a function of (azimuth, elevation, inverse range) source by source; its size is |y|^2."""
+
+    observation: Observation
+    low: Float[Tensor, "1 coordinate"]
+    high: Float[Tensor, "1 coordinate"]
+    size: Float[Tensor, " scene"]
+    spherical_amplitude: bool
+
+    def expand(self, place: Float[Tensor, "scene coordinate"]) -> Expansion:
+        """J and its expansion, with the amplitudes."""
+        fit = project(self.observation, place.unflatten(1, (-1, 3)), self.spherical_amplitude)
+        return Expansion(fit.residual, fit.slope, fit.curvature, fit.residual, (fit.amplitudes,))
+
+    def select(self, scenes: Int[Tensor, " kept"]) -> "_ConcentratedResidual":
+        """The same of some scenes."""
+        return replace(self, observation=self.observation.select(scenes), size=self.size[scenes])
+
+
 def concentrated_residual(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],
@@ -51,13 +71,13 @@ def concentrated_residual(
 
     Without sources it is sum_l |y_l|^2. float64, in the unit of the snapshots squared.
     """
-    pieces = []
-    for part in _parts(observation, max(1, sources.shape[1])):
+    parts = []
+    for part in pieces(observation, max(1, sources.shape[1])):
         double = observation.select(part).to(torch.complex128)
         columns = _columns(double, sources[part], present[part], spherical_amplitude)
         misfit = least_squares(columns, grouped_snapshots(double)).misfit
-        pieces.append(misfit.abs().square().sum((1, 2)))
-    return torch.cat(pieces)
+        parts.append(misfit.abs().square().sum((1, 2)))
+    return torch.cat(parts)
 
 
 def best_subset(
@@ -80,14 +100,14 @@ def best_subset(
     if not 0 <= n_sources <= candidates.shape[1]:
         raise ValueError(f"a subset has 0 to {candidates.shape[1]} (all candidates) sources, got {n_sources}")
     _check_finite("usable candidates", torch.where(usable[..., None], candidates, 0.0))
-    pieces = []
-    for part in _parts(observation, max(1, candidates.shape[1])):
+    parts = []
+    for part in pieces(observation, max(1, candidates.shape[1])):
         double = observation.select(part).to(torch.complex128)
         columns = _columns(double, candidates[part], usable[part], spherical_amplitude)
         chosen = most_explaining(match(columns, grouped_snapshots(double)), n_sources)
         found = candidates[part].gather(1, chosen[..., None].expand(-1, -1, 3))
-        pieces.append(torch.where(usable[part].gather(1, chosen)[..., None], found, torch.nan))
-    return torch.cat(pieces).double()
+        parts.append(torch.where(usable[part].gather(1, chosen)[..., None], found, torch.nan))
+    return torch.cat(parts).double()
 
 
 def refine(
@@ -100,17 +120,32 @@ def refine(
 
         (H + mu diag H) d = g,   J(x + d) ~ J - 2 g^T d + d^T H d
 
-    g and H as in `Projection`. The damping mu follows the ratio of true to predicted decrease, scene by
-    scene; a step that raises J, or leads where J is not finite, is not taken. Sources stay within |azimuth|
-    <= pi/2, |elevation| < pi/2 and 0 <= w <= 2 / lambda (no nearer than half a wavelength). A scene has
-    converged when the undamped step promises a decrease below 1e-9 of J.
+    g and H as in `Projection`, the damping mu as in `descend`. Sources stay within |azimuth| <= pi/2,
+    |elevation| < pi/2 and 0 <= w <= 2 / lambda (no nearer than half a wavelength). A scene has converged when
+    the undamped step promises a decrease below 1e-9 of J.
 
     Valid for K < M (`independent`) or K < L M (`constant`). Merged sources keep finite amplitudes (see
     `RIDGE`).
 
-    References:
-        Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05 (1999); here a good
-        step divides mu by up to 10, not 3.
+    Raises:
+        ValueError: too many sources, or a start that is not finite.
+    """
+    check_start(observation, start)
+    n_sources = start.shape[1]
+    if n_sources == 0:
+        return _no_sources(observation)
+    low, high = source_limits(observation.wavelength, n_sources)
+    parts = []
+    for part in pieces(observation, 4 * n_sources):
+        double = observation.select(part).to(torch.complex128)
+        energy = grouped_snapshots(double).abs().square().sum((1, 2))
+        residual = _ConcentratedResidual(double, low, high, energy, spherical_amplitude)
+        parts.append(descend(residual, start[part].double().flatten(1), n_iterations))
+    return _refinement(observation, parts)
+
+
+def check_start(observation: Observation, start: Float[Tensor, "scene source 3"]) -> None:
+    """Sources to start from are finite, and fewer than the equations that share their amplitudes.
 
     Raises:
         ValueError: too many sources, or a start that is not finite.
@@ -124,13 +159,6 @@ def refine(
             f"({observation.source_model} sources); got K = {n_sources}"
         )
     _check_finite("sources to start from", start)
-    if n_sources == 0:
-        return _no_sources(observation)
-    pieces = []
-    for part in _parts(observation, max(1, 4 * n_sources)):
-        double = observation.select(part).to(torch.complex128)
-        pieces.append(descend(double, start[part].double(), n_iterations, spherical_amplitude))
-    return _refinement(observation, pieces)
 
 
 def _no_sources(observation: Observation) -> Refinement:
@@ -145,20 +173,21 @@ def _no_sources(observation: Observation) -> Refinement:
     )
 
 
-def _refinement(observation: Observation, pieces: list[Descent]) -> Refinement:
-    residual = torch.cat([piece.projection.residual for piece in pieces])
-    amplitudes = torch.cat([piece.projection.amplitudes for piece in pieces])
-    curvature = torch.cat([piece.projection.curvature for piece in pieces])
+def _refinement(observation: Observation, parts: list[Descent]) -> Refinement:
+    place = torch.cat([part.place for part in parts])
+    residual = torch.cat([part.expansion.value for part in parts])
+    curvature = torch.cat([part.expansion.curvature for part in parts])
+    amplitudes = torch.cat([part.expansion.carried[0] for part in parts])
     noise_power = observation.noise_power
     if noise_power is None:
         n_free = amplitudes.shape[1] * amplitudes.shape[2] + curvature.shape[1] / 2
         noise_power = residual / (observation.n_snapshots * observation.n_antennas - n_free)
     return Refinement(
-        sources=torch.cat([piece.sources for piece in pieces]),
+        sources=place.unflatten(1, (-1, 3)),
         amplitudes=amplitudes.expand(-1, observation.n_snapshots, -1),
         residual=residual,
         fisher=2.0 * curvature / noise_power.double()[:, None, None],
-        converged=torch.cat([piece.converged for piece in pieces]),
+        converged=torch.cat([part.converged for part in parts]),
     )
 
 
@@ -175,7 +204,7 @@ def _columns(
     return responses(observation, torch.where(present[..., None], waves, 0.0))
 
 
-def _parts(observation: Observation, n_columns: int) -> Iterator[slice]:
+def pieces(observation: Observation, n_columns: int) -> Iterator[slice]:
     """Pieces of the batch in which n responses a snapshot take bounded memory."""
     per_scene = observation.n_snapshots * n_columns * max(observation.n_elements, observation.n_antennas)
     size = max(1, _CHUNK_VALUES // per_scene)

@@ -7,6 +7,7 @@ one amplitude each. The amplitudes leave the problem by projection (variable pro
 in complex128.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -69,6 +70,28 @@ def responses(
     return by_snapshot.permute(0, 2, 1, 3).flatten(2)[:, None]
 
 
+def source_responses(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
+) -> Complex[Tensor, "scene group source 4 row"]:
+    """B_g a_k and its derivatives by azimuth, elevation and inverse range, as rows."""
+    wave = steering_derivatives(sources, observation.elements, observation.wavelength, spherical_amplitude)
+    fields = torch.cat((wave.steering[:, :, None], wave.by_source), dim=2)
+    received = responses(observation, fields.flatten(1, 2))
+    by_source: Tensor = received.unflatten(2, (sources.shape[1], 4))
+    return by_source
+
+
+def source_limits(
+    wavelength: float, n_sources: int
+) -> tuple[Float[Tensor, "1 coordinate"], Float[Tensor, "1 coordinate"]]:
+    """Limits of (azimuth, elevation, inverse range): front half space, no nearer than half a wavelength."""
+    quarter = math.pi / 2
+    below = math.nextafter(quarter, 0.0)
+    low = torch.tensor([-quarter, -below, 0.0], dtype=torch.float64)
+    high = torch.tensor([quarter, below, 2.0 / wavelength], dtype=torch.float64)
+    return low.repeat(n_sources)[None], high.repeat(n_sources)[None]
+
+
 def project(
     observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
 ) -> Projection:
@@ -78,21 +101,16 @@ def project(
         Kaufman, "A variable projection method for solving separable nonlinear least squares problems", BIT 15
         (1975): H leaves out the derivative of the amplitudes along the residual.
     """
-    n_scenes, n_sources = sources.shape[:2]
-    wave = steering_derivatives(sources, observation.elements, observation.wavelength, spherical_amplitude)
-    fields = torch.cat((wave.steering[:, :, None], wave.by_source), dim=2)
-    received = responses(observation, fields.flatten(1, 2))
-    snapshots = grouped_snapshots(observation)
-    n_groups, n_rows = snapshots.shape[1:]
-    by_source = received.reshape(n_scenes, n_groups, n_sources, 4, n_rows)
+    by_source = source_responses(observation, sources, spherical_amplitude)
     columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :]
+    snapshots = grouped_snapshots(observation)
 
     fit = least_squares(columns, snapshots)
     slopes = (derivatives * fit.amplitudes[..., None, None]).flatten(2, 3)
     overlap = torch.linalg.solve_triangular(fit.factor, columns.conj() @ slopes.mT, upper=False)
 
-    along = _real_rows(slopes.permute(0, 2, 1, 3))
-    inside = _real_rows(overlap.permute(0, 3, 1, 2))
+    along = real_rows(slopes.permute(0, 2, 1, 3))
+    inside = real_rows(overlap.permute(0, 3, 1, 2))
     misfit = torch.view_as_real(fit.misfit).flatten(1)
     return Projection(
         residual=misfit.square().sum(1),
@@ -128,6 +146,6 @@ def _factor(
     return factor
 
 
-def _real_rows(values: Complex[Tensor, "scene row first second"]) -> Float[Tensor, "scene row part"]:
+def real_rows(values: Complex[Tensor, "scene row first second"]) -> Float[Tensor, "scene row part"]:
     """Complex rows as real ones of twice the length: Re{a^H b} is then an ordinary product."""
     return torch.view_as_real(values.contiguous()).flatten(2)
