@@ -1,8 +1,9 @@
 """Levenberg-Marquardt descent of an objective, scene by scene in one batch.
 
-    (H + mu diag H) d = g,   f(x + d) ~ f - 2 g^T d + d^T H d
+    (H + T + mu diag(H + T)) d = g,   f(x + d) ~ f - 2 g^T d + d^T (H + T) d
 
-What f is, where it may be searched and when its decrease no longer counts, the objective says.
+H is the curvature that the objective knows, T what secants of the steps taken tell it leaves out. What f is,
+where it may be searched and when its decrease no longer counts, the objective says.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,9 @@ _FIRST_DAMPING = 0.3
 
 _LEAST_SHRINK = 0.1
 """Of the damping after a step that did what it promised."""
+
+_LEAST_CONVEX = 1e-2
+"""Eigenvalue of H + T scaled by the diagonal of H, below which H alone is used."""
 
 _COMPACT = 0.75
 """Share of scenes still moving below which those that have ended leave the batch."""
@@ -88,11 +92,15 @@ class _Step(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Scenes still in the batch: their numbers, place and f, damping and its growth at the next refusal."""
+    """Scenes still in the batch: numbers, place and f; T and whether it is used; damping and its growth at
+    the next refusal.
+    """
 
     scenes: Int[Tensor, " scene"]
     place: Float[Tensor, "scene coordinate"]
     expansion: Expansion
+    missing: Float[Tensor, "scene coordinate coordinate"]
+    trusted: Bool[Tensor, " scene"]
     damping: Float[Tensor, " scene"]
     growth: Float[Tensor, " scene"]
     moving: Bool[Tensor, " scene"]
@@ -104,9 +112,11 @@ def descend(objective: Objective, start: Float[Tensor, "scene coordinate"], n_it
 
     The damping mu follows the ratio of true to predicted decrease, scene by scene; a step that raises f, or
     leads where f is not finite, is not taken. Coordinates stay within the limits of the objective. A scene
-    has converged when the undamped step promises a decrease below 1e-9 of the scale of f.
+    has converged when the undamped step by H alone promises a decrease below 1e-9 of the scale of f.
 
     References:
+        Dennis, Gay, Welsch, "An adaptive nonlinear least-squares algorithm", ACM Trans. Math. Softw. 7
+        (1981): T, used where it foretold the last decrease no worse than H alone did.
         Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05 (1999); here a good
         step divides mu by up to 10, not 3.
     """
@@ -116,6 +126,8 @@ def descend(objective: Objective, start: Float[Tensor, "scene coordinate"], n_it
         scenes=torch.arange(n_scenes),
         place=place,
         expansion=objective.expand(place),
+        missing=torch.zeros((n_scenes, start.shape[1], start.shape[1]), dtype=torch.float64),
+        trusted=torch.zeros(n_scenes, dtype=torch.bool),
         damping=torch.full((n_scenes,), _FIRST_DAMPING, dtype=torch.float64),
         growth=torch.full((n_scenes,), 2.0, dtype=torch.float64),
         moving=torch.ones(n_scenes, dtype=torch.bool),
@@ -138,28 +150,48 @@ def descend(objective: Objective, start: Float[Tensor, "scene coordinate"], n_it
 
 
 def _damped_step(state: _State, objective: Objective) -> _Step:
-    """(H + mu diag H) d = g, H scaled to a unit diagonal; a coordinate pushed against its limit stays."""
-    slope, curvature, place = state.expansion.slope, state.expansion.curvature, state.place
+    """The damped step by H + T; a coordinate pushed against its limit stays."""
+    slope, place = state.expansion.slope, state.place
     blocked = ((place <= objective.low) & (slope < 0.0)) | ((place >= objective.high) & (slope > 0.0))
+    curvature = _convex(state)
+    step = _solution(curvature, slope, blocked, state.damping)
+    undamped = _solution(state.expansion.curvature, slope, blocked, torch.zeros_like(state.damping))
+    quadratic = (step[:, None, :] @ curvature @ step[:, :, None])[:, 0, 0]
+    return _Step(
+        step=step,
+        decrease=2.0 * (slope * step).sum(-1) - quadratic,
+        remaining=(slope * undamped).sum(-1),
+    )
+
+
+def _convex(state: _State) -> Float[Tensor, "scene coordinate coordinate"]:
+    """H + T where T is trusted and the sum safely positive definite, else H."""
+    known = state.expansion.curvature
+    curvature = known + state.missing
+    scale = known.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
+    scaled = curvature * scale[:, :, None] * scale[:, None, :]
+    least = _LEAST_CONVEX * torch.eye(scaled.shape[-1], dtype=torch.float64)
+    _, fault = torch.linalg.cholesky_ex(scaled - least)
+    return _where(state.trusted & (fault == 0), curvature, known)
+
+
+def _solution(
+    curvature: Float[Tensor, "scene coordinate coordinate"],
+    slope: Float[Tensor, "scene coordinate"],
+    blocked: Bool[Tensor, "scene coordinate"],
+    damping: Float[Tensor, " scene"],
+) -> Float[Tensor, "scene coordinate"]:
+    """(C + mu diag C) d = g for a curvature C, scaled to a unit diagonal; d = 0 where blocked."""
     diagonal = curvature.diagonal(dim1=-2, dim2=-1)
     # A coordinate without influence (a source without amplitude) must not divide by zero.
     least = 1e-12 * diagonal.amax(-1, keepdim=True) + torch.finfo(torch.float64).tiny
     scale = diagonal.clamp_min(least).rsqrt().masked_fill(blocked, 0.0)
     scaled = scale[:, :, None] * curvature * scale[:, None, :]
-    right = scale * slope
-    damping = torch.stack((state.damping, torch.zeros_like(state.damping))) + 1e-12
-    identity = torch.eye(scaled.shape[-1], dtype=torch.float64)
     # A blocked coordinate has a zero row: the identity on the diagonal gives it a zero step.
-    free = identity * blocked[:, None, :]
-    system = scaled + free + damping[:, :, None, None] * identity
-    factor, _ = torch.linalg.cholesky_ex(system)
-    solution = torch.cholesky_solve(right[None, :, :, None].expand(2, -1, -1, -1), factor)[..., 0]
-    quadratic = (solution[0][:, None, :] @ scaled @ solution[0][:, :, None])[:, 0, 0]
-    return _Step(
-        step=scale * solution[0],
-        decrease=2.0 * (right * solution[0]).sum(-1) - quadratic,
-        remaining=(right * solution[1]).sum(-1),
-    )
+    added = blocked.double() + damping[:, None] + 1e-12
+    factor, _ = torch.linalg.cholesky_ex(scaled + torch.diag_embed(added))
+    solution: Tensor = torch.cholesky_solve((scale * slope)[..., None], factor)[..., 0]
+    return scale * solution
 
 
 def _stopped(state: _State, step: _Step, size: Float[Tensor, " scene"]) -> _State:
@@ -186,9 +218,45 @@ def _advance(state: _State, step: _Step, objective: Objective) -> _State:
     return state._replace(
         place=torch.where(accepted[:, None], trial, state.place),
         expansion=_each(lambda new, old: _where(accepted, new, old), tried, state.expansion),
+        missing=_where(accepted, _by_secant(state, trial, tried), state.missing),
+        trusted=_foretold(state, trial, decrease),
         damping=state.damping * torch.where(accepted, shrink, state.growth),
         growth=torch.where(accepted, 2.0, 2.0 * state.growth),
     )
+
+
+def _foretold(
+    state: _State, trial: Float[Tensor, "scene coordinate"], decrease: Float[Tensor, " scene"]
+) -> Bool[Tensor, " scene"]:
+    """True where H + T foretold the decrease of f along a step no worse than H alone did."""
+    step = trial - state.place
+    by_known = (step[:, None, :] @ state.expansion.curvature @ step[:, :, None])[:, 0, 0]
+    by_missing = (step[:, None, :] @ state.missing @ step[:, :, None])[:, 0, 0]
+    fault = 2.0 * (state.expansion.slope * step).sum(-1) - by_known - decrease
+    return (fault - by_missing).abs() <= fault.abs()
+
+
+def _by_secant(
+    state: _State, trial: Float[Tensor, "scene coordinate"], tried: Expansion
+) -> Float[Tensor, "scene coordinate coordinate"]:
+    """T' of least change with (H' + T') d = z along the step d just taken, z = g - g'; T where z^T d <= 0.
+
+    T' = t T + (r z^T + z r^T) / z^T d - (r^T d) z z^T / (z^T d)^2,   r = z - H' d - t T d
+    t  = min(1, |d^T (z - H' d)| / |d^T T d|)
+    """
+    step = trial - state.place
+    change = state.expansion.slope - tried.slope
+    along = (change * step).sum(-1)
+    unknown = change - (tried.curvature @ step[..., None])[..., 0]
+    held = (state.missing @ step[..., None])[..., 0]
+    wanted, present = (unknown * step).sum(-1).abs(), (held * step).sum(-1).abs()
+    sizing = torch.where(present > wanted, wanted / present, 1.0)
+    left = unknown - sizing[:, None] * held
+    half = left[:, :, None] * change[:, None, :] / along[:, None, None]
+    both = change[:, :, None] * change[:, None, :] * ((left * step).sum(-1) / along.square())[:, None, None]
+    updated = sizing[:, None, None] * state.missing + half + half.mT - both
+    usable = (along > 0.0) & torch.isfinite(updated).all(-1).all(-1)
+    return _where(usable, updated, state.missing)
 
 
 def _where(accepted: Bool[Tensor, " scene"], new: Tensor, old: Tensor) -> Tensor:
