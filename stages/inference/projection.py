@@ -26,6 +26,10 @@ do not see it.
 """
 
 
+_BLOCK_VALUES = 250_000
+"""Complex numbers of the coded fields of the scenes worked on at once: 4 MB, which stay in the cache."""
+
+
 class Fit(NamedTuple):
     """Least-squares amplitudes of each group, what they leave of the snapshots, and the factor of G^H G."""
 
@@ -61,13 +65,27 @@ def responses(
     observation: Observation, fields: Complex[Tensor, "scene column element"]
 ) -> Complex[Tensor, "scene group column row"]:
     """B_g f for fields given as rows."""
-    n_columns = fields.shape[1]
+    n_scenes, n_columns, n_elements = fields.shape
+    size = max(1, _BLOCK_VALUES // (observation.n_snapshots * n_columns * n_elements))
+    received = torch.cat(
+        [
+            _received(observation.select(slice(i, i + size)), fields[i : i + size])
+            for i in range(0, max(1, n_scenes), size)
+        ]
+    )
+    by_snapshot: Tensor = received.unflatten(1, (-1, n_columns))
+    if observation.source_model == "constant":
+        by_snapshot = by_snapshot.permute(0, 2, 1, 3).flatten(2)[:, None]
+    return by_snapshot
+
+
+def _received(
+    observation: Observation, fields: Complex[Tensor, "scene column element"]
+) -> Complex[Tensor, "scene coded antenna"]:
+    """H diag(c_l) f, snapshot by snapshot."""
     coded = observation.codes[:, :, None, :] * fields[:, None]
-    received = coded.flatten(1, 2) @ observation.channel.mT
-    by_snapshot = received.reshape(len(fields), -1, n_columns, observation.n_antennas)
-    if observation.source_model == "independent":
-        return by_snapshot
-    return by_snapshot.permute(0, 2, 1, 3).flatten(2)[:, None]
+    received: Tensor = coded.flatten(1, 2) @ observation.channel.mT
+    return received
 
 
 def source_responses(

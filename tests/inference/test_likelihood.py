@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stages.inference import projection
 from stages.inference.candidates import explained, match, most_explaining
 from stages.inference.likelihood import best_subset, concentrated_residual
 from stages.inference.projection import project
@@ -227,6 +228,20 @@ def test_a_direct_array_needs_no_surface() -> None:
     for scene in range(2):
         expected = oracle.residual(*dictionary_of(scenes.observation, scene, scenes.sources[scene], False))
         assert float(found[scene]) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("shared_channel", [False, True])
+@pytest.mark.parametrize("source_model", MODELS)
+def test_scenes_worked_on_at_once_change_nothing(
+    source_model: SourceModel, shared_channel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = make_scenes(WIDE, 2, 5.0, 5, source_model, shared_channel=shared_channel)
+    observation = scenes.observation.to(torch.complex128)
+    together = project(observation, placed(scenes, 2), False)
+    monkeypatch.setattr(projection, "_BLOCK_VALUES", 2 * 9 * 8 * 40)
+    in_blocks = project(observation, placed(scenes, 2), False)
+    for one, other in zip(together, in_blocks, strict=True):
+        torch.testing.assert_close(other, one, rtol=DOUBLE, atol=DOUBLE * float(one.abs().max()))
 
 
 def test_curvature_equals_the_information_written_out() -> None:
