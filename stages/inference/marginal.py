@@ -30,6 +30,9 @@ from stages.inference.projection import grouped_snapshots, real_rows, source_res
 from stages.physics.observation import Observation
 from stages.shapes import Powers
 
+_LOADING = 8.0 * torch.finfo(torch.float64).eps
+"""Added to S, relative to its largest diagonal entry: what rounding may take from it."""
+
 
 class Marginal(NamedTuple):
     """V, sigma^2 (the known or the most likely one), and the expansion about the place.
@@ -158,8 +161,11 @@ def _posterior(
     n_sources = columns.shape[2]
     inner = columns.conj() @ torch.cat((columns, slopes, snapshots[:, :, None]), dim=2).mT
     gram, overlap, target = inner.split((n_sources, 3 * n_sources, 1), dim=-1)
-    factor: Tensor = torch.linalg.cholesky_ex(gram + torch.eye(n_sources, dtype=torch.complex128)).L
-    inverse = torch.cholesky_inverse(factor)
+    identity = torch.eye(n_sources, dtype=torch.complex128)
+    # Merged sources of large power leave S an eigenvalue of 1 beside large ones, which rounding may cancel.
+    loading = 1.0 + _LOADING * gram.diagonal(dim1=-2, dim2=-1).real.amax(-1)
+    factor: Tensor = torch.linalg.cholesky_ex(gram + loading[..., None, None] * identity).L
+    inverse = torch.cholesky_solve(identity.expand_as(factor), factor)
     mean = torch.cholesky_solve(target, factor)[..., 0]
     misfit = snapshots - (mean[:, :, None] @ columns)[:, :, 0]
     return _Posterior(columns, slopes, overlap, factor, inverse, mean, misfit)

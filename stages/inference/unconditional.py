@@ -229,7 +229,8 @@ def _start(
         left = fit.misfit.abs().square().sum((1, 2)) / (n_groups * (n_rows - sources.shape[1]))
         # No more than the sources at the largest ratio of powers leave of snapshots of mean power 1.
         noise_power = left.clamp_min(1.0 / _MOST_ENERGY)
-    variances = torch.cholesky_inverse(fit.factor).diagonal(dim1=-2, dim2=-1).real
+    identity = torch.eye(sources.shape[1], dtype=torch.complex128).expand_as(fit.factor)
+    variances = torch.cholesky_solve(identity, fit.factor).diagonal(dim1=-2, dim2=-1).real
     carried = variances.mean(1) * noise_power[:, None]
     power = fit.amplitudes.abs().square().mean(1) - carried
     # Sources that merge have amplitudes of any size; none has more power than all that was received.

@@ -281,6 +281,24 @@ def test_a_source_too_many_never_raises_the_cost_nor_breaks_the_others(
 
 @NOISE
 @pytest.mark.parametrize("source_model", MODELS)
+@pytest.mark.parametrize("n_sources", [0, 1])
+def test_more_sources_than_there_are_stay_finite_wherever_they_start(
+    n_sources: int, source_model: SourceModel, known: bool
+) -> None:
+    scenes = make_scenes(DEFAULT, n_sources, -10.0, 30, source_model, seed=3)
+    random = torch.Generator().manual_seed(1)
+    spread = torch.tensor([0.6, 0.3, 1.0], dtype=torch.float64)
+    start = torch.randn((30, 4, 3), dtype=torch.float64, generator=random) * spread
+    found = refine_unconditional(observed(scenes, known), start, ITERATIONS, False)
+    for value in (found.sources, found.powers, found.noise_power, found.cost, found.fisher):
+        assert value.isfinite().all()
+    assert (found.powers == 0.0).any()
+    smallest = torch.linalg.eigvalsh(found.fisher)[:, 0]
+    assert (smallest >= -1e-9 * found.fisher.diagonal(dim1=1, dim2=2).amax(1)).all()
+
+
+@NOISE
+@pytest.mark.parametrize("source_model", MODELS)
 def test_merged_sources_stay_finite(source_model: SourceModel, known: bool) -> None:
     scenes = make_scenes(WIDE, 1, 20.0, 4, source_model)
     start = placed(scenes, 1).repeat(1, 2, 1)
