@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stages.artifacts.atomic import write_text
 from stages.artifacts.entry import run
+from stages.artifacts.estimator_setup import estimators
 from stages.artifacts.params_file import read_params
 
 CHECKED = Path("data/check/params.txt")
@@ -16,7 +17,7 @@ CHECKED = Path("data/check/params.txt")
 
 def main() -> None:
     """python -m stages.check"""
-    read_params()
+    estimators(read_params())
     write_text(CHECKED, "valid\n")
 
 

@@ -1,11 +1,13 @@
 """Reads params.yaml, data/scenes/test_*, data/covariances/test_*, data/bounds/test_*.h5,
 data/models/covariance.pt; writes data/evaluation: sources.csv, scenes.csv, strata.csv, range_strata.csv,
-found_rate.csv, rmse_over_bound.csv, metrics.json, timing.csv, examples.npz.
+counts.csv, calibration.csv, found_rate.csv, rmse_over_bound.csv, metrics.json, timing.csv, examples.npz.
 
-Every estimator runs on the same scenes with the number of sources known: alone, and followed by the best
-maximum-likelihood refinement of several starts that its peaks give ("+ml", the same for all). The network is
-trained on `independent` sources: estimators that need its R_pred have no rows of `constant` splits. Times are
-CPU times from the covariance file on, one torch thread: what `normalize` took is not in them.
+Every estimator runs on the same scenes with the number of sources known: alone, and where it looks for no
+maximum of the likelihood itself followed by the best refinement of several starts that its peaks give
+("+ml", the same for all). Those of evaluate.blind run again without being told the number of sources and the
+noise power. The genie (`genie`, `genie_unconditional`) is also started at the truth. The network is trained
+on `independent` sources: estimators that need its R_pred have no rows of `constant` splits. Times are CPU
+times from the covariance file on, one torch thread: what `normalize` took is not in them.
 """
 
 import functools
@@ -13,22 +15,29 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from stages.artifacts import evaluation_examples, evaluation_strata, evaluation_tables, grid_setup
+from stages.artifacts import (
+    estimator_setup,
+    evaluation_counts,
+    evaluation_examples,
+    evaluation_strata,
+    evaluation_tables,
+    grid_setup,
+)
 from stages.artifacts.atomic import write_text
 from stages.artifacts.bound_file import Deviations, read_bounds
 from stages.artifacts.covariance_file import Covariances, read_covariances, require_maps
 from stages.artifacts.entry import run
 from stages.artifacts.errors import MeasurementError
-from stages.artifacts.estimates_file import BatchEstimates, read_estimates, write_estimates
+from stages.artifacts.estimates_file import read_estimates, write_estimates
 from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
 from stages.artifacts.hdf5 import shard_name, shard_paths
 from stages.artifacts.measurements_file import read_observation, read_truth
@@ -36,16 +45,16 @@ from stages.artifacts.network_file import read_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.covariance import blend, sample_covariance
-from stages.estimators.contract import Covariance, CovarianceKind, Estimate, Estimator
-from stages.estimators.refined import refined
-from stages.estimators.registry import Settings, estimator
+from stages.covariance import sample_covariance
+from stages.estimators.comparison import Comparison, Made, Method, Timed
+from stages.estimators.contract import CovarianceKind
 from stages.networks.trained import TrainedNetwork
 from stages.params import Params, Split
 from stages.physics.observation import Observation
+from stages.seeds import integer_seed
+from stages.shapes import Sources
 
 TEST_SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
-REFINED = "+ml"
 
 
 @dataclass(frozen=True)
@@ -60,58 +69,45 @@ class Batch:
 def evaluate(
     observation: Observation,
     covariances: Covariances,
-    n_sources: Int[Tensor, " scene"],
+    truth: Float[Tensor, "scene source 3"],
     network: TrainedNetwork,
-    estimators: tuple[Estimator, ...],
+    comparison: Comparison,
     params: Params,
-) -> dict[str, BatchEstimates]:
-    """Method -> estimates on a batch of scenes; a method whose covariance the scenes lack is left out."""
-    made, spent = make_covariances(covariances, network, params)
-    settings, spherical, grid = params.evaluate, params.array.spherical_amplitude, grid_setup.grid(params)
-    results: dict[str, BatchEstimates] = {}
-    for one in estimators:
-        if one.covariance_kind not in made:
-            continue
-        started = time.process_time()
-        start = one.estimate(observation, made[one.covariance_kind], n_sources)
-        seconds = spent[one.covariance_kind] + time.process_time() - started
-        if False in settings.refine:
-            results[one.name] = _batch_estimates(start, seconds)
-        if True in settings.refine:
-            started = time.process_time()
-            best = refined(observation, start, grid, settings.refine_iterations, spherical)
-            results[one.name + REFINED] = _batch_estimates(best, seconds + time.process_time() - started)
-    return results
-
-
-def _batch_estimates(estimate: Estimate, seconds: float) -> BatchEstimates:
-    return BatchEstimates(estimate.sources.numpy(), estimate.resolved.numpy(), seconds)
+    random: torch.Generator,
+) -> dict[Method, Timed]:
+    """Method -> estimate on scenes of K = truth.shape[1] sources; see `Comparison.run`."""
+    told = torch.full((observation.n_scenes,), truth.shape[1])
+    made = make_covariances(observation, covariances, told, network, comparison, params)
+    return comparison.run(observation, truth, made, random)
 
 
 def make_covariances(
-    covariances: Covariances, network: TrainedNetwork, params: Params
-) -> tuple[dict[CovarianceKind, Covariance], dict[CovarianceKind, float]]:
-    """R_samp, and where there are maps R_pred and R_blend, with the CPU time (s) of each."""
-    sample = sample_covariance(covariances.factor)
-    if covariances.maps is None:
-        return {"sample": sample}, {"sample": 0.0}
+    observation: Observation,
+    covariances: Covariances,
+    n_sources: Int[Tensor, " scene"],
+    network: TrainedNetwork,
+    comparison: Comparison,
+    params: Params,
+) -> dict[CovarianceKind, Made]:
+    """The covariances that estimators read; R_pred and R_blend where there are maps."""
+    sample, predicted = sample_covariance(covariances.factor), None
     started = time.process_time()
-    predicted = network.predict(covariances.maps.values, covariances.estimated_snr)
-    spent = time.process_time() - started
-    settings = params.covariance
-    mixed = blend(predicted, sample, settings.blend_beta, settings.diagonal_loading)
-    return (
-        {"sample": sample, "predicted": predicted, "blend": mixed},
-        {"sample": 0.0, "predicted": spent, "blend": spent},
-    )
+    if covariances.maps is not None:
+        predicted = network.predict(covariances.maps.values, covariances.estimated_snr)
+    seconds = time.process_time() - started
+    return comparison.made(observation, n_sources, sample, predicted, params.covariance.blend_beta, seconds)
 
 
 def plan(params: Params, n_sources: Mapping[Split, Int[np.ndarray, " scene"]]) -> list[Batch]:
-    """Batches of at most evaluate.batch_size scenes of one split and one number of sources K > 0."""
+    """Batches of at most evaluate.batch_size scenes of one split and one number of sources.
+
+    Scenes without sources are only for methods that are not told so.
+    """
     size = params.evaluate.batch_size
     batches = []
     for split, counts in n_sources.items():
-        for count in np.unique(counts[counts > 0]):
+        asked = counts >= (0 if params.evaluate.blind else 1)
+        for count in np.unique(counts[asked]):
             scenes = np.flatnonzero(counts == count).tolist()
             batches += [
                 Batch(split, int(count), tuple(scenes[i : i + size])) for i in range(0, len(scenes), size)
@@ -125,8 +121,9 @@ class Bench:
 
     observations: dict[Split, Observation]
     covariances: dict[Split, Covariances]
+    truths: dict[Split, Sources]
     network: TrainedNetwork
-    estimators: tuple[Estimator, ...]
+    comparison: Comparison
 
 
 @functools.lru_cache(maxsize=1)
@@ -146,10 +143,8 @@ def read_bench(params: Params, root: Path) -> Bench:
         if maps is not None:
             shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
             require_maps(maps, shape, params.normalize.map_iterations, f"data/covariances/{split}")
-    settings = Settings(params.covariance.diagonal_loading, params.array.spherical_amplitude)
-    grid = grid_setup.grid(params)
-    estimators = tuple(estimator(name, grid, settings) for name in params.evaluate.estimators)
-    return Bench(observations, covariances, network, estimators)
+    truths = {split: read_truth(root / "data/scenes" / split).sources for split in TEST_SPLITS}
+    return Bench(observations, covariances, truths, network, estimator_setup.comparison(params))
 
 
 def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: int, path: Path) -> None:
@@ -159,10 +154,11 @@ def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: 
         results = evaluate(
             bench.observations[batch.split].select(scenes),
             bench.covariances[batch.split].select(scenes),
-            torch.full((len(batch.scenes),), batch.n_sources),
+            bench.truths[batch.split][scenes, : batch.n_sources],
             bench.network,
-            bench.estimators,
+            bench.comparison,
             params,
+            torch.Generator().manual_seed(integer_seed(params.evaluate.seed, "genie", number)),
         )
     except ValueError as error:
         raise MeasurementError(
@@ -176,29 +172,61 @@ class Gathered:
     """Estimates of every split and method, and the CPU time (s) and number of scenes of every method."""
 
     estimates: dict[Split, list[MethodEstimates]]
-    cpu_seconds: dict[str, float]
-    n_scenes: dict[str, int]
+    cpu_seconds: dict[Method, float]
+    n_scenes: dict[Method, int]
 
 
 def gather(work: Path, batches: tuple[Batch, ...], truths: Mapping[Split, SplitTruth]) -> Gathered:
-    """The batches of a finished work directory, scene by scene again; a scene of K = 0 has no estimate."""
-    everything: dict[Split, dict[str, MethodEstimates]] = {split: {} for split in truths}
-    cpu_seconds: dict[str, float] = {}
-    n_scenes: dict[str, int] = {}
+    """The batches of a finished work directory, scene by scene again.
+
+    A method that is told the number of sources is not asked about a scene that has none. Times are of scenes
+    with sources.
+    """
+    everything: dict[Split, dict[Method, MethodEstimates]] = {split: {} for split in truths}
+    cpu_seconds: dict[Method, float] = {}
+    n_scenes: dict[Method, int] = {}
     for number, batch in enumerate(batches):
         scenes = list(batch.scenes)
         for method, found in read_estimates(work / shard_name(number)).items():
-            shape = truths[batch.split].sources.shape
-            unasked = np.zeros(shape[0], dtype=bool)
-            empty = MethodEstimates(method, np.full(shape, np.nan), unasked, unasked.copy())
-            own = everything[batch.split].setdefault(method, empty)
+            own = everything[batch.split].setdefault(method, _none(method, truths[batch.split]))
+            width = found.sources.shape[1] - own.sources.shape[1]
+            if width > 0:
+                own = _widened(own, width)
+                everything[batch.split][method] = own
             own.sources[scenes, : found.sources.shape[1]] = found.sources
+            own.deviations[scenes, : found.sources.shape[1]] = found.deviations
+            own.log_likelihood[scenes] = found.log_likelihood
             own.resolved[scenes] = found.resolved
             own.asked[scenes] = True
-            cpu_seconds[method] = cpu_seconds.get(method, 0.0) + found.cpu_seconds
-            n_scenes[method] = n_scenes.get(method, 0) + len(scenes)
+            if batch.n_sources:
+                cpu_seconds[method] = cpu_seconds.get(method, 0.0) + found.cpu_seconds
+                n_scenes[method] = n_scenes.get(method, 0) + len(scenes)
     estimates = {split: list(methods.values()) for split, methods in everything.items()}
     return Gathered(estimates, cpu_seconds, n_scenes)
+
+
+def _none(method: Method, truth: SplitTruth) -> MethodEstimates:
+    """Estimates of a method that was asked about no scene yet."""
+    shape = truth.sources.shape
+    unasked = np.zeros(shape[0], dtype=bool)
+    return MethodEstimates(
+        method,
+        np.full(shape, np.nan),
+        np.full(shape, np.nan),
+        np.full(shape[0], np.nan),
+        unasked,
+        unasked.copy(),
+    )
+
+
+def _widened(own: MethodEstimates, n_slots: int) -> MethodEstimates:
+    """The same with more, empty, slots: an estimate may hold more sources than there are."""
+    more = ((0, 0), (0, n_slots), (0, 0))
+    return replace(
+        own,
+        sources=np.pad(own.sources, more, constant_values=np.nan),
+        deviations=np.pad(own.deviations, more, constant_values=np.nan),
+    )
 
 
 def _truth(params: Params, root: Path, split: Split) -> SplitTruth:
@@ -262,6 +290,8 @@ def write_tables(
         "scenes": scenes,
         "strata": strata,
         "range_strata": evaluation_strata.range_table(with_errors, params.sources.range_m),
+        "counts": evaluation_counts.count_table(scenes),
+        "calibration": evaluation_counts.calibration_table(with_errors),
         "found_rate": evaluation_strata.found_rate_curves(strata),
         "rmse_over_bound": evaluation_strata.ratio_curves(strata),
         "timing": evaluation_strata.timing_table(gathered.cpu_seconds, gathered.n_scenes),
@@ -293,7 +323,8 @@ def main() -> None:
             "sources": {"azimuth_deg", "elevation_deg", "range_m"},
             "grid": True,
             "covariance": {"blend_beta", "diagonal_loading"},
-            "evaluate": {"batch_size", "estimators", "refine", "refine_iterations"},
+            "estimators": True,
+            "evaluate": {"batch_size", "estimators", "blind", "refine", "genie_starts", "seed"},
         },
     )
     make = functools.partial(_make_batch, params, root, batches)

@@ -18,16 +18,6 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Split = Literal["train", "validation", "test_independent", "test_constant"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-EstimatorName = Literal[
-    "music",
-    "mvdr",
-    "music_blend",
-    "mvdr_blend",
-    "beamformer",
-    "modified_music",
-    "modified_music_blend",
-    "learned",
-]
 
 
 _MOST_POINTS = 20_000
@@ -266,14 +256,25 @@ class Train(_Section):
         return self
 
 
+class Estimators(_Section):
+    """What the estimators are made with."""
+
+    refine_iterations: PositiveInt
+    fit_iterations: PositiveInt
+    counting: Literal["glrt", "bic"]
+    false_alarm: Annotated[float, Field(gt=0.0, lt=1.0)]
+    most_sources: PositiveInt
+
+
 class Evaluate(_Section):
     """What is evaluated, and how an estimate is scored."""
 
     batch_size: PositiveInt
     workers: PositiveInt
-    estimators: Annotated[tuple[EstimatorName, ...], Field(min_length=1)]
+    estimators: Annotated[tuple[str, ...], Field(min_length=1)]
+    blind: tuple[str, ...]
     refine: Annotated[tuple[bool, ...], Field(min_length=1)]
-    refine_iterations: PositiveInt
+    genie_starts: Annotated[int, Field(ge=0)]
     found_tolerance_deg: PositiveFloat
     gospa_cutoff_m: PositiveFloat
     bootstrap_samples: PositiveInt
@@ -281,10 +282,13 @@ class Evaluate(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in ("estimators", "refine"):
+        for name in ("estimators", "blind", "refine"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} lists each value once, got {list(values)}")
+        missing = sorted(set(self.blind) - set(self.estimators))
+        if missing:
+            raise ValueError(f"blind names some of evaluate.estimators, got also {missing}")
         return self
 
 
@@ -309,6 +313,7 @@ class Params(_Section):
     normalize: Normalize
     network: Network
     train: Train
+    estimators: Estimators
     evaluate: Evaluate
     report: Report
 

@@ -18,6 +18,8 @@ Stream: TypeAlias = Literal[
     "initialization",
     "shuffle",
     "bootstrap",
+    "genie",
+    "ziv_zakai",
 ]
 
 _STREAM_NUMBERS: dict[Stream, int] = {
@@ -29,6 +31,8 @@ _STREAM_NUMBERS: dict[Stream, int] = {
     "initialization": 6,
     "shuffle": 7,
     "bootstrap": 8,
+    "genie": 9,
+    "ziv_zakai": 10,
 }
 
 

@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from stages import evaluate, train
-from stages.artifacts import grid_setup
+from stages.artifacts import estimator_setup, grid_setup
 from stages.artifacts.bound_file import write_bounds
 from stages.artifacts.covariance_file import write_covariances
 from stages.artifacts.errors import CheckpointError, MeasurementError
@@ -23,8 +24,8 @@ from stages.artifacts.params_file import read_params
 from stages.artifacts.report import run_files
 from stages.bound import bound
 from stages.covariance import LoadedBlend
+from stages.estimators.contract import Settings
 from stages.estimators.refined import refined
-from stages.estimators.registry import Settings
 from stages.evaluate import plan
 from stages.inference.likelihood import concentrated_residual
 from stages.networks.fit import batch_loss, logits_of
@@ -75,13 +76,13 @@ def finished(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path / "data/evaluation"
 
 
-def test_batches_hold_every_scene_with_sources_once() -> None:
+def test_batches_hold_every_scene_once() -> None:
     params = read_params(ROOT / "params.yaml")
     counts = np.array([0, 1, 2, 2, 1, 1, 0, 2, 5] * 40)
     batches = plan(params, {"test_independent": counts, "test_constant": counts[:7]})
     for split, own in (("test_independent", counts), ("test_constant", counts[:7])):
         scenes = sorted(scene for batch in batches if batch.split == split for scene in batch.scenes)
-        assert scenes == np.flatnonzero(own).tolist()
+        assert scenes == list(range(len(own)))
     for batch in batches:
         assert 1 <= len(batch.scenes) <= params.evaluate.batch_size
         own = counts if batch.split == "test_independent" else counts[:7]
@@ -94,7 +95,9 @@ def test_tables_are_those_that_the_report_reads(finished: Path) -> None:
     ranges = run_files.read_table(root, run_files.RANGE_STRATA)
     timing = run_files.read_table(root, run_files.TIMING)
     compared = read_params(root / "params.yaml").evaluate.estimators
-    methods = {f"{name}{end}" for name in compared for end in ("", "+ml")}
+    searching = {"nomp", "sbl", "ml", "ml_unconditional"}
+    methods = {f"{name}{end}" for name in set(compared) - searching for end in ("", "+ml")} | searching
+    methods |= {"genie", "genie_unconditional"}
     assert set(timing["method"]) == set(strata["method"]) == set(ranges["method"]) == methods
     metrics = json.loads((finished / "metrics.json").read_text("utf-8"))
     assert metrics.pop("n_scenes") == 15
@@ -110,24 +113,32 @@ def test_tables_are_those_that_the_report_reads(finished: Path) -> None:
 def test_methods_that_need_the_network_have_no_rows_of_constant_splits(finished: Path) -> None:
     strata = pd.read_csv(finished / "strata.csv")
     constant = strata[strata["split"] == "test_constant"]
-    assert set(constant["method"]) == {"music", "music+ml", "mvdr", "mvdr+ml"}
+    known, counted = constant[constant["count"] == "known"], constant[constant["count"] == "estimated"]
+    spectra = {
+        f"{name}{end}" for name in ("beamformer", "music", "mvdr", "modified_music") for end in ("", "+ml")
+    }
+    searching = {"nomp", "sbl", "ml", "ml_unconditional", "genie", "genie_unconditional"}
+    assert set(known["method"]) == spectra | searching
+    assert set(counted["method"]) == {"nomp", "ml"}
 
 
 def test_every_scene_of_a_method_is_in_the_tables(finished: Path) -> None:
     sources, scenes = pd.read_csv(finished / "sources.csv"), pd.read_csv(finished / "scenes.csv")
     strata = pd.read_csv(finished / "strata.csv")
     own = scenes[(scenes["method"] == "mvdr") & (scenes["split"] == "test_independent")]
+    counted = scenes[(scenes["method"] == "ml") & (scenes["count"] == "estimated")]
+    assert counted[counted["split"] == "test_independent"]["n_estimated"].notna().sum() == 9
     assert own["n_sources"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     true = sources[(sources["method"] == "mvdr") & (sources["split"] == "test_independent")]
     assert true["scene"].tolist() == [3, 4, 5, 6, 6, 7, 7, 8, 8]
     assert true["bound_azimuth_deg"].notna().all()
-    silent = strata[strata["n_sources"] == 0]
+    silent = strata[(strata["n_sources"] == 0) & (strata["count"] == "known")]
     assert silent["n_true"].eq(0).all()
     assert (
         silent[["found_rate", "gospa_m", "rmse_over_bound_azimuth", "median_range_m"]].isna().all(axis=None)
     )
     unresolved = scenes[(scenes["split"] == "test_constant") & (scenes["n_sources"] == 2)]
-    assert not unresolved["resolved"].astype(bool).any()
+    assert not unresolved[unresolved["method"] == "music"]["resolved"].astype(bool).any()
 
 
 def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished: Path) -> None:
@@ -142,7 +153,10 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     in_training = batch_loss(logits, examples, dictionary, settings).blend
     bench = evaluate.read_bench(params, root)
     own = bench.covariances[split].select(scene)
-    in_evaluation = evaluate.make_covariances(own, bench.network, params)[0]["blend"]
+    seen = bench.observations[split].select(scene)
+    told = torch.ones(1, dtype=torch.int64)
+    made = evaluate.make_covariances(seen, own, told, bench.network, bench.comparison, params)
+    in_evaluation = made["blend"].covariance
     assert isinstance(in_evaluation, LoadedBlend)
     assert in_evaluation.beta == params.covariance.blend_beta
     assert torch.equal(in_training.dense(), in_evaluation.dense())
@@ -154,15 +168,16 @@ def test_refinement_lowers_the_residual(finished: Path) -> None:
     bench = evaluate.read_bench(params, root)
     scenes = torch.tensor([6, 7, 8])
     observation = bench.observations["test_independent"].select(scenes)
+    covariances = bench.covariances["test_independent"].select(scenes)
     made = evaluate.make_covariances(
-        bench.covariances["test_independent"].select(scenes), bench.network, params
-    )[0]
-    for one in bench.estimators:
-        start = one.estimate(observation, made[one.covariance_kind], torch.full((3,), 2))
-        best = refined(
-            observation, start, grid_setup.grid(params), params.evaluate.refine_iterations, False
-        ).likelihood
-        assert best is not None
+        observation, covariances, torch.full((3,), 2), bench.network, bench.comparison, params
+    )
+    for one in bench.comparison.estimators:
+        if one.covariance_kind is None:
+            continue
+        start = one.estimate(observation, made[one.covariance_kind].covariance, torch.full((3,), 2))
+        n_iterations = params.estimators.refine_iterations
+        best = refined(observation, start, grid_setup.grid(params), n_iterations, False).likelihood
         before = concentrated_residual(observation, start.sources.nan_to_num(), start.present, False)
         assert (best.residual <= before * (1.0 + 1e-9)).all()
         assert (best.residual < 0.999 * before).any()
@@ -197,7 +212,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     monkeypatch.setattr(evaluate, "evaluate", counted(0))
     calls.clear()
     evaluate.main()
-    assert len(calls) == 6 - 2
+    assert len(calls) == 9 - 2
     assert contents(finished) == whole
     assert not list((tmp_path / "state/evaluate").glob("*/shard-*"))
 
@@ -208,7 +223,7 @@ def test_the_number_of_workers_changes_nothing(finished: Path, tmp_path: Path) -
     write_params(tmp_path, {"evaluate.batch_size": 2, "evaluate.workers": 2})
     result = run_verb(tmp_path, "evaluate")
     assert result.returncode == 0, result.stderr
-    assert "evaluate: 6 of 6 batches" in result.stderr
+    assert "evaluate: 9 of 9 batches" in result.stderr
     assert contents(finished) == alone
 
 
@@ -280,7 +295,12 @@ def test_a_law_that_scenes_break_is_an_error_that_names_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_inputs(tmp_path)
-    monkeypatch.setattr(evaluate, "Settings", lambda loading, spherical: Settings(0.0, spherical))
+    real = estimator_setup.settings
+
+    def unloaded(params: Params) -> Settings:
+        return replace(real(params), diagonal_loading=0.0)
+
+    monkeypatch.setattr(estimator_setup, "settings", unloaded)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         MeasurementError, match=r"test_independent: counting among scenes \[3, 4\].*eps is positive"

@@ -119,13 +119,14 @@ def test_a_count_is_no_fraction() -> None:
 
 
 def test_flags_and_names_are_what_they_are() -> None:
+    """Names of estimators are those of the registry, which parameters do not know (`estimator_setup`)."""
     for path, value in LEAVES:
         if isinstance(value, bool):
             for wrong in (0, 1, "true"):
                 values = copy.deepcopy(DEFAULTS)
                 at(values, path[:-1])[path[-1]] = wrong
                 assert name_of(path) in refusal(values)
-        elif isinstance(value, str):
+        elif isinstance(value, str) and path[:2] not in (("evaluate", "estimators"), ("evaluate", "blind")):
             values = copy.deepcopy(DEFAULTS)
             at(values, path[:-1])[path[-1]] = value + "_"
             assert name_of(path) in refusal(values)

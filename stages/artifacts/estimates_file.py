@@ -1,11 +1,13 @@
-"""Files of estimates, "risolve-estimates" version 1: what several methods found in one batch of scenes.
+"""Files of estimates, "risolve-estimates" version 2: what several methods found in one batch of scenes.
 
-attributes          format, version, methods (names, separated by blanks)
-METHOD/sources      float64 [scene, source, 3]     azimuth (rad), elevation (rad), inverse range (1/m)
-METHOD/resolved     bool [scene]
-METHOD/cpu_s        float64 [1]                    CPU time of the batch
+attributes                    format, version, methods (COUNT/NAME, separated by blanks)
+COUNT/NAME/sources            float64 [scene, source, 3]    azimuth, elevation (rad), inverse range (1/m)
+COUNT/NAME/deviations         float64 [scene, source, 3]    standard deviations of the same
+COUNT/NAME/log_likelihood     float64 [scene]
+COUNT/NAME/resolved           bool [scene]
+COUNT/NAME/cpu_s              float64 [1]                   CPU time of the batch
 
-Slots without an estimate are NaN.
+COUNT is `known` or `estimated`. Slots without an estimate are NaN.
 """
 
 from collections.abc import Mapping
@@ -16,9 +18,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from stages.artifacts import hdf5
+from stages.estimators.comparison import Method, Timed
 
 FORMAT = "risolve-estimates"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -26,32 +29,45 @@ class BatchEstimates:
     """Estimates of one method on a batch of scenes, and the CPU time (s) that they took."""
 
     sources: Float[np.ndarray, "scene source 3"]
+    deviations: Float[np.ndarray, "scene source 3"]
+    log_likelihood: Float[np.ndarray, " scene"]
     resolved: Bool[np.ndarray, " scene"]
     cpu_seconds: float
 
 
-def write_estimates(path: Path, methods: Mapping[str, BatchEstimates]) -> None:
-    """Write one file."""
+def write_estimates(path: Path, methods: Mapping[Method, Timed]) -> None:
+    """Write one file; all methods have as many slots as the widest needs."""
+    width = max((timed.estimate.sources.shape[1] for timed in methods.values()), default=0)
     arrays: dict[str, np.ndarray] = {}
-    for method, estimates in methods.items():
-        arrays[f"{method}/sources"] = estimates.sources
-        arrays[f"{method}/resolved"] = estimates.resolved
-        arrays[f"{method}/cpu_s"] = np.array([estimates.cpu_seconds])
-    hdf5.write(path, {"format": FORMAT, "version": VERSION, "methods": " ".join(methods)}, arrays)
+    for method, (estimate, seconds) in methods.items():
+        more = ((0, 0), (0, width - estimate.sources.shape[1]), (0, 0))
+        variances = estimate.likelihood.covariance.diagonal(dim1=-2, dim2=-1)
+        group = method.label
+        arrays[f"{group}/sources"] = np.pad(estimate.sources.numpy(), more, constant_values=np.nan)
+        arrays[f"{group}/deviations"] = np.pad(variances.sqrt().numpy(), more, constant_values=np.nan)
+        arrays[f"{group}/log_likelihood"] = estimate.likelihood.log_likelihood.numpy()
+        arrays[f"{group}/resolved"] = estimate.resolved.numpy()
+        arrays[f"{group}/cpu_s"] = np.array([seconds])
+    labels = " ".join(method.label for method in methods)
+    hdf5.write(path, {"format": FORMAT, "version": VERSION, "methods": labels}, arrays)
 
 
-def read_estimates(path: Path) -> dict[str, BatchEstimates]:
+def read_estimates(path: Path) -> dict[Method, BatchEstimates]:
     """Method -> estimates.
 
     Raises:
         MeasurementError: a missing, foreign or damaged file.
     """
     with hdf5.reading(path, FORMAT, VERSION, "remove it and run `evaluate` again") as reader:
-        return {
-            method: BatchEstimates(
-                reader.array(f"{method}/sources", np.float64, "scene source 3", finite=False),
-                reader.array(f"{method}/resolved", np.bool_, "scene"),
-                float(reader.array(f"{method}/cpu_s", np.float64, "1")[0]),
+        estimates = {}
+        for group in str(reader.attribute("methods")).split():
+            count, name = group.split("/")
+            method = Method("known" if count == "known" else "estimated", name)
+            estimates[method] = BatchEstimates(
+                reader.array(f"{group}/sources", np.float64, "scene source 3", finite=False),
+                reader.array(f"{group}/deviations", np.float64, "scene source 3", finite=False),
+                reader.array(f"{group}/log_likelihood", np.float64, "scene", finite=False),
+                reader.array(f"{group}/resolved", np.bool_, "scene"),
+                float(reader.array(f"{group}/cpu_s", np.float64, "1")[0]),
             )
-            for method in str(reader.attribute("methods")).split()
-        }
+        return estimates

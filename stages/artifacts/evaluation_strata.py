@@ -1,7 +1,7 @@
 """Tables by stratum, derived from the tables of sources and of scenes.
 
-strata.csv        one row a split, number of sources, SNR and method
-range_strata.csv  one row a split, range of the true source and method, over all SNR and numbers of sources
+strata.csv        one row a split, number of sources, SNR, count (known | estimated) and method
+range_strata.csv  one row a split, number of sources, SNR, method and range of the true source, count known
 found_rate.csv, rmse_over_bound.csv    the curves of strata.csv, one value a row
 metrics.json      at most ten headline numbers; a number whose cell was not evaluated is absent
 
@@ -21,6 +21,7 @@ from jaxtyping import Float
 from scipy.stats import norm
 
 from stages.artifacts.evaluation_tables import GOSPA
+from stages.estimators.comparison import Method
 from stages.metrics.localization import found_rate
 from stages.metrics.normalized import CONFIDENCE, bootstrap_interval, normalized_errors, normalized_rmse
 from stages.seeds import generator
@@ -59,19 +60,20 @@ class Bootstrap:
 
 def strata_table(sources: pd.DataFrame, scenes: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     """strata.csv from the tables of sources (with errors) and of scenes."""
-    keys = ["split", "n_sources", "snr_db", "method"]
+    keys = ["split", "n_sources", "snr_db", "count", "method"]
     cells = dict(iter(sources.groupby(keys, sort=False)))
     empty = sources.iloc[:0]
     rows = []
     for key, group in scenes.groupby(keys, sort=False):
         own = cells.get(key, empty)
-        split, n_sources, snr_db, method = cast(tuple[str, int, float, str], key)
-        label = f"{split}/{n_sources}/{snr_db:g}/{method}"
+        split, n_sources, snr_db, count, method = cast(tuple[str, int, float, str, str], key)
+        label = f"{split}/{n_sources}/{snr_db:g}/{count}/{method}"
         rows.append(
             {
                 "split": split,
                 "n_sources": n_sources,
                 "snr_db": snr_db,
+                "count": count,
                 "method": method,
                 "n_scenes": len(group),
                 "n_true": n_sources * len(group),
@@ -80,9 +82,27 @@ def strata_table(sources: pd.DataFrame, scenes: pd.DataFrame, bootstrap: Bootstr
                 **_ratios(own, label, bootstrap),
                 **{name: _root_mean_square(group[name]) for name in GOSPA},
                 "false_alarms": group["n_false"].sum(min_count=1),
+                "count_accuracy": _count_accuracy(group, count),
+                **_all_errors(own),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _count_accuracy(group: pd.DataFrame, count: str) -> float:
+    """Share of scenes with the right number of sources, where it was counted."""
+    asked = group["n_estimated"].dropna()
+    if count == "known" or asked.empty:
+        return math.nan
+    return float((asked == group.loc[asked.index, "n_sources"]).mean())
+
+
+def _all_errors(own: pd.DataFrame) -> dict[str, float]:
+    """Root mean square errors of matched sources, found or not: outliers are in them."""
+    return {
+        f"rmse_{ending}": _root_mean_square(own[f"error_{ending}"])
+        for ending in (*PARAMETERS.values(), "range_m")
+    }
 
 
 def _rates(own: pd.DataFrame, n_sources: int, n_scenes: int) -> dict[str, float]:
@@ -167,26 +187,30 @@ def _root_mean_square(values: "pd.Series[float]") -> float:
 def range_table(sources: pd.DataFrame, range_m: tuple[float, float]) -> pd.DataFrame:
     """range_strata.csv from the table of sources (with errors): `range_m`, cut at 1, 3 and 5 m."""
     edges = [range_m[0], *(edge for edge in _INNER_RANGES_M if range_m[0] < edge < range_m[1]), range_m[1]]
-    true = sources[sources["outcome"] != "false_alarm"]
+    true = sources[(sources["outcome"] != "false_alarm") & (sources["count"] == "known")]
     band = np.clip(np.searchsorted(edges, true["range_m"], side="right") - 1, 0, len(edges) - 2)
     rows = []
-    for key, own in true.assign(band=band).groupby(["split", "band", "method"], sort=False):
-        split, number, method = cast(tuple[str, int, str], key)
+    keys = ["split", "n_sources", "snr_db", "band", "method"]
+    for key, own in true.assign(band=band).groupby(keys, sort=False):
+        split, n_sources, snr_db, number, method = cast(tuple[str, int, float, int, str], key)
         hits = own[own["found"]]
         rows.append(
             {
                 "split": split,
+                "n_sources": n_sources,
+                "snr_db": snr_db,
                 "range_from_m": edges[number],
                 "range_to_m": edges[number + 1],
                 "method": method,
                 "n_true": len(own),
                 "found_rate": found_rate(len(hits), len(own)),
                 "median_relative_range_error": float((own["error_range_m"] / own["range_m"]).abs().median()),
-                "rmse_over_bound_inverse_range": _ratio_of(hits, "inverse_range"),
+                **{f"rmse_over_bound_{parameter}": _ratio_of(hits, parameter) for parameter in PARAMETERS},
             }
         )
     table = pd.DataFrame(rows)
-    return table.sort_values(["split", "range_from_m"], kind="stable", ignore_index=True)
+    order = ["split", "n_sources", "snr_db", "range_from_m"]
+    return table.sort_values(order, kind="stable", ignore_index=True)
 
 
 def _ratio_of(hits: pd.DataFrame, parameter: str) -> float:
@@ -198,7 +222,8 @@ def _ratio_of(hits: pd.DataFrame, parameter: str) -> float:
 def found_rate_curves(strata: pd.DataFrame) -> pd.DataFrame:
     """found_rate.csv: a row a split, number of sources, method and SNR with sources."""
     columns = ["split", "n_sources", "method", "snr_db", "found_rate", "found_low", "found_high"]
-    return strata.loc[strata["n_true"] > 0, columns].reset_index(drop=True)
+    own = (strata["n_true"] > 0) & (strata["count"] == "known")
+    return strata.loc[own, columns].reset_index(drop=True)
 
 
 def ratio_curves(strata: pd.DataFrame) -> pd.DataFrame:
@@ -206,13 +231,14 @@ def ratio_curves(strata: pd.DataFrame) -> pd.DataFrame:
     curves = []
     for parameter in PARAMETERS:
         name = f"rmse_over_bound_{parameter}"
-        curve = strata[["split", "n_sources", "method", "snr_db"]].assign(
+        known = strata[strata["count"] == "known"]
+        curve = known[["split", "n_sources", "method", "snr_db"]].assign(
             parameter=parameter,
-            rmse_over_bound=strata[name],
-            low=strata[f"{name}_low"],
-            high=strata[f"{name}_high"],
+            rmse_over_bound=known[name],
+            low=known[f"{name}_low"],
+            high=known[f"{name}_high"],
         )
-        curves.append(curve[strata[name].notna()])
+        curves.append(curve[known[name].notna()])
     return pd.concat(curves, ignore_index=True)
 
 
@@ -222,7 +248,7 @@ HEADLINES: tuple[tuple[str, str, int, float], ...] = (
     ("learned+ml", "found_rate", 3, 5.0),
     ("learned+ml", "found_rate", 3, 10.0),
     ("learned+ml", "gospa_m", 3, 10.0),
-    ("music+ml", "found_rate", 2, 5.0),
+    ("ml", "count_accuracy", 3, 10.0),
 )
 """(method, column of strata.csv, number of sources, SNR in dB) of the figures of `test_independent`."""
 
@@ -237,12 +263,15 @@ def headline_metrics(
     own = strata[strata["split"] == "test_independent"]
     methods: dict[str, dict[str, float]] = {}
     for method, column, count, snr_db in HEADLINES:
+        asked = "estimated" if column == "count_accuracy" else "known"
         cell = own[(own["method"] == method) & (own["n_sources"] == count) & (own["snr_db"] == snr_db)]
+        cell = cell[cell["count"] == asked]
         value = float(cell[column].iloc[0]) if len(cell) else math.nan
         if not math.isnan(value):
             methods.setdefault(method, {})[f"{column}_k{count}_{snr_db:g}db"] = value
     hits = sources[
         (sources["split"] == "test_independent")
+        & (sources["count"] == "known")
         & (sources["method"] == "learned+ml")
         & (sources["n_sources"] <= 3)
         & (sources["snr_db"] >= 10.0)
@@ -254,10 +283,15 @@ def headline_metrics(
     return {"n_scenes": n_scenes, **methods}
 
 
-def timing_table(seconds: Mapping[str, float], n_scenes: Mapping[str, int]) -> pd.DataFrame:
+def timing_table(seconds: Mapping[Method, float], n_scenes: Mapping[Method, int]) -> pd.DataFrame:
     """timing.csv: CPU time a scene with sources of each method."""
     rows: list[dict[str, Any]] = [
-        {"method": method, "cpu_ms_per_scene": 1e3 * total / n_scenes[method], "n_scenes": n_scenes[method]}
+        {
+            "count": method.count,
+            "method": method.name,
+            "cpu_ms_per_scene": 1e3 * total / n_scenes[method],
+            "n_scenes": n_scenes[method],
+        }
         for method, total in seconds.items()
     ]
-    return pd.DataFrame(rows, columns=["method", "cpu_ms_per_scene", "n_scenes"])
+    return pd.DataFrame(rows, columns=["count", "method", "cpu_ms_per_scene", "n_scenes"])

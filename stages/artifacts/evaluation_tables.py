@@ -2,15 +2,16 @@
 
 sources.csv, one row a true source or a false alarm of a method; an empty cell was not measured:
 
-split, scene, n_sources, snr_db, method, outcome (matched | missed | false_alarm)
+split, scene, n_sources, snr_db, count (known | estimated), method, outcome (matched | missed | false_alarm)
 azimuth_deg, elevation_deg, range_m, separation_deg (angle to the nearest other source of the scene)
-estimated_azimuth_deg, estimated_elevation_deg, estimated_range_m, distance_m, found
+estimated_azimuth_deg, estimated_elevation_deg, estimated_range_m
+std_azimuth_deg, std_elevation_deg, std_inverse_range_per_m (as the estimator states them), distance_m, found
 bound_azimuth_deg, bound_elevation_deg, bound_range_m, bound_inverse_range_per_m, bound_position_m
 
 scenes.csv, one row a scene and method; a scene that the method was not asked about has a row, in which
 nothing is measured:
 
-split, scene, n_sources, snr_db, method, resolved, n_false
+split, scene, n_sources, snr_db, count, method, resolved, n_estimated, log_likelihood, n_false
 gospa_m, gospa_location_m, gospa_missed_m, gospa_false_m
 
 The range of an estimate at infinity (inverse range 0) is `inf`; it stands at `_FAR` where a distance is
@@ -28,6 +29,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from stages.artifacts.atomic import write_text
+from stages.estimators.comparison import Method
 from stages.metrics.assignment import match
 from stages.metrics.localization import errors, found, gospa, separation
 from stages.physics.geometry import positions
@@ -36,9 +38,10 @@ from stages.physics.geometry import positions
 _FAR = 1e6
 
 SOURCES = {
-    **dict.fromkeys(("split", "scene", "n_sources", "snr_db", "method", "outcome"), "key"),
+    **dict.fromkeys(("split", "scene", "n_sources", "snr_db", "count", "method", "outcome"), "key"),
     **dict.fromkeys(("azimuth_deg", "elevation_deg", "range_m", "separation_deg"), "truth"),
     **dict.fromkeys(("estimated_azimuth_deg", "estimated_elevation_deg", "estimated_range_m"), "estimate"),
+    **dict.fromkeys(("std_azimuth_deg", "std_elevation_deg", "std_inverse_range_per_m"), "estimate"),
     **dict.fromkeys(("distance_m", "found"), "score"),
     **dict.fromkeys(
         (
@@ -79,11 +82,14 @@ class SplitTruth:
 class MethodEstimates:
     """Estimates of one method on every scene of a split; slots without an estimate are NaN.
 
-    asked: the method was given the scene; one told that there is no source is not.
+    deviations: standard deviations of the sources. asked: the method was given the scene; one told that there
+    is no source is not.
     """
 
-    method: str
+    method: Method
     sources: Float[np.ndarray, "scene estimate 3"]
+    deviations: Float[np.ndarray, "scene estimate 3"]
+    log_likelihood: Float[np.ndarray, " scene"]
     resolved: Bool[np.ndarray, " scene"]
     asked: Bool[np.ndarray, " scene"]
 
@@ -108,8 +114,13 @@ def score(
             "scene": np.arange(len(n_sources)),
             "n_sources": n_sources,
             "snr_db": truth.snr_db,
-            "method": estimates.method,
+            "count": estimates.method.count,
+            "method": estimates.method.name,
             "resolved": np.where(estimates.asked, estimates.resolved, np.nan).astype(object),
+            "n_estimated": np.where(
+                estimates.asked, np.isfinite(estimates.sources[..., 0]).sum(axis=1), np.nan
+            ),
+            "log_likelihood": np.where(estimates.asked, estimates.log_likelihood, np.nan),
         }
     )
     parts = np.full((len(n_sources), 5), np.nan)
@@ -151,6 +162,7 @@ def _source_rows(
     is_true, is_estimated = slot >= 0, partner >= 0
     matched = is_true & is_estimated
     true, estimated = truth.sources[scene, slot], estimates.sources[scene, partner]
+    deviation = estimates.deviations[scene, partner]
     hit = np.zeros(len(index), dtype=bool)
     hit[matched] = found(true[matched], estimated[matched], scoring.tolerance)
     distance = np.linalg.norm(true_places[scene, slot] - estimated_places[scene, partner], axis=-1)
@@ -162,7 +174,8 @@ def _source_rows(
         "scene": scene,
         "n_sources": truth.n_sources[scene],
         "snr_db": truth.snr_db[scene],
-        "method": estimates.method,
+        "count": estimates.method.count,
+        "method": estimates.method.name,
         "outcome": np.where(matched, "matched", np.where(is_true, "missed", "false_alarm")),
         "azimuth_deg": np.where(is_true, np.rad2deg(true[:, 0]), np.nan),
         "elevation_deg": np.where(is_true, np.rad2deg(true[:, 1]), np.nan),
@@ -171,6 +184,9 @@ def _source_rows(
         "estimated_azimuth_deg": np.where(is_estimated, np.rad2deg(estimated[:, 0]), np.nan),
         "estimated_elevation_deg": np.where(is_estimated, np.rad2deg(estimated[:, 1]), np.nan),
         "estimated_range_m": np.where(is_estimated, estimated_range, np.nan),
+        "std_azimuth_deg": np.where(is_estimated, np.rad2deg(deviation[:, 0]), np.nan),
+        "std_elevation_deg": np.where(is_estimated, np.rad2deg(deviation[:, 1]), np.nan),
+        "std_inverse_range_per_m": np.where(is_estimated, deviation[:, 2], np.nan),
         "distance_m": np.where(matched, distance, np.nan),
         "found": hit,
         **{name: np.where(is_true, truth.bounds[name][scene, slot], np.nan) for name in BOUNDS},

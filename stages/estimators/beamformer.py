@@ -5,14 +5,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
-from stages.estimators.contract import Covariance
+from stages.estimators.contract import Covariance, Factory, Settings
 from stages.estimators.spectral import (
     SCENES_AT_ONCE,
+    SpectralEstimator,
     Waves,
     has_short_factor,
     short_factor,
     squared_norms,
 )
+from stages.inference.grid import Grid
 
 
 def beamformer_spectrum(covariance: Covariance, steering: Waves) -> Float[Tensor, "scene point"]:
@@ -46,3 +48,13 @@ def beamformer_spectrum(covariance: Covariance, steering: Waves) -> Float[Tensor
         for part, columns in zip(R.split(SCENES_AT_ONCE), waves.split(SCENES_AT_ONCE), strict=True)
     ]
     return (torch.cat(through) / power).clamp_min(least)
+
+
+def _make(name: str, grid: Grid, settings: Settings) -> SpectralEstimator:
+    def spectrum(covariance: Covariance, steering: Waves, n_sources: int) -> Float[Tensor, "scene point"]:
+        return beamformer_spectrum(covariance, steering)
+
+    return SpectralEstimator(name, "sample", spectrum, grid, settings)
+
+
+ESTIMATORS: dict[str, Factory] = {"beamformer": _make}

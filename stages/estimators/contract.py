@@ -2,9 +2,8 @@
 
 Conventions
 -----------
-The number of sources K is known, one a scene. Slots of an `Estimate` that hold no source are NaN, in every
-field. What an estimator did not measure is None, and what it could not resolve is said by `resolved`: neither
-is ever 0.
+Slots of an `Estimate` that hold no source are NaN, in every field. What an estimator did not measure is None,
+and what it could not resolve is said by `resolved`: neither is ever 0.
 """
 
 from collections.abc import Callable
@@ -15,28 +14,32 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from stages.bounds.cramer_rao import Bound
 from stages.covariance import LoadedBlend, NormalizedCovariance
 from stages.identifiability import most_sources
+from stages.inference.assessment import Likelihood, likelihood_at
+from stages.inference.counting import CountingRule
+from stages.inference.grid import Grid
 from stages.physics.observation import Observation
 from stages.shapes import SourceMask, Sources
 
 Covariance: TypeAlias = NormalizedCovariance | LoadedBlend
-CovarianceKind: TypeAlias = Literal["sample", "predicted", "blend"]
+CovarianceKind: TypeAlias = Literal["sample", "predicted", "blend", "fitted"]
 
 
 @dataclass(frozen=True)
-class Likelihood:
-    """What the snapshots say of an estimate that maximizes their likelihood.
+class Settings:
+    """What estimators are made with.
 
-    powers: mean |s_lk|^2 over the snapshots. position_covariance (m^2): inverse Fisher information at the
-    estimate, a Cartesian block a source, NaN where the information is singular or a source lies at infinity.
-    residual: sum_l |P_{G_l}^perp y_l|^2. converged: the refinement ended before its budget did.
+    diagonal_loading: eps of a covariance that has none. counting: the rule where the number of sources is not
+    told. n_iterations: budget of a refinement. fit_iterations: of the sparse covariance fit.
     """
 
-    powers: Float[Tensor, "scene source"]
-    position_covariance: Float[Tensor, "scene source 3 3"]
-    residual: Float[Tensor, " scene"]
-    converged: Bool[Tensor, " scene"]
+    diagonal_loading: float
+    spherical_amplitude: bool
+    counting: CountingRule
+    n_iterations: int
+    fit_iterations: int
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,50 @@ class Estimate:
     """Sources of every scene, NaN-padded to the largest K of the batch.
 
     resolved: the method tells apart as many sources as the scene has, and found them all. candidates: the
-    places among which the method chose its sources, best first, NaN-padded. likelihood is None where nothing
-    was refined.
+    places among which the method chose its sources, best first, NaN-padded. likelihood: what the snapshots
+    say of the sources. converged: the maximum of a likelihood was reached; None where none was looked for.
     """
 
     sources: Sources
     resolved: Bool[Tensor, " scene"]
     candidates: Float[Tensor, "scene candidate 3"]
-    likelihood: Likelihood | None
+    likelihood: Likelihood
+    converged: Bool[Tensor, " scene"] | None
 
     @property
     def present(self) -> SourceMask:
         """True where a slot holds a source."""
         return ~self.sources[..., 0].isnan()
 
+    @property
+    def n_sources(self) -> Int[Tensor, " scene"]:
+        """Sources of each scene."""
+        return self.present.sum(-1)
+
+    def standard_deviations(self) -> Float[Tensor, "scene source 3"]:
+        """sqrt of the inverse Fisher information at the estimate: azimuth (rad), elevation (rad), range (m).
+
+        sigma_r = sigma_w / w^2, infinite at infinity. NaN where the information is singular.
+        """
+        deviations = self.likelihood.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+        reach = deviations[..., 2:] / self.sources[..., 2:].square()
+        return torch.cat((deviations[..., :2], reach), dim=-1)
+
+    def position_covariance(self) -> Float[Tensor, "scene source 3 3"]:
+        """Covariance of the position of each source (m^2); NaN at infinity and where it is not known.
+
+        C_p = J C J^T,   J = dp / d(azimuth, elevation, inverse range)
+        """
+        n_scenes, n_slots = self.present.shape
+        own = self.likelihood.covariance.reshape(n_scenes * n_slots, 3, 3)
+        blocks = Bound(own, self.sources.reshape(n_scenes * n_slots, 1, 3)).position_covariance()[:, 0]
+        near = (self.sources[..., 2] > 0.0)[..., None, None]
+        return torch.where(near, blocks.reshape(n_scenes, n_slots, 3, 3), torch.nan)
+
 
 @runtime_checkable
 class Estimator(Protocol):
-    """A named way from an observation and its covariance to sources."""
+    """A named way from an observation, and the covariance that it reads, to sources."""
 
     @property
     def name(self) -> str:
@@ -69,20 +98,41 @@ class Estimator(Protocol):
         ...
 
     @property
-    def covariance_kind(self) -> CovarianceKind:
-        """Which covariance it reads: R_samp, R_pred or R_blend."""
+    def covariance_kind(self) -> CovarianceKind | None:
+        """Which covariance it reads; None for one that reads the snapshots alone."""
         ...
 
     def estimate(
-        self, observation: Observation, covariance: Covariance, n_sources: Int[Tensor, " scene"]
+        self,
+        observation: Observation,
+        covariance: Covariance | None,
+        n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
-        """Sources of every scene, batched over scenes.
+        """Sources of every scene, batched over scenes; the number of them is counted where it is not told.
 
         Raises:
             TypeError: a covariance of another type.
             ValueError: more sources than the snapshots determine, or sizes that do not agree.
         """
         ...
+
+
+Factory: TypeAlias = Callable[[str, Grid, Settings], Estimator]
+"""(name, search grid, settings) -> estimator, as the table `ESTIMATORS` of an estimator's module holds it."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Estimate of scenes that have one K each: K slots of sources, and any number of candidates.
+
+    likelihood: None to have it computed at the sources.
+    """
+
+    sources: Float[Tensor, "scene source 3"]
+    resolved: Bool[Tensor, " scene"]
+    candidates: Float[Tensor, "scene candidate 3"]
+    likelihood: Likelihood | None = None
+    converged: Bool[Tensor, " scene"] | None = None
 
 
 def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"]) -> None:
@@ -108,24 +158,45 @@ def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"
 
 
 def estimate_by_count(
-    n_sources: Int[Tensor, " scene"], estimate_group: Callable[[Int[Tensor, " member"], int], Estimate]
+    observation: Observation,
+    n_sources: Int[Tensor, " scene"],
+    spherical_amplitude: bool,
+    estimate_group: Callable[[Int[Tensor, " member"], int], Group],
 ) -> Estimate:
-    """Join the estimates of the groups of scenes that have one K each, `estimate_group(scenes, K)`.
-
-    A group has K slots and `n_candidates(K)` candidates, and no likelihood.
-    """
-    n_scenes = n_sources.shape[0]
-    width = int(n_sources.max()) if n_scenes else 0
-    sources = torch.full((n_scenes, width, 3), torch.nan, dtype=torch.float64)
-    candidates = torch.full((n_scenes, n_candidates(width), 3), torch.nan, dtype=torch.float64)
-    resolved = torch.ones(n_scenes, dtype=torch.bool)
+    """Estimate of the groups of scenes that have one K > 0 each, `estimate_group(scenes, K)`."""
+    groups = {}
     for count in sorted(set(n_sources.tolist()) - {0}):
         scenes = torch.nonzero(n_sources == count).flatten()
-        group = estimate_group(scenes, count)
-        sources[scenes, :count] = group.sources
-        candidates[scenes, : n_candidates(count)] = group.candidates
+        groups[count] = (scenes, estimate_group(scenes, count))
+    return joined(observation, list(groups.values()), spherical_amplitude)
+
+
+def joined(
+    observation: Observation,
+    groups: list[tuple[Int[Tensor, " member"], Group]],
+    spherical_amplitude: bool,
+) -> Estimate:
+    """One estimate of groups of scenes; a scene that is in none has no source."""
+    n_scenes = observation.n_scenes
+    width = max((group.sources.shape[1] for _, group in groups), default=0)
+    n_places = max((group.candidates.shape[1] for _, group in groups), default=0)
+    sources = torch.full((n_scenes, width, 3), torch.nan, dtype=torch.float64)
+    candidates = torch.full((n_scenes, n_places, 3), torch.nan, dtype=torch.float64)
+    resolved = torch.ones(n_scenes, dtype=torch.bool)
+    converged = torch.ones(n_scenes, dtype=torch.bool)
+    for scenes, group in groups:
+        sources[scenes, : group.sources.shape[1]] = group.sources
+        candidates[scenes, : group.candidates.shape[1]] = group.candidates
         resolved[scenes] = group.resolved
-    return Estimate(sources, resolved, candidates, None)
+        if group.converged is not None:
+            converged[scenes] = group.converged
+    likelihood = likelihood_at(observation, sources, spherical_amplitude)
+    for scenes, group in groups:
+        if group.likelihood is not None:
+            slots = torch.arange(group.sources.shape[1]).expand(scenes.shape[0], -1)
+            likelihood = likelihood.replaced(scenes, slots, group.likelihood)
+    looked = all(group.converged is not None for _, group in groups)
+    return Estimate(sources, resolved, candidates, likelihood, converged if looked else None)
 
 
 def n_candidates(n_sources: int) -> int:

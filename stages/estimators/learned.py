@@ -11,11 +11,14 @@ from stages.estimators.contract import (
     Covariance,
     CovarianceKind,
     Estimate,
+    Factory,
+    Group,
+    Settings,
     estimate_by_count,
     n_candidates,
-    require_determined,
 )
-from stages.estimators.spectral import require_kind
+from stages.estimators.nomp import told_or_counted
+from stages.estimators.spectral import required
 from stages.inference.grid import Grid, peaks
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation
@@ -30,6 +33,7 @@ class LearnedEstimator:
 
     name: str
     grid: Grid
+    settings: Settings
 
     @property
     def covariance_kind(self) -> CovarianceKind:
@@ -37,21 +41,24 @@ class LearnedEstimator:
         return "predicted"
 
     def estimate(
-        self, observation: Observation, covariance: Covariance, n_sources: Int[Tensor, " scene"]
+        self,
+        observation: Observation,
+        covariance: Covariance | None,
+        n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`."""
-        require_kind(self.name, self.covariance_kind, covariance, observation.n_elements)
-        require_determined(observation, n_sources)
+        covariance = required(self.name, self.covariance_kind, covariance, observation.n_elements)
+        counts = told_or_counted(observation, n_sources, self.grid, self.settings)
         powers = _power_map(covariance, self.grid)
 
-        def group(scenes: Int[Tensor, " member"], count: int) -> Estimate:
+        def group(scenes: Int[Tensor, " member"], count: int) -> Group:
             logarithm = powers[scenes].clamp_min(torch.finfo(powers.dtype).tiny).double().log()
             strongest = peaks(logarithm, self.grid, n_candidates(count))
             candidates = sources_from_cosines(strongest.cosines)
             resolved = strongest.usable.sum(-1) >= count
-            return Estimate(candidates[:, :count], resolved, candidates, None)
+            return Group(candidates[:, :count], resolved, candidates)
 
-        return estimate_by_count(n_sources, group)
+        return estimate_by_count(observation, counts, self.settings.spherical_amplitude, group)
 
 
 def _power_map(covariance: Covariance, grid: Grid) -> Float[Tensor, "scene point"]:
@@ -62,3 +69,10 @@ def _power_map(covariance: Covariance, grid: Grid) -> Float[Tensor, "scene point
             f"points, the covariance {held} weights"
         )
     return covariance.weights
+
+
+def _make(name: str, grid: Grid, settings: Settings) -> LearnedEstimator:
+    return LearnedEstimator(name, grid, settings)
+
+
+ESTIMATORS: dict[str, Factory] = {"learned": _make}

@@ -13,13 +13,16 @@ from stages.estimators.contract import (
     Covariance,
     CovarianceKind,
     Estimate,
+    Factory,
+    Group,
+    Settings,
     estimate_by_count,
     n_candidates,
-    require_determined,
 )
 from stages.estimators.lattice import Lattice, rectangular_lattice
 from stages.estimators.music import column_space, signal_subspace
-from stages.estimators.spectral import has_short_factor, rank, require_kind, short_factor, squared_norms
+from stages.estimators.nomp import told_or_counted
+from stages.estimators.spectral import has_short_factor, rank, required, short_factor, squared_norms
 from stages.inference.grid import Grid, vertex
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation
@@ -72,10 +75,13 @@ class ModifiedMusicEstimator:
     name: str
     covariance_kind: CovarianceKind
     grid: Grid
-    spherical_amplitude: bool
+    settings: Settings
 
     def estimate(
-        self, observation: Observation, covariance: Covariance, n_sources: Int[Tensor, " scene"]
+        self,
+        observation: Observation,
+        covariance: Covariance | None,
+        n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`.
 
@@ -83,11 +89,11 @@ class ModifiedMusicEstimator:
             ValueError: also an array that is no centro-symmetric rectangular lattice; see
                 `rectangular_lattice`.
         """
-        require_kind(self.name, self.covariance_kind, covariance, observation.n_elements)
-        require_determined(observation, n_sources)
+        covariance = required(self.name, self.covariance_kind, covariance, observation.n_elements)
+        counts = told_or_counted(observation, n_sources, self.grid, self.settings)
         lattice = rectangular_lattice(observation.elements, observation.wavelength)
 
-        def group(scenes: Int[Tensor, " member"], count: int) -> Estimate:
+        def group(scenes: Int[Tensor, " member"], count: int) -> Group:
             part = covariance.select(scenes)
             virtual = anti_diagonal(part).unflatten(1, (lattice.n_vertical, lattice.n_horizontal))
             peaks = directions_modulo_period(
@@ -97,9 +103,9 @@ class ModifiedMusicEstimator:
             candidates = self._on_the_exact_wave(subspace, peaks, lattice, observation)
             found = ~candidates[:, :count, 0].isnan()
             resolved = found.all(-1) & (rank(part) >= count) & (count <= most_smoothed(lattice))
-            return Estimate(candidates[:, :count], resolved, candidates, None)
+            return Group(candidates[:, :count], resolved, candidates)
 
-        return estimate_by_count(n_sources, group)
+        return estimate_by_count(observation, counts, self.settings.spherical_amplitude, group)
 
     def _on_the_exact_wave(
         self,
@@ -123,7 +129,7 @@ class ModifiedMusicEstimator:
                 places.to(torch.empty((), dtype=dtype).real.dtype),
                 observation.elements,
                 observation.wavelength,
-                self.spherical_amplitude,
+                self.settings.spherical_amplitude,
             ).mT
             captured: Tensor = squared_norms(subspace.to(dtype).mH @ columns) / squared_norms(columns)
             return captured.reshape(w.shape)
@@ -250,3 +256,13 @@ def _range_axis(grid: Grid) -> Float[Tensor, " range"]:
     planes = grid.cosines[:, 2].unique()
     n = _RANGES_A_PLANE * (planes.shape[0] - 1) + 1
     return torch.linspace(float(planes[0]), float(planes[-1]), n, dtype=torch.float64)
+
+
+def _of(kind: CovarianceKind) -> Factory:
+    def make(name: str, grid: Grid, settings: Settings) -> ModifiedMusicEstimator:
+        return ModifiedMusicEstimator(name, kind, grid, settings)
+
+    return make
+
+
+ESTIMATORS: dict[str, Factory] = {"modified_music": _of("sample"), "modified_music_blend": _of("blend")}

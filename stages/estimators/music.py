@@ -5,8 +5,16 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
-from stages.estimators.contract import Covariance
-from stages.estimators.spectral import Waves, has_short_factor, short_factor, significant, squared_norms
+from stages.estimators.contract import Covariance, CovarianceKind, Factory, Settings
+from stages.estimators.spectral import (
+    SpectralEstimator,
+    Waves,
+    has_short_factor,
+    short_factor,
+    significant,
+    squared_norms,
+)
+from stages.inference.grid import Grid
 
 # 1 - |U_s^H a|^2 / |a|^2 of a steering vector inside the signal subspace is rounding of sums of N terms: some
 # units in the last place of the precision.
@@ -58,3 +66,17 @@ def music_spectrum(covariance: Covariance, steering: Waves, n_sources: int) -> F
     projection = signal_subspace(covariance, n_sources, steering.dtype).mH @ steering
     share = squared_norms(projection) / squared_norms(steering)
     return 1.0 / (1.0 - share).clamp_min(_NULL_ROUNDINGS * torch.finfo(steering.dtype).eps)
+
+
+def _of(kind: CovarianceKind) -> Factory:
+    def make(name: str, grid: Grid, settings: Settings) -> SpectralEstimator:
+        return SpectralEstimator(name, kind, music_spectrum, grid, settings)
+
+    return make
+
+
+ESTIMATORS: dict[str, Factory] = {
+    "music": _of("sample"),
+    "music_blend": _of("blend"),
+    "music_fitted": _of("fitted"),
+}

@@ -5,8 +5,16 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
-from stages.estimators.contract import Covariance
-from stages.estimators.spectral import SCENES_AT_ONCE, Waves, has_short_factor, short_factor, squared_norms
+from stages.estimators.contract import Covariance, CovarianceKind, Factory, Settings
+from stages.estimators.spectral import (
+    SCENES_AT_ONCE,
+    SpectralEstimator,
+    Waves,
+    has_short_factor,
+    short_factor,
+    squared_norms,
+)
+from stages.inference.grid import Grid
 
 
 def mvdr_spectrum(covariance: Covariance, steering: Waves, loading: float) -> Float[Tensor, "scene point"]:
@@ -62,3 +70,22 @@ def _woodbury(
         torch.linalg.solve_triangular(torch.linalg.cholesky(inner), F.mH @ waves, upper=False)
     )
     return (loading / (squared_norms(waves) - explained)).to(steering.real.dtype)
+
+
+def _of(kind: CovarianceKind) -> Factory:
+    def make(name: str, grid: Grid, settings: Settings) -> SpectralEstimator:
+        loading = 0.0 if kind == "blend" else settings.diagonal_loading
+
+        def spectrum(covariance: Covariance, steering: Waves, n_sources: int) -> Float[Tensor, "scene point"]:
+            return mvdr_spectrum(covariance, steering, loading)
+
+        return SpectralEstimator(name, kind, spectrum, grid, settings)
+
+    return make
+
+
+ESTIMATORS: dict[str, Factory] = {
+    "mvdr": _of("sample"),
+    "mvdr_blend": _of("blend"),
+    "mvdr_fitted": _of("fitted"),
+}

@@ -13,10 +13,12 @@ from stages.estimators.contract import (
     Covariance,
     CovarianceKind,
     Estimate,
+    Group,
+    Settings,
     estimate_by_count,
     n_candidates,
-    require_determined,
 )
+from stages.estimators.nomp import told_or_counted
 from stages.inference.grid import Grid, grid_steering, local_maxima, placed, stencils
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation
@@ -26,6 +28,7 @@ _KINDS: dict[CovarianceKind, type[Covariance]] = {
     "sample": NormalizedCovariance,
     "predicted": NormalizedCovariance,
     "blend": LoadedBlend,
+    "fitted": NormalizedCovariance,
 }
 
 # Eigenvalues of an exact covariance below this share of the largest are rounding of its complex64 factor.
@@ -61,18 +64,22 @@ class SpectralEstimator:
     covariance_kind: CovarianceKind
     spectrum: Spectrum
     grid: Grid
-    spherical_amplitude: bool
+    settings: Settings
 
     def estimate(
-        self, observation: Observation, covariance: Covariance, n_sources: Int[Tensor, " scene"]
+        self,
+        observation: Observation,
+        covariance: Covariance | None,
+        n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`."""
-        require_kind(self.name, self.covariance_kind, covariance, observation.n_elements)
-        require_determined(observation, n_sources)
-        system = (observation.elements, observation.wavelength, self.spherical_amplitude)
+        covariance = required(self.name, self.covariance_kind, covariance, observation.n_elements)
+        counts = told_or_counted(observation, n_sources, self.grid, self.settings)
+        spherical = self.settings.spherical_amplitude
+        system = (observation.elements, observation.wavelength, spherical)
         wave, rows = grid_steering(self.grid, *system), steering(self.grid.sources, *system)
 
-        def group(scenes: Int[Tensor, " member"], count: int) -> Estimate:
+        def group(scenes: Int[Tensor, " member"], count: int) -> Group:
             part = covariance.select(scenes)
             maxima = local_maxima(-1.0 / self.spectrum(part, wave, count), self.grid, n_candidates(count))
             around = stencils(self.grid, maxima.point)
@@ -80,19 +87,19 @@ class SpectralEstimator:
             strongest = placed(values.unflatten(1, around.shape[1:]), maxima, self.grid)
             candidates = sources_from_cosines(strongest.cosines)
             resolved = strongest.usable[:, :count].all(-1) & (rank(part) >= count)
-            return Estimate(candidates[:, :count], resolved, candidates, None)
+            return Group(candidates[:, :count], resolved, candidates)
 
-        return estimate_by_count(n_sources, group)
+        return estimate_by_count(observation, counts, spherical, group)
 
 
-def require_kind(name: str, kind: CovarianceKind, covariance: Covariance, n_elements: int) -> None:
-    """Refuse a covariance of another type or of another surface.
+def required(name: str, kind: CovarianceKind, covariance: Covariance | None, n_elements: int) -> Covariance:
+    """The covariance that an estimator reads, refused where it is of another type or of another surface.
 
     Raises:
         TypeError: not the type that the kind has.
         ValueError: another number of elements.
     """
-    if not isinstance(covariance, _KINDS[kind]):
+    if covariance is None or not isinstance(covariance, _KINDS[kind]):
         raise TypeError(
             f"{name} reads a {kind} covariance ({_KINDS[kind].__name__}), got {type(covariance).__name__}"
         )
@@ -101,6 +108,7 @@ def require_kind(name: str, kind: CovarianceKind, covariance: Covariance, n_elem
             f"the covariance and the observation have one N; the covariance has {covariance.n_elements}, "
             f"the observation {n_elements}"
         )
+    return covariance
 
 
 def has_short_factor(covariance: Covariance) -> bool:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.artifacts import evaluation_strata, evaluation_tables
+from stages.artifacts import evaluation_counts, evaluation_strata, evaluation_tables
 from stages.artifacts.evaluation_strata import Bootstrap, rate_interval
 from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
+from stages.estimators.comparison import Method
 
 DEG = math.pi / 180.0
 SCORING = Scoring(tolerance=5.0 * DEG, cutoff=3.0)
@@ -40,7 +41,11 @@ def truth_of(*scenes: list[tuple[float, float, float]], split: str = "test_indep
 
 def estimates_of(*scenes: list[tuple[float, float, float]], method: str = "learned+ml") -> MethodEstimates:
     every = np.ones(len(scenes), dtype=bool)
-    return MethodEstimates(method, padded(scenes, 3), every, every)
+    sources = padded(scenes, 3)
+    nothing = np.full(len(scenes), np.nan)
+    return MethodEstimates(
+        Method("known", method), sources, np.full_like(sources, 0.1), nothing, every, every
+    )
 
 
 def padded(scenes: tuple[list[tuple[float, float, float]], ...], slots: int) -> np.ndarray:
@@ -171,10 +176,12 @@ def test_ranges_are_cut_where_the_sources_stand() -> None:
     estimates = estimates_of([(0.0, 0.0, 0.6), (30.0, 0.0, 2.0)], [(0.0, 0.0, 4.0)])
     sources, _ = evaluation_tables.score(truth, estimates, SCORING)
     table = evaluation_strata.range_table(evaluation_tables.with_errors(sources), (0.5, 8.0))
-    assert table[["range_from_m", "range_to_m"]].to_numpy().tolist() == [[0.5, 1.0], [1.0, 3.0], [5.0, 8.0]]
-    assert table["n_true"].tolist() == [1, 1, 2]
-    assert table["found_rate"].tolist() == [1.0, 1.0, 0.5]
-    np.testing.assert_allclose(table["median_relative_range_error"], [0.2, 0.0, 0.5], atol=1e-12)
+    bands = [[5.0, 8.0], [0.5, 1.0], [1.0, 3.0], [5.0, 8.0]]
+    assert table["n_sources"].tolist() == [1, 3, 3, 3]
+    assert table[["range_from_m", "range_to_m"]].to_numpy().tolist() == bands
+    assert table["n_true"].tolist() == [1, 1, 1, 1]
+    assert table["found_rate"].tolist() == [1.0, 1.0, 1.0, 0.0]
+    np.testing.assert_allclose(table["median_relative_range_error"].iloc[:3], [0.5, 0.2, 0.0], atol=1e-12)
 
 
 def test_rate_interval_between_scenes_and_sources() -> None:
@@ -200,7 +207,7 @@ def test_intervals_depend_on_the_cell_alone() -> None:
     truth = truth_of(*[[(float(i), 0.0, 2.0)] for i in range(20)])
     noise = np.random.Generator(np.random.Philox(5)).normal(0.0, BOUND_DEG, 20)
     one = estimates_of(*[[(i + noise[i], 0.0, 2.0)] for i in range(20)])
-    other = replace(one, method="music")
+    other = replace(one, method=Method("known", "music"))
     both = [evaluation_tables.score(truth, each, SCORING) for each in (other, one)]
     sources = evaluation_tables.with_errors(pd.concat([rows for rows, _ in both], ignore_index=True))
     scenes = pd.concat([rows for _, rows in both], ignore_index=True)
@@ -225,3 +232,44 @@ def test_headlines_exist_only_for_cells_that_do() -> None:
     assert figures["gospa_m_k3_10db"] == pytest.approx(0.0, abs=1e-9)
     assert "found_rate_k2_5db" not in figures
     assert len(evaluation_strata.HEADLINES) + len(evaluation_strata.PARAMETERS) + 1 <= 10
+
+
+def test_counts_and_their_accuracy_are_of_methods_that_count() -> None:
+    truth = truth_of([], [(10.0, 0.0, 2.0)], [(10.0, 0.0, 2.0)], [(20.0, 0.0, 3.0), (-20.0, 0.0, 3.0)])
+    found = estimates_of([], [(10.0, 0.0, 2.0)], [], [(20.0, 0.0, 3.0), (-20.0, 0.0, 3.0), (0.0, 9.0, 1.0)])
+    counted = replace(found, method=Method("estimated", "ml"))
+    tables = [evaluation_tables.score(truth, each, SCORING) for each in (found, counted)]
+    scenes = pd.concat([rows for _, rows in tables], ignore_index=True)
+    sources = evaluation_tables.with_errors(pd.concat([rows for rows, _ in tables], ignore_index=True))
+    counts = evaluation_counts.count_table(scenes)
+    assert counts[["method", "n_sources", "n_estimated", "n_scenes"]].to_numpy().tolist() == [
+        ["ml", 0, 0, 1],
+        ["ml", 1, 0, 1],
+        ["ml", 1, 1, 1],
+        ["ml", 2, 3, 1],
+    ]
+    strata = evaluation_strata.strata_table(sources, scenes, BOOTSTRAP)
+    accuracy = strata[strata["count"] == "estimated"].set_index("n_sources")["count_accuracy"]
+    assert accuracy.to_dict() == {0: 1.0, 1: 0.5, 2: 0.0}
+    assert strata[strata["count"] == "known"]["count_accuracy"].isna().all()
+
+
+def test_calibration_is_the_share_inside_the_stated_deviations() -> None:
+    """Errors of 0.5, 1.5 and 2.5 stated standard deviations of azimuth; a source astray is not among them."""
+    std_deg = 0.4
+    truth = truth_of(*[[(10.0, 0.0, 2.0)]] * 4)
+    estimates = estimates_of(*[[(10.0 + n * std_deg, 0.0, 2.0)] for n in (0.5, -1.5, 2.5, 40.0)])
+    stated = replace(estimates, deviations=np.full_like(estimates.sources, std_deg * DEG))
+    sources, _ = evaluation_tables.score(truth, stated, SCORING)
+    table = evaluation_counts.calibration_table(evaluation_tables.with_errors(sources))
+    row = table[table["parameter"] == "azimuth"].iloc[0]
+    assert row["n_sources_found"] == 3
+    assert row["within_1_std"] == pytest.approx(1 / 3)
+    assert row["within_2_std"] == pytest.approx(2 / 3)
+
+
+def test_deviations_that_are_not_known_are_not_counted() -> None:
+    truth = truth_of([(10.0, 0.0, 2.0)])
+    unknown = replace(estimates_of([(10.0, 0.0, 2.0)]), deviations=np.full((1, 3, 3), np.nan))
+    sources, _ = evaluation_tables.score(truth, unknown, SCORING)
+    assert evaluation_counts.calibration_table(evaluation_tables.with_errors(sources)).empty

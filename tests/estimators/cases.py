@@ -14,8 +14,9 @@ from stages.covariance import (
     sample_covariance,
     sample_factor,
 )
-from stages.estimators.contract import Covariance, Estimator
-from stages.estimators.registry import Settings, estimator
+from stages.estimators.contract import Covariance, Estimator, Settings
+from stages.estimators.registry import estimator
+from stages.inference.counting import CountingRule
 from stages.inference.grid import Grid, search_grid
 from stages.physics.geometry import cosines_from_sources
 from stages.physics.observation import Observation
@@ -26,19 +27,30 @@ LOADING = 1e-3
 GRID = search_grid(15, 13, 4, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
 
 
+SETTINGS = Settings(
+    diagonal_loading=LOADING,
+    spherical_amplitude=False,
+    counting=CountingRule("glrt", 0.01, 4),
+    n_iterations=40,
+    fit_iterations=12,
+)
+
+
 def make_estimator(name: str) -> Estimator:
-    return estimator(name, GRID, Settings(LOADING, False))
+    return estimator(name, GRID, SETTINGS)
 
 
 def covariance_for(
     one: Estimator, observation: Observation, sources: Float[Tensor, "scene source 3"]
-) -> Covariance:
-    """The covariance that an estimator reads, in complex128; R_pred is drawn at the true sources."""
+) -> Covariance | None:
+    """The covariance that an estimator reads, in complex128; R_pred and R_fit are drawn at the truth."""
+    if one.covariance_kind is None:
+        return None
     sample = sample_covariance(sample_factor(observation.to(torch.complex128), 1e-3))
     if one.covariance_kind == "sample":
         return sample
     predicted = drawn_prediction(observation, sources, GRID, torch.complex128)
-    return predicted if one.covariance_kind == "predicted" else blend(predicted, sample, 0.3, LOADING)
+    return blend(predicted, sample, 0.3, LOADING) if one.covariance_kind == "blend" else predicted
 
 
 def drawn_prediction(

@@ -26,11 +26,11 @@ from stages.estimators.modified_music import (
     smoothed,
     sub_array,
 )
-from stages.estimators.registry import Settings, estimator
+from stages.estimators.registry import estimator
 from stages.physics.geometry import cosines_from_sources, planar_array
 from stages.physics.observation import Observation
 from stages.physics.steering import fresnel_steering, steering
-from tests.estimators.cases import GRID, LOADING, drawn_prediction, make_estimator
+from tests.estimators.cases import GRID, LOADING, SETTINGS, drawn_prediction, make_estimator
 from tests.oracles import spectra
 from tests.tolerances import DOUBLE, SIGMAS
 from tests.worlds import DEFAULT, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless
@@ -178,7 +178,7 @@ def direct(
 
 
 def estimated(observation: Observation, *, spherical_amplitude: bool = False) -> Estimate:
-    one = estimator("modified_music", GRID, Settings(LOADING, spherical_amplitude))
+    one = estimator("modified_music", GRID, replace(SETTINGS, spherical_amplitude=spherical_amplitude))
     covariance = sample_covariance(sample_factor(observation, 1e-6))
     return one.estimate(observation, covariance, torch.ones(observation.n_scenes, dtype=torch.int64))
 

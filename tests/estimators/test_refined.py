@@ -9,8 +9,10 @@ from torch import Tensor
 
 from stages.bounds.cramer_rao import conditional_bound
 from stages.estimators.contract import Estimate
-from stages.estimators.refined import position_covariance, refined
+from stages.estimators.refined import refined
+from stages.inference.assessment import likelihood_at
 from stages.inference.likelihood import refine
+from stages.physics.observation import Observation
 from stages.physics.scenario import Scenes
 from tests import tolerances
 from tests.estimators.cases import GRID, largest_errors
@@ -24,13 +26,23 @@ def scene_of_two() -> Scenes:
     return noiseless(make_scenes(WIDE, 2, 20.0, 3, sources=SPREAD_SOURCES[:2]))
 
 
+def estimate_of(
+    observation: Observation,
+    sources: Float[Tensor, "scene source 3"],
+    candidates: Float[Tensor, "scene candidate 3"],
+    resolved: bool = True,
+) -> Estimate:
+    told = torch.full((sources.shape[0],), resolved)
+    return Estimate(sources, told, candidates, likelihood_at(observation, sources, False), None)
+
+
 def start_at(*sources: tuple[float, float, float], candidates: list[tuple[float, float, float]]) -> Estimate:
     """The same start in three scenes."""
 
     def rows(places: tuple[tuple[float, float, float], ...]) -> Float[Tensor, "3 source 3"]:
         return torch.tensor(places, dtype=torch.float64).reshape(1, -1, 3).expand(3, -1, 3).clone()
 
-    return Estimate(rows(sources), torch.ones(3, dtype=torch.bool), rows(tuple(candidates)), None)
+    return estimate_of(scene_of_two().observation, rows(sources), rows(tuple(candidates)))
 
 
 def near(source: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -63,25 +75,19 @@ def test_more_starts_never_raise_the_residual() -> None:
     box = torch.tensor([1.8, 0.9, 1.5], dtype=torch.float64)
     low = torch.tensor([-0.9, -0.45, 0.2], dtype=torch.float64)
     candidates = low + box * torch.rand((20, 8, 3), dtype=torch.float64, generator=random)
-    start = Estimate(candidates[:, 2:5], torch.ones(20, dtype=torch.bool), candidates, None)
+    start = estimate_of(scenes.observation, candidates[:, 2:5], candidates)
     result = refined(scenes.observation, start, GRID, N_ITERATIONS, False).likelihood
     lone = refine(scenes.observation, start.sources, N_ITERATIONS, False)
-    assert result is not None
     assert bool((result.residual <= lone.residual).all())
     assert int((result.residual < 0.9 * lone.residual).sum()) >= 3
 
 
 def test_a_scene_without_sources_keeps_all_its_energy() -> None:
     scenes = make_scenes(WIDE, 0, 0.0, 3)
-    start = Estimate(
-        torch.empty(3, 0, 3).double(),
-        torch.ones(3, dtype=torch.bool),
-        torch.full((3, 8, 3), math.nan).double(),
-        None,
-    )
+    empty = torch.empty(3, 0, 3).double()
+    start = estimate_of(scenes.observation, empty, torch.full((3, 8, 3), math.nan).double())
     result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
     assert result.sources.shape == (3, 0, 3)
-    assert result.likelihood is not None
     energy = scenes.observation.snapshots.to(torch.complex128).abs().square().sum((1, 2))
     torch.testing.assert_close(result.likelihood.residual, energy, rtol=tolerances.DOUBLE, atol=0.0)
 
@@ -91,14 +97,12 @@ def test_an_incomplete_start_is_refined_and_stays_unresolved() -> None:
     place = near(SPREAD_SOURCES[0])
     empty = (math.nan, math.nan, math.nan)
     start = start_at(empty, place, candidates=[place, empty])
-    start = Estimate(start.sources, torch.zeros(3, dtype=torch.bool), start.candidates, None)
+    start = estimate_of(scenes.observation, start.sources, start.candidates, resolved=False)
     result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
     assert not bool(result.resolved.any())
-    assert result.present.tolist() == [[False, True]] * 3
-    assert largest_errors(result.sources[:, 1:], scenes.sources[:, :1])[0] < 1e-6
-    assert result.likelihood is not None
-    assert bool(result.likelihood.powers[:, 0].isnan().all())
-    assert bool(result.likelihood.powers[:, 1].isfinite().all())
+    assert result.present.tolist() == [[True]] * 3
+    assert largest_errors(result.sources, scenes.sources[:, :1])[0] < 1e-6
+    assert bool(result.likelihood.powers.isfinite().all())
 
 
 def test_position_covariance_is_the_bound_at_the_estimate() -> None:
@@ -113,18 +117,23 @@ def test_position_covariance_is_the_bound_at_the_estimate() -> None:
     )
     amplitudes = scenes.amplitudes[:, :, :2].to(torch.complex128)
     bound = conditional_bound(scenes.observation, sources, amplitudes, noise_power, False)
-    assert result.likelihood is not None
-    torch.testing.assert_close(
-        result.likelihood.position_covariance, bound.position_covariance(), rtol=1e-5, atol=0.0
-    )
+    torch.testing.assert_close(result.position_covariance(), bound.position_covariance(), rtol=1e-5, atol=0.0)
     torch.testing.assert_close(
         result.likelihood.powers, amplitudes.abs().square().mean(1), rtol=tolerances.SINGLE, atol=0.0
     )
 
 
 @pytest.mark.parametrize("inverse_range", [0.0, 0.5])
-def test_position_covariance_is_absent_where_it_is_not_known(inverse_range: float) -> None:
-    sources = torch.tensor([[[0.1, 0.2, inverse_range]]], dtype=torch.float64)
-    regular, singular = torch.eye(3, dtype=torch.float64)[None], torch.zeros(1, 3, 3, dtype=torch.float64)
-    assert bool(position_covariance(sources, regular).isnan().all()) == (inverse_range == 0.0)
-    assert bool(position_covariance(sources, singular).isnan().all())
+def test_position_covariance_is_absent_at_infinity(inverse_range: float) -> None:
+    observation = scene_of_two().observation
+    sources = torch.tensor([[[0.1, 0.2, inverse_range]]], dtype=torch.float64).expand(3, 1, 3)
+    estimate = estimate_of(observation, sources, sources)
+    assert bool(estimate.position_covariance().isnan().all()) == (inverse_range == 0.0)
+    assert bool(estimate.standard_deviations()[..., 2].isinf().all()) == (inverse_range == 0.0)
+
+
+def test_two_sources_at_one_place_have_no_standard_deviations() -> None:
+    sources = torch.tensor([[[0.1, 0.2, 0.5], [0.1, 0.2, 0.5]]], dtype=torch.float64).expand(3, 2, 3)
+    estimate = estimate_of(scene_of_two().observation, sources, sources)
+    spread = estimate.standard_deviations()[..., 0]
+    assert bool((spread.isnan() | (spread > 1.0)).all())

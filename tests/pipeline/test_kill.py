@@ -20,7 +20,7 @@ LONG_TRAINING: dict[str, Any] = {
     "network.channels": 64,
     "network.blocks": 8,
 }
-MANY_BATCHES: dict[str, Any] = {"evaluate.batch_size": 1, "evaluate.refine_iterations": 41}
+MANY_BATCHES: dict[str, Any] = {"evaluate.batch_size": 1, "estimators.refine_iterations": 41}
 
 
 def uninterrupted(finished: WorkingCopy, folder: Path, target: str, changes: dict[str, Any]) -> WorkingCopy:

@@ -1,0 +1,48 @@
+"""The estimators of the parameters."""
+
+from stages.artifacts.errors import ParameterError
+from stages.artifacts.grid_setup import grid
+from stages.estimators.comparison import Comparison
+from stages.estimators.contract import Estimator, Settings
+from stages.estimators.registry import REGISTRY, estimator
+from stages.inference.counting import CountingRule
+from stages.params import Params
+
+
+def settings(params: Params) -> Settings:
+    """What the estimators are made with."""
+    own = params.estimators
+    return Settings(
+        params.covariance.diagonal_loading,
+        params.array.spherical_amplitude,
+        CountingRule(own.counting, own.false_alarm, own.most_sources),
+        own.refine_iterations,
+        own.fit_iterations,
+    )
+
+
+def estimators(params: Params) -> tuple[Estimator, ...]:
+    """Those that are evaluated.
+
+    Raises:
+        ParameterError: a name that is not in the registry.
+    """
+    chosen = params.evaluate.estimators
+    unknown = [name for name in chosen if name not in REGISTRY]
+    if unknown:
+        raise ParameterError(
+            f"params.yaml: evaluate.estimators: names of estimators ({', '.join(REGISTRY)}), got {unknown}"
+        )
+    return tuple(estimator(name, grid(params), settings(params)) for name in chosen)
+
+
+def comparison(params: Params) -> Comparison:
+    """The comparison that is evaluated.
+
+    Raises:
+        ParameterError: as `estimators`.
+    """
+    own = params.evaluate
+    return Comparison(
+        estimators(params), grid(params), settings(params), own.blind, own.refine, own.genie_starts
+    )

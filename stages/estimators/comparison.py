@@ -1,0 +1,146 @@
+"""Several estimators on the same scenes, told the number of sources or not, beside the genie."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from stages.covariance import NormalizedCovariance, blend
+from stages.estimators.contract import Covariance, CovarianceKind, Estimate, Estimator, Settings
+from stages.estimators.fitted import fitted_covariance
+from stages.estimators.genie import genie
+from stages.estimators.refined import refined
+from stages.inference.grid import Grid
+from stages.physics.observation import Observation
+
+REFINED = "+ml"
+
+Count: TypeAlias = Literal["known", "estimated"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to estimate: the number of sources told or not, and the name of what then runs."""
+
+    count: Count
+    name: str
+
+    @property
+    def label(self) -> str:
+        """COUNT/NAME."""
+        return f"{self.count}/{self.name}"
+
+
+class Timed(NamedTuple):
+    """An estimate, and the CPU time (s) that it took."""
+
+    estimate: Estimate
+    seconds: float
+
+
+class Made(NamedTuple):
+    """A covariance, and the CPU time (s) that it took."""
+
+    covariance: Covariance
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Estimators on one grid, and how they run.
+
+    blind: names of those that also run without being told the number of sources and the noise power; what
+    they read of covariances and maps is the same. refine:
+    without (False) and with (True) the refinement, where an estimator looks for no maximum of the likelihood
+    itself. genie_starts: random starts of the genie, 0 for no genie.
+    """
+
+    estimators: tuple[Estimator, ...]
+    grid: Grid
+    settings: Settings
+    blind: tuple[str, ...]
+    refine: tuple[bool, ...]
+    genie_starts: int
+
+    def run(
+        self,
+        observation: Observation,
+        truth: Float[Tensor, "scene source 3"],
+        made: Mapping[CovarianceKind, Made],
+        random: torch.Generator,
+    ) -> dict[Method, Timed]:
+        """Method -> estimate on scenes of K = truth.shape[1] sources.
+
+        An estimator whose covariance was not made is left out, and in scenes without sources every one that
+        is told so. The truth is for the genie alone.
+        """
+        told = torch.full((observation.n_scenes,), truth.shape[1])
+        unknown = replace(observation, noise_power=None)
+        results: dict[Method, Timed] = {}
+        for one in self.estimators:
+            if one.covariance_kind is not None and one.covariance_kind not in made:
+                continue
+            if truth.shape[1]:
+                results |= self._runs("known", one, observation, made, told)
+            if one.name in self.blind:
+                results |= self._runs("estimated", one, unknown, made, None)
+        if truth.shape[1] and self.genie_starts:
+            started = time.process_time()
+            limit = genie(observation, truth, self.grid, self.settings, self.genie_starts, random)
+            seconds = time.process_time() - started
+            results[Method("known", "genie")] = Timed(limit.conditional, seconds)
+            results[Method("known", "genie_unconditional")] = Timed(limit.unconditional, seconds)
+        return results
+
+    def _runs(
+        self,
+        count: Count,
+        one: Estimator,
+        observation: Observation,
+        made: Mapping[CovarianceKind, Made],
+        n_sources: Int[Tensor, " scene"] | None,
+    ) -> Iterator[tuple[Method, Timed]]:
+        """One estimator alone, and refined where that is asked for and it did not refine."""
+        covariance, spent = None, 0.0
+        if one.covariance_kind is not None:
+            covariance, spent = made[one.covariance_kind]
+        started = time.process_time()
+        start = one.estimate(observation, covariance, n_sources)
+        seconds = spent + time.process_time() - started
+        if False in self.refine or start.converged is not None:
+            yield Method(count, one.name), Timed(start, seconds)
+        if True in self.refine and start.converged is None:
+            started = time.process_time()
+            n_iterations, spherical = self.settings.n_iterations, self.settings.spherical_amplitude
+            best = refined(observation, start, self.grid, n_iterations, spherical)
+            yield (
+                Method(count, one.name + REFINED),
+                Timed(best, seconds + time.process_time() - started),
+            )
+
+    def made(
+        self,
+        observation: Observation,
+        n_sources: Int[Tensor, " scene"],
+        sample: NormalizedCovariance,
+        predicted: NormalizedCovariance | None,
+        beta: float,
+        predicting: float,
+    ) -> dict[CovarianceKind, Made]:
+        """R_samp, R_fit where an estimator reads it, and where there is R_pred it and R_blend.
+
+        predicting: the CPU time (s) of R_pred.
+        """
+        covariances: dict[CovarianceKind, Made] = {"sample": Made(sample, 0.0)}
+        if any(one.covariance_kind == "fitted" for one in self.estimators):
+            started = time.process_time()
+            fitted = fitted_covariance(observation, n_sources, self.grid, self.settings)
+            covariances["fitted"] = Made(fitted, time.process_time() - started)
+        if predicted is not None:
+            mixed = blend(predicted, sample, beta, self.settings.diagonal_loading)
+            covariances |= {"predicted": Made(predicted, predicting), "blend": Made(mixed, predicting)}
+        return covariances

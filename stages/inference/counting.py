@@ -1,0 +1,111 @@
+"""How many sources there are.
+
+The code changes with every snapshot, so the snapshots have no common signal subspace, and the eigenvalues of
+their sample covariance do not show the number of sources (`eigenvalue_count`, kept as a baseline). What one
+more source explains of the snapshots does:
+
+    T = J_K - J_{K+1},   J_K = min sum_g |P_{G_g}^perp y_g|^2
+
+Without a further source, T at one given place is a sum of a = L (`independent`) or 1 (`constant`) squared
+moduli of noise, out of the n = L (M - K) or L M - K that J_K sums:
+
+    2 T / sigma^2 ~ chi^2_{2 a},   T / J_K ~ Beta(a, n - a)
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.special import betainc, gammaincc
+from torch import Tensor
+
+from stages.physics.observation import Observation
+from stages.shapes import Powers
+
+_BETWEEN = 8.0
+"""Places that count as independent for each point of a grid of half a beam.
+
+What lies between the points is searched too, and beside a source the places next to it: in noise alone T has
+as extreme values as 2 places a point have, beside one or two sources as 5 to 7 places have.
+"""
+
+
+@dataclass(frozen=True)
+class CountingRule:
+    """glrt: a source is one whose T noise alone reaches in a share `false_alarm` of scenes at most. bic: one
+    that lowers the Bayesian information criterion. most: sources looked for at most.
+    """
+
+    rule: Literal["glrt", "bic"]
+    false_alarm: float
+    most: int
+
+
+def is_source(
+    rule: CountingRule,
+    observation: Observation,
+    n_sources: int,
+    before: Powers,
+    after: Powers,
+    n_points: int,
+) -> Bool[Tensor, " scene"]:
+    """True where the step from J_K (`before`) to J_{K+1} (`after`) is a source and not noise.
+
+    `glrt`: the probability of T at one place, times the number of places (`n_points` of a grid of half a beam
+    times 8, see `_BETWEEN`), is at most the false-alarm probability: a union bound. The noise
+    power is used where it is known. `bic`, with N' = L M numbers and 2 a + 3 unknowns a source:
+
+        2 T / sigma^2 > (2 a + 3) log(2 N')   or   2 N' log(J_K / J_{K+1}) > (2 a + 3) log(2 N')
+
+    Nothing is a source where K + 1 amplitudes leave no dimension for the noise.
+
+    References:
+        Kay, "Fundamentals of Statistical Signal Processing: Detection Theory", 1998, chapter 9 (unknown noise
+        power); Stoica and Selen, "Model-order selection", IEEE Signal Process. Mag. 21 (2004), on BIC.
+    """
+    n_numbers = observation.n_snapshots * observation.n_antennas
+    amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
+    free = n_numbers - amplitudes * n_sources
+    if free <= amplitudes:
+        return torch.zeros(before.shape, dtype=torch.bool)
+    explained = (before - after).clamp_min(0.0)
+    noise_power = observation.noise_power
+    if rule.rule == "glrt":
+        if noise_power is None:
+            kept = (after / before).clamp(0.0, 1.0).nan_to_num(nan=1.0)
+            chance = betainc(free - amplitudes, amplitudes, kept.numpy())
+        else:
+            chance = gammaincc(amplitudes, (explained / noise_power.double()).numpy())
+        return torch.from_numpy(np.asarray(chance)) * n_points * _BETWEEN <= rule.false_alarm
+    penalty = (2 * amplitudes + 3) * float(np.log(2.0 * n_numbers))
+    if noise_power is None:
+        return 2.0 * n_numbers * (before / after).log() > penalty
+    return 2.0 * explained / noise_power.double() > penalty
+
+
+def eigenvalue_count(observation: Observation, rule: Literal["aic", "mdl"]) -> Int[Tensor, " scene"]:
+    """Number of sources by an information criterion on the eigenvalues of (1/L) sum_l y_l y_l^H.
+
+        L (p - k) log(arithmetic / geometric mean of the p - k smallest) + penalty(k),   p = min(M, L)
+        penalty = k (2 p - k) (AIC),   k (2 p - k) log(L) / 2 (MDL)
+
+    Valid for an array whose snapshots share their steering vectors. Under codes that change with the
+    snapshot every source spreads over all eigenvalues, and the count is wrong at any SNR: a baseline.
+
+    References:
+        Wax and Kailath, "Detection of signals by information theoretic criteria", IEEE Trans. Acoust.,
+        Speech, Signal Process. 33 (1985).
+    """
+    snapshots = observation.snapshots.to(torch.complex128)
+    L, p = observation.n_snapshots, min(observation.n_antennas, observation.n_snapshots)
+    values = torch.linalg.svdvals(snapshots)[:, :p].square()
+    values = values.clamp_min(torch.finfo(torch.float64).eps * values[:, :1])
+    k = torch.arange(p)
+    smallest = [values[:, i:] for i in range(p)]
+    log_ratio: Float[Tensor, "scene order"] = torch.stack(
+        [(part.mean(-1).log() - part.log().mean(-1)) * (p - i) for i, part in enumerate(smallest)], dim=-1
+    )
+    penalty = (k * (2 * p - k)).double() * (1.0 if rule == "aic" else 0.5 * float(np.log(L)))
+    return (L * log_ratio + penalty).argmin(-1)

@@ -1,0 +1,122 @@
+"""What is said of given sources: likelihood against its definition, covariance against the bound."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stages.bounds.cramer_rao import conditional_bound, constant_bound
+from stages.inference.assessment import likelihood_at, unconditional_likelihood
+from stages.inference.scaling import unit_scale
+from stages.inference.unconditional import refine_unconditional
+from stages.physics.observation import SourceModel, respond
+from stages.physics.steering import steering
+from tests import tolerances
+from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes, noiseless, scaled
+
+MODELS: tuple[SourceModel, ...] = ("independent", "constant")
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_covariance_is_the_bound_at_the_truth_of_noiseless_snapshots(source_model: SourceModel) -> None:
+    scenes = noiseless(make_scenes(WIDE, 2, 20.0, 3, source_model, sources=SPREAD_SOURCES[:2]))
+    sources, noise_power = scenes.sources[:, :2], scenes.observation.noise_power
+    assert noise_power is not None
+    amplitudes = scenes.amplitudes[:, :, :2].to(torch.complex128)
+    if source_model == "independent":
+        bound = conditional_bound(scenes.observation, sources, amplitudes, noise_power, False)
+    else:
+        bound = constant_bound(scenes.observation, sources, amplitudes[:, 0], noise_power, False)
+    stated = likelihood_at(scenes.observation, sources, False)
+    deviations = stated.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+    torch.testing.assert_close(deviations, bound.standard_deviations(), rtol=1e-5, atol=0.0)
+    powers = amplitudes.abs().square().mean(1)
+    torch.testing.assert_close(stated.powers, powers, rtol=tolerances.SINGLE, atol=0.0)
+
+
+def test_log_likelihood_is_that_of_the_gaussian_density() -> None:
+    scenes = make_scenes(WIDE, 1, 5.0, 3, sources=SPREAD_SOURCES[:1])
+    observation = scenes.observation.to(torch.complex128)
+    stated = likelihood_at(observation, scenes.sources[:, :1], False)
+    assert observation.noise_power is not None
+    for scene in range(3):
+        sigma2 = float(observation.noise_power[scene])
+        own = observation.select(slice(scene, scene + 1))
+        a = steering(scenes.sources[scene, :1], own.elements, own.wavelength, False)
+        g = respond(own, a.mT[None])[0].numpy()
+        total = 0.0
+        for y, column in zip(own.snapshots[0].numpy(), g, strict=True):
+            s, *_ = np.linalg.lstsq(column, y, rcond=None)
+            misfit = np.linalg.norm(y - column @ s) ** 2
+            total += -len(y) * math.log(math.pi * sigma2) - misfit / sigma2
+        assert float(stated.log_likelihood[scene]) == pytest.approx(total, rel=1e-9)
+
+
+def test_an_unknown_noise_power_is_the_one_that_maximizes_the_likelihood() -> None:
+    scenes = make_scenes(WIDE, 1, 5.0, 3)
+    observation, sources = scenes.observation, scenes.sources[:, :1]
+    free = likelihood_at(replace(observation, noise_power=None), sources, False)
+    n = WIDE.n_snapshots * WIDE.n_antennas
+    for factor in (0.9, 1.0, 1.1):
+        fixed = likelihood_at(replace(observation, noise_power=factor * free.residual / n), sources, False)
+        assert bool((fixed.log_likelihood <= free.log_likelihood + 1e-9).all())
+
+
+def test_scenes_of_any_number_of_sources_stand_side_by_side() -> None:
+    scenes = make_scenes(WIDE, 2, 5.0, 3)
+    sources = scenes.sources[:, :2].clone()
+    sources[1, 0] = torch.nan
+    sources[2] = torch.nan
+    stated = likelihood_at(scenes.observation, sources, False)
+    assert torch.equal(stated.powers.isnan(), sources[..., 0].isnan())
+    energy = scenes.observation.snapshots[2].to(torch.complex128).abs().square().sum()
+    assert float(stated.residual[2]) == pytest.approx(float(energy))
+    alone = likelihood_at(scenes.observation.select(slice(1, 2)), sources[1:2, 1:], False)
+    torch.testing.assert_close(stated.covariance[1, 1], alone.covariance[0, 0])
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_unconditional_likelihood_is_that_of_the_gaussian_density(is_known: bool) -> None:
+    scenes = make_scenes(WIDE, 1, 5.0, 2, sources=SPREAD_SOURCES[:1])
+    observation = scenes.observation.to(torch.complex128)
+    observation = observation if is_known else replace(observation, noise_power=None)
+    fits = refine_unconditional(observation, scenes.sources[:, :1], 60, False)
+    stated = unconditional_likelihood(observation, fits, torch.arange(2), False)
+    for scene in range(2):
+        own = observation.select(slice(scene, scene + 1))
+        a = steering(fits.sources[scene], own.elements, own.wavelength, False)
+        g = respond(own, a.mT[None])[0].numpy()
+        total = 0.0
+        for y, column in zip(own.snapshots[0].numpy(), g, strict=True):
+            R = float(fits.powers[scene, 0]) * column @ column.conj().T
+            R = R + float(fits.noise_power[scene]) * np.eye(len(y))
+            total -= len(y) * math.log(math.pi) + np.linalg.slogdet(R)[1]
+            total -= float((y.conj() @ np.linalg.solve(R, y)).real)
+        assert float(stated.log_likelihood[scene]) == pytest.approx(total, rel=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1e-8, 1e8])
+def test_unit_scale_is_the_same_for_any_unit(factor: float) -> None:
+    observation = make_scenes(WIDE, 1, 5.0, 3).observation.to(torch.complex128)
+    first, second = unit_scale(observation), unit_scale(scaled(observation, factor))
+    torch.testing.assert_close(first.snapshots, second.snapshots, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(first.noise_power, second.noise_power, rtol=1e-12, atol=0.0)
+    for values in (first.snapshots, first.channel, first.codes):
+        torch.testing.assert_close(
+            values.abs().square().mean((1, 2)), torch.ones(3, dtype=torch.float64), rtol=1e-12, atol=0.0
+        )
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [("snapshots", "mean |y|^2"), ("channel", "mean |H|^2"), ("codes", "mean |c|^2")]
+)
+@pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
+def test_unit_scale_names_scenes_that_have_none(field: str, name: str, value: float) -> None:
+    observation = make_scenes(WIDE, 1, 5.0, 3).observation
+    values = getattr(observation, field).clone()
+    values[2] = value
+    with pytest.raises(ValueError) as refused:
+        unit_scale(replace(observation, **{field: values}))
+    assert f"{name} is positive and finite; scenes [2]" in str(refused.value)
