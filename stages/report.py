@@ -1,8 +1,8 @@
 """Write the report of a run, or print its headline table.
 
-Reads params.yaml, data/evaluation/{strata.csv, range_strata.csv, timing.csv, metrics.json, examples.npz} and
-data/models/{history.csv, health.json}; writes data/report/report.html and the picture
-data/report/found_rate.svg. With --show it reads
+Reads params.yaml, data/evaluation/{strata, range_strata, counts, calibration, timing}.csv,
+data/evaluation/{metrics.json, examples.npz}, data/bounds/threshold.csv and data/models/{history.csv,
+health.json}; writes data/report/report.html and the picture data/report/found_rate.svg. With --show it reads
 data/evaluation/strata.csv, writes nothing, and prints a short table and the path of the report.
 """
 
@@ -17,7 +17,7 @@ from stages.artifacts.report.figures import method_styles
 from stages.artifacts.report.page import SOURCE_MODELS, TEST_SPLITS, render
 from stages.artifacts.report.provenance import provenance
 from stages.artifacts.report.run_files import PICTURE, REPORT, STRATA, ReportError, read_inputs, read_table
-from stages.artifacts.report.strata_tables import short_table, with_sources
+from stages.artifacts.report.strata_tables import known, short_table, with_sources
 
 SHORT_WIDTH, SHORT_HEIGHT = 110, 24
 
@@ -30,7 +30,7 @@ def page(root: Path) -> str:
 
 def picture(root: Path) -> bytes:
     """Found rate by SNR of the first test split, as one SVG picture."""
-    strata = with_sources(read_table(root, STRATA))
+    strata = known(with_sources(read_table(root, STRATA)))
     own = strata[strata["split"] == TEST_SPLITS[0]]
     return rate_picture(own, method_styles(own["method"]))
 

@@ -22,13 +22,16 @@ REPORT = Path("data/report/report.html")
 PICTURE = Path("data/report/found_rate.svg")
 STRATA = Path("data/evaluation/strata.csv")
 RANGE_STRATA = Path("data/evaluation/range_strata.csv")
+COUNTS = Path("data/evaluation/counts.csv")
+CALIBRATION = Path("data/evaluation/calibration.csv")
 TIMING = Path("data/evaluation/timing.csv")
 METRICS = Path("data/evaluation/metrics.json")
 EXAMPLES = Path("data/evaluation/examples.npz")
+THRESHOLD = Path("data/bounds/threshold.csv")
 HISTORY = Path("data/models/history.csv")
 HEALTH = Path("data/models/health.json")
 
-_WRITTEN_BY = {"evaluation": "evaluate", "models": "train", "report": "report"}
+_WRITTEN_BY = {"bounds": "threshold", "evaluation": "evaluate", "models": "train", "report": "report"}
 
 
 class ReportError(StageError):
@@ -50,6 +53,7 @@ _RATE = Column(0.0, 1.0, empty=True)
 _SIZE = Column(0.0, empty=True)
 _RANGE_ERROR = Column(0.0, empty=True, infinite=True)  # an estimate at infinity
 _COUNT = Column(0.0, whole=True)
+_CASES = Column(1.0, whole=True)
 _LENGTH = Column(0.0)
 _NUMBER = Column()
 _LOSSES = ("train_loss", "validation_loss", "train_detection", "train_covariance")
@@ -57,11 +61,11 @@ _PARAMETERS = ("azimuth", "elevation", "inverse_range", "pooled")
 
 SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] = {
     STRATA: (
-        ("split", "method"),
+        ("split", "count", "method"),
         {
             "n_sources": _COUNT,
             "snr_db": _NUMBER,
-            "n_scenes": Column(1.0, whole=True),
+            "n_scenes": _CASES,
             "n_true": _COUNT,
             **dict.fromkeys(("found_rate", "found_low", "found_high"), _RATE),
             **dict.fromkeys(("median_azimuth_deg", "median_elevation_deg"), _SIZE),
@@ -70,22 +74,51 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
             **{f"rmse_over_bound_{p}{end}": _SIZE for p in _PARAMETERS for end in ("", "_low", "_high")},
             **dict.fromkeys(("gospa_m", "gospa_location_m", "gospa_missed_m", "gospa_false_m"), _SIZE),
             "false_alarms": Column(0.0, whole=True, empty=True),
+            "count_accuracy": _RATE,
+            **dict.fromkeys(("rmse_azimuth_deg", "rmse_elevation_deg", "rmse_inverse_range_per_m"), _SIZE),
+            "rmse_range_m": _RANGE_ERROR,
         },
-        ("split", "n_sources", "snr_db", "method"),
+        ("split", "n_sources", "snr_db", "count", "method"),
     ),
     RANGE_STRATA: (
         ("split", "method"),
         {
+            "n_sources": _COUNT,
+            "snr_db": _NUMBER,
             "range_from_m": _LENGTH,
             "range_to_m": _LENGTH,
             "n_true": _COUNT,
             "found_rate": _RATE,
             "median_relative_range_error": _RANGE_ERROR,
-            "rmse_over_bound_inverse_range": _SIZE,
+            **{f"rmse_over_bound_{p}": _SIZE for p in _PARAMETERS[:3]},
         },
-        ("split", "range_from_m", "range_to_m", "method"),
+        ("split", "n_sources", "snr_db", "range_from_m", "range_to_m", "method"),
     ),
-    TIMING: (("method",), {"cpu_ms_per_scene": _LENGTH, "n_scenes": Column(1.0, whole=True)}, ("method",)),
+    COUNTS: (
+        ("split", "method"),
+        {"n_sources": _COUNT, "snr_db": _NUMBER, "n_estimated": _COUNT, "n_scenes": _CASES},
+        ("split", "method", "n_sources", "snr_db", "n_estimated"),
+    ),
+    CALIBRATION: (
+        ("split", "count", "method", "parameter"),
+        {
+            "n_sources": _COUNT,
+            "snr_db": _NUMBER,
+            "n_sources_found": _CASES,
+            **dict.fromkeys(("within_1_std", "within_2_std"), Column(0.0, 1.0)),
+        },
+        ("split", "count", "method", "n_sources", "snr_db", "parameter"),
+    ),
+    TIMING: (
+        ("count", "method"),
+        {"cpu_ms_per_scene": _LENGTH, "n_scenes": _CASES},
+        ("count", "method"),
+    ),
+    THRESHOLD: (
+        ("component",),
+        {"snr_db": _NUMBER, **dict.fromkeys(("ziv_zakai", "bound", "prior"), _LENGTH)},
+        ("component", "snr_db"),
+    ),
     HISTORY: (
         (),
         {
@@ -99,6 +132,9 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
     ),
 }
 """File -> (text columns, numeric columns, columns that name a row)."""
+
+_MAY_BE_EMPTY = (COUNTS, CALIBRATION)
+"""Without rows where no method counts, or none finds a source."""
 
 NORMS = ("r_samp_norm", "r_pred_norm", "r_blend_norm")
 """Frobenius norms that health.json reads in every epoch, each with its min, median and max."""
@@ -121,6 +157,9 @@ class ReportInputs:
 
     strata: pd.DataFrame
     range_strata: pd.DataFrame
+    counts: pd.DataFrame
+    calibration: pd.DataFrame
+    threshold: pd.DataFrame
     timing: pd.DataFrame
     history: pd.DataFrame
     metrics: dict[str, Any]
@@ -140,6 +179,9 @@ def read_inputs(root: Path) -> ReportInputs:
     return ReportInputs(
         strata=read_table(root, STRATA),
         range_strata=read_table(root, RANGE_STRATA),
+        counts=read_table(root, COUNTS),
+        calibration=read_table(root, CALIBRATION),
+        threshold=read_table(root, THRESHOLD),
         timing=read_table(root, TIMING),
         history=read_table(root, HISTORY),
         metrics=metrics,
@@ -163,7 +205,7 @@ def read_table(root: Path, path: Path) -> pd.DataFrame:
     if missing:
         have = ", ".join(map(str, table.columns))
         raise _malformed(path, f"it has no column {', '.join(missing)}; its columns are {have}")
-    if table.empty:
+    if table.empty and path not in _MAY_BE_EMPTY:
         raise _malformed(path, "it has no rows")
     for name in text_columns:
         for row in np.flatnonzero(table[name].isna()):

@@ -10,41 +10,31 @@ and its inverse is the efficiency. What was not measured is a dash, never 0.
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from stages.artifacts.report.figures import REFINED, MethodStyle, method_styles
+from stages.artifacts.report.figures import MethodStyle, method_styles
+from stages.artifacts.report.intervals import wilson
+from stages.artifacts.report.tables import ABSENT, Cell, Row, Table, digits, number, ratio
 
 PARAMETERS = {"azimuth": "azimuth", "elevation": "elevation", "inverse_range": "1 / range"}
-ABSENT = "–"
 POOLED = "rmse_over_bound_pooled"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Text of a table cell, its shade (0 none .. 1 best), whether it leads its column, what hovering adds."""
-
-    text: str
-    shade: float
-    leads: bool
-    note: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: groups of columns, columns, rows of (method, cells)."""
-
-    corner: str
-    groups: tuple[tuple[str, int], ...]
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
 def with_sources(strata: pd.DataFrame) -> pd.DataFrame:
     """The cells that hold sources."""
     return strata[strata["n_sources"] > 0]
+
+
+def known(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of methods that were told the number of sources."""
+    return table[table["count"] == "known"]
+
+
+def estimated(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of methods that were not told the number of sources."""
+    return table[table["count"] == "estimated"]
 
 
 def cells_of(strata: pd.DataFrame) -> list[tuple[int, float]]:
@@ -82,7 +72,7 @@ def _records(strata: pd.DataFrame) -> dict[tuple[int, float, str], dict[Any, Any
     return {(int(row["n_sources"]), float(row["snr_db"]), str(row["method"])): row for row in rows}
 
 
-def rate_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
+def rate_table(strata: pd.DataFrame, styles: Mapping[str, MethodStyle]) -> Table:
     """Found rate by method and cell, each with its interval."""
 
     def cell(row: dict[Any, Any]) -> tuple[str, float, str]:
@@ -93,7 +83,7 @@ def rate_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
     return _by_cell(strata, styles, "found_rate", cell)
 
 
-def ratio_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
+def ratio_table(strata: pd.DataFrame, styles: Mapping[str, MethodStyle]) -> Table:
     """RMSE over bound by method and cell, the three parameters pooled."""
 
     def cell(row: dict[Any, Any]) -> tuple[str, float, str]:
@@ -103,7 +93,7 @@ def ratio_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
     return _by_cell(strata, styles, None, cell)
 
 
-def efficiency_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
+def efficiency_table(strata: pd.DataFrame, styles: Mapping[str, MethodStyle]) -> Table:
     """Efficiency, the inverse of RMSE over bound, in percent."""
 
     def cell(row: dict[Any, Any]) -> tuple[str, float, str]:
@@ -126,13 +116,27 @@ def _with_intervals(row: dict[Any, Any]) -> str:
     return "RMSE over bound with 95 % interval: " + ", ".join(parts)
 
 
+def count_table(strata: pd.DataFrame, styles: Mapping[str, MethodStyle]) -> Table:
+    """Share of scenes with the right number of sources, by method that counts and cell, noise alone too."""
+
+    def cell(row: dict[Any, Any]) -> tuple[str, float, str]:
+        share, n_scenes = row["count_accuracy"], row["n_scenes"]
+        if math.isnan(share):
+            return ABSENT, math.nan, ""
+        low, high = wilson(share, n_scenes)
+        return number(share), share, f"95 % interval {number(low)} to {number(high)}; {n_scenes:.0f} scenes"
+
+    return _by_cell(strata, styles, "count_accuracy", cell)
+
+
 def _by_cell(
     strata: pd.DataFrame,
-    styles: dict[str, MethodStyle],
+    styles: Mapping[str, MethodStyle],
     leader: str | None,
     fill: Callable[[dict[Any, Any]], tuple[str, float, str]],
 ) -> Table:
-    """Rows of methods, columns of cells; `leader` is the column of which the highest value leads."""
+    """Rows of methods, columns of cells; `leader` is the column of which the highest value of those that are
+    no limit leads."""
     records = _records(strata)
     cells = cells_of(strata)
     counts = Counter(k for k, _ in cells)
@@ -142,82 +146,59 @@ def _by_cell(
         for cell in cells:
             record = records.get((*cell, method))
             if record is None:
-                line.append(Cell(ABSENT, 0.0, leads=False, note="not evaluated"))
+                line.append(Cell(ABSENT, note="not evaluated"))
                 continue
             text, shade, note = fill(record)
-            others = [own for own in (records.get((*cell, name)) for name in styles) if own is not None]
-            leads = leader is not None and all(record[leader] >= own[leader] for own in others)
+            rivals = (records.get((*cell, name)) for name, other in styles.items() if not other.limit)
+            leads = (
+                leader is not None
+                and not style.limit
+                and all(
+                    record[leader] >= own[leader] for own in rivals if own and not math.isnan(own[leader])
+                )
+            )
             line.append(Cell(text, 0.0 if math.isnan(shade) else min(max(shade, 0.0), 1.0), leads, note))
-        rows.append((style.label, tuple(line)))
+        rows.append(Row(style.label, tuple(line), style.limit))
     return Table(
         "SNR (dB)",
         tuple((f"K = {k}", count) for k, count in counts.items()),
-        tuple(f"{snr:g}" for _, snr in cells),
+        tuple(f"{snr:g}" if k else "noise" for k, snr in cells),
         tuple(rows),
     )
 
 
-def range_table(ranges: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
-    """Found rate, median relative range error, normalized RMSE of 1/r by method and true range."""
-    strata = (
-        ranges[["range_from_m", "range_to_m"]].drop_duplicates().sort_values(["range_from_m", "range_to_m"])
-    )
-    spans = [(float(low), float(high)) for low, high in strata.itertuples(index=False)]
-    rows = []
-    for method, style in styles.items():
-        line: list[Cell] = []
-        for low, high in spans:
-            own = ranges[
-                (ranges["range_from_m"] == low)
-                & (ranges["range_to_m"] == high)
-                & (ranges["method"] == method)
-            ]
-            if own.empty:
-                line.extend([Cell(ABSENT, 0.0, leads=False, note="not evaluated")] * 3)
-                continue
-            row = own.iloc[0]
-            rate, error, ratio_ = (
-                float(row[name])
-                for name in ("found_rate", "median_relative_range_error", "rmse_over_bound_inverse_range")
-            )
-            note = f"{row['n_true']:.0f} true sources"
-            line.append(Cell(number(rate), 0.0 if math.isnan(rate) else rate, leads=False, note=note))
-            line.append(Cell(_percent(error), 0.0, leads=False, note=note))
-            line.append(Cell(ratio(ratio_), 0.0, leads=False, note=note))
-        rows.append((style.label, tuple(line)))
-    return Table(
-        "true range",
-        tuple((f"{low:g} to {high:g} m", 3) for low, high in spans),
-        ("found", "error", "× bound") * len(spans),
-        tuple(rows),
-    )
-
-
-def full_table(strata: pd.DataFrame, styles: dict[str, MethodStyle]) -> Table:
+def full_table(strata: pd.DataFrame, styles: Mapping[str, MethodStyle]) -> Table:
     """Every stratum and method with all its figures."""
     columns: dict[str, Callable[[dict[Any, Any]], str]] = {
         "scenes": lambda r: f"{r['n_scenes']:.0f}",
         "sources": lambda r: f"{r['n_true']:.0f}",
         "found": lambda r: _with_interval(r, "found_rate", "found_low", "found_high", number),
-        "azimuth (°)": lambda r: _digits(r["median_azimuth_deg"]),
-        "elevation (°)": lambda r: _digits(r["median_elevation_deg"]),
-        "range (m)": lambda r: _digits(r["median_range_m"]),
-        "position (m)": lambda r: _digits(r["median_position_m"]),
-        "its bound (m)": lambda r: _digits(r["median_bound_position_m"]),
+        "azimuth (°)": lambda r: digits(r["median_azimuth_deg"]),
+        "elevation (°)": lambda r: digits(r["median_elevation_deg"]),
+        "range (m)": lambda r: digits(r["median_range_m"]),
+        "position (m)": lambda r: digits(r["median_position_m"]),
+        "its bound (m)": lambda r: digits(r["median_bound_position_m"]),
+        "azimuth (°) ": lambda r: digits(r["rmse_azimuth_deg"]),
+        "elevation (°) ": lambda r: digits(r["rmse_elevation_deg"]),
+        "1 / range (1/m)": lambda r: digits(r["rmse_inverse_range_per_m"]),
+        "range (m) ": lambda r: digits(r["rmse_range_m"]),
         **{label: _ratio_column(name) for name, label in PARAMETERS.items()},
-        "GOSPA (m)": lambda r: _digits(r["gospa_m"]),
+        "GOSPA (m)": lambda r: digits(r["gospa_m"]),
+        "K right": lambda r: number(r["count_accuracy"]),
         "false alarms": lambda r: ABSENT if math.isnan(r["false_alarms"]) else f"{r['false_alarms']:.0f}",
     }
-    records = _records(strata)
+    told = {"known": "", "estimated": ", K not told"}
+    records = {count: _records(strata[strata["count"] == count]) for count in told}
     rows = []
     for cell in cells_of(strata):
-        for method, style in styles.items():
-            record = records.get((*cell, method))
-            if record is not None:
-                texts = [column(record) for column in columns.values()]
-                name = f"K = {cell[0]}, {cell[1]:g} dB · {style.label}"
-                rows.append((name, tuple(Cell(text, 0.0, leads=False, note="") for text in texts)))
-    groups = (("", 3), ("median error", 5), ("RMSE / bound", 3), ("", 2))
+        for count, words in told.items():
+            for method, style in styles.items():
+                record = records[count].get((*cell, method))
+                if record is not None:
+                    name = f"K = {cell[0]}, {cell[1]:g} dB · {style.label}{words}"
+                    texts = tuple(Cell(column(record)) for column in columns.values())
+                    rows.append(Row(name, texts, style.limit))
+    groups = (("", 3), ("median error", 5), ("RMSE, outliers included", 4), ("RMSE / bound", 3), ("", 3))
     return Table("cell and method", groups, tuple(columns), tuple(rows))
 
 
@@ -234,75 +215,56 @@ def _with_interval(row: dict[Any, Any], name: str, low: str, high: str, text: Ca
     return f"{text(row[name])} [{text(row[low])}, {text(row[high])}]"
 
 
-def number(value: float, percent: bool = False) -> str:
-    """A rate with two digits, or a percentage."""
-    if math.isnan(value):
-        return ABSENT
-    return f"{100.0 * value:.0f}" if percent else f"{value:.2f}"
-
-
-def ratio(value: float) -> str:
-    """A ratio to the bound: two digits after the point below 10, none above."""
-    if math.isnan(value):
-        return ABSENT
-    return f"{value:.2f}" if value < 9.995 else f"{value:.0f}"
-
-
-def _percent(value: float) -> str:
-    if math.isinf(value):
-        return "∞"
-    return (
-        ABSENT
-        if math.isnan(value)
-        else f"{100.0 * value:.2g} %"
-        if value < 0.995
-        else f"{100.0 * value:.0f} %"
-    )
-
-
-def _digits(value: float) -> str:
-    if math.isinf(value):
-        return "∞"
-    return ABSENT if math.isnan(value) else f"{value:.2g}" if value < 9.95 else f"{value:.0f}"
+SCORED = "ml"
+"""Method whose RMSE over bound and count the short table shows, where it was evaluated."""
 
 
 def short_table(strata: pd.DataFrame, titles: Mapping[Any, str], width: int, height: int) -> list[str]:
-    """Found rate by method and cell, and RMSE over bound of the first method of a split, as lines of a
-    terminal.
+    """Found rate by method and cell, K known; of one method RMSE over bound, and how often it counts right.
 
     `titles` names the splits to show; methods and cells that do not fit are counted in the last line.
     """
-    strata = with_sources(strata)
-    styles = list(method_styles(strata["method"]))
-    estimator = styles[0].removesuffix(REFINED)
-    order = sorted(styles, key=lambda name: name.removesuffix(REFINED) != estimator)
-    lead, last = ["K", "SNR dB", "scenes"], "RMSE/bound"
+    cells, counted = with_sources(known(strata)), with_sources(estimated(strata))
+    styles = method_styles(cells["method"])
+    methods = [name for name, style in styles.items() if not style.limit]
+    limits = [name for name, style in styles.items() if style.limit]
+    lead, last = ["K", "SNR", "scenes"], [*limits[:1], "×bound", "count"]
     shown: list[str] = []
-    for name in order:
-        if sum(len(title) + 2 for title in (*lead, *shown, name, last)) > width:
+    for name in methods:
+        if (
+            sum(max(len(title), 4) + 2 for title in (*shown, name))
+            + sum(len(title) + 2 for title in (*lead, *last))
+            > width + 2
+        ):
             break
         shown.append(name)
-    header = [*lead, *shown, last]
-    lines = ["Found rate by method; RMSE/bound of one, its three parameters pooled", "  ".join(header)]
+    header = [name.rjust(4) if name in styles else name for name in (*lead, *shown, *last)]
+    lines = [
+        "Found rate by method, K known; of one method RMSE over bound, and share of scenes counted right",
+        "  ".join(header),
+    ]
     left_out = 0
     for split, title in titles.items():
-        own = strata[strata["split"] == split]
+        own, blind = cells[cells["split"] == split], counted[counted["split"] == split]
         if own.empty:
             continue
-        first = next(name for name in order if name in set(own["method"]))
+        here = set(own["method"])
+        scored = next(name for name in (SCORED, *methods, *limits) if name in here)
         room = max(height - len(lines) - 2, 0)
         left_out += len(cells_of(own)[room:])
         if room:
-            lines.append(f"{title} (RMSE/bound of {first}):")
+            lines.append(f"{title} (×bound and count of {scored}):")
         for cell in cells_of(own)[:room]:
-            here = of_cell(own, cell).set_index("method")
-            values = [f"{cell[0]}", f"{cell[1]:g}", f"{here['n_scenes'].iloc[0]:.0f}"]
-            values += [number(float(here["found_rate"].get(name, math.nan))) for name in shown]
-            values.append(ratio(float(here[POOLED].get(first, math.nan))))
+            rows, counts = (of_cell(table, cell).set_index("method") for table in (own, blind))
+            values = [f"{cell[0]}", f"{cell[1]:g}", f"{rows['n_scenes'].iloc[0]:.0f}"]
+            values += [
+                number(float(rows["found_rate"].get(name, math.nan))) for name in (*shown, *limits[:1])
+            ]
+            values.append(ratio(float(rows[POOLED].get(scored, math.nan))))
+            values.append(number(float(counts["count_accuracy"].get(scored, math.nan))))
             lines.append("  ".join(v.rjust(len(h)) for v, h in zip(values, header, strict=True)))
-    hidden = [
-        f"{n} more {what}" for n, what in ((len(order) - len(shown), "methods"), (left_out, "cells")) if n
-    ]
+    n_hidden = len(methods) - len(shown)
+    hidden = [f"{n} more {what}" for n, what in ((n_hidden, "methods"), (left_out, "cells")) if n]
     if hidden:
         lines.append(f"{' and '.join(hidden)} in the report")
     return lines

@@ -106,7 +106,7 @@ def test_both_splits_and_the_gates_are_shown(page: str) -> None:
     text = Page(page).text
     assert "Independent amplitudes in every snapshot" in text
     assert "One constant amplitude a source" in text
-    assert "every method is told that there is no source" in text
+    assert "genie (started at the truth, unreachable)" in text
     assert text.count("✓ held") == 7
     assert "training loss fell" in text
     assert "found_rate.learned+ml.k2.5db 0.962" in text
@@ -129,7 +129,7 @@ def test_what_is_new_broken_or_hostile_is_seen_and_escaped(run: Path) -> None:
     name = "<b>new&improved</b>"
     for path in (STRATA, TIMING):
         table = pd.read_csv(run / path)
-        table["method"] = table["method"].replace({"mvdr": name}).str.replace("mvdr_blend", "nomp")
+        table["method"] = table["method"].replace({"mvdr": name}).str.replace("mvdr_blend", "esprit")
         table.to_csv(run / path, index=False)
     health = json.loads((run / HEALTH).read_text("utf-8"))
     health["gates"]["training_loss_fell"] = False
@@ -142,7 +142,7 @@ def test_what_is_new_broken_or_hostile_is_seen_and_escaped(run: Path) -> None:
     assert "<script" not in page
     assert "alert(1)" in text
     assert "&lt;i&gt;x&lt;/i&gt;" in page
-    assert "nomp + ML" in text
+    assert "esprit + ML" in text
     assert "✗ broken training loss fell" in text
     assert "the scheduler stepped <first>" in text
     assert "No warnings" not in text
@@ -158,7 +158,7 @@ def test_what_a_run_does_not_have_is_said_or_left_out(run: Path) -> None:
     text = Page(page).text
     assert "No example scenes" in text
     assert "Independent amplitudes" not in page
-    assert "The cards show MVDR, R_samp + ML" in text
+    assert "The cards show ML, unconditional" in text
 
 
 def test_examples_of_another_grid_are_refused(finished: Path) -> None:

@@ -10,16 +10,20 @@ import pandas as pd
 import pytest
 
 from stages import seeds
-from stages.artifacts import evaluation_strata, evaluation_tables
+from stages.artifacts import evaluation_counts, evaluation_strata, evaluation_tables
+from stages.artifacts.estimates_file import Method
 from stages.artifacts.evaluation_tables import BOUNDS, MethodEstimates, Scoring, SplitTruth
 from stages.artifacts.report import run_files
 from stages.artifacts.report.run_files import (
+    CALIBRATION,
+    COUNTS,
     EXAMPLES,
     HEALTH,
     HISTORY,
     METRICS,
     RANGE_STRATA,
     STRATA,
+    THRESHOLD,
     TIMING,
     ReportError,
     read_inputs,
@@ -30,6 +34,9 @@ from tests.artifacts.report.finished_run import FEW, write_run
 FILES = {
     STRATA: "evaluate",
     RANGE_STRATA: "evaluate",
+    COUNTS: "evaluate",
+    CALIBRATION: "evaluate",
+    THRESHOLD: "threshold",
     TIMING: "evaluate",
     METRICS: "evaluate",
     EXAMPLES: "evaluate",
@@ -101,6 +108,13 @@ TABLES: list[tuple[Path, Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     (STRATA, _with("method", None, 12), ":14: method is empty"),
     (STRATA, lambda table: pd.concat([table, table.iloc[[0]]]), "a second row of the same split, n_sources"),
     (RANGE_STRATA, _with("found_rate", -0.1, 3), r":5: found_rate is a finite number in \[0, 1\], got -0.1"),
+    (COUNTS, _with("n_scenes", 0, 2), r":4: n_scenes is a whole number in \[1, inf\], got 0"),
+    (COUNTS, _with("n_estimated", -1, 2), r":4: n_estimated is a whole number in \[0, inf\], got -1"),
+    (CALIBRATION, _with("within_1_std", None, 2), ":4: within_1_std is empty"),
+    (CALIBRATION, _with("within_2_std", 1.2, 2), r":4: within_2_std is a finite number in \[0, 1\], got 1.2"),
+    (THRESHOLD, _with("ziv_zakai", -0.1, 2), ":4: ziv_zakai is a finite number"),
+    (THRESHOLD, lambda table: table.assign(snr_db=0.0), "a second row of the same component, snr_db"),
+    (THRESHOLD, lambda table: table.iloc[:0], ": it has no rows"),
     (TIMING, _with("cpu_ms_per_scene", -1.0, 0), ":2: cpu_ms_per_scene"),
     (HISTORY, _with("train_loss", "nan", 4), ":6: train_loss is empty"),
     (HISTORY, _with("validation_loss", math.inf, 4), ":6: validation_loss is a finite number"),
@@ -120,6 +134,12 @@ def test_an_infinite_median_range_error_is_a_reading(run: Path) -> None:
     """An estimate at infinity has an infinite range error; its median is one where most estimates are."""
     _with("median_range_m", math.inf, 12)(pd.read_csv(run / STRATA)).to_csv(run / STRATA, index=False)
     assert math.isinf(read_inputs(run).strata["median_range_m"].iloc[12])
+
+
+@pytest.mark.parametrize("path", [COUNTS, CALIBRATION])
+def test_nothing_counted_and_nothing_found_are_tables_without_rows(run: Path, path: Path) -> None:
+    pd.read_csv(run / path).iloc[:0].to_csv(run / path, index=False)
+    assert read_table(run, path).empty
 
 
 RECORDS: list[tuple[tuple[str | int, ...], Any, str]] = [
@@ -190,16 +210,24 @@ def test_what_the_evaluation_writes_is_what_the_report_reads(tmp_path: Path) -> 
     estimate = truth + 1e-3
     estimate[3, 1] = [-0.9, -0.2, 0.0]
     split = SplitTruth("test_independent", truth, snr_db, bounds)
-    estimates = MethodEstimates("music", estimate, np.ones(5, dtype=bool), np.arange(5) > 0)
-    sources, scenes = evaluation_tables.score(split, estimates, Scoring(math.radians(5.0), 3.0))
-    sources = evaluation_tables.with_errors(sources)
+    deviations, asked = np.full((5, 2, 3), 2e-3), np.arange(5) > 0
+    methods = [
+        MethodEstimates(Method("known", "music"), estimate, deviations, np.zeros(5), asked, asked),
+        MethodEstimates(Method("estimated", "music"), estimate, deviations, np.zeros(5), asked, asked | True),
+    ]
+    scored = [evaluation_tables.score(split, one, Scoring(math.radians(5.0), 3.0)) for one in methods]
+    sources = evaluation_tables.with_errors(pd.concat([rows for rows, _ in scored], ignore_index=True))
+    scenes = pd.concat([rows for _, rows in scored], ignore_index=True)
     bootstrap = evaluation_strata.Bootstrap(1, 50)
+    names = [one.method for one in methods]
     tables = {
         STRATA: evaluation_strata.strata_table(sources, scenes, bootstrap),
         RANGE_STRATA: evaluation_strata.range_table(sources, (0.5, 10.0)),
-        TIMING: evaluation_strata.timing_table({"music": 0.1}, {"music": 4}),
+        COUNTS: evaluation_counts.count_table(scenes),
+        CALIBRATION: evaluation_counts.calibration_table(sources),
+        TIMING: evaluation_strata.timing_table(dict.fromkeys(names, 0.1), dict.fromkeys(names, 4)),
     }
     for path, table in tables.items():
         evaluation_tables.write_csv(tmp_path / path, table)
         assert len(read_table(tmp_path, path)) == len(table)
-    assert set(run_files.SCHEMAS) == {*tables, HISTORY}
+    assert set(run_files.SCHEMAS) == {*tables, HISTORY, THRESHOLD}
