@@ -42,7 +42,7 @@ SOURCE_MODELS = {
 
 @dataclass(frozen=True)
 class Card:
-    """Found rate and normalized RMSE of one method in one cell, and the found rate of the limit."""
+    """Found rate and normalized RMSE of one method in one cell, and of the limit, empty without one."""
 
     cell: str
     found: str
@@ -235,6 +235,6 @@ def _cards(strata: pd.DataFrame, leader: str) -> Iterator[Card]:
             found=found,
             interval=f"{low} to {high} %",
             ratio=ratio(float(row[POOLED])),
-            limit=number(float(rates.get(LIMIT, math.nan)), percent=True),
+            limit=number(float(rates[LIMIT]), percent=True) if LIMIT in rates else "",
             scenes=int(row["n_scenes"]),
         )

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,10 +10,21 @@ import pandas as pd
 import pytest
 
 from stages.artifacts.params_file import read_params
-from stages.artifacts.report.blocks import spectra_figure
+from stages.artifacts.report.blocks import AT_MOST, spectra_figure
+from stages.artifacts.report.figures import method_styles
 from stages.artifacts.report.page import render
-from stages.artifacts.report.run_files import EXAMPLES, HEALTH, STRATA, TIMING, ReportError, read_inputs
-from tests.artifacts.report.finished_run import FEW, write_run
+from stages.artifacts.report.run_files import (
+    CALIBRATION,
+    COUNTS,
+    EXAMPLES,
+    HEALTH,
+    RANGE_STRATA,
+    STRATA,
+    TIMING,
+    ReportError,
+    read_inputs,
+)
+from tests.artifacts.report.finished_run import FEW, METHODS, write_run
 
 FACTS = {"Code version": "0123456789ab", "Processor": "a processor", "Python": "3.11.0-of-the-test"}
 VOID = {"meta", "img", "br", "path", "rect", "circle"}
@@ -159,6 +171,37 @@ def test_what_a_run_does_not_have_is_said_or_left_out(run: Path) -> None:
     assert "No example scenes" in text
     assert "Independent amplitudes" not in page
     assert "The cards show ML, unconditional" in text
+
+
+def test_a_run_that_counts_nothing_and_has_no_genie_says_so(run: Path) -> None:
+    for path in (STRATA, RANGE_STRATA, COUNTS, CALIBRATION, TIMING):
+        table = pd.read_csv(run / path)
+        table = table[~table["method"].str.startswith("genie")]
+        if path == COUNTS:
+            table = table.iloc[:0]
+        elif "count" in table:
+            table = table[table["count"] == "known"]
+        table.to_csv(run / path, index=False)
+    text = Page(_page(run, FACTS, "")).text
+    assert "genie (unreachable)" not in text
+    assert "No method of this split was run without being told the number of sources." in text
+    assert "K not told" in text  # the column of times, all dashes
+
+
+def test_the_threshold_of_one_source_is_drawn_where_there_is_one(run: Path, page: str) -> None:
+    assert "Threshold of one source" in page
+    table = pd.read_csv(run / STRATA)
+    table[(table["n_sources"] != 1) | (table["split"] == "test_constant")].to_csv(run / STRATA, index=False)
+    assert "Threshold of one source" not in _page(run, FACTS, "")
+
+
+def test_figures_show_the_strongest_and_tables_all(page: str) -> None:
+    """Unrefined methods are rows of tables, not lines of figures; every method stands in the first table."""
+    legends = re.findall(r'<div class="legend methods">(.*?)</div>', page, re.DOTALL)
+    assert legends and not any("MUSIC, R_samp<" in legend for legend in legends)
+    assert max(legend.count('class="key"') for legend in legends) <= AT_MOST + 3
+    first = page.partition("<tbody>")[2].partition("</tbody>")[0]
+    assert all(f">{style.label}<" in first for style in method_styles(METHODS).values())
 
 
 def test_examples_of_another_grid_are_refused(finished: Path) -> None:
