@@ -97,7 +97,10 @@ def bound_axis(lowest: float, highest: float) -> Callable[[Axes], None]:
         axes.set_ylim(lowest, highest)
         axes.axhline(1.0, color=INK, linewidth=1.2, zorder=40.0)
         ticks = [
-            t for t in (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0) if lowest <= t <= highest
+            mantissa * 10.0**power
+            for power in range(-2, 4)
+            for mantissa in (1.0, 2.0, 5.0)
+            if lowest <= mantissa * 10.0**power <= highest
         ]
         axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
         axes.set_yticks([], minor=True)

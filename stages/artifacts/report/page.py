@@ -139,10 +139,11 @@ def _split_view(
 ) -> SplitView | None:
     """What is shown of a split; None where it was not evaluated with sources."""
     everything = inputs.strata[inputs.strata["split"] == split]
-    with_sources = strata_tables.with_sources(everything)
-    strata = strata_tables.known(with_sources)
+    strata = strata_tables.known(strata_tables.with_sources(everything))
     if strata.empty:
         return None
+    # A method that is told that there is no source is not asked.
+    asked = everything[(everything["n_sources"] > 0) | (everything["count"] == "estimated")]
     own = _of(styles, strata)
     curves = strongest(own, blocks.AT_MOST)
     ranges = inputs.range_strata[inputs.range_strata["split"] == split]
@@ -158,7 +159,7 @@ def _split_view(
         ratios=strata_tables.ratio_table(strata, own),
         efficiencies=strata_tables.efficiency_table(strata, own),
         ranges=range_views(ranges, own, strata_tables.main_cells(strata)),
-        everything=strata_tables.full_table(with_sources, _of(styles, with_sources)),
+        everything=strata_tables.full_table(asked, _of(styles, asked)),
         rate_figure=blocks.rate_figure(strata, curves),
         ratio_figure=blocks.ratio_figure(strata, curves),
         gospa_figure=blocks.gospa_figure(strata, strongest(own)),

@@ -191,11 +191,12 @@ def full_table(strata: pd.DataFrame, styles: Mapping[str, MethodStyle]) -> Table
     records = {count: _records(strata[strata["count"] == count]) for count in told}
     rows = []
     for cell in cells_of(strata):
+        place = f"K = {cell[0]}, {cell[1]:g} dB" if cell[0] else "noise alone"
         for count, words in told.items():
             for method, style in styles.items():
                 record = records[count].get((*cell, method))
                 if record is not None:
-                    name = f"K = {cell[0]}, {cell[1]:g} dB · {style.label}{words}"
+                    name = f"{place} · {style.label}{words}"
                     texts = tuple(Cell(column(record)) for column in columns.values())
                     rows.append(Row(name, texts, style.limit))
     groups = (("", 3), ("median error", 5), ("RMSE, outliers included", 4), ("RMSE / bound", 3), ("", 3))

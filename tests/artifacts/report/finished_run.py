@@ -155,7 +155,7 @@ def _stratum(
     }
     for name, prior in COMPONENTS.items():
         local = _local_bound(name, snr_db) * level
-        row[f"rmse_{name}"] = math.sqrt(rate * local**2 + 1.6 * (1.0 - rate) * prior**2)
+        row[f"rmse_{name}"] = math.sqrt(rate * local**2 + 1.6 * (0.99 - rate) * prior**2)
     row["gospa_m"] = math.sqrt(row["gospa_location_m"] ** 2 + 2.0 * row["gospa_missed_m"] ** 2)
     for number, name in enumerate(("azimuth", "elevation", "inverse_range", "pooled")):
         value = max(level, 1.0) * (1.02 + 0.04 * number)

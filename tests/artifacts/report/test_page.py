@@ -119,6 +119,8 @@ def test_both_splits_and_the_gates_are_shown(page: str) -> None:
     assert "Independent amplitudes in every snapshot" in text
     assert "One constant amplitude a source" in text
     assert "genie (started at the truth, unreachable)" in text
+    assert "noise alone · ML, K not told" in text
+    assert "noise alone · MUSIC" not in text
     assert text.count("✓ held") == 7
     assert "training loss fell" in text
     assert "found_rate.learned+ml.k2.5db 0.962" in text
@@ -185,7 +187,7 @@ def test_a_run_that_counts_nothing_and_has_no_genie_says_so(run: Path) -> None:
     text = Page(_page(run, FACTS, "")).text
     assert "genie (unreachable)" not in text
     assert "No method of this split was run without being told the number of sources." in text
-    assert "K not told" in text  # the column of times, all dashes
+    assert "noise alone ·" not in text
 
 
 def test_the_threshold_of_one_source_is_drawn_where_there_is_one(run: Path, page: str) -> None:
