@@ -21,7 +21,6 @@ from stages.artifacts.measurements_file import read_observation, write_scenes
 from stages.artifacts.params_file import read_params
 from stages.covariance import sample_factor
 from stages.normalize import normalize
-from stages.physics.observation import estimated_snr
 from stages.simulate import simulate
 
 RESULTS = Path(__file__).parent / "results" / "throughput.csv"
@@ -50,7 +49,7 @@ def measure(directory: Path) -> list[dict[str, str | int | float]]:
         timed("write scenes", write_scenes, scene_file, scenes)
         observation = timed("read scenes", read_observation, scene_file)
         factor = timed("least-squares factor", sample_factor, observation, params.covariance.ls_ridge)
-        bare = Covariances(factor, estimated_snr(observation).float(), "constant", None)
+        bare = Covariances(factor, "constant", None)
         timed("write factor", write_covariances, factor_file, bare)
     totals = [sum(rounds) for rounds in zip(*seconds.values(), strict=True)]
     full = timed("normalize with maps", normalize, observation, params)

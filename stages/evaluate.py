@@ -93,7 +93,7 @@ def make_covariances(
     sample, predicted = sample_covariance(covariances.factor), None
     started = time.process_time()
     if covariances.maps is not None:
-        predicted = network.predict(covariances.maps.values, covariances.estimated_snr)
+        predicted = network.predict(covariances.maps.values, covariances.maps.estimated_snr)
     seconds = time.process_time() - started
     return comparison.made(observation, n_sources, sample, predicted, params.covariance.blend_beta, seconds)
 

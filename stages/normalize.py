@@ -15,24 +15,22 @@ from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.covariance import sample_factor
-from stages.inference.grid import grid_steering
-from stages.inference.sparse_fit import sparse_fit_maps
+from stages.inference.maps import MapSettings, fit_maps, has_maps
 from stages.params import SPLITS, Params
-from stages.physics.observation import Observation, estimated_snr
+from stages.physics.observation import Observation
 
 
 def normalize(observation: Observation, params: Params) -> Covariances:
-    """Normalized sample covariance factors, estimated SNR, and for `independent` sources the maps."""
+    """Normalized sample covariance factors; for `independent` sources of known noise power also the maps."""
     maps = None
-    if observation.source_model == "independent":
-        grid = grid_setup.grid(params)
-        wave = grid_steering(
-            grid, observation.elements, observation.wavelength, params.array.spherical_amplitude
+    if has_maps(observation):
+        settings = MapSettings(
+            grid_setup.grid(params), params.normalize.map_iterations, params.array.spherical_amplitude
         )
-        iterations = params.normalize.map_iterations
-        maps = Maps(sparse_fit_maps(observation, wave, iterations), iterations, grid.shape)
+        values, snr = fit_maps(observation, settings)
+        maps = Maps(values, snr, settings.iterations, settings.grid.shape)
     factor = sample_factor(observation, params.covariance.ls_ridge)
-    return Covariances(factor, estimated_snr(observation).float(), observation.source_model, maps)
+    return Covariances(factor, observation.source_model, maps)
 
 
 def _make_shard(params: Params, scenes: Path, number: int, path: Path) -> None:

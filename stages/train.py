@@ -70,8 +70,8 @@ def read_examples(params: Params, split: Split) -> Examples:
         )
     if covariances.maps is None:
         raise MeasurementError(
-            f"data/covariances/{split}: the network reads maps, which files of `constant` sources do not "
-            f"hold; run `simulate` and `normalize` again"
+            f"data/covariances/{split}: the network reads maps, which files of `constant` sources, or of "
+            f"scenes without noise power, do not hold; run `simulate` and `normalize` again"
         )
     n_elements = covariances.factor.shape[2]
     if n_elements != params.array.n_elements:
@@ -88,7 +88,7 @@ def read_examples(params: Params, split: Split) -> Examples:
         )
     return Examples(
         maps=covariances.maps.values,
-        estimated_snr=covariances.estimated_snr,
+        estimated_snr=covariances.maps.estimated_snr,
         factor=covariances.factor,
         sources=truth.sources,
         power=truth.power.nan_to_num(nan=0.0),

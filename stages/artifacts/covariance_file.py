@@ -2,8 +2,11 @@
 
 attributes      format, version, source_model; with maps: map_iterations, grid_shape (n_w, n_v, n_u)
 factor          complex64 [scene, rank, element]     X of R_samp = X^T conj(X), tr R_samp = N
-estimated_snr   float32 [scene]                      (mean |y|^2 - sigma^2) / sigma^2, linear
-maps            float32 [scene, map, point]          `independent` sources alone; points in grid order
+maps            float32 [scene, map, point]          optional; points in grid order
+estimated_snr   float32 [scene]                      with maps; (mean |y|^2 - sigma^2) / sigma^2, linear
+
+Maps, and with them the attributes map_iterations and grid_shape, are those of `independent` sources whose
+noise power is known.
 """
 
 from collections.abc import Sequence
@@ -29,23 +32,25 @@ _TRACE_TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Maps:
-    """Maps of the sparse covariance fit on a grid (n_w, n_v, n_u), one for each entry of `iterations`."""
+    """Maps of the sparse covariance fit on a grid (n_w, n_v, n_u), one for each entry of `iterations`, and
+    the estimated SNR (a power ratio).
+    """
 
     values: Float[Tensor, "scene map point"]
+    estimated_snr: Powers
     iterations: tuple[int, ...]
     grid_shape: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Covariances:
-    """Normalized least-squares factors of a batch of scenes, the estimated SNR (a power ratio), and the maps.
+    """Normalized least-squares factors of a batch of scenes, and the maps.
 
     `stages.covariance.sample_covariance` makes the covariance of a factor; maps is None for `constant`
-    sources.
+    sources, and where the noise power is not known.
     """
 
     factor: Complex[Tensor, "scene rank element"]
-    estimated_snr: Powers
     source_model: SourceModel
     maps: Maps | None
 
@@ -59,8 +64,9 @@ class Covariances:
         return replace(
             self,
             factor=self.factor[scenes],
-            estimated_snr=self.estimated_snr[scenes],
-            maps=None if maps is None else replace(maps, values=maps.values[scenes]),
+            maps=None
+            if maps is None
+            else replace(maps, values=maps.values[scenes], estimated_snr=maps.estimated_snr[scenes]),
         )
 
 
@@ -71,13 +77,11 @@ def write_covariances(path: Path, covariances: Covariances) -> None:
         "version": VERSION,
         "source_model": covariances.source_model,
     }
-    datasets = {
-        "factor": covariances.factor.to(torch.complex64).numpy(),
-        "estimated_snr": covariances.estimated_snr.float().numpy(),
-    }
+    datasets = {"factor": covariances.factor.to(torch.complex64).numpy()}
     if covariances.maps is not None:
         attributes["map_iterations"] = covariances.maps.iterations
         attributes["grid_shape"] = covariances.maps.grid_shape
+        datasets["estimated_snr"] = covariances.maps.estimated_snr.numpy()
         datasets["maps"] = covariances.maps.values.numpy()
     hdf5.write(path, attributes, datasets)
 
@@ -100,8 +104,15 @@ def read_covariances(source: Path | Sequence[Path]) -> Covariances:
     return replace(
         parts[0],
         factor=torch.cat([part.factor for part in parts]),
-        estimated_snr=torch.cat([part.estimated_snr for part in parts]),
-        maps=replace(maps[0], values=torch.cat([m.values for m in maps])) if maps else None,
+        maps=_joined(maps) if maps else None,
+    )
+
+
+def _joined(maps: list[Maps]) -> Maps:
+    return replace(
+        maps[0],
+        values=torch.cat([m.values for m in maps]),
+        estimated_snr=torch.cat([m.estimated_snr for m in maps]),
     )
 
 
@@ -132,16 +143,16 @@ def _covariances(reader: Reader) -> Covariances:
         scene, n_elements = int(wrong[0]), factor.shape[2]
         law = f"tr R_samp = N = {n_elements} in every scene, got {trace[scene]:g} in scene {scene}"
         raise reader.fault("factor", law)
-    estimated_snr = reader.array("estimated_snr", np.float32, "scene")
     maps = None
-    if source_model == "independent":
+    if reader.has("maps"):
         iterations, grid_shape = reader.integers("map_iterations"), reader.integers("grid_shape")
         if len(grid_shape) != 3:
             raise reader.fault("attribute grid_shape", f"(n_w, n_v, n_u), got {grid_shape}")
         shape = f"scene {len(iterations)} {int(np.prod(grid_shape))}"
         values = torch.from_numpy(reader.array("maps", np.float32, shape))
-        maps = Maps(values, iterations, (grid_shape[0], grid_shape[1], grid_shape[2]))
-    return Covariances(torch.from_numpy(factor), torch.from_numpy(estimated_snr), source_model, maps)
+        estimated_snr = torch.from_numpy(reader.array("estimated_snr", np.float32, "scene"))
+        maps = Maps(values, estimated_snr, iterations, (grid_shape[0], grid_shape[1], grid_shape[2]))
+    return Covariances(torch.from_numpy(factor), source_model, maps)
 
 
 def _kind(covariances: Covariances) -> str:

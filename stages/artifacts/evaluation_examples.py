@@ -51,7 +51,7 @@ def write_examples(
     )
     counts = [max(int(truth.n_sources[scene]), 1) for scene in scenes]
     spectra = [music_spectrum(sample.select(slice(i, i + 1)), wave, k) for i, k in enumerate(counts)]
-    powers = network.predict(own.maps.values, own.estimated_snr).weights
+    powers = network.predict(own.maps.values, own.maps.estimated_snr).weights
 
     def image(values: Tensor) -> np.ndarray:
         return values.reshape(len(scenes), *grid.shape).amax(1).numpy()

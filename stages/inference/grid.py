@@ -12,9 +12,19 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from stages.physics.geometry import sources_from_cosines
+from stages.physics.geometry import nearest_spacing, sources_from_cosines
 from stages.physics.steering import steering
 from stages.shapes import Elements
+
+_BEAM_SHARE = 0.5
+"""Step of a grid in u and v, in beams lambda / D: half a beam."""
+
+_FOCUS_PHASE = 2.5 * math.pi
+"""Change of the quadratic phase at the farthest element from one range plane to the next: half of it, the
+most that a source is off a plane, leaves a square array half of its gain."""
+
+MOST_POINTS = 20_000
+"""Points of a grid: every one has a steering vector in memory."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,54 @@ def search_grid(
     grid_w, grid_v, grid_u = torch.meshgrid(w, v, u, indexing="ij")
     cosines = torch.stack((grid_u, grid_v, grid_w), dim=-1).reshape(-1, 3)
     return Grid((n_w, n_v, n_u), cosines, sources_from_cosines(cosines))
+
+
+def grid_for(
+    elements: Elements,
+    wavelength: float,
+    azimuth: tuple[float, float],
+    elevation: tuple[float, float],
+    range_: tuple[float, float],
+) -> Grid:
+    """The grid of an array over a field of view (rad, m): half a beam in u and v, half a depth of focus in w.
+
+        Delta u <= lambda / (2 D_x),   Delta v <= lambda / (2 D_y),   k e^2 Delta w / 2 <= 2.5 pi
+
+    D_x and D_y are the extents of the array plus one spacing, e its farthest element from the origin. An
+    element h out of the plane adds h u / q_z to the path, so that D_x and D_y grow by the extent in z times
+    the largest u / q_z and v / q_z. At least three points along u and v and two along w.
+
+    Raises:
+        ValueError: more than `MOST_POINTS` points, elements on a line, or what `search_grid` refuses.
+    """
+    extent = elements.amax(0) - elements.amin(0)
+    size = float(extent.norm())
+    if elements.shape[0] < 3 or float(torch.linalg.svdvals(elements - elements.mean(0))[1]) < 1e-6 * size:
+        raise ValueError(
+            f"azimuth and elevation need elements in two dimensions, on a line they are one cone; got "
+            f"{elements.shape[0]} elements on a line or in a point"
+        )
+    box = search_grid(2, 2, 2, azimuth, elevation, range_).cosines
+    span = (box[-1] - box[0]).tolist()
+    spacing = nearest_spacing(elements)
+    # the steepest view across an array that is not flat
+    slopes = [math.tan(max(abs(angle) for angle in angles)) for angles in (azimuth, elevation)]
+    wide, high = (float(extent[axis] + extent[2] * slopes[axis]) + spacing for axis in (0, 1))
+    steps = (
+        _BEAM_SHARE * wavelength / wide,
+        _BEAM_SHARE * wavelength / high,
+        _FOCUS_PHASE * wavelength / (math.pi * float(elements.square().sum(-1).max())),
+    )
+    # a step that divides the span exactly is not rounded up
+    counts = [math.ceil(side / step - 1e-9) + 1 for side, step in zip(span, steps, strict=True)]
+    n_u, n_v, n_w = max(counts[0], 3), max(counts[1], 3), max(counts[2], 2)
+    if n_u * n_v * n_w > MOST_POINTS:
+        raise ValueError(
+            f"a grid has at most {MOST_POINTS} points, half a beam apart in angle and {_FOCUS_PHASE:.3g} rad "
+            f"of phase in range: {wide / wavelength:.3g} x {high / wavelength:.3g} wavelengths need "
+            f"{n_u} x {n_v} x {n_w} = {n_u * n_v * n_w} in this field of view; narrow it"
+        )
+    return search_grid(n_u, n_v, n_w, azimuth, elevation, range_)
 
 
 def _axis(low: float, high: float, n: int) -> Float[Tensor, " n"]:

@@ -5,8 +5,12 @@ horizontal index fast. A source at azimuth phi, elevation theta, range r stands 
 cos theta, sin theta, cos phi cos theta).
 """
 
+import math
+
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from stages.shapes import Elements
@@ -22,6 +26,37 @@ def planar_array(n_horizontal: int, n_vertical: int, spacing: float) -> Elements
     y = (torch.arange(n_vertical, dtype=torch.float64) - (n_vertical - 1) / 2) * spacing
     grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
     return torch.stack((grid_x, grid_y, torch.zeros_like(grid_x)), dim=-1).reshape(-1, 3)
+
+
+def nearest_spacing(elements: Elements) -> float:
+    """Median distance (m) of an element from its nearest neighbour; 0 for a single element.
+
+    >>> nearest_spacing(planar_array(3, 2, 0.5))
+    0.5
+    """
+    if elements.shape[0] < 2:
+        return 0.0
+    distance, _ = KDTree(elements.numpy()).query(elements.numpy(), k=[2])
+    return float(np.median(distance))
+
+
+def aperture(elements: Elements) -> float:
+    """D = 2 max |e_n - centre| (m), the diameter of the array seen from its centre."""
+    return 2.0 * float((elements - elements.mean(0)).norm(dim=-1).max())
+
+
+def fresnel_distance(aperture: float, wavelength: float) -> float:
+    """0.62 sqrt(D^3 / lambda) (m): nearer than this the second-order phase is wrong."""
+    return 0.62 * math.sqrt(aperture**3 / wavelength)
+
+
+def fraunhofer_distance(aperture: float, wavelength: float) -> float:
+    """2 D^2 / lambda (m): farther than this the wave is plane, to pi/8 of phase at the edge.
+
+    >>> round(fraunhofer_distance(aperture(planar_array(12, 12, 0.15)), 0.3), 1)
+    36.3
+    """
+    return 2.0 * aperture**2 / wavelength
 
 
 def mirror_order(n_horizontal: int, n_vertical: int, axis: int) -> list[int]:

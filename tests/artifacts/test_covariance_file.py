@@ -17,7 +17,8 @@ def covariances(n_scenes: int = 4, seed: int = 1) -> Covariances:
     factor = sample_factor(make_observation(SMALL, 1, 10.0, n_scenes, seed=seed), 1e-3)
     random = torch.Generator().manual_seed(seed)
     values = torch.rand((n_scenes, 2, 12), generator=random)
-    return Covariances(factor, values[:, 0, 0].clone(), "independent", Maps(values, (0, 3), (3, 2, 2)))
+    snr = values[:, 0, 0].clone()
+    return Covariances(factor, "independent", Maps(values, snr, (0, 3), (3, 2, 2)))
 
 
 def test_round_trip_over_shards(tmp_path: Path) -> None:
@@ -28,9 +29,10 @@ def test_round_trip_over_shards(tmp_path: Path) -> None:
     assert found.n_scenes == 7
     assert found.source_model == "independent"
     assert torch.equal(found.factor, torch.cat([p.factor for p in parts]))
-    assert torch.equal(found.estimated_snr, torch.cat([p.estimated_snr for p in parts]))
+    maps = [p.maps for p in parts if p.maps is not None]
     assert found.maps is not None
-    assert torch.equal(found.maps.values, torch.cat([p.maps.values for p in parts if p.maps is not None]))
+    assert torch.equal(found.maps.values, torch.cat([m.values for m in maps]))
+    assert torch.equal(found.maps.estimated_snr, torch.cat([m.estimated_snr for m in maps]))
     assert (found.maps.iterations, found.maps.grid_shape) == ((0, 3), (3, 2, 2))
 
 
@@ -49,7 +51,7 @@ def test_constant_sources_have_no_maps(tmp_path: Path) -> None:
     write_covariances(path, replace(covariances(), source_model="constant", maps=None))
     assert read_covariances(path).maps is None
     with h5py.File(path, "r") as file:
-        assert sorted(file) == ["estimated_snr", "factor"]
+        assert sorted(file) == ["factor"]
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
