@@ -393,3 +393,23 @@ class Params(_Section):
                     f"simulate.{name}.strata[{number}] is a cell of the tables, of one SNR; got snr_db = "
                     f"[{stratum.snr_db[0]:g}, {stratum.snr_db[1]:g}]: one stratum for each SNR"
                 )
+
+
+class SourceRanges(_Section):
+    """Where the sources may stand whose maps a network reads."""
+
+    azimuth_deg: tuple[Finite, Finite]
+    elevation_deg: tuple[Finite, Finite]
+    range_m: tuple[Length, Length]
+
+
+class ModelParams(_Section):
+    """The part of the parameters that the weights of a network are valid for."""
+
+    array: Array
+    receiver: Receiver
+    sources: SourceRanges
+    grid: Grid
+    covariance: Covariance
+    normalize: Normalize
+    network: Network

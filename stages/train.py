@@ -168,7 +168,7 @@ def main() -> None:
         for split in ("train", "validation")
         for path in shard_paths(Path("data") / kind / split, f"run `{verb} --split {split}` first")
     ]
-    sections = params.model_dump(mode="json", include={**MODEL_SECTIONS, "covariance": True, "train": True})
+    sections = params.model_dump(mode="json", include={**MODEL_SECTIONS, "train": True})
     training, validation = read_examples(params, "train"), read_examples(params, "validation")
     dictionary = network_dictionary(params)
     with work_directory("train", work_key(sections, inputs)) as work:

@@ -268,8 +268,8 @@ def test_files_of_constant_sources_are_refused(folder: Path, capsys: pytest.Capt
         shutil.rmtree(folder / "data" / kind / "train")
         shutil.copytree(folder / "data" / kind / "test_constant", folder / "data" / kind / "train")
     assert refusal(folder, capsys) == (
-        "error: data/covariances/train: the network reads maps, which files of `constant` sources do not "
-        "hold; run `simulate` and `normalize` again"
+        "error: data/covariances/train: the network reads maps, which files of `constant` sources, or of "
+        "scenes without noise power, do not hold; run `simulate` and `normalize` again"
     )
 
 

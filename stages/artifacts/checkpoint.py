@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ from stages.artifacts.errors import CheckpointError
 
 FORMAT = "risolve-checkpoint"
 VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds, and the parameters that it is valid for, as plain values."""
+
+    parameters: dict[str, Any]
+    content: dict[str, Any]
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
@@ -41,8 +50,24 @@ def load_checkpoint(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]
     """Content of a checkpoint that was made with these parameters, its tensors on the CPU.
 
     Raises:
-        CheckpointError: missing, damaged, of another format or version, or made with other parameters (it
-            names the keys that differ, with both values).
+        CheckpointError: as `read_checkpoint`, or made with other parameters (it names the keys that differ,
+            with both values).
+    """
+    checkpoint = read_checkpoint(path)
+    wanted = _text(parameters)
+    if _text(checkpoint.parameters) != wanted:
+        differences = "; ".join(_differences(checkpoint.parameters, json.loads(wanted)))
+        raise CheckpointError(
+            f"{path}: made with other parameters: {differences}; train again, or restore those parameters"
+        )
+    return checkpoint.content
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint whatever its parameters, its tensors on the CPU.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another format or version.
     """
     document = _document(path)
     for name, expected in (("format", FORMAT), ("version", VERSION)):
@@ -53,19 +78,11 @@ def load_checkpoint(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]
             raise CheckpointError(
                 f"{path}: {name}: a {kind.__name__}, got {type(document[name]).__name__}; train again"
             )
-    made_with = document["parameters"]
-    if document["parameter_digest"] != _digest(made_with):
+    if document["parameter_digest"] != _digest(document["parameters"]):
         raise CheckpointError(
             f"{path}: parameter_digest: is not that of the parameters beside it; train again"
         )
-    wanted = _text(parameters)
-    if made_with != wanted:
-        differences = "; ".join(_differences(json.loads(made_with), json.loads(wanted)))
-        raise CheckpointError(
-            f"{path}: made with other parameters: {differences}; train again, or restore those parameters"
-        )
-    content: dict[str, Any] = document["content"]
-    return content
+    return Checkpoint(json.loads(document["parameters"]), document["content"])
 
 
 def _document(path: Path) -> dict[str, Any]:

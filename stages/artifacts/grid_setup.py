@@ -2,10 +2,10 @@
 
 from stages.artifacts.setup import radians
 from stages.inference.grid import Grid, search_grid
-from stages.params import Params
+from stages.params import ModelParams, Params
 
 
-def grid(params: Params) -> Grid:
+def grid(params: Params | ModelParams) -> Grid:
     """Grid over the ranges in which sources may stand."""
     return search_grid(
         params.grid.n_u,

@@ -99,6 +99,24 @@ class Reader:
         Raises:
             MeasurementError: missing, of another type or shape, unreadable, or (`finite`) not finite.
         """
+        law = f"{np.dtype(dtype).name} [{', '.join(shape.split())}]"
+        dataset = self.dataset(name, law)
+        if dataset.dtype != np.dtype(dtype) or dataset.ndim != len(shape.split()):
+            order = "" if dataset.dtype.isnative else " of the other byte order"
+            raise self.fault(name, f"{law}, got {dataset.dtype.name}{order} {dataset.shape}")
+        for axis, (word, size) in enumerate(zip(shape.split(), dataset.shape, strict=True)):
+            self._agree(name, law, axis, word, int(size))
+        values = self.rows(name, dataset, ())
+        if finite:
+            self.require_finite(name, values)
+        return values
+
+    def dataset(self, name: str, law: str) -> h5py.Dataset:
+        """Data set of any type and shape; `law` says what is expected.
+
+        Raises:
+            MeasurementError: it is missing, or another thing.
+        """
         if name not in self._file:
             raise self.fault(
                 name, f"missing; the file holds {', '.join(_names(self._file)) or 'no data set'}"
@@ -107,23 +125,31 @@ class Reader:
             dataset = self._file[name]
         except (KeyError, OSError) as error:
             raise self.fault(name, "a link to what is not there; copy the data into the file") from error
-        law = f"{np.dtype(dtype).name} [{', '.join(shape.split())}]"
         if not isinstance(dataset, h5py.Dataset):
             raise self.fault(name, f"a data set {law}, got a group")
-        if dataset.dtype != np.dtype(dtype) or dataset.ndim != len(shape.split()):
-            order = "" if dataset.dtype.isnative else " of the other byte order"
-            raise self.fault(name, f"{law}, got {dataset.dtype.name}{order} {dataset.shape}")
-        for axis, (word, size) in enumerate(zip(shape.split(), dataset.shape, strict=True)):
-            self._agree(name, law, axis, word, int(size))
+        return dataset
+
+    def rows(self, name: str, dataset: h5py.Dataset, rows: slice | tuple[()]) -> NDArray[Any]:
+        """Some rows of a data set, () for all of it.
+
+        Raises:
+            MeasurementError: the file is damaged.
+        """
         try:
-            values: NDArray[Any] = dataset[()]
+            values: NDArray[Any] = dataset[rows]
         except (OSError, RuntimeError) as error:
             raise self.fault(
                 name, f"cannot be read, the file is damaged ({error}); make or copy it again"
             ) from error
-        if finite:
-            self._require_finite(name, values)
         return values
+
+    def datasets(self) -> dict[str, h5py.Dataset]:
+        """Every data set of the file by its path."""
+        return {name: self._file[name] for name in _names(self._file)}
+
+    def attributes(self) -> dict[str, Any]:
+        """Every attribute of the file."""
+        return {name: self.attribute(name) for name in self._file.attrs}
 
     def _agree(self, name: str, law: str, axis: int, word: str, size: int) -> None:
         key = word.removeprefix("#")
@@ -132,7 +158,12 @@ class Reader:
             choice = f"1 or {expected}" if word.startswith("#") else str(expected)
             raise self.fault(name, f"{law} with {key} = {choice} here, got {size} along axis {axis}")
 
-    def _require_finite(self, name: str, values: NDArray[Any]) -> None:
+    def require_finite(self, name: str, values: NDArray[Any]) -> None:
+        """Refuse numbers that are not finite.
+
+        Raises:
+            MeasurementError: how many, and the first of them.
+        """
         wrong = ~np.isfinite(values)
         if wrong.any():
             first = tuple(int(i) for i in np.argwhere(wrong)[0])

@@ -1,49 +1,67 @@
-"""The trained network as a file, tied to the array, the grid, the maps and the layers that it was trained
-with.
+"""The trained network as a file, tied to the array, the receiver, the grid, the covariances and maps, and the
+layers that it was trained with.
 """
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from stages import seeds
 from stages.artifacts import grid_setup
-from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from stages.artifacts.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from stages.artifacts.errors import CheckpointError
 from stages.networks.covariance_network import CovarianceNetwork
 from stages.networks.dictionary import Dictionary, planar_dictionary
 from stages.networks.features import n_channels
 from stages.networks.trained import TrainedNetwork
-from stages.params import Params
+from stages.params import ModelParams, Params
 
 MODEL_SECTIONS: dict[str, Any] = {
     "array": True,
+    "receiver": True,
     "sources": {"azimuth_deg", "elevation_deg", "range_m"},
     "grid": True,
+    "covariance": True,
     "normalize": True,
     "network": True,
 }
 """Parameters without which the weights mean nothing."""
 
 
+@dataclass(frozen=True)
+class Model:
+    """A trained network, and the parameters that its weights are valid for."""
+
+    params: ModelParams
+    trained: TrainedNetwork
+
+
 def new_network(params: Params) -> CovarianceNetwork:
     """Network of the parameters with the initial weights of train.seed; no global random state changes."""
-    n_maps = len(params.normalize.map_iterations)
-    grid = params.grid
     with torch.random.fork_rng():
         torch.manual_seed(seeds.integer_seed(params.train.seed, "initialization"))
-        return CovarianceNetwork(
-            n_inputs=n_channels(n_maps, (grid.n_w, grid.n_v, grid.n_u)),
-            n_planes=grid.n_w,
-            channels=params.network.channels,
-            blocks=params.network.blocks,
-            groups=params.network.groups,
-        )
+        return _layers(params)
 
 
-def network_dictionary(params: Params) -> Dictionary:
+def _layers(params: Params | ModelParams) -> CovarianceNetwork:
+    """The network with weights from torch's global generator, that a caller forks, seeds or overwrites."""
+    n_maps = len(params.normalize.map_iterations)
+    grid = params.grid
+    return CovarianceNetwork(
+        n_inputs=n_channels(n_maps, (grid.n_w, grid.n_v, grid.n_u)),
+        n_planes=grid.n_w,
+        channels=params.network.channels,
+        blocks=params.network.blocks,
+        groups=params.network.groups,
+    )
+
+
+def network_dictionary(params: Params | ModelParams) -> Dictionary:
     """Steering matrix of the grid for the nominal array."""
     array = params.array
     return planar_dictionary(
@@ -72,8 +90,31 @@ def read_network(path: Path, params: Params) -> TrainedNetwork:
     Raises:
         CheckpointError: missing, damaged, or trained with other parameters than these.
     """
-    network = new_network(params)
     weights: dict[str, Tensor] = load_checkpoint(path, _parameters(params)).get("network", {})
+    return _trained(path, weights, params)
+
+
+def read_model(path: Path) -> Model:
+    """The trained network of a file with its own parameters, whatever those of params.yaml are.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a trained network.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        params = ModelParams.model_validate_json(json.dumps(checkpoint.parameters))
+    except ValidationError as error:
+        faults = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        raise CheckpointError(
+            f"{path}: parameters: those of a trained network, of which {faults} are missing or wrong; "
+            "train again"
+        ) from error
+    return Model(params, _trained(path, checkpoint.content.get("network", {}), params))
+
+
+def _trained(path: Path, weights: dict[str, Tensor], params: Params | ModelParams) -> TrainedNetwork:
+    with torch.random.fork_rng():
+        network = _layers(params)
     expected = {name: value.shape for name, value in network.state_dict().items()}
     held = {name: value.shape for name, value in weights.items()}
     if held != expected:

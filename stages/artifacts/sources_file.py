@@ -1,0 +1,157 @@
+"""Located sources as a file: CSV (one row a source), JSON (one object a scene) or HDF5, "risolve-sources" 1.
+
+HDF5 attributes     format, version, estimator, files (paths, one a line)
+sources/COLUMN      [row]              the columns of the CSV, float64; scene, source and file int64
+scenes/scene, scenes/file, scenes/n_sources     int64 [located scene]
+left_out/scene, left_out/file          int64 [scene]
+left_out/reason                        bytes, UTF-8 [scene]
+
+file is the number of a line of the attribute files. What is not known is NaN in HDF5, an empty cell in CSV
+and null in JSON, which has no infinity either.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from stages.artifacts import hdf5
+from stages.artifacts.atomic import write_text
+from stages.artifacts.errors import MeasurementError
+
+FORMAT = "risolve-sources"
+VERSION = 1
+VALUES = (
+    *("azimuth_deg", "elevation_deg", "range_m", "x_m", "y_m", "z_m", "power_db"),
+    *("azimuth_std_deg", "elevation_std_deg", "range_std_m", "log_likelihood"),
+)
+"""Columns beside file, scene and source."""
+
+SUFFIXES = (".csv", ".json", ".h5")
+
+
+@dataclass(frozen=True)
+class LocatedSources:
+    """Sources of scenes of one or several files, row by row; `values` has the columns `VALUES`.
+
+    scenes: (file, scene, n_sources) of every scene that was located. left_out: (file, scene, reason) of every
+    other one. file is a number into `files`.
+    """
+
+    estimator: str
+    files: tuple[str, ...]
+    file: Int[np.ndarray, " row"]
+    scene: Int[np.ndarray, " row"]
+    source: Int[np.ndarray, " row"]
+    values: Float[np.ndarray, "row value"]
+    scenes: Int[np.ndarray, "located 3"]
+    left_out: tuple[tuple[int, int, str], ...]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One row a source; the file is named where there are several."""
+        for number in range(self.file.size):
+            named = {"file": self.files[int(self.file[number])]} if len(self.files) > 1 else {}
+            place = {"scene": int(self.scene[number]), "source": int(self.source[number])}
+            yield {**named, **place, **dict(zip(VALUES, self.values[number].tolist(), strict=True))}
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name of a result that says no format.
+
+    Raises:
+        MeasurementError: another ending.
+    """
+    if path.suffix not in SUFFIXES:
+        held = path.suffix or "no ending"
+        raise MeasurementError(f"{path}: results end in {', '.join(SUFFIXES)}, got {held}")
+
+
+def write_sources(path: Path, sources: LocatedSources) -> None:
+    """Write one file in the format of its ending, whole or not at all.
+
+    Raises:
+        MeasurementError: another ending.
+        StateError: the file cannot be written.
+    """
+    check_name(path)
+    if path.suffix == ".csv":
+        write_text(path, _csv(sources))
+    elif path.suffix == ".json":
+        write_text(path, json.dumps(_document(sources), indent=1, allow_nan=False) + "\n")
+    else:
+        _write_hdf5(path, sources)
+
+
+def header(sources: LocatedSources) -> Sequence[str]:
+    """Columns of `rows`."""
+    return (*(("file",) if len(sources.files) > 1 else ()), "scene", "source", *VALUES)
+
+
+def _csv(sources: LocatedSources) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header(sources), lineterminator="\n")
+    writer.writeheader()
+    for row in sources.rows():
+        writer.writerow({name: "" if _is_nan(value) else value for name, value in row.items()})
+    return text.getvalue()
+
+
+def _document(sources: LocatedSources) -> dict[str, Any]:
+    by_scene: dict[tuple[int, int], list[dict[str, Any]]] = {
+        (int(file), int(scene)): [] for file, scene, _ in sources.scenes
+    }
+    for file, scene, row in zip(sources.file.tolist(), sources.scene.tolist(), sources.rows(), strict=True):
+        known = {name: value if _is_finite(value) else None for name, value in row.items()}
+        by_scene[file, scene].append({k: v for k, v in known.items() if k not in {"file", "scene"}})
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "estimator": sources.estimator,
+        "scenes": [
+            {"file": sources.files[file], "scene": scene, "sources": found}
+            for (file, scene), found in by_scene.items()
+        ],
+        "left_out": [
+            {"file": sources.files[file], "scene": scene, "reason": reason}
+            for file, scene, reason in sources.left_out
+        ],
+    }
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _write_hdf5(path: Path, sources: LocatedSources) -> None:
+    datasets = {
+        "sources/file": sources.file.astype(np.int64),
+        "sources/scene": sources.scene.astype(np.int64),
+        "sources/source": sources.source.astype(np.int64),
+        **{f"sources/{name}": sources.values[:, i].astype(np.float64) for i, name in enumerate(VALUES)},
+        **{
+            f"scenes/{name}": sources.scenes[:, i].astype(np.int64)
+            for i, name in enumerate(("file", "scene", "n_sources"))
+        },
+        "left_out/file": np.array([file for file, _, _ in sources.left_out], dtype=np.int64),
+        "left_out/scene": np.array([scene for _, scene, _ in sources.left_out], dtype=np.int64),
+    }
+    if sources.left_out:
+        datasets["left_out/reason"] = np.array([reason.encode() for _, _, reason in sources.left_out])
+    attributes: dict[str, str | int] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "estimator": sources.estimator,
+        "files": "\n".join(sources.files),
+    }
+    hdf5.write(path, attributes, datasets)
