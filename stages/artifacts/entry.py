@@ -17,9 +17,11 @@ from stages.artifacts.errors import StageError
 from stages.params import Split
 
 
-def run(main: Callable[[], None], *expected: type[Exception]) -> None:
+def run(
+    main: Callable[[], None], *expected: type[Exception], stopped: str = "stopped; run again to resume"
+) -> None:
     """Run the main function of a verb; a `StageError`, or an error of an `expected` type, ends it with 2,
-    Ctrl-C with 130.
+    Ctrl-C with 130 and the line `stopped`.
 
     Any other exception is a fault of the code and keeps its traceback.
     """
@@ -35,7 +37,7 @@ def run(main: Callable[[], None], *expected: type[Exception]) -> None:
     except KeyboardInterrupt:
         # on a terminal the line of the progress is not ended yet
         start = "\n" if sys.stderr.isatty() else ""
-        sys.stderr.write(f"{start}stopped; run again to resume\n")
+        sys.stderr.write(f"{start}{stopped}\n")
         sys.exit(130)
 
 

@@ -181,6 +181,23 @@ def reading(path: Path, form: str, version: int, made_by: str) -> Iterator[Reade
     Raises:
         MeasurementError: missing, not HDF5, truncated, of another format or of another version.
     """
+    with opened(path, made_by) as reader:
+        if not reader.has_attribute("format"):
+            raise reader.fault(
+                "attribute format", f'a {form} file says format = "{form}", this one says nothing'
+            )
+        reader.choice("format", (form,))
+        reader.choice("version", (version,))
+        yield reader
+
+
+@contextmanager
+def opened(path: Path, made_by: str) -> Iterator[Reader]:
+    """Open a file of any format.
+
+    Raises:
+        MeasurementError: missing, not HDF5, or truncated.
+    """
     if not path.is_file():
         raise MeasurementError(f"{path}: there is no such file; {made_by}")
     try:
@@ -189,14 +206,7 @@ def reading(path: Path, form: str, version: int, made_by: str) -> Iterator[Reade
     except OSError as error:
         raise MeasurementError(f"{path}: {_opening_fault(str(error))}; {made_by}") from error
     with file:
-        reader = Reader(path, file)
-        if "format" not in file.attrs:
-            raise reader.fault(
-                "attribute format", f'a {form} file says format = "{form}", this one says nothing'
-            )
-        reader.choice("format", (form,))
-        reader.choice("version", (version,))
-        yield reader
+        yield Reader(path, file)
 
 
 def source_paths(source: Path | Sequence[Path], made_by: str) -> Sequence[Path]:

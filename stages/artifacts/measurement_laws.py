@@ -54,12 +54,13 @@ def check_sizes(reader: Reader, shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
             rest = {"scene or 1": "one for all scenes", "scene": "a single scene"}
             hint = f"; {rest[axes[0]]} has an axis of length 1 in front" if axes[0] in rest else ""
             raise reader.fault(name, law + hint)
+        for axis, size in zip(axes, shapes[name], strict=True):
+            if size < 1:
+                word = axis.removesuffix(" or 1")
+                raise reader.fault(name, f"at least one {word}, got {shapes[name]}")
     sizes = _agreed(shapes, AXES)
     if sizes is None:
         raise _disagreement(reader, shapes)
-    for word in ("scene", "snapshot", "antenna", "element"):
-        if sizes[word] < 1:
-            raise reader.fault("snapshots", f"at least one {word}, got {shapes['snapshots']}")
     return Sizes(*(sizes[word] for word in ("scene", "snapshot", "antenna", "element")))
 
 
@@ -85,12 +86,13 @@ def _disagreement(reader: Reader, shapes: Mapping[str, tuple[int, ...]]) -> Meas
     orders.sort(key=lambda order: sum(order[name] != AXES[name] for name in AXES))
     for order in orders:
         if _agreed(shapes, order) is not None:
-            name = next(name for name in AXES if order[name] != AXES[name])
+            name, *others = (name for name in AXES if order[name] != AXES[name])
+            also = f"; so do axes of {', '.join(others)}" if others else ""
             moved = [a.removesuffix(" or 1") for a, b in zip(AXES[name], order[name], strict=True) if a != b]
             return reader.fault(
                 name,
                 f"[{', '.join(AXES[name])}], got {shapes[name]}: the axes {' and '.join(moved)} look "
-                f"swapped, this is [{', '.join(order[name])}]",
+                f"swapped, this is [{', '.join(order[name])}]{also}",
             )
     for name in reversed(list(AXES)):
         rest = {other: axes for other, axes in AXES.items() if other != name}
@@ -102,9 +104,7 @@ def _disagreement(reader: Reader, shapes: Mapping[str, tuple[int, ...]]) -> Meas
                 name, f"[{', '.join(AXES[name])}] = ({expected}) beside {beside}; got {shapes[name]}"
             )
     found = "; ".join(f"{name} [{', '.join(axes)}] = {shapes[name]}" for name, axes in AXES.items())
-    return reader.fault(
-        "snapshots", f"one number of snapshots, antennas and elements in the file, got {found}"
-    )
+    return reader.fault("snapshots", f"one number of snapshots, antennas and elements a file, got {found}")
 
 
 def _expected(axes: tuple[str, ...], sizes: Mapping[str, int]) -> str:

@@ -56,6 +56,16 @@ class Chunk:
     observation: Observation | None
     left_out: dict[int, str]
 
+    def without(self, reasons: dict[int, str]) -> "Chunk":
+        """The chunk with more scenes left out."""
+        kept = [row for row, scene in enumerate(self.scenes) if scene not in reasons]
+        observation = self.observation
+        return Chunk(
+            tuple(self.scenes[row] for row in kept),
+            observation.select(torch.tensor(kept)) if observation is not None and kept else None,
+            dict(sorted({**self.left_out, **reasons}.items())),
+        )
+
 
 @dataclass(frozen=True)
 class TruePlaces:
@@ -123,9 +133,8 @@ class MeasurementStream:
         scenes = slice(first, last)
         values = {name: self._complex(name, scenes) for name in COMPLEX}
         noise_power = None if self._noise_power is None else self._noise_power[scenes].astype(np.float64)
-        per_scene = {name: values[name] for name in COMPLEX if not self.shared.get(name, False)}
+        per_scene = {name: values[name] for name in COMPLEX if self._shared.get(name) is None}
         reasons = unusable(per_scene, noise_power)
-        kept = [scene for scene in range(last - first) if scene not in reasons]
         observation = Observation(
             snapshots=torch.from_numpy(values["snapshots"]),
             channel=torch.from_numpy(values["channel"]),
@@ -135,11 +144,8 @@ class MeasurementStream:
             source_model=self.source_model,
             noise_power=None if noise_power is None else torch.from_numpy(noise_power),
         )
-        return Chunk(
-            tuple(first + scene for scene in kept),
-            observation.select(torch.tensor(kept)) if kept else None,
-            {first + scene: reason for scene, reason in reasons.items()},
-        )
+        whole = Chunk(tuple(range(first, last)), observation, {})
+        return whole.without({first + scene: reason for scene, reason in reasons.items()})
 
     def truth(self) -> TruePlaces | None:
         """The true sources, or None where the file holds no truth.

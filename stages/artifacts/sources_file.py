@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,25 +63,33 @@ class LocatedSources:
             yield {**named, **place, **dict(zip(VALUES, self.values[number].tolist(), strict=True))}
 
 
-def check_name(path: Path) -> None:
-    """Refuse a name of a result that says no format.
+def check_target(path: Path, inputs: Sequence[Path]) -> None:
+    """Refuse, before any work, a result that could not be written or would replace what it is made of.
 
     Raises:
-        MeasurementError: another ending.
+        MeasurementError: an ending that says no format, no directory to write in, or the name of an input.
     """
     if path.suffix not in SUFFIXES:
         held = path.suffix or "no ending"
         raise MeasurementError(f"{path}: results end in {', '.join(SUFFIXES)}, got {held}")
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise MeasurementError(
+            f"{path}: cannot be written, {path.parent} is no directory to write in; make it"
+        )
+    if any(path.resolve() == file.resolve() for file in inputs):
+        raise MeasurementError(
+            f"{path}: holds the measurements, which a result would replace; take another name"
+        )
 
 
 def write_sources(path: Path, sources: LocatedSources) -> None:
     """Write one file in the format of its ending, whole or not at all.
 
     Raises:
-        MeasurementError: another ending.
+        MeasurementError: as `check_target`.
         StateError: the file cannot be written.
     """
-    check_name(path)
+    check_target(path, ())
     if path.suffix == ".csv":
         write_text(path, _csv(sources))
     elif path.suffix == ".json":

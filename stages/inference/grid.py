@@ -23,7 +23,7 @@ _FOCUS_PHASE = 2.5 * math.pi
 """Change of the quadratic phase at the farthest element from one range plane to the next: half of it, the
 most that a source is off a plane, leaves a square array half of its gain."""
 
-MOST_POINTS = 20_000
+MOST_POINTS = 50_000
 """Points of a grid: every one has a steering vector in memory."""
 
 

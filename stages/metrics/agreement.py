@@ -22,7 +22,8 @@ _FARTHEST = 1e-6
 class Agreement(NamedTuple):
     """Pairs of true and located sources of one scene, and how many stay alone.
 
-    deviation: error over the claimed standard deviation; NaN where none is claimed.
+    deviation: error over the claimed standard deviation, of range through the inverse range, in which a place
+    is far more nearly normal: (w - w^) / (sigma_r w^^2). NaN where none is claimed.
     """
 
     truth: Int[np.ndarray, " pair"]
@@ -48,8 +49,10 @@ def agreement(
     true, located = truth[pairs.truth], estimate[pairs.estimate]
     error = errors(true, located)
     with np.errstate(divide="ignore", invalid="ignore"):
+        claimed = spread[pairs.estimate].copy()
+        claimed[:, 2] *= -(located[:, 2] ** 2)
+        deviation: Float[np.ndarray, "pair 3"] = error / claimed
         error[:, 2] = 1.0 / located[:, 2] - 1.0 / true[:, 2]
-        deviation: Float[np.ndarray, "pair 3"] = error / spread[pairs.estimate]
     within = found(true, located, tolerance)
     return Agreement(pairs.truth, error, deviation, within, len(pairs.missed), len(pairs.false))
 

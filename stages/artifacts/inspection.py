@@ -1,0 +1,160 @@
+"""What a file is, in words: any file that the project writes or reads."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.artifacts import bound_file, covariance_file, estimates_file, measurements_file, sources_file
+from stages.artifacts.checkpoint import read_checkpoint
+from stages.artifacts.errors import MeasurementError
+from stages.artifacts.hdf5 import Reader, opened, shard_paths
+from stages.artifacts.inspection_measurements import measurement_lines
+from stages.artifacts.measurement_stream import MeasurementStream
+
+_KINDS = {
+    measurements_file.FORMAT: "measurements: coded snapshots with the system behind them",
+    covariance_file.FORMAT: "normalized covariance factors, and the maps that the network reads",
+    bound_file.FORMAT: "Cramér-Rao bounds of every source: least standard deviations",
+    estimates_file.FORMAT: "what several estimators found in one batch of scenes",
+    sources_file.FORMAT: "located sources of `risolve localize`",
+}
+
+
+def inspect_lines(path: Path) -> tuple[list[str], str | None]:
+    """Lines that explain a file or a directory of shards, and what is wrong with it, if anything.
+
+    Raises:
+        MeasurementError, CheckpointError: missing, damaged, or of no kind that the project knows.
+    """
+    if path.is_dir():
+        shards = shard_paths(path, "a directory of shards is explained, or a single file")
+        lines, fault = inspect_lines(shards[0])
+        return [f"{path}: {len(shards)} shards; the first of them:", *lines], fault
+    if path.is_file() and zipfile.is_zipfile(path):
+        return _checkpoint_lines(path), None
+    with opened(
+        path, "measurements, covariances, bounds, estimates, sources and models are explained"
+    ) as reader:
+        form = reader.attributes().get("format")
+        what = _KINDS.get(str(form))
+        kind = f"{form} {reader.attributes().get('version', '')}".strip()
+        lines = [f"{path}: {kind}: {what}" if what else f"{path}: HDF5, of no format known here ({form})"]
+        fault = None
+        try:
+            lines += _details(reader, str(form))
+        except MeasurementError as error:
+            fault = str(error)
+        return [*lines, "", *_contents(reader)], fault
+
+
+def _details(reader: Reader, form: str) -> list[str]:
+    if form == measurements_file.FORMAT:
+        reader.choice("version", (measurements_file.VERSION,))
+        return measurement_lines(MeasurementStream(reader))
+    if form == covariance_file.FORMAT:
+        return _covariance_lines(reader.path)
+    if form == bound_file.FORMAT:
+        return _bound_lines(reader.path)
+    if form == estimates_file.FORMAT:
+        return _estimate_lines(reader)
+    if form == sources_file.FORMAT:
+        return _source_lines(reader)
+    return []
+
+
+def _covariance_lines(path: Path) -> list[str]:
+    found = covariance_file.read_covariances(path)
+    n_scenes, rank, n_elements = found.factor.shape
+    lines = [
+        f"{n_scenes} scenes of {found.source_model} sources, {n_elements} elements; R_samp = X^T conj(X) of "
+        f"rank {rank} at most, tr R_samp = N"
+    ]
+    if found.maps is None:
+        return [*lines, "no maps: the network does not read it"]
+    n_w, n_v, n_u = found.maps.grid_shape
+    snr = 10.0 * np.log10(np.maximum(found.maps.estimated_snr.numpy(), 1e-3))
+    return [
+        *lines,
+        f"maps after {', '.join(map(str, found.maps.iterations))} iterations on {n_u} x {n_v} directions "
+        f"(u, v) and {n_w} planes of 1/r",
+        f"estimated SNR: median {np.median(snr):.1f} dB, {snr.min():.1f} to {snr.max():.1f} dB",
+    ]
+
+
+def _bound_lines(path: Path) -> list[str]:
+    bounds = bound_file.read_bounds(path)
+    lines = [f"{bounds.conditional.azimuth.shape[0]} scenes of {bounds.source_model} sources"]
+    for name, kind in (("conditional", bounds.conditional), ("unconditional", bounds.unconditional)):
+        if kind is not None and not bool(kind.azimuth.isnan().all()):
+            azimuth, elevation = (float(torch.rad2deg(v).nanmedian()) for v in (kind.azimuth, kind.elevation))
+            lines.append(
+                f"{name}, median: azimuth {azimuth:.3g} deg, elevation {elevation:.3g} deg, range "
+                f"{float(kind.range.nanmedian()):.3g} m, position {float(kind.position.nanmedian()):.3g} m"
+            )
+    return lines
+
+
+def _estimate_lines(reader: Reader) -> list[str]:
+    held = reader.datasets()
+    methods = [name.removesuffix("/sources") for name in held if name.endswith("/sources")]
+    lines = []
+    for method in methods:
+        n_scenes, n_slots = held[f"{method}/sources"].shape[:2]
+        resolved = int(held[f"{method}/resolved"][()].sum())
+        seconds = float(held[f"{method}/cpu_s"][0])
+        lines.append(
+            f"{method}: {n_scenes} scenes, up to {n_slots} sources, {resolved} scenes resolved, "
+            f"{seconds:.3g} s"
+        )
+    return lines
+
+
+def _source_lines(reader: Reader) -> list[str]:
+    held = reader.datasets()
+    return [
+        f"{held['sources/scene'].shape[0]} sources in {held['scenes/scene'].shape[0]} scenes by "
+        f"{reader.attribute('estimator')}, {held['left_out/scene'].shape[0]} scenes left out; from "
+        f"{', '.join(str(reader.attribute('files')).splitlines())}"
+    ]
+
+
+def _checkpoint_lines(path: Path) -> list[str]:
+    checkpoint = read_checkpoint(path)
+    weights = checkpoint.content.get("network")
+    if not isinstance(weights, dict):
+        return [
+            f"{path}: risolve-checkpoint: the state of an interrupted stage, with "
+            f"{', '.join(map(str, checkpoint.content))}",
+            *_values(checkpoint.parameters),
+        ]
+    n_weights = sum(value.numel() for value in weights.values())
+    lines = [f"{path}: risolve-checkpoint: a trained network of {n_weights} weights, valid for"]
+    lines += _values(checkpoint.parameters)
+    rows = [
+        (name, str(value.dtype).removeprefix("torch."), tuple(value.shape)) for name, value in weights.items()
+    ]
+    return [*lines, "", *_table(rows)]
+
+
+def _values(values: dict[str, Any], prefix: str = "  ") -> list[str]:
+    return [
+        f"{prefix}{section}: " + ", ".join(f"{k} {v}" for k, v in content.items())
+        if isinstance(content, dict)
+        else f"{prefix}{section}: {content}"
+        for section, content in values.items()
+    ]
+
+
+def _contents(reader: Reader) -> list[str]:
+    attributes = {name: " ".join(str(value).split()) for name, value in reader.attributes().items()}
+    lines = [f"attribute {name} = {value}" for name, value in attributes.items()]
+    rows = [(name, str(d.dtype), d.shape) for name, d in reader.datasets().items()]
+    return lines + _table(rows)
+
+
+def _table(rows: list[tuple[str, str, tuple[int, ...]]]) -> list[str]:
+    wide = max((len(name) for name, _, _ in rows), default=0)
+    return [f"{name.ljust(wide)}  {kind:10s} {shape}" for name, kind, shape in rows]

@@ -1,0 +1,204 @@
+"""How a file of measurements is localized: the estimator, the grid of its array, the model if one is needed.
+
+A network is used only on the array, the receiver and the field of view that it was trained for.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.artifacts import grid_setup
+from stages.artifacts.errors import CheckpointError, MeasurementError
+from stages.artifacts.measurement_stream import MeasurementStream
+from stages.artifacts.model_fit import differences
+from stages.artifacts.network_file import Model, read_model
+from stages.artifacts.setup import radians
+from stages.estimators.contract import CovarianceKind, Estimator, Settings
+from stages.estimators.registry import estimator
+from stages.identifiability import Limit, most_sources
+from stages.inference.counting import CountingRule
+from stages.inference.grid import Grid, grid_for, search_grid
+from stages.physics.geometry import aperture, fraunhofer_distance
+
+CLASSICAL = "ml"
+"""The estimator that needs no model: the default, and the offer where a model does not fit."""
+
+REFINED = "+ml"
+"""After the name of an estimator: its sources are refined to the maximum of the likelihood."""
+
+NEEDS_MODEL: frozenset[CovarianceKind | None] = frozenset({"predicted", "blend"})
+
+LOADING = 1e-3
+"""eps of R_samp, tr R_samp = N, where no model brings its own."""
+
+MOST_COUNTED = 8
+"""Sources looked for where their number is not given; fewer where the snapshots determine fewer."""
+
+ITERATIONS, FIT_ITERATIONS = 40, 12
+"""Steps of a refinement at most, and of a sparse covariance fit."""
+
+_AZIMUTH_DEG, _ELEVATION_DEG = (-60.0, 60.0), (-30.0, 30.0)
+"""Field of view where none is given."""
+
+_NEAREST = 0.2
+"""Nearest range searched, in apertures, where none is given; the farthest is the Fraunhofer distance."""
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """Azimuth, elevation (degrees) and range (m) in which sources are looked for."""
+
+    azimuth_deg: tuple[float, float]
+    elevation_deg: tuple[float, float]
+    range_m: tuple[float, float]
+
+    def __str__(self) -> str:
+        sides = ((self.azimuth_deg, "degrees"), (self.elevation_deg, "degrees"), (self.range_m, "m"))
+        texts = [f"{low:.4g} to {high:.4g} {unit}" for (low, high), unit in sides]
+        return f"azimuth {texts[0]}, elevation {texts[1]}, range {texts[2]}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How sources are located.
+
+    estimator: a name of the registry, with `REFINED` behind it where what it finds is refined.
+    n_sources: None to count them in every scene with the false-alarm probability. field_of_view: None for
+    that of the model, or of the array. model: the file of a trained network.
+    """
+
+    estimator: str
+    n_sources: int | None
+    field_of_view: FieldOfView | None
+    false_alarm: float
+    model: Path
+
+
+@dataclass(frozen=True)
+class Method:
+    """An estimator for one array, what it was made with, whether what it finds is refined, and the model
+    behind the covariance it reads.
+    """
+
+    estimator: Estimator
+    settings: Settings
+    refines: bool
+    grid: Grid
+    field_of_view: FieldOfView
+    model: Model | None
+
+
+def method_for(stream: MeasurementStream, options: Options) -> Method:
+    """The estimator of a name for the array of a file.
+
+    Raises:
+        MeasurementError: an impossible field of view, one too fine for the array, an unknown name, or more
+            sources than the snapshots determine.
+        CheckpointError: a model is needed, and is missing, damaged or made for something else.
+    """
+    _check_count(stream, options)
+    name, refines = options.estimator.removesuffix(REFINED), options.estimator.endswith(REFINED)
+    if probe(name).covariance_kind in NEEDS_MODEL:
+        return _learned_method(stream, options, name, refines)
+    field = options.field_of_view
+    if field is None:
+        nearest = max(_NEAREST * aperture(stream.elements), stream.wavelength / 2.0)
+        farthest = fraunhofer_distance(aperture(stream.elements), stream.wavelength)
+        field = FieldOfView(_AZIMUTH_DEG, _ELEVATION_DEG, (nearest, max(farthest, 10.0 * nearest)))
+    _check_field(field)
+    try:
+        grid = grid_for(
+            stream.elements,
+            stream.wavelength,
+            radians(field.azimuth_deg),
+            radians(field.elevation_deg),
+            field.range_m,
+        )
+    except ValueError as error:
+        raise MeasurementError(f"{stream.path}: {error} (--field-of-view)") from error
+    settings = _settings(stream, options, LOADING, False)
+    return Method(estimator(name, grid, settings), settings, refines, grid, field, None)
+
+
+def _learned_method(stream: MeasurementStream, options: Options, name: str, refines: bool) -> Method:
+    model = read_model(options.model)
+    params = model.params
+    faults = differences(
+        params,
+        stream.sizes,
+        stream.elements,
+        stream.wavelength,
+        stream.source_model,
+        stream.has_noise_power,
+    )
+    field = FieldOfView(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
+    if options.field_of_view not in (None, field):
+        faults.append(f"--field-of-view is {options.field_of_view}, the model's {field}")
+    if faults:
+        raise CheckpointError(
+            f"{options.model}: {options.estimator} is valid for what it was trained with alone; of "
+            f"{stream.path}, {'; '.join(faults)}: train for this system, or take --estimator {CLASSICAL}, "
+            "which needs no model"
+        )
+    grid = grid_setup.grid(params)
+    settings = _settings(
+        stream, options, params.covariance.diagonal_loading, params.array.spherical_amplitude
+    )
+    return Method(estimator(name, grid, settings), settings, refines, grid, field, model)
+
+
+def probe(name: str) -> Estimator:
+    """An estimator by name for a grid of no array, to be asked what it is.
+
+    Raises:
+        MeasurementError: an unknown name.
+    """
+    counting = CountingRule("glrt", 0.01, 1)
+    settings = Settings(LOADING, False, counting, ITERATIONS, FIT_ITERATIONS)
+    try:
+        return estimator(name, search_grid(3, 3, 2, (-1.0, 1.0), (-1.0, 1.0), (1.0, 2.0)), settings)
+    except ValueError as error:
+        raise MeasurementError(f"--estimator: {error}; `risolve estimators` explains them") from error
+
+
+def _settings(
+    stream: MeasurementStream, options: Options, loading: float, spherical_amplitude: bool
+) -> Settings:
+    most = min(MOST_COUNTED, _most(stream).n_sources)
+    counting = CountingRule("glrt", options.false_alarm, most)
+    return Settings(loading, spherical_amplitude, counting, ITERATIONS, FIT_ITERATIONS)
+
+
+def _most(stream: MeasurementStream) -> Limit:
+    sizes = stream.sizes
+    return most_sources(stream.source_model, sizes.snapshots, sizes.antennas, sizes.elements)
+
+
+def _check_count(stream: MeasurementStream, options: Options) -> None:
+    sizes = stream.sizes
+    most, law = _most(stream)
+    if most < 1:
+        raise MeasurementError(
+            f"{stream.path}: {stream.source_model} sources need {law}: L = {sizes.snapshots} snapshots, M = "
+            f"{sizes.antennas} antennas and N = {sizes.elements} elements determine none; record more of them"
+        )
+    if options.n_sources is not None and not 0 <= options.n_sources <= most:
+        raise MeasurementError(
+            f"{stream.path}: {stream.source_model} sources need {law}: L = {sizes.snapshots} snapshots, M = "
+            f"{sizes.antennas} antennas and N = {sizes.elements} elements allow 0 to {most} sources, got "
+            f"--sources {options.n_sources}"
+        )
+    if not 0.0 < options.false_alarm < 1.0:
+        raise MeasurementError(f"--false-alarm: a probability between 0 and 1, got {options.false_alarm:g}")
+
+
+def _check_field(field: FieldOfView) -> None:
+    for name, (low, high) in (("azimuth", field.azimuth_deg), ("elevation", field.elevation_deg)):
+        if not -90.0 < low < high < 90.0:
+            law = f"{name} is lowest < highest within +-90 degrees, in front of the array"
+            raise MeasurementError(f"--field-of-view: {law}; got {low:g} to {high:g}")
+    nearest, farthest = field.range_m
+    if not 0.0 < nearest < farthest:
+        raise MeasurementError(
+            f"--field-of-view: range is 0 < nearest < farthest (m, inf allowed), got {nearest:g} to "
+            f"{farthest:g}"
+        )

@@ -1,0 +1,144 @@
+"""The command line: risolve localize | inspect | estimators."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from stages.artifacts.entry import run
+from stages.artifacts.inspection import inspect_lines
+from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options
+from stages.artifacts.sources_file import check_target, write_sources
+from stages.artifacts.sources_text import estimator_lines, source_lines, summary_line
+from stages.artifacts.truth_table import score_lines
+from stages.localize import FOUND_TOLERANCE_DEG, localize_files
+
+FAULTY = 2
+"""Exit status of an error, and of a file that `inspect` finds fault with."""
+
+LEFT_OUT = 3
+"""Exit status where some scenes were located and others left out."""
+
+Outcome: TypeAlias = tuple[list[str], int]
+"""Lines for standard output, and the exit status."""
+
+Remark: TypeAlias = Callable[[str], None]
+"""Takes a line for standard error."""
+
+
+def main() -> None:
+    """risolve localize | inspect | estimators"""
+    arguments = parser().parse_args()
+
+    def remark(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    def command() -> None:
+        lines, status = arguments.command(arguments, remark)
+        try:
+            print("\n".join(lines), flush=True)
+        except BrokenPipeError:
+            # whoever read has enough; the interpreter would complain again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(status)
+
+    run(command, stopped="stopped; nothing was written")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="risolve",
+        description="Locate near-field radio sources through a reconfigurable surface.",
+        epilog=f"Exit status: 0; {FAULTY} an error; {LEFT_OUT} some scenes left out, the others located.",
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
+    inspect = commands.add_parser("inspect", help="explain a file")
+    held = "measurements, covariances, bounds, estimates, sources or a model"
+    inspect.add_argument("file", type=Path, help=held)
+    inspect.set_defaults(command=_inspect)
+    estimators = commands.add_parser("estimators", help="list the estimators")
+    estimators.set_defaults(command=_estimators)
+    return top
+
+
+def _add_localize(localize: argparse.ArgumentParser) -> None:
+    localize.description = "Locate the sources of every scene of measurement files (docs/formats.md)."
+    localize.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
+    localize.add_argument(
+        "--estimator",
+        default=CLASSICAL,
+        metavar="NAME",
+        help=f"`risolve estimators`, or NAME+ml to refine what it finds; default {CLASSICAL}",
+    )
+    localize.add_argument("--sources", type=int, metavar="K", help="sources of every scene; default: counted")
+    localize.add_argument(
+        "--field-of-view",
+        type=float,
+        nargs=6,
+        metavar=("AZ_LOW", "AZ_HIGH", "EL_LOW", "EL_HIGH", "R_LOW", "R_HIGH"),
+        help="degrees and m; default -60 60 -30 30, and ranges up to the Fraunhofer distance of the array",
+    )
+    localize.add_argument(
+        "--false-alarm",
+        type=float,
+        default=0.01,
+        metavar="P",
+        help="probability that counting takes noise for a source; default 0.01",
+    )
+    localize.add_argument("--out", type=Path, metavar="FILE", help="result: .csv, .json or .h5")
+    localize.add_argument(
+        "--model",
+        type=Path,
+        default=Path("data/models/covariance.pt"),
+        metavar="FILE",
+        help="network of a learned estimator; default data/models/covariance.pt",
+    )
+    localize.set_defaults(command=_localize)
+
+
+def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    if arguments.out is not None:
+        check_target(arguments.out, arguments.files)
+    options = Options(
+        estimator=arguments.estimator,
+        n_sources=arguments.sources,
+        field_of_view=_field_of_view(arguments.field_of_view),
+        false_alarm=arguments.false_alarm,
+        model=arguments.model,
+    )
+    found = localize_files(arguments.files, options, remark)
+    lines = [summary_line(found.sources)]
+    if arguments.out is None:
+        lines = [*source_lines(found.sources), *lines]
+    else:
+        write_sources(arguments.out, found.sources)
+        lines[0] += f": {arguments.out}"
+    if found.scores:
+        lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
+    return lines, LEFT_OUT if found.sources.left_out else 0
+
+
+def _field_of_view(limits: Sequence[float] | None) -> FieldOfView | None:
+    if limits is None:
+        return None
+    return FieldOfView((limits[0], limits[1]), (limits[2], limits[3]), (limits[4], limits[5]))
+
+
+def _inspect(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    lines, fault = inspect_lines(arguments.file)
+    if fault is None:
+        return lines, 0
+    remark(f"error: {fault}")
+    return lines, FAULTY
+
+
+def _estimators(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    return estimator_lines(), 0
+
+
+if __name__ == "__main__":
+    main()
