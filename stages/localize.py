@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
@@ -59,20 +59,22 @@ def localize(observation: Observation, method: Method, n_sources: int | None) ->
         ValueError: more sources than the snapshots determine.
     """
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
-    found = method.estimator.estimate(observation, covariance_of(observation, method), counts)
+    found = method.estimator.estimate(observation, covariance_of(observation, counts, method), counts)
     if not method.refines:
         return found
     settings = method.settings
     return refined(observation, found, method.grid, settings.n_iterations, settings.spherical_amplitude)
 
 
-def covariance_of(observation: Observation, method: Method) -> Covariance | None:
+def covariance_of(
+    observation: Observation, n_sources: Int[Tensor, " scene"] | None, method: Method
+) -> Covariance | None:
     """The covariance that the estimator reads, by the functions that the pipeline makes it with."""
     kind, model = method.estimator.covariance_kind, method.model
     if kind is None:
         return None
     if kind == "fitted":
-        return fitted_covariance(observation, method.grid, method.settings)
+        return fitted_covariance(observation, n_sources, method.grid, method.settings)
     if model is None:
         return sample_covariance(sample_factor(observation, LS_RIDGE))
     params = model.params

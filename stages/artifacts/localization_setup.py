@@ -12,6 +12,7 @@ from stages.artifacts.measurement_stream import MeasurementStream
 from stages.artifacts.model_fit import differences
 from stages.artifacts.network_file import Model, read_model
 from stages.artifacts.setup import radians
+from stages.estimators.comparison import REFINED
 from stages.estimators.contract import CovarianceKind, Estimator, Settings
 from stages.estimators.registry import estimator
 from stages.identifiability import Limit, most_sources
@@ -21,9 +22,6 @@ from stages.physics.geometry import aperture, fraunhofer_distance
 
 CLASSICAL = "ml"
 """The estimator that needs no model: the default, and the offer where a model does not fit."""
-
-REFINED = "+ml"
-"""After the name of an estimator: its sources are refined to the maximum of the likelihood."""
 
 NEEDS_MODEL: frozenset[CovarianceKind | None] = frozenset({"predicted", "blend"})
 

@@ -11,7 +11,6 @@ import pytest
 
 from stages import seeds
 from stages.artifacts import evaluation_counts, evaluation_strata, evaluation_tables
-from stages.artifacts.estimates_file import Method
 from stages.artifacts.evaluation_tables import BOUNDS, MethodEstimates, Scoring, SplitTruth
 from stages.artifacts.report import run_files
 from stages.artifacts.report.run_files import (
@@ -29,6 +28,7 @@ from stages.artifacts.report.run_files import (
     read_inputs,
     read_table,
 )
+from stages.estimators.comparison import Method
 from tests.artifacts.report.finished_run import FEW, write_run
 
 FILES = {
