@@ -42,7 +42,9 @@ class Detector:
         return self.observation.n_scenes
 
     def select(self, scenes: slice | Tensor) -> "Detector":
-        """The same of some scenes."""
+        """The same of some scenes; itself of all, for the responses are large."""
+        if isinstance(scenes, Tensor) and torch.equal(scenes, torch.arange(self.n_scenes)):
+            return self
         return Detector(
             self.observation.select(scenes),
             self.grid,

@@ -205,10 +205,10 @@ def _columns(
 
 
 def pieces(observation: Observation, n_columns: int) -> Iterator[slice]:
-    """Pieces of the batch in which n responses a snapshot take bounded memory."""
+    """Pieces of the batch in which n responses a snapshot take bounded memory, one of an empty batch."""
     per_scene = observation.n_snapshots * n_columns * max(observation.n_elements, observation.n_antennas)
     size = max(1, _CHUNK_VALUES // per_scene)
-    for first in range(0, observation.n_scenes, size):
+    for first in range(0, max(1, observation.n_scenes), size):
         yield slice(first, first + size)
 
 

@@ -31,7 +31,7 @@ _SCREENING = 4
 
 _MOST_ROUNDS = 8
 
-_PAIRED = 128
+_PAIRED = 64
 """Grid points of greatest gain whose pairs are compared."""
 
 

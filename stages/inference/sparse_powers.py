@@ -4,6 +4,10 @@
     p_i <- p_i num_i / den_i,   num_i = sum_g |b_gi^H S_g^-1 y_g|^2,   den_i = sum_g b_gi^H S_g^-1 b_gi
 
 Groups g as in `projection`. complex64, on unit scale.
+
+Where a group has more rows than the surface has elements (`constant` sources), all b_gi lie in the span of
+the stacked B_g = Q T. Q^H b_gi and Q^H y_g then take their place; outside the span S_g is sigma^2 I, which
+no step sees.
 """
 
 from typing import NamedTuple
@@ -14,9 +18,10 @@ from torch import Tensor
 
 from stages.inference.detection import Detector, explained, gains
 from stages.inference.projection import grouped_snapshots
+from stages.physics.observation import sensing
 from stages.shapes import Powers
 
-_FULL = 3
+_FULL = 1
 """Iterations over the whole grid, after which dead points leave it."""
 
 _KEPT = 200
@@ -24,6 +29,14 @@ _KEPT = 200
 
 _LEAST_NOISE = 1e-5
 """Noise power, over the largest diagonal entry of S, that single precision tells from a singular S."""
+
+
+class _Rows(NamedTuple):
+    """b_gi and y_g in coordinates of the span of B_g, and the rows that a group has without them."""
+
+    columns: Complex[Tensor, "scene group point row"]
+    received: Complex[Tensor, "scene group row"]
+    n_rows: int
 
 
 class _Steps(NamedTuple):
@@ -38,19 +51,18 @@ def sparse_powers(
 ) -> Float[Tensor, "scene point"]:
     """Powers after `n_iterations` fast steps from p = num / den^2 at equal powers, on the detector's scale.
 
-    The fast step is not monotone; sqrt(num / den) is the monotone majorization-minimization step. After 3
-    iterations the points beyond the 200 of greatest power are dead: they have power 0 and are left out. The
-    noise power is the known one, or what `remaining_noise` says with the number of sources.
+    The fast step is not monotone; sqrt(num / den) is the monotone majorization-minimization step. After the
+    first iteration the points beyond the 200 of greatest power are dead: they have power 0 and are left out.
+    The noise power is the known one, or what `remaining_noise` says with the number of sources.
 
     References:
         Stoica, Babu and Li, "SPICE: a sparse covariance-based estimation method for array processing", IEEE
         Trans. Signal Process. 59 (2011), whose dictionary is the same for all snapshots.
     """
-    columns = detector.columns
-    received = grouped_snapshots(detector.observation).to(torch.complex64)
+    columns, received, n_rows = _within_span(detector)
     known = detector.observation.noise_power
     noise = (remaining_noise(detector, n_sources) if known is None else known).float()
-    n_scenes, n_rows = detector.n_scenes, columns.shape[-1]
+    n_scenes = detector.n_scenes
     signal = torch.maximum(1.0 - noise, 0.01 * noise)
     total = detector.energy.sum(-1).mean(1)
     equal = (signal * n_rows / total)[:, None].expand(-1, columns.shape[2])
@@ -60,7 +72,7 @@ def sparse_powers(
     for iteration in range(n_iterations):
         if iteration == _FULL and columns.shape[2] > _KEPT:
             powers, points = powers.topk(_KEPT, dim=1)
-            taken = points[:, None, :, None].expand(-1, columns.shape[1], -1, n_rows)
+            taken = points[:, None, :, None].expand(-1, columns.shape[1], -1, columns.shape[3])
             columns = columns.gather(2, taken)
         powers = powers * _steps(columns, received, powers, noise).powers
     every = powers.new_zeros((n_scenes, detector.grid.n_points))
@@ -88,6 +100,19 @@ def remaining_noise(detector: Detector, n_sources: Int[Tensor, " scene"]) -> Pow
         best = gains(detector, taken)[:, 0].argmax(-1)
         sources = torch.cat((sources, detector.grid.sources[best][:, None]), dim=1)
     return noise.clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _within_span(detector: Detector) -> _Rows:
+    """The rows that see the surface; all of them where they are no more than its elements."""
+    columns, observation = detector.columns, detector.observation
+    received = grouped_snapshots(observation).to(torch.complex64)
+    n_rows = columns.shape[-1]
+    if n_rows <= observation.n_elements:
+        return _Rows(columns, received, n_rows)
+    stacked = sensing(observation.to(torch.complex64)).flatten(1, 2)[:, None]
+    span = torch.linalg.qr(stacked).Q
+    inside = (received[..., None, :] @ span.conj())[..., 0, :]
+    return _Rows(columns @ span.conj(), inside, n_rows)
 
 
 def _steps(

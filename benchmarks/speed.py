@@ -1,0 +1,200 @@
+"""CPU time a scene of every estimator, on one thread.
+
+    python -m benchmarks.speed        writes benchmarks/results/speed.csv and speed.json, needs 15 minutes
+
+`independent` scenes of params.yaml at 10 dB (K = 2 also at 0 dB; `sbl` and `ml` also on `constant` ones), the
+number of sources told: milliseconds of CPU by batch size, the median of several repetitions and the least,
+which other work on the machine disturbs less. Steps:
+
+all             from the snapshots, or the covariance that it reads, to the estimate
+refined         `all` followed by `refined` (`+ml`), of estimators that do not refine
+responses       the responses of the grid and their energies, which nomp, sbl, ml and the fitted R start with
+fit             the sparse covariance fit, which R_fit is made of
+
+speed.json: machine, versions, and the measured laws: exponents b of cost ~ scenes^b (batches of 64 to 1024)
+and cost ~ K^b (K = 1 to 5, batches of 16), and the most memory that 10,000 scenes in batches of 64 need.
+"""
+
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+
+from benchmarks.accuracy import LIKELIHOOD, SPECTRAL, Batch, scenes
+from stages.artifacts import estimator_setup, grid_setup
+from stages.artifacts.atomic import write_text
+from stages.artifacts.params_file import read_params
+from stages.artifacts.progress import Progress
+from stages.covariance import sample_covariance, sample_factor
+from stages.estimators.contract import Covariance, Estimate, Estimator
+from stages.estimators.fitted import fitted_covariance
+from stages.estimators.refined import refined
+from stages.estimators.registry import estimator
+from stages.inference.detection import detectors
+from stages.inference.sparse_powers import sparse_powers
+from stages.params import Params
+from stages.physics.observation import Observation, SourceModel
+
+RESULTS = Path(__file__).parent / "results"
+REPETITIONS = {1: 9, 16: 3, 64: 1, 256: 1}
+"""Batch size -> repetitions, each on scenes of its own."""
+
+MANY_SCENES = (64, 1024)
+MEMORY_SCENES, MEMORY_BATCH = 10_000, 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    source_model: SourceModel
+    n_sources: int
+    snr_db: float
+    batch_size: int
+    estimator: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What an estimator is timed with."""
+
+    params: Params
+
+    def estimator(self, name: str) -> Estimator:
+        return estimator(name, grid_setup.grid(self.params), estimator_setup.settings(self.params))
+
+    def observation(self, model: SourceModel, k: int, snr_db: float, first: int, n: int) -> Observation:
+        batch = Batch("known", model, k, snr_db, self.params.sources.range_m, first, n)
+        return scenes(self.params, batch).observation
+
+    def covariance(self, one: Estimator, observation: Observation) -> Covariance | None:
+        if one.covariance_kind is None:
+            return None
+        if one.covariance_kind == "sample":
+            return sample_covariance(sample_factor(observation, self.params.covariance.ls_ridge))
+        settings = estimator_setup.settings(self.params)
+        return fitted_covariance(observation, grid_setup.grid(self.params), settings)
+
+    def refined(self, observation: Observation, own: Estimate) -> Estimate:
+        settings, grid = estimator_setup.settings(self.params), grid_setup.grid(self.params)
+        return refined(observation, own, grid, settings.n_iterations, settings.spherical_amplitude)
+
+    def milliseconds(self, name: str, observation: Observation, k: int) -> dict[str, float]:
+        """Step -> CPU milliseconds a scene; making a covariance is no step of an estimator."""
+        n_scenes = observation.n_scenes
+        grid, settings = grid_setup.grid(self.params), estimator_setup.settings(self.params)
+        if name == "grid":
+            pieces = list(detectors(observation, grid, settings.spherical_amplitude))
+            started = time.process_time()
+            for _ in detectors(observation, grid, settings.spherical_amplitude):
+                pass
+            responded = time.process_time()
+            for _, detector in pieces:
+                sparse_powers(detector, settings.fit_iterations)
+            fitted = time.process_time()
+            seconds = {"responses": responded - started, "fit": fitted - responded}
+        else:
+            one = self.estimator(name)
+            covariance = self.covariance(one, observation)
+            told = torch.full((n_scenes,), k)
+            started = time.process_time()
+            own = one.estimate(observation, covariance, told)
+            seconds = {"all": time.process_time() - started}
+            if own.converged is None:
+                self.refined(observation, own)
+                seconds["refined"] = time.process_time() - started
+        return {step: 1e3 * value / n_scenes for step, value in seconds.items()}
+
+
+def cases() -> Iterator[tuple[SourceModel, int, float, int, str]]:
+    """(source model, K, SNR, batch size, estimator)."""
+    names = ("grid", *LIKELIHOOD, *SPECTRAL)
+    for size in REPETITIONS:
+        for k in (1, 2, 3, 5):
+            for name in names:
+                # What more than 64 scenes at once save shows at K = 2.
+                if size <= 64 or k == 2:
+                    yield "independent", k, 10.0, size, name
+    for name in names:
+        yield "independent", 2, 0.0, 16, name
+    for name in ("grid", *LIKELIHOOD):
+        yield "constant", 2, 10.0, 16, name
+
+
+def table(bench: Bench) -> pd.DataFrame:
+    """speed.csv."""
+    todo = list(cases())
+    progress = Progress("speed", len(todo), "cases")
+    rows = []
+    bench.milliseconds("ml", bench.observation("independent", 2, 10.0, 0, 2), 2)
+    for model, k, snr_db, size, name in todo:
+        measured: dict[str, list[float]] = {}
+        for repetition in range(REPETITIONS[size]):
+            observation = bench.observation(model, k, snr_db, repetition * size, size)
+            for step, value in bench.milliseconds(name, observation, k).items():
+                measured.setdefault(step, []).append(value)
+        for step, values in measured.items():
+            rows.append(
+                {
+                    "source_model": model,
+                    "n_sources": k,
+                    "snr_db": snr_db,
+                    "batch_size": size,
+                    "estimator": name,
+                    "step": step,
+                    "cpu_ms_per_scene": round(statistics.median(values), 3),
+                    "least_cpu_ms_per_scene": round(min(values), 3),
+                    "repetitions": len(values),
+                }
+            )
+        progress.advance(note=f"{name} K={k} batch {size}")
+    return pd.DataFrame(rows)
+
+
+def exponent(sizes: tuple[int, ...], costs: list[float]) -> float:
+    """b of cost ~ size^b, by least squares of the logarithms."""
+    slope, _ = np.polyfit(np.log(sizes), np.log(costs), 1)
+    return round(float(slope), 3)
+
+
+def scene_exponents(bench: Bench) -> dict[str, float]:
+    """Estimator -> exponent of the cost of a batch by its scenes, K = 2, 10 dB."""
+    result = {}
+    for name in ("nomp", "sbl", "mvdr", "music"):
+        costs = []
+        for n in MANY_SCENES:
+            observation = bench.observation("independent", 2, 10.0, 0, n)
+            costs.append(bench.milliseconds(name, observation, 2)["all"] * n)
+        result[name] = exponent(MANY_SCENES, costs)
+    return result
+
+
+def source_exponents(rows: pd.DataFrame) -> dict[str, float]:
+    """Estimator -> exponent of the cost of a scene by its sources."""
+    own = rows[(rows["snr_db"] == 10.0) & (rows["batch_size"] == 16) & (rows["source_model"] == "independent")]
+    own = own[own["step"].isin(("all",))]
+    return {
+        str(name): exponent(tuple(part["n_sources"]), part["cpu_ms_per_scene"].to_list())
+        for name, part in own.groupby("estimator", sort=False)
+    }
+
+
+def peak_memory(bench: Bench, name: str) -> int:
+    """Rise of the peak resident memory (MiB) by an estimator on many K = 1 scenes, one batch at a time."""
+    observation = bench.observation("independent", 1, 10.0, 0, MEMORY_BATCH)
+    before = psutil.Process().memory_info().rss
+    for _ in range(0, MEMORY_SCENES, MEMORY_BATCH):
+        bench.milliseconds(name, observation, 1)
+    return round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20)
