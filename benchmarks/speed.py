@@ -16,14 +16,13 @@ and cost ~ K^b (K = 1 to 5, batches of 16), and the most memory that 10,000 scen
 """
 
 import json
-import math
 import os
 import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -52,18 +51,6 @@ REPETITIONS = {1: 9, 16: 3, 64: 1, 256: 1}
 
 MANY_SCENES = (64, 1024)
 MEMORY_SCENES, MEMORY_BATCH = 10_000, 64
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the table."""
-
-    source_model: SourceModel
-    n_sources: int
-    snr_db: float
-    batch_size: int
-    estimator: str
-    step: str
 
 
 @dataclass(frozen=True)
@@ -183,8 +170,10 @@ def scene_exponents(bench: Bench) -> dict[str, float]:
 
 def source_exponents(rows: pd.DataFrame) -> dict[str, float]:
     """Estimator -> exponent of the cost of a scene by its sources."""
-    own = rows[(rows["snr_db"] == 10.0) & (rows["batch_size"] == 16) & (rows["source_model"] == "independent")]
-    own = own[own["step"].isin(("all",))]
+    own = rows[
+        (rows["snr_db"] == 10.0) & (rows["batch_size"] == 16) & (rows["source_model"] == "independent")
+    ]
+    own = own[own["step"] == "all"]
     return {
         str(name): exponent(tuple(part["n_sources"]), part["cpu_ms_per_scene"].to_list())
         for name, part in own.groupby("estimator", sort=False)
@@ -198,3 +187,47 @@ def peak_memory(bench: Bench, name: str) -> int:
     for _ in range(0, MEMORY_SCENES, MEMORY_BATCH):
         bench.milliseconds(name, observation, 1)
     return round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20)
+
+
+def machine() -> dict[str, str | int]:
+    """What the figures belong to."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 0,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    """Model name where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    bench = Bench(read_params())
+    memory = {name: peak_memory(bench, name) for name in ("nomp",)}
+    rows = table(bench)
+    write_text(RESULTS / "speed.csv", rows.to_csv(index=False, lineterminator="\n"))
+    laws = {
+        "machine": machine(),
+        "exponent_of_scenes": scene_exponents(bench),
+        "exponent_of_sources": source_exponents(rows),
+        "peak_memory_mib_10000_scenes": memory,
+    }
+    text = json.dumps(laws, indent=2) + "\n"
+    write_text(RESULTS / "speed.json", text)
+    print(rows[(rows["n_sources"] == 2) & (rows["batch_size"] == 16)].to_string(index=False))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -25,10 +25,17 @@ from stages.physics.observation import Observation
 from stages.shapes import Powers
 
 _BETWEEN = 8.0
-"""Places that count as independent for each point of a grid of half a beam.
+"""Places that count as independent for each point of a grid of half a beam, in noise alone.
 
-What lies between the points is searched too, and beside a source the places next to it: in noise alone T has
-as extreme values as 2 places a point have, beside one or two sources as 5 to 7 places have.
+What lies between the points is searched too. Measured: T of `independent` empty scenes has as extreme values
+as 5 places a point have, that of `constant` ones as 6.
+"""
+
+_MOVED = 6.0
+"""The same for every source already there: its position gives way to the new one, which lowers J further.
+
+Measured beside 1, 2 and 3 `independent` sources: as extreme as 9 to 15, 12 to 20, and 22 places have; beside
+`constant` ones, which leave the noise nearly all of its dimensions, as 3 to 6.
 """
 
 
@@ -53,9 +60,9 @@ def is_source(
 ) -> Bool[Tensor, " scene"]:
     """True where the step from J_K (`before`) to J_{K+1} (`after`) is a source and not noise.
 
-    `glrt`: the probability of T at one place, times the number of places (`n_points` of a grid of half a beam
-    times 8, see `_BETWEEN`), is at most the false-alarm probability: a union bound. The noise
-    power is used where it is known. `bic`, with N' = L M numbers and 2 a + 3 unknowns a source:
+    `glrt`: the probability of T at one place, times the number of places (8 + 6 K for each of the `n_points`
+    of a grid of half a beam, see `_BETWEEN`), is at most the false-alarm probability: a union bound. The
+    noise power is used where it is known. `bic`, with N' = L M numbers and 2 a + 3 unknowns a source:
 
         2 T / sigma^2 > (2 a + 3) log(2 N')   or   2 N' log(J_K / J_{K+1}) > (2 a + 3) log(2 N')
 
@@ -78,7 +85,8 @@ def is_source(
             chance = betainc(free - amplitudes, amplitudes, kept.numpy())
         else:
             chance = gammaincc(amplitudes, (explained / noise_power.double()).numpy())
-        return torch.from_numpy(np.asarray(chance)) * n_points * _BETWEEN <= rule.false_alarm
+        places = n_points * (_BETWEEN + _MOVED * n_sources)
+        return torch.from_numpy(np.asarray(chance)) * places <= rule.false_alarm
     penalty = (2 * amplitudes + 3) * float(np.log(2.0 * n_numbers))
     if noise_power is None:
         return 2.0 * n_numbers * (before / after).log() > penalty
