@@ -402,6 +402,44 @@ def write_tables(params: Params, batches: tuple[Batch, ...], work: Path) -> None
     write("accuracy_genie", genie_table(Scored(own.sources[own.sources["count"] == "known"], own.scenes)))
 
 
+DOCUMENTED = (
+    ("independent", 1, 0.0),
+    ("independent", 2, 0.0),
+    ("independent", 2, 10.0),
+    ("independent", 3, 5.0),
+    ("independent", 3, 10.0),
+    ("independent", 5, 20.0),
+    ("constant", 2, 0.0),
+    ("constant", 3, 10.0),
+)
+"""Cells of the table of docs/estimators.md."""
+
+
+def documented(table: pd.DataFrame) -> list[str]:
+    """Found rates of all estimators in some cells, as lines of Markdown; a dash was not measured."""
+    own = table[(table["count"] == "known") & table["found_rate"].notna()].set_index(KEYS)["found_rate"]
+    names = list(dict.fromkeys(own.index.get_level_values("estimator")))
+    heads = [f"{'C ' if model == 'constant' else ''}{k}, {snr_db:g}" for model, k, snr_db in DOCUMENTED]
+    lines = [f"| found (K, dB) | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    for name in names:
+        rates = (own.get((*cell, "known", name)) for cell in DOCUMENTED)
+        shown = (" - " if rate is None else f" {rate:.2f} " for rate in rates)
+        lines.append(f"| `{name}` |{'|'.join(shown)}|")
+    return lines
+
+
+def counts_documented(table: pd.DataFrame) -> list[str]:
+    """Share of scenes with the right number of sources, as lines of Markdown."""
+    own = table[table["count"] == "estimated"].set_index(KEYS)["count_accuracy"]
+    heads = [f"{k}, {snr_db:g}" if k else "0" for k, snr_db in COUNTED]
+    lines = [f"| counted right (K, dB) | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    for model in get_args(SourceModel):
+        for name in (*COUNTING, *(f"eigenvalue_{rule}" for rule in get_args(EigenvalueRule))):
+            rates = (own[(model, k, snr_db, "estimated", name)] for k, snr_db in COUNTED)
+            lines.append(f"| `{name}`, {model} |" + "|".join(f" {rate:.2f} " for rate in rates) + "|")
+    return lines
+
+
 def write(name: str, table: pd.DataFrame) -> None:
     """Five significant digits say more than the number of scenes does."""
     text = table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
@@ -422,6 +460,8 @@ def main() -> None:
         make_shards(run, len(batches), work, 1, 1, "accuracy", "batches")
         write_tables(params, batches, work)
         discard(work)
+    table = pd.read_csv(RESULTS / "accuracy.csv")
+    print("\n".join((*documented(table), *counts_documented(table))))
 
 
 if __name__ == "__main__":

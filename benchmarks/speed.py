@@ -2,14 +2,14 @@
 
     python -m benchmarks.speed        writes benchmarks/results/speed.csv and speed.json, needs 15 minutes
 
-`independent` scenes of params.yaml at 10 dB (K = 2 also at 0 dB; `sbl` and `ml` also on `constant` ones), the
-number of sources told: milliseconds of CPU by batch size, the median of several repetitions and the least,
-which other work on the machine disturbs less. Steps:
+`independent` scenes of params.yaml at 10 dB (K = 2 also at 0 dB; what reads no covariance also on `constant`
+ones), the number of sources told: milliseconds of CPU by batch size, the median of several repetitions and
+the least, which other work on the machine disturbs less. Steps:
 
-all             from the snapshots, or the covariance that it reads, to the estimate
-refined         `all` followed by `refined` (`+ml`), of estimators that do not refine
-responses       the responses of the grid and their energies, which nomp, sbl, ml and the fitted R start with
-fit             the sparse covariance fit, which R_fit is made of
+all         from the snapshots, or from the covariance that it reads, to the estimate
+refined     `all` followed by `refined` (`+ml`), of estimators that do not refine
+responses   (estimator `grid`) responses of the grid, which nomp, sbl, ml and the fitted R start with
+fit         (estimator `grid`) the sparse covariance fit, which R_fit is made of
 
 speed.json: machine, versions, and the measured laws: exponents b of cost ~ scenes^b (batches of 64 to 1024)
 and cost ~ K^b (K = 1 to 5, batches of 16), and the most memory that 10,000 scenes in batches of 64 need.
@@ -170,10 +170,8 @@ def scene_exponents(bench: Bench) -> dict[str, float]:
 
 def source_exponents(rows: pd.DataFrame) -> dict[str, float]:
     """Estimator -> exponent of the cost of a scene by its sources."""
-    own = rows[
-        (rows["snr_db"] == 10.0) & (rows["batch_size"] == 16) & (rows["source_model"] == "independent")
-    ]
-    own = own[own["step"] == "all"]
+    own = rows[(rows["source_model"] == "independent") & (rows["step"] == "all")]
+    own = own[(own["snr_db"] == 10.0) & (own["batch_size"] == 16)]
     return {
         str(name): exponent(tuple(part["n_sources"]), part["cpu_ms_per_scene"].to_list())
         for name, part in own.groupby("estimator", sort=False)
@@ -187,6 +185,22 @@ def peak_memory(bench: Bench, name: str) -> int:
     for _ in range(0, MEMORY_SCENES, MEMORY_BATCH):
         bench.milliseconds(name, observation, 1)
     return round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20)
+
+
+def documented(rows: pd.DataFrame) -> list[str]:
+    """CPU time by estimator and K, as lines of Markdown."""
+    own = rows[(rows["batch_size"] == 16) & (rows["source_model"] == "independent")]
+    own = own[own["snr_db"] == 10.0].pivot_table("cpu_ms_per_scene", ["estimator", "step"], "n_sources")
+    counts = list(own.columns)
+    lines = [f"| ms a scene | {' | '.join(f'K = {k}' for k in counts)} |", "|---|" + "---|" * len(counts)]
+    for name in (*LIKELIHOOD, *SPECTRAL):
+        alone = own.loc[(name, "all")]
+        cells = [f"{value:.1f}" for value in alone]
+        if (name, "refined") in own.index:
+            both = zip(alone, own.loc[(name, "refined")], strict=True)
+            cells = [f"{value:.1f} (`+ml` {more:.1f})" for value, more in both]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return lines
 
 
 def machine() -> dict[str, str | int]:
@@ -225,7 +239,7 @@ def main() -> None:
     }
     text = json.dumps(laws, indent=2) + "\n"
     write_text(RESULTS / "speed.json", text)
-    print(rows[(rows["n_sources"] == 2) & (rows["batch_size"] == 16)].to_string(index=False))
+    print("\n".join(documented(rows)))
     print(text)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import beta, gamma
 
-from stages.inference.counting import _BETWEEN, CountingRule, eigenvalue_count, is_source
+from stages.inference.counting import _BETWEEN, _MOVED, CountingRule, eigenvalue_count, is_source
 from stages.inference.detection import detectors, explained, gains
 from stages.inference.grid import search_grid
 from stages.physics.observation import SourceModel
@@ -34,11 +34,12 @@ def test_threshold_is_the_quantile_of_the_null_distribution(
     n = WIDE.n_snapshots * WIDE.n_antennas - a * n_sources
     before = torch.full((2,), 3.0, dtype=torch.float64)
     unknown = replace(observation, noise_power=None)
-    share = float(beta.isf(GLRT.false_alarm / (_BETWEEN * N_POINTS), a, n - a))
+    chance = GLRT.false_alarm / ((_BETWEEN + _MOVED * n_sources) * N_POINTS)
+    share = float(beta.isf(chance, a, n - a))
     after = before * (1.0 - share * torch.tensor([0.999, 1.001], dtype=torch.float64))
     assert is_source(GLRT, unknown, n_sources, before, after, N_POINTS).tolist() == [False, True]
     assert observation.noise_power is not None
-    known = float(gamma.isf(GLRT.false_alarm / (_BETWEEN * N_POINTS), a))
+    known = float(gamma.isf(chance, a))
     explained_power = known * observation.noise_power * torch.tensor([0.999, 1.001], dtype=torch.float64)
     after = before * 1e6 - explained_power
     assert is_source(GLRT, observation, n_sources, before * 1e6, after, N_POINTS).tolist() == [False, True]

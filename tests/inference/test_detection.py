@@ -93,6 +93,13 @@ def test_pieces_hold_every_scene_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(torch.cat([d.energy for _, d in pieces]), one.energy, rtol=1e-5, atol=0.0)
 
 
+def test_a_selection_of_all_scenes_is_the_detector_itself() -> None:
+    """The responses are large: a selection of all of them copies nothing."""
+    detector = detector_of(make_observation(WIDE, 1, 10.0, 3))
+    assert detector.select(torch.arange(3)) is detector
+    assert detector.select(torch.tensor([2, 0, 1])) is not detector
+
+
 def test_snapshots_of_zeros_are_refused_with_their_scene() -> None:
     observation = make_observation(WIDE, 1, 5.0, 3)
     observation.snapshots[1] = 0.0

@@ -241,6 +241,13 @@ def test_no_sources_is_the_empty_estimate() -> None:
     assert found.converged.all()
 
 
+def test_no_scenes_are_no_minima() -> None:
+    """As where a search has nothing to propose for any scene."""
+    observation = make_scenes(WIDE, 2, 10.0, 2).observation.select(torch.arange(0))
+    none = refine(observation, torch.empty((0, 2, 3), dtype=torch.float64), 5, False)
+    assert none.sources.shape == (0, 2, 3) and none.residual.shape == (0,)
+
+
 def test_the_noise_power_is_estimated_where_it_is_not_known() -> None:
     """E J = sigma^2 (L (M - K) - 3 K / 2): the mean over 200 scenes of 14 degrees of freedom each or more."""
     scenes = make_scenes(WIDE, 1, 20.0, 200)

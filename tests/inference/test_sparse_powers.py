@@ -12,6 +12,7 @@ from stages.inference.grid import Grid, local_maxima, search_grid
 from stages.inference.projection import grouped_snapshots
 from stages.inference.sparse_powers import remaining_noise, sparse_powers
 from stages.physics.observation import Observation, SourceModel
+from stages.physics.scenario import System
 from tests.oracles import sparse_powers as oracle
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, SMALL, WIDE, make_observation, make_scenes, scaled
 
@@ -29,10 +30,13 @@ def detector_of(observation: Observation, grid: Grid) -> Detector:
     return detector
 
 
-@pytest.mark.parametrize("source_model", MODELS)
+@pytest.mark.parametrize(
+    ("system", "source_model"), [(SMALL, "independent"), (SMALL, "constant"), (WIDE, "constant")]
+)
 @pytest.mark.parametrize("is_known", [True, False])
-def test_equals_the_oracle(source_model: SourceModel, is_known: bool) -> None:
-    observation = make_observation(SMALL, 1, 5.0, 3, source_model)
+def test_equals_the_oracle(system: System, source_model: SourceModel, is_known: bool) -> None:
+    """SMALL has 14 stacked rows of 15 elements, WIDE 54 of 40, of which 40 see the surface."""
+    observation = make_observation(system, 1, 5.0, 3, source_model)
     observation = observation if is_known else replace(observation, noise_power=None)
     detector, counts = detector_of(observation, small_grid()), torch.ones(3, dtype=torch.int64)
     powers = sparse_powers(detector, counts, 2)
