@@ -325,7 +325,7 @@ def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(tmp_path: Path) -> 
     maps = normalize(observation, params).maps
     assert maps is not None
     expected = read_network(model, params).predict(maps.values, maps.estimated_snr)
-    found = covariance_of(observation, method)
+    found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
     assert found is not None
     assert torch.equal(found.dense(), expected.dense())
 
