@@ -1,181 +1,42 @@
 """The parameters of params.yaml: frozen, strict, complete. Nothing has a default here."""
 
 import math
-from typing import Annotated, Literal, Self, get_args
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from stages.identifiability import most_sources
-from stages.seeds import Stream
+from stages.scene_params import (
+    SPLITS,
+    Array,
+    Channel,
+    Codebook,
+    Decibels,
+    Fraction,
+    FractionBelowOne,
+    Impairments,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Receiver,
+    Section,
+    Simulate,
+    Sources,
+    Split,
+)
 
-PositiveInt = Annotated[int, Field(gt=0)]
-# Numbers that single precision holds; those that are squared, with their squares.
-PositiveFloat = Annotated[float, Field(gt=0.0, le=1e30)]
-NonNegativeFloat = Annotated[float, Field(ge=0.0, le=1e15)]
-Length = Annotated[float, Field(ge=1e-6, le=1e6)]
-Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Split = Literal["train", "validation", "test_independent", "test_constant"]
-SPLITS: tuple[Split, ...] = get_args(Split)
-
+__all__ = ["SPLITS", "Grid", "Params", "Sources", "Split"]
 
 _MOST_POINTS = 20_000
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+def _increasing(name: str, values: Sequence[float]) -> None:
+    if list(values) != sorted(set(values)):
+        raise ValueError(f"{name} increases strictly, got {list(values)}")
 
 
-def _ordered(name: str, pair: tuple[float, float]) -> None:
-    if pair[0] > pair[1]:
-        raise ValueError(f"{name} is [lowest, highest], got [{pair[0]}, {pair[1]}]")
-
-
-class Array(_Section):
-    """Reconfigurable surface: uniform planar array in the x-y plane, centred on the origin.
-
-    Two elements or more along each side: a straight line sees a cone, not azimuth and elevation.
-    """
-
-    wavelength_m: Length
-    n_horizontal: Annotated[int, Field(ge=2)]
-    n_vertical: Annotated[int, Field(ge=2)]
-    spacing_m: Length
-    spherical_amplitude: bool
-
-    @property
-    def n_elements(self) -> int:
-        return self.n_horizontal * self.n_vertical
-
-
-class Receiver(_Section):
-    """Base station: half-wavelength uniform linear array."""
-
-    n_antennas: PositiveInt
-    n_snapshots: Annotated[int, Field(ge=2)]
-
-
-class Channel(_Section):
-    """Rician channel from the surface to the base station."""
-
-    k_factor: tuple[NonNegativeFloat, NonNegativeFloat]
-    per_scene: bool
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _ordered("k_factor", self.k_factor)
-        return self
-
-
-class Codebook(_Section):
-    """Phase profiles of the surface."""
-
-    kind: Literal["random", "dft2d", "hadamard"]
-    phase_bits: Annotated[int, Field(ge=1, le=3)]
-
-
-class Sources(_Section):
-    """Where sources may stand and how strong they are."""
-
-    azimuth_deg: tuple[Finite, Finite]
-    elevation_deg: tuple[Finite, Finite]
-    range_m: tuple[Length, Length]
-    power_spread_db: Annotated[float, Field(ge=0.0, le=200.0)]
-    path_loss: bool
-    max_sources: PositiveInt
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name in ("azimuth_deg", "elevation_deg", "range_m"):
-            _ordered(name, getattr(self, name))
-        for name in ("azimuth_deg", "elevation_deg"):
-            low, high = getattr(self, name)
-            if low <= -90.0 or high >= 90.0:
-                raise ValueError(
-                    f"{name} lies inside (-90, 90), in front of the surface; got [{low}, {high}]"
-                )
-        for name in ("azimuth_deg", "elevation_deg", "range_m"):
-            low, high = getattr(self, name)
-            if low == high:
-                raise ValueError(f"{name} spans the search grid, lowest < highest; got [{low}, {high}]")
-        return self
-
-    def closest_height_m(self) -> float:
-        """Smallest distance of a source from the plane of the surface, r cos(phi) cos(theta)."""
-        azimuth = max(abs(a) for a in self.azimuth_deg)
-        elevation = max(abs(a) for a in self.elevation_deg)
-        return self.range_m[0] * math.cos(math.radians(azimuth)) * math.cos(math.radians(elevation))
-
-
-class Impairments(_Section):
-    """Departures of the true system from the known one."""
-
-    position_jitter_m: NonNegativeFloat
-    phase_error_deg: NonNegativeFloat
-    gain_jitter_db: Annotated[float, Field(ge=0.0, le=100.0)]
-    dead_fraction: Annotated[float, Field(ge=0.0, lt=1.0)]
-    channel_error: NonNegativeFloat
-    amplitude_minimum: Fraction
-
-
-class Stratum(_Section):
-    """Scenes with a number of sources and an SNR uniform in the given ranges."""
-
-    n_sources: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
-    snr_db: tuple[Decibels, Decibels]
-    n_scenes: PositiveInt
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _ordered("n_sources", self.n_sources)
-        _ordered("snr_db", self.snr_db)
-        return self
-
-
-class SplitParams(_Section):
-    """One data set: source model and strata, in the order in which scenes are numbered."""
-
-    source_model: Literal["independent", "constant"]
-    strata: Annotated[tuple[Stratum, ...], Field(min_length=1)]
-
-    @property
-    def n_scenes(self) -> int:
-        return sum(stratum.n_scenes for stratum in self.strata)
-
-    def stratum_of(self, scene: int) -> Stratum:
-        """The stratum that holds a scene number."""
-        first = 0
-        for stratum in self.strata:
-            first += stratum.n_scenes
-            if scene < first:
-                return stratum
-        raise IndexError(f"scene {scene} of a split with {self.n_scenes} scenes")
-
-
-class Simulate(_Section):
-    """Data sets to simulate."""
-
-    seed: Annotated[int, Field(ge=0)]
-    scenes_per_shard: PositiveInt
-    workers: PositiveInt
-    train: SplitParams
-    validation: SplitParams
-    test_independent: SplitParams
-    test_constant: SplitParams
-
-    def split(self, name: Split) -> SplitParams:
-        """The data set of a name."""
-        splits: dict[Stream, SplitParams] = {
-            "train": self.train,
-            "validation": self.validation,
-            "test_independent": self.test_independent,
-            "test_constant": self.test_constant,
-        }
-        return splits[name]
-
-
-class Grid(_Section):
+class Grid(Section):
     """Search grid, uniform in direction cosines and inverse range over the source ranges."""
 
     n_u: Annotated[int, Field(ge=3)]
@@ -193,7 +54,7 @@ class Grid(_Section):
         return self
 
 
-class Covariance(_Section):
+class Covariance(Section):
     """The shared normalization and blend."""
 
     ls_ridge: PositiveFloat
@@ -201,19 +62,18 @@ class Covariance(_Section):
     diagonal_loading: NonNegativeFloat
 
 
-class Normalize(_Section):
+class Normalize(Section):
     """What normalize stores beside the covariance factors."""
 
     map_iterations: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if list(self.map_iterations) != sorted(set(self.map_iterations)):
-            raise ValueError(f"map_iterations increases strictly, got {list(self.map_iterations)}")
+        _increasing("map_iterations", self.map_iterations)
         return self
 
 
-class Network(_Section):
+class Network(Section):
     """Residual network on the maps."""
 
     channels: PositiveInt
@@ -229,7 +89,7 @@ class Network(_Section):
         return self
 
 
-class Train(_Section):
+class Train(Section):
     """Optimization of the network."""
 
     seed: Annotated[int, Field(ge=0)]
@@ -238,10 +98,10 @@ class Train(_Section):
     epochs: PositiveInt
     batch_size: PositiveInt
     lr: PositiveFloat
-    warmup_fraction: Annotated[float, Field(ge=0.0, lt=1.0)]
+    warmup_fraction: FractionBelowOne
     weight_decay: NonNegativeFloat
     clip_norm: PositiveFloat
-    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
+    ema_decay: FractionBelowOne
     flips: bool
     target_width_cells: Annotated[float, Field(ge=1e-3, le=1e3)]
     target_width_planes: Annotated[float, Field(ge=1e-3, le=1e3)]
@@ -256,7 +116,7 @@ class Train(_Section):
         return self
 
 
-class Estimators(_Section):
+class Estimators(Section):
     """What the estimators are made with."""
 
     refine_iterations: PositiveInt
@@ -266,7 +126,7 @@ class Estimators(_Section):
     most_sources: PositiveInt
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """What is evaluated, and how an estimate is scored."""
 
     batch_size: PositiveInt
@@ -292,13 +152,27 @@ class Evaluate(_Section):
         return self
 
 
-class Report(_Section):
+class Threshold(Section):
+    """Where the Ziv-Zakai bound on one source is computed, and over how many scenes and places a scene."""
+
+    snr_db: Annotated[tuple[Decibels, ...], Field(min_length=1)]
+    scenes: PositiveInt
+    draws: PositiveInt
+    seed: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _increasing("snr_db", self.snr_db)
+        return self
+
+
+class Report(Section):
     """What the report shows beyond the metrics."""
 
     example_scenes: Annotated[int, Field(ge=0)]
 
 
-class Params(_Section):
+class Params(Section):
     """params.yaml."""
 
     array: Array
@@ -315,6 +189,7 @@ class Params(_Section):
     train: Train
     estimators: Estimators
     evaluate: Evaluate
+    threshold: Threshold
     report: Report
 
     @model_validator(mode="after")

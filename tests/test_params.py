@@ -257,6 +257,11 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
         [("normalize.map_iterations", [3, 0])],
         r"map_iterations increases strictly, got \[3, 0\]",
     ),
+    (
+        "order of the threshold",
+        [("threshold.snr_db", [0.0, -5.0])],
+        r"snr_db increases strictly, got \[0\.0, -5\.0\]",
+    ),
     ("maps once", [("normalize.map_iterations", [0, 0])], r"map_iterations increases strictly, got \[0, 0\]"),
     ("group norm", [("network.groups", 5)], r"channels is a multiple of groups.*got 32 and 5"),
     (
@@ -319,6 +324,9 @@ BOUNDS: list[tuple[str, float, bool]] = [
     ("train.epochs", 0, False),
     ("evaluate.gospa_cutoff_m", 0.0, False),
     ("evaluate.bootstrap_samples", 0, False),
+    ("threshold.scenes", 0, False),
+    ("threshold.draws", 0, False),
+    ("threshold.snr_db.0", -201.0, False),
 ]
 
 
@@ -331,7 +339,14 @@ def test_ranges_end_where_they_are_said_to(path: str, value: float, valid: bool)
 
 
 @pytest.mark.parametrize(
-    "path", ["simulate.train.strata", "normalize.map_iterations", "evaluate.estimators", "evaluate.refine"]
+    "path",
+    [
+        "simulate.train.strata",
+        "normalize.map_iterations",
+        "evaluate.estimators",
+        "evaluate.refine",
+        "threshold.snr_db",
+    ],
 )
 def test_lists_are_not_empty(path: str) -> None:
     assert path in refusal(changed((path, [])))

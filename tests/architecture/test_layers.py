@@ -29,7 +29,7 @@ def layers() -> list[set[str]]:
 
 def test_the_core_is_all_below_the_files_but_the_parameters() -> None:
     ordered = layers()
-    below = set().union(*ordered[ordered.index({"artifacts"}) + 1 :]) - {"params"}
+    below = set().union(*ordered[ordered.index({"artifacts"}) + 1 :]) - {"params", "scene_params"}
     assert {f"stages.{name}" for name in below} == set(contract("core", "source_modules"))
 
 
@@ -69,6 +69,9 @@ def test_contracts_accept_the_empty_tree(package: Path) -> None:
         pytest.param("stages/bounds/__init__.py", "import h5py", id="the core reads a file"),
         pytest.param(
             "stages/networks/__init__.py", "import stages.params", id="the core reads the configuration"
+        ),
+        pytest.param(
+            "stages/physics/__init__.py", "import stages.scene_params", id="the core reads a part of it"
         ),
     ],
 )

@@ -1,0 +1,177 @@
+"""What scenes are drawn from, in params.yaml: the system, its sources and departures, the data sets.
+
+Frozen, strict, complete: nothing has a default here.
+"""
+
+import math
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stages.seeds import Stream
+
+PositiveInt = Annotated[int, Field(gt=0)]
+# Numbers that single precision holds; those that are squared, with their squares.
+PositiveFloat = Annotated[float, Field(gt=0.0, le=1e30)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0, le=1e15)]
+Length = Annotated[float, Field(ge=1e-6, le=1e6)]
+Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+FractionBelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Split = Literal["train", "validation", "test_independent", "test_constant"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Section(BaseModel):
+    """A part of params.yaml: frozen, strict, of known keys alone."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+def _ordered(name: str, pair: tuple[float, float]) -> None:
+    if pair[0] > pair[1]:
+        raise ValueError(f"{name} is [lowest, highest], got [{pair[0]}, {pair[1]}]")
+
+
+class Array(Section):
+    """Reconfigurable surface: uniform planar array in the x-y plane, centred on the origin.
+
+    Two elements or more along each side: a straight line sees a cone, not azimuth and elevation.
+    """
+
+    wavelength_m: Length
+    n_horizontal: Annotated[int, Field(ge=2)]
+    n_vertical: Annotated[int, Field(ge=2)]
+    spacing_m: Length
+    spherical_amplitude: bool
+
+    @property
+    def n_elements(self) -> int:
+        return self.n_horizontal * self.n_vertical
+
+
+class Receiver(Section):
+    """Base station: half-wavelength uniform linear array."""
+
+    n_antennas: PositiveInt
+    n_snapshots: Annotated[int, Field(ge=2)]
+
+
+class Channel(Section):
+    """Rician channel from the surface to the base station."""
+
+    k_factor: tuple[NonNegativeFloat, NonNegativeFloat]
+    per_scene: bool
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ordered("k_factor", self.k_factor)
+        return self
+
+
+class Codebook(Section):
+    """Phase profiles of the surface."""
+
+    kind: Literal["random", "dft2d", "hadamard"]
+    phase_bits: Annotated[int, Field(ge=1, le=3)]
+
+
+class Sources(Section):
+    """Where sources may stand and how strong they are."""
+
+    azimuth_deg: tuple[Finite, Finite]
+    elevation_deg: tuple[Finite, Finite]
+    range_m: tuple[Length, Length]
+    power_spread_db: Annotated[float, Field(ge=0.0, le=200.0)]
+    path_loss: bool
+    max_sources: PositiveInt
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("azimuth_deg", "elevation_deg", "range_m"):
+            _ordered(name, getattr(self, name))
+        for name in ("azimuth_deg", "elevation_deg"):
+            low, high = getattr(self, name)
+            if low <= -90.0 or high >= 90.0:
+                raise ValueError(
+                    f"{name} lies inside (-90, 90), in front of the surface; got [{low}, {high}]"
+                )
+        for name in ("azimuth_deg", "elevation_deg", "range_m"):
+            low, high = getattr(self, name)
+            if low == high:
+                raise ValueError(f"{name} spans the search grid, lowest < highest; got [{low}, {high}]")
+        return self
+
+    def closest_height_m(self) -> float:
+        """Smallest distance of a source from the plane of the surface, r cos(phi) cos(theta)."""
+        azimuth = max(abs(a) for a in self.azimuth_deg)
+        elevation = max(abs(a) for a in self.elevation_deg)
+        return self.range_m[0] * math.cos(math.radians(azimuth)) * math.cos(math.radians(elevation))
+
+
+class Impairments(Section):
+    """Departures of the true system from the known one."""
+
+    position_jitter_m: NonNegativeFloat
+    phase_error_deg: NonNegativeFloat
+    gain_jitter_db: Annotated[float, Field(ge=0.0, le=100.0)]
+    dead_fraction: FractionBelowOne
+    channel_error: NonNegativeFloat
+    amplitude_minimum: Fraction
+
+
+class Stratum(Section):
+    """Scenes with a number of sources and an SNR uniform in the given ranges."""
+
+    n_sources: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+    snr_db: tuple[Decibels, Decibels]
+    n_scenes: PositiveInt
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ordered("n_sources", self.n_sources)
+        _ordered("snr_db", self.snr_db)
+        return self
+
+
+class SplitParams(Section):
+    """One data set: source model and strata, in the order in which scenes are numbered."""
+
+    source_model: Literal["independent", "constant"]
+    strata: Annotated[tuple[Stratum, ...], Field(min_length=1)]
+
+    @property
+    def n_scenes(self) -> int:
+        return sum(stratum.n_scenes for stratum in self.strata)
+
+    def stratum_of(self, scene: int) -> Stratum:
+        """The stratum that holds a scene number."""
+        first = 0
+        for stratum in self.strata:
+            first += stratum.n_scenes
+            if scene < first:
+                return stratum
+        raise IndexError(f"scene {scene} of a split with {self.n_scenes} scenes")
+
+
+class Simulate(Section):
+    """Data sets to simulate."""
+
+    seed: Annotated[int, Field(ge=0)]
+    scenes_per_shard: PositiveInt
+    workers: PositiveInt
+    train: SplitParams
+    validation: SplitParams
+    test_independent: SplitParams
+    test_constant: SplitParams
+
+    def split(self, name: Split) -> SplitParams:
+        """The data set of a name."""
+        splits: dict[Stream, SplitParams] = {
+            "train": self.train,
+            "validation": self.validation,
+            "test_independent": self.test_independent,
+            "test_constant": self.test_constant,
+        }
+        return splits[name]
