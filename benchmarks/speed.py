@@ -207,7 +207,7 @@ def machine() -> dict[str, str | int]:
     """What the figures belong to."""
     return {
         "processor": _processor(),
-        "cores": os.cpu_count() or 0,
+        "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -13,9 +13,11 @@ from stages.scene_params import (
     Channel,
     Codebook,
     Decibels,
+    Finite,
     Fraction,
     FractionBelowOne,
     Impairments,
+    Length,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -270,7 +272,7 @@ class Params(Section):
                 )
 
 
-class SourceRanges(_Section):
+class SourceRanges(Section):
     """Where the sources may stand whose maps a network reads."""
 
     azimuth_deg: tuple[Finite, Finite]
@@ -278,7 +280,7 @@ class SourceRanges(_Section):
     range_m: tuple[Length, Length]
 
 
-class ModelParams(_Section):
+class ModelParams(Section):
     """The part of the parameters that the weights of a network are valid for."""
 
     array: Array
