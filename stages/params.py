@@ -168,6 +168,31 @@ class Threshold(Section):
         return self
 
 
+class SweepPoints(Section):
+    """Levels of every impairment that is swept, in the units of `impairments`."""
+
+    position_jitter_m: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
+    phase_error_deg: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
+    dead_fraction: Annotated[tuple[FractionBelowOne, ...], Field(min_length=1)]
+    channel_error: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in type(self).model_fields:
+            _increasing(name, getattr(self, name))
+        return self
+
+
+class Sweep(Section):
+    """Scenes of every point of the sweep over impairments."""
+
+    seed: Annotated[int, Field(ge=0)]
+    n_scenes: PositiveInt
+    n_sources: PositiveInt
+    snr_db: Decibels
+    points: SweepPoints
+
+
 class Report(Section):
     """What the report shows beyond the metrics."""
 
@@ -192,6 +217,7 @@ class Params(Section):
     estimators: Estimators
     evaluate: Evaluate
     threshold: Threshold
+    sweep: Sweep
     report: Report
 
     @model_validator(mode="after")
@@ -236,6 +262,14 @@ class Params(Section):
             )
         for name in SPLITS:
             self._check_split(name)
+        L, N, K = self.receiver.n_snapshots, self.array.n_elements, self.sweep.n_sources
+        most, law = most_sources("independent", L, n_antennas, N)
+        if K > min(most, max_sources):
+            raise ValueError(
+                f"sweep.n_sources is at most sources.max_sources = {max_sources}, and independent sources "
+                f"need {law}: L = {L} snapshots, M = {n_antennas} antennas and N = {N} elements allow "
+                f"{most}; got {K}"
+            )
         return self
 
     def _check_split(self, name: Split) -> None:

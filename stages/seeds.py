@@ -20,6 +20,7 @@ Stream: TypeAlias = Literal[
     "bootstrap",
     "genie",
     "ziv_zakai",
+    "sweep",
 ]
 
 _STREAM_NUMBERS: dict[Stream, int] = {
@@ -33,6 +34,7 @@ _STREAM_NUMBERS: dict[Stream, int] = {
     "bootstrap": 8,
     "genie": 9,
     "ziv_zakai": 10,
+    "sweep": 11,
 }
 
 

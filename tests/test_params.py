@@ -262,6 +262,16 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
         [("threshold.snr_db", [0.0, -5.0])],
         r"snr_db increases strictly, got \[0\.0, -5\.0\]",
     ),
+    (
+        "order of the levels of a sweep",
+        [("sweep.points.phase_error_deg", [10.0, 0.0])],
+        r"phase_error_deg increases strictly, got \[10\.0, 0\.0\]",
+    ),
+    (
+        "sources of a sweep",
+        [("sweep.n_sources", 6)],
+        r"sweep\.n_sources is at most sources\.max_sources = 5.* got 6",
+    ),
     ("maps once", [("normalize.map_iterations", [0, 0])], r"map_iterations increases strictly, got \[0, 0\]"),
     ("group norm", [("network.groups", 5)], r"channels is a multiple of groups.*got 32 and 5"),
     (
@@ -325,6 +335,11 @@ BOUNDS: list[tuple[str, float, bool]] = [
     ("evaluate.gospa_cutoff_m", 0.0, False),
     ("evaluate.bootstrap_samples", 0, False),
     ("threshold.scenes", 0, False),
+    ("sweep.points.dead_fraction.4", 1.0, False),
+    ("sweep.points.channel_error.4", 2.0, True),
+    ("sweep.points.position_jitter_m.0", -0.001, False),
+    ("sweep.n_sources", 0, False),
+    ("sweep.n_scenes", 0, False),
     ("threshold.draws", 0, False),
     ("threshold.snr_db.0", -201.0, False),
 ]
@@ -346,6 +361,7 @@ def test_ranges_end_where_they_are_said_to(path: str, value: float, valid: bool)
         "evaluate.estimators",
         "evaluate.refine",
         "threshold.snr_db",
+        "sweep.points.dead_fraction",
     ],
 )
 def test_lists_are_not_empty(path: str) -> None:

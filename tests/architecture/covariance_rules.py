@@ -15,7 +15,11 @@ COVARIANCE = "stages/covariance.py"
 TYPES = frozenset({"NormalizedCovariance", "LoadedBlend"})
 READS_TYPES = frozenset({"isinstance", "issubclass", "cast", "TypeVar"})
 RAW_AMPLITUDES = frozenset({"ls_amplitudes", "joint_ls_amplitudes"})
-READS_RAW_AMPLITUDES = frozenset({"stages/normalize.py", "stages/localize.py"})
+READS_RAW_AMPLITUDES = {
+    "stages/normalize.py": "writes the files that others read",
+    "stages/localize.py": "a user's measurements are in no file of normalize",
+    "stages/sweep.py": "scenes of a sweep are drawn, estimated and dropped, level by level",
+}
 READS_TRACES = {
     COVARIANCE: "the normalization itself",
     "stages/networks/health.py": "measures the law tr R = N; scaling by it is refused there too",
@@ -196,7 +200,7 @@ def raw_names(covariance: ast.Module) -> frozenset[str]:
 
 
 def raw_amplitudes(raw: frozenset[str]) -> Rule:
-    """Only `normalize` (and `localize`, on a user's file) reaches raw least-squares amplitudes."""
+    """Only `READS_RAW_AMPLITUDES` reach raw least-squares amplitudes, for the reasons given there."""
 
     def rule(path: str, tree: ast.Module) -> Iterator[Finding]:
         if path == COVARIANCE or path in READS_RAW_AMPLITUDES:
