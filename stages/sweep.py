@@ -93,7 +93,8 @@ def sweep(
     maps, snr = fit_maps(observation, settings)
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
     beta = params.covariance.blend_beta
-    made = comparison.made(observation, sample, network.predict(maps, snr), beta, 0.0)
+    told = torch.full((observation.n_scenes,), params.sweep.n_sources)
+    made = comparison.made(observation, told, sample, network.predict(maps, snr), beta, 0.0)
     truth = scenes.sources[:, : params.sweep.n_sources]
     return comparison.run(observation, truth, made, torch.Generator())
 
