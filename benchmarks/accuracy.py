@@ -20,7 +20,6 @@ state/accuracy for a run that goes on.
 
 import functools
 import math
-import time
 import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from jaxtyping import Float
 from stages import bound, seeds
 from stages.artifacts import estimator_setup, evaluation_strata, evaluation_tables, grid_setup, setup
 from stages.artifacts.atomic import write_text
-from stages.artifacts.estimates_file import BatchEstimates, Method, read_estimates, write_estimates
+from stages.artifacts.estimates_file import BatchEstimates, read_estimates, write_estimates
 from stages.artifacts.evaluation_counts import calibration_table
 from stages.artifacts.evaluation_strata import Bootstrap, strata_table
 from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
@@ -43,12 +42,8 @@ from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, work_directory, work_key
 from stages.covariance import sample_covariance, sample_factor
-from stages.estimators.contract import Covariance, CovarianceKind, Estimate
-from stages.estimators.fitted import fitted_covariance
-from stages.estimators.genie import genie
-from stages.estimators.refined import refined
+from stages.estimators.comparison import Comparison, Method
 from stages.estimators.registry import estimator
-from stages.evaluate import REFINED
 from stages.inference.counting import eigenvalue_count
 from stages.metrics.normalized import bootstrap_interval
 from stages.params import Params
@@ -152,73 +147,29 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
     """Estimates of one batch."""
     batch = batches[number]
     drawn = scenes(params, batch)
+    truth = drawn.sources[:, : batch.n_sources]
+    observation = drawn.observation
     match batch.task:
         case "known":
-            results = known(params, drawn, (*LIKELIHOOD, *SPECTRAL))
+            one = comparison(params, (*LIKELIHOOD, *SPECTRAL))
         case "ranges":
-            results = known(params, drawn, ("ml",))
+            one = comparison(params, ("ml",))
         case "estimated":
-            results = counted(params, drawn)
+            # Nobody is told how many there are where there is no truth.
+            one, truth = replace(comparison(params, COUNTING), blind=COUNTING), truth[:, :0]
         case "genie":
-            results = limits(params, drawn, seeds.integer_seed(SEED, "genie", number))
-    write_estimates(path, results)
+            one = replace(comparison(params, ()), genie_starts=GENIE_STARTS)
+    sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
+    made = one.made(observation, drawn.n_sources.long(), sample, None, params.covariance.blend_beta, 0.0)
+    random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
+    write_estimates(path, one.run(observation, truth, made, random))
 
 
-def known(params: Params, drawn: Scenes, names: tuple[str, ...]) -> dict[Method, BatchEstimates]:
-    """Estimators that are told the number of sources and the noise power; peaks refined too."""
+def comparison(params: Params, names: tuple[str, ...]) -> Comparison:
+    """Estimators that are told the number of sources and the noise power, peaks refined too."""
     grid, settings = grid_setup.grid(params), estimator_setup.settings(params)
-    covariances: dict[CovarianceKind | None, Covariance | None] = {None: None}
-    if set(names) & set(SPECTRAL):
-        factor = sample_factor(drawn.observation, params.covariance.ls_ridge)
-        covariances["sample"] = sample_covariance(factor)
-        covariances["fitted"] = fitted_covariance(drawn.observation, grid, settings)
-    results: dict[Method, BatchEstimates] = {}
-    for name in names:
-        started = time.process_time()
-        one = estimator(name, grid, settings)
-        own = one.estimate(drawn.observation, covariances[one.covariance_kind], drawn.n_sources.long())
-        results[Method("known", name)] = stored(own, started)
-        if own.converged is None:
-            spherical = settings.spherical_amplitude
-            best = refined(drawn.observation, own, grid, settings.n_iterations, spherical)
-            results[Method("known", name + REFINED)] = stored(best, started)
-    return results
-
-
-def counted(params: Params, drawn: Scenes) -> dict[Method, BatchEstimates]:
-    """Estimators that count the sources, without the noise power."""
-    grid, settings = grid_setup.grid(params), estimator_setup.settings(params)
-    unknown = replace(drawn.observation, noise_power=None)
-    results: dict[Method, BatchEstimates] = {}
-    for name in COUNTING:
-        started = time.process_time()
-        own = estimator(name, grid, settings).estimate(unknown, None, None)
-        results[Method("estimated", name)] = stored(own, started)
-    return results
-
-
-def limits(params: Params, drawn: Scenes, seed: int) -> dict[Method, BatchEstimates]:
-    """Both genies."""
-    grid, settings = grid_setup.grid(params), estimator_setup.settings(params)
-    truth = drawn.sources[:, : int(drawn.n_sources[0])]
-    random = torch.Generator().manual_seed(seed)
-    started = time.process_time()
-    limit = genie(drawn.observation, truth, grid, settings, GENIE_STARTS, random)
-    return {
-        Method("known", "genie"): stored(limit.conditional, started),
-        Method("known", "genie_unconditional"): stored(limit.unconditional, started),
-    }
-
-
-def stored(estimate: Estimate, started: float) -> BatchEstimates:
-    """What a file keeps of an estimate, with the CPU time since a moment."""
-    return BatchEstimates(
-        estimate.sources.numpy(),
-        estimate.likelihood.covariance.diagonal(dim1=-2, dim2=-1).sqrt().numpy(),
-        estimate.likelihood.log_likelihood.numpy(),
-        estimate.resolved.numpy(),
-        time.process_time() - started,
-    )
+    estimators = tuple(estimator(name, grid, settings) for name in names)
+    return Comparison(estimators, grid, settings, blind=(), refine=(False, True), genie_starts=0)
 
 
 class Scored(NamedTuple):

@@ -66,13 +66,14 @@ class Bench:
         batch = Batch("known", model, k, snr_db, self.params.sources.range_m, first, n)
         return scenes(self.params, batch).observation
 
-    def covariance(self, one: Estimator, observation: Observation) -> Covariance | None:
+    def covariance(self, one: Estimator, observation: Observation, k: int) -> Covariance | None:
         if one.covariance_kind is None:
             return None
         if one.covariance_kind == "sample":
             return sample_covariance(sample_factor(observation, self.params.covariance.ls_ridge))
         settings = estimator_setup.settings(self.params)
-        return fitted_covariance(observation, grid_setup.grid(self.params), settings)
+        told = torch.full((observation.n_scenes,), k)
+        return fitted_covariance(observation, told, grid_setup.grid(self.params), settings)
 
     def refined(self, observation: Observation, own: Estimate) -> Estimate:
         settings, grid = estimator_setup.settings(self.params), grid_setup.grid(self.params)
@@ -89,12 +90,12 @@ class Bench:
                 pass
             responded = time.process_time()
             for _, detector in pieces:
-                sparse_powers(detector, settings.fit_iterations)
+                sparse_powers(detector, torch.full((detector.n_scenes,), k), settings.fit_iterations)
             fitted = time.process_time()
             seconds = {"responses": responded - started, "fit": fitted - responded}
         else:
             one = self.estimator(name)
-            covariance = self.covariance(one, observation)
+            covariance = self.covariance(one, observation, k)
             told = torch.full((n_scenes,), k)
             started = time.process_time()
             own = one.estimate(observation, covariance, told)
