@@ -11,7 +11,7 @@ from stages.identifiability import most_sources
 from stages.inference.counting import CountingRule, is_source
 from stages.inference.detection import Detector
 from stages.inference.likelihood import Refinement, refine
-from stages.inference.search import grown, selected
+from stages.inference.search import grown, selected, shrunk
 
 Improve: TypeAlias = Callable[[Detector, Refinement], Refinement]
 """A search that lowers J of the sources found so far."""
@@ -34,7 +34,8 @@ def located(
     """Sources added one at a time where they explain most, improved after each.
 
     A scene ends at its number of sources, or where that is not told, before the first that is not one by
-    `is_source`, or at `rule.most` or the most that the snapshots determine.
+    `is_source`, or at `rule.most` or the most that the snapshots determine; sources that the others then make
+    needless are taken out again.
     """
     n_points = detector.grid.n_points
     empty = torch.empty((detector.n_scenes, 0, 3), dtype=torch.float64)
@@ -56,7 +57,28 @@ def located(
         if active.numel() == 0:
             break
     ended.append(Located(active, fit))
+    if n_sources is None:
+        ended = [part for group in ended for part in _needed(detector, group, rule, n_iterations)]
     return [group for group in ended if group.scenes.numel()]
+
+
+def _needed(detector: Detector, group: Located, rule: CountingRule, n_iterations: int) -> list[Located]:
+    """The sources that remain sources beside the others, by number of them.
+
+    From a minimum of J in which one stands for two, growth goes on past the number of sources; the surplus
+    one is then noise to the rest.
+    """
+    count = group.fit.sources.shape[1]
+    if count < 2 or group.scenes.numel() == 0:
+        return [group]
+    part = detector.select(group.scenes)
+    fewer = shrunk(part, group.fit, n_iterations)
+    n_points = detector.grid.n_points
+    needed = is_source(rule, part.observation, count - 1, fewer.residual, group.fit.residual, n_points)
+    kept, left = torch.nonzero(needed).flatten(), torch.nonzero(~needed).flatten()
+    without = Located(group.scenes[left], selected(fewer, left))
+    whole = Located(group.scenes[kept], selected(group.fit, kept))
+    return [whole, *_needed(detector, without, rule, n_iterations)]
 
 
 def _most(detector: Detector, rule: CountingRule) -> int:

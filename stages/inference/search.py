@@ -72,6 +72,18 @@ def grown(detector: Detector, sources: Float[Tensor, "scene source 3"], n_iterat
     return refine(detector.observation, start, n_iterations, detector.spherical_amplitude)
 
 
+def shrunk(detector: Detector, fit: Refinement, n_iterations: int) -> Refinement:
+    """The source left out without which the others leave the least J, all refined together."""
+    n_scenes, n_sources = fit.sources.shape[:2]
+    scene = torch.arange(n_scenes).repeat_interleave(n_sources)
+    others = _without(fit.sources, [(k,) for k in range(n_sources)]).flatten(0, 1)
+    observation, spherical = detector.observation, detector.spherical_amplitude
+    screened = refine(observation.select(scene), others, _SCREENING, spherical)
+    first = leading(scene, screened.residual, 1)
+    first = first[scene[first].argsort()]
+    return refine(observation, screened.sources[first], n_iterations, spherical)
+
+
 def exchanged(detector: Detector, best: Refinement, n_proposals: int, n_iterations: int) -> Refinement:
     """Exchange of one source for a place of the grid, again and again until no exchange lowers J.
 

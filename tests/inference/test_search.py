@@ -10,7 +10,7 @@ from stages.inference.detection import Detector, detectors
 from stages.inference.grid import search_grid
 from stages.inference.growth import located
 from stages.inference.likelihood import Refinement, refine
-from stages.inference.search import exchanged, grown, leading, pairs_exchanged, proposals
+from stages.inference.search import exchanged, grown, leading, pairs_exchanged, proposals, shrunk
 from stages.physics.observation import SourceModel
 from stages.physics.scenario import Scenes
 from tests.worlds import FIELD_OF_VIEW, SPREAD_SOURCES, WIDE, make_scenes, noiseless
@@ -62,6 +62,14 @@ def test_a_pair_is_exchanged_at_once() -> None:
     assert worst_angle_deg(pairs_exchanged(detector, fit, 4, 40), 2) < 1e-6
 
 
+@pytest.mark.parametrize("source_model", MODELS)
+def test_the_source_that_explains_nothing_is_left_out(source_model: SourceModel) -> None:
+    scenes = make_scenes(WIDE, 2, 20.0, 3, source_model, sources=SPREAD_SOURCES[:2])
+    detector = detector_of(noiseless(scenes))
+    fit = started(detector, list(SPREAD_SOURCES[0]), ELSEWHERE, list(SPREAD_SOURCES[1]))
+    assert worst_angle_deg(shrunk(detector, fit, 40), 2) < 1e-6
+
+
 @pytest.mark.parametrize("n_sources", [1, 2, 3])
 @pytest.mark.parametrize("source_model", MODELS)
 def test_no_step_raises_the_residual(n_sources: int, source_model: SourceModel) -> None:
@@ -111,3 +119,18 @@ def test_no_more_sources_are_counted_than_the_rule_allows() -> None:
     scenes = make_scenes(WIDE, 3, 30.0, 3, sources=SPREAD_SOURCES)
     groups = located(detector_of(scenes), None, CountingRule("glrt", 0.01, 2), 40, lambda _, fit: fit)
     assert [g.fit.sources.shape[1] for g in groups] == [2]
+
+
+def test_growth_past_a_source_that_stood_for_two_is_taken_back() -> None:
+    """Counting starts from the worst place for the first source: the grid is asked for nothing better."""
+    scenes = make_scenes(WIDE, 2, 30.0, 4, sources=SPREAD_SOURCES[:2])
+    astray = torch.tensor(ELSEWHERE, dtype=torch.float64)
+
+    def misled(detector: Detector, fit: Refinement) -> Refinement:
+        if fit.sources.shape[1] > 1:
+            return fit
+        return refine(detector.observation, astray.expand(detector.n_scenes, 1, 3), 0, False)
+
+    groups = located(detector_of(scenes), None, RULE, 40, misled)
+    assert [g.fit.sources.shape[1] for g in groups] == [2]
+    assert sum(len(g.scenes) for g in groups) == 4
