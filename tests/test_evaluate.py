@@ -119,7 +119,7 @@ def test_methods_that_need_the_network_have_no_rows_of_constant_splits(finished:
     }
     searching = {"nomp", "sbl", "ml", "ml_unconditional", "genie", "genie_unconditional"}
     assert set(known["method"]) == spectra | searching
-    assert set(counted["method"]) == {"nomp", "ml"}
+    assert set(counted["method"]) == {"ml"}
 
 
 def test_every_scene_of_a_method_is_in_the_tables(finished: Path) -> None:

@@ -14,6 +14,9 @@ from stages.inference.likelihood import Refinement, refine
 from stages.inference.search import leading, selected
 from stages.physics.observation import Observation
 
+_SCREENING, _FINISHED = 6, 6
+"""Steps of J after which starts are compared, and those of a scene that are refined to the end."""
+
 _SHARPNESS = 4.0
 """Exponent of the gain by which random starts are drawn: likely places, and unlikely ones too."""
 
@@ -37,7 +40,8 @@ def genie(
     """Both likelihoods maximized from the truth, from the result of `ml` and from random starts.
 
     The K places of each of `n_starts` random starts are drawn from the grid with probabilities that grow with
-    the gain of one source there. Every minimum of J, and the truth, starts the unconditional refinement. A
+    the gain of one source there. All starts descend 6 steps, the 6 of least J of a scene to the end; these
+    minima of J, and the truth, start the unconditional refinement. A
     minimum below that of the truth is one that the likelihood itself prefers: with few other starts the genie
     looks better than any estimator can be. All scenes have K = truth.shape[1] > 0 sources.
     """
@@ -53,7 +57,10 @@ def genie(
         own = torch.arange(detector.n_scenes)
         scenes = torch.cat((own, own, own.repeat_interleave(n_starts)))
         starts = torch.cat((truth[piece].double(), searched.sources, drawn.flatten(0, 1)))
-        fits = refine(detector.observation.select(scenes), starts, n_iterations, spherical)
+        screened = refine(detector.observation.select(scenes), starts, _SCREENING, spherical)
+        kept = leading(scenes, screened.residual, _FINISHED)
+        scenes, places = scenes[kept], screened.sources[kept]
+        fits = refine(detector.observation.select(scenes), places, n_iterations, spherical)
         conditional.append((members, _least(scenes, fits)))
         every = torch.cat((own, scenes))
         places = torch.cat((truth[piece].double(), fits.sources))
