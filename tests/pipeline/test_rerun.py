@@ -23,7 +23,7 @@ STALE: list[tuple[dict[str, Any], set[str]]] = [
     (
         {"covariance.ls_ridge": 2e-3},
         {f"normalize@{split}" for split in ("train", "validation", "test_independent", "test_constant")}
-        | {"check", "report"},
+        | {"check", "train", "evaluate", "report"},
     ),
 ]
 

@@ -31,6 +31,7 @@ def test_every_stage_ran_and_every_output_is_there(finished: WorkingCopy) -> Non
         *(f"{verb}@{split}" for verb in ("simulate", "normalize") for split in SPLITS),
         *(f"bound@{split}" for split in SPLITS[2:]),
         "check",
+        "threshold",
         "train",
         "evaluate",
         "report",

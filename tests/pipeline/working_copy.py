@@ -92,14 +92,14 @@ class WorkingCopy:
         return _RAN.findall(self.succeed("dvc", "repro", target).stdout)
 
     def stale(self) -> set[str]:
-        """Stages of which a dependency or a parameter is not that of their last run: `dvc status`."""
+        """Stages up to the report that read something else than in their last run: `dvc status`."""
         # dvc names the stages of the dvc.yaml in the current folder without its path.
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
             contextlib.chdir(self.root),
             Repo() as repo,
         ):
-            return set(repo.status())
+            return set(repo.status(targets=["report"], with_deps=True))
 
     def kill_when(self, target: str, ready: Callable[[], bool]) -> None:
         """`dvc repro`, killed with all that it started as soon as a condition holds.
