@@ -90,7 +90,8 @@ class Comparison:
                 results |= self._runs("estimated", one, unknown, made, None)
         if truth.shape[1] and self.genie_starts:
             started = time.process_time()
-            limit = genie(observation, truth, self.grid, self.settings, self.genie_starts, random)
+            found = _complete(results, truth)
+            limit = genie(observation, truth, found, self.grid, self.settings, self.genie_starts, random)
             seconds = time.process_time() - started
             results[Method("known", "genie")] = Timed(limit.conditional, seconds)
             results[Method("known", "genie_unconditional")] = Timed(limit.unconditional, seconds)
@@ -144,3 +145,17 @@ class Comparison:
             mixed = blend(predicted, sample, beta, self.settings.diagonal_loading)
             covariances |= {"predicted": Made(predicted, predicting), "blend": Made(mixed, predicting)}
         return covariances
+
+
+def _complete(
+    results: Mapping[Method, Timed], truth: Float[Tensor, "scene source 3"]
+) -> Float[Tensor, "scene other source 3"]:
+    """Sources at maxima of J or V, of methods that were told their number; NaN where some are missing."""
+    n_scenes, n_sources = truth.shape[:2]
+    starts = [torch.full((n_scenes, 0, n_sources, 3), torch.nan, dtype=torch.float64)]
+    for method, (estimate, _) in results.items():
+        if method.count == "known" and estimate.converged is not None:
+            missing = n_sources - estimate.sources.shape[1]
+            padded = torch.nn.functional.pad(estimate.sources, (0, 0, 0, missing), value=torch.nan)
+            starts.append(padded[:, None])
+    return torch.cat(starts, dim=1)

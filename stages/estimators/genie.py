@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stages.estimators.contract import Estimate, Group, Settings, joined
-from stages.estimators.ml import least_residual, likeliest
+from stages.estimators.ml import likeliest
 from stages.inference.detection import Detector, detectors, explained, gains
 from stages.inference.grid import Grid
 from stages.inference.likelihood import Refinement, refine
@@ -16,6 +16,9 @@ from stages.physics.observation import Observation
 
 _SCREENING, _FINISHED = 6, 6
 """Steps of J after which starts are compared, and those of a scene that are refined to the end."""
+
+_SAME = 1e-6
+"""Difference of J, over J, of starts that lead to one minimum."""
 
 _SHARPNESS = 4.0
 """Exponent of the gain by which random starts are drawn: likely places, and unlikely ones too."""
@@ -32,41 +35,50 @@ class Genie:
 def genie(
     observation: Observation,
     truth: Float[Tensor, "scene source 3"],
+    others: Float[Tensor, "scene other source 3"],
     grid: Grid,
     settings: Settings,
     n_starts: int,
     random: torch.Generator,
 ) -> Genie:
-    """Both likelihoods maximized from the truth, from the result of `ml` and from random starts.
+    """Both likelihoods maximized from the truth, from what estimators found, and from random starts.
 
-    The K places of each of `n_starts` random starts are drawn from the grid with probabilities that grow with
-    the gain of one source there. All starts descend 6 steps, the 6 of least J of a scene to the end; these
-    minima of J, and the truth, start the unconditional refinement. A
-    minimum below that of the truth is one that the likelihood itself prefers: with few other starts the genie
-    looks better than any estimator can be. All scenes have K = truth.shape[1] > 0 sources.
+    others: sources that estimators gave, NaN where they gave fewer than K. The K places of each of `n_starts`
+    random starts are drawn from the grid with probabilities that grow with the gain of one source there. All
+    starts descend 6 steps; of those that lead to different J, the 6 of least J of a scene descend to the end.
+    These minima of J, and the truth, start the unconditional refinement. A minimum below that of the truth is
+    one that the likelihood itself prefers: with few other starts the genie looks better than any estimator
+    can be. All scenes have K = truth.shape[1] > 0 sources.
     """
     spherical, n_iterations = settings.spherical_amplitude, settings.n_iterations
-    n_sources = truth.shape[1]
     conditional: list[tuple[Int[Tensor, " member"], Group]] = []
     unconditional: list[tuple[Int[Tensor, " member"], Group]] = []
     for piece, detector in detectors(observation, grid, spherical):
+        exact = truth[piece].double()
+        drawn = _random_starts(detector, truth.shape[1], n_starts, random)
+        pool = torch.cat((exact[:, None], others[piece], drawn), dim=1)
+        scenes, number = torch.nonzero(pool.isfinite().all((2, 3)), as_tuple=True)
+        start = refine(detector.observation.select(scenes), pool[scenes, number], _SCREENING, spherical)
+        kept = _distinct(scenes, start.residual)
+        kept = kept[leading(scenes[kept], start.residual[kept], _FINISHED)]
+        scenes = scenes[kept]
+        fits = refine(detector.observation.select(scenes), start.sources[kept], n_iterations, spherical)
         members = torch.arange(piece.start, piece.stop)
-        counts = torch.full((detector.n_scenes,), n_sources)
-        ((_, searched),) = least_residual(detector, counts, settings)
-        drawn = _random_starts(detector, n_sources, n_starts, random)
-        own = torch.arange(detector.n_scenes)
-        scenes = torch.cat((own, own, own.repeat_interleave(n_starts)))
-        starts = torch.cat((truth[piece].double(), searched.sources, drawn.flatten(0, 1)))
-        screened = refine(detector.observation.select(scenes), starts, _SCREENING, spherical)
-        kept = leading(scenes, screened.residual, _FINISHED)
-        scenes, places = scenes[kept], screened.sources[kept]
-        fits = refine(detector.observation.select(scenes), places, n_iterations, spherical)
         conditional.append((members, _least(scenes, fits)))
-        every = torch.cat((own, scenes))
-        places = torch.cat((truth[piece].double(), fits.sources))
+        every = torch.cat((torch.arange(detector.n_scenes), scenes))
+        places = torch.cat((exact, fits.sources))
         part = observation.select(members)
         unconditional.append((members, likeliest(part, every, places, n_iterations, spherical)))
     return Genie(joined(observation, conditional, spherical), joined(observation, unconditional, spherical))
+
+
+def _distinct(scenes: Int[Tensor, " start"], residual: Float[Tensor, " start"]) -> Int[Tensor, " distinct"]:
+    """Rows scene by scene, the least J first, without those whose J is that of the row before."""
+    order = leading(scenes, residual, scenes.shape[0])
+    scene, value = scenes[order], residual[order]
+    first = torch.ones_like(order, dtype=torch.bool)
+    first[1:] = (scene[1:] != scene[:-1]) | (value[1:] > value[:-1] * (1.0 + _SAME))
+    return order[first]
 
 
 def _random_starts(
@@ -80,7 +92,6 @@ def _random_starts(
 
 
 def _least(scenes: Int[Tensor, " start"], fits: Refinement) -> Group:
-    best = leading(scenes, fits.residual, 1)
-    best = best[scenes[best].argsort()]
-    fit = selected(fits, best)
-    return Group(fit.sources, torch.ones(len(best), dtype=torch.bool), fit.sources, converged=fit.converged)
+    fit = selected(fits, leading(scenes, fits.residual, 1))
+    found = torch.ones(fit.sources.shape[0], dtype=torch.bool)
+    return Group(fit.sources, found, fit.sources, converged=fit.converged)

@@ -1,65 +1,34 @@
-"""NOMP: sources found on the grid one by one, all refined by maximum likelihood after each."""
+"""NOMP: sources found on the grid one by one, all refined by maximum likelihood after each.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+A new source starts where the snapshots have most left to explain, in the span of no other; then all sources
+are refined together (`refine`), and each in turn is detected anew beside the others, as long as that lowers
+J. Where the number of sources is not told, the first that noise would explain is not added (`is_source`).
 
-import torch
+References:
+    Mamandipoor, Ramasamy and Madhow, "Newtonized orthogonal matching pursuit: frequency estimation over the
+    continuum", IEEE Trans. Signal Process. 64 (2016).
+"""
+
 from jaxtyping import Int
 from torch import Tensor
 
-from stages.estimators.contract import (
-    Covariance,
-    Estimate,
-    Factory,
-    Group,
-    Settings,
-    joined,
-    require_determined,
-)
-from stages.inference.detection import Detector, detectors
+from stages.estimators.contract import Factory, Settings, require_determined
+from stages.estimators.searching import SearchEstimator, as_located
+from stages.inference.detection import Detector
 from stages.inference.grid import Grid
-from stages.inference.growth import located
+from stages.inference.growth import Located, located
 from stages.inference.likelihood import Refinement
 from stages.inference.search import exchanged
 from stages.physics.observation import Observation
 
 
-@dataclass(frozen=True)
-class NompEstimator:
-    """Newtonized orthogonal matching pursuit on the raw snapshots, counting by likelihood.
+def pursued(detector: Detector, n_sources: Int[Tensor, " scene"] | None, settings: Settings) -> list[Located]:
+    """Sources added one by one, each detected anew beside the others after every step."""
 
-    A new source starts where the snapshots have most left to explain, in the span of no other; then all
-    sources are refined together (`refine`), and each in turn is detected anew beside the others, as long as
-    that lowers J. Where the number of sources is not told, the first that noise would explain is not added
-    (`is_source`). Reads no covariance; both source models, the noise power known or not.
+    def improve(part: Detector, fit: Refinement) -> Refinement:
+        return exchanged(part, fit, 1, settings.n_iterations)
 
-    References:
-        Mamandipoor, Ramasamy and Madhow, "Newtonized orthogonal matching pursuit: frequency estimation over
-        the continuum", IEEE Trans. Signal Process. 64 (2016).
-    """
-
-    name: str
-    grid: Grid
-    settings: Settings
-
-    @property
-    def covariance_kind(self) -> None:
-        """None: the snapshots are enough."""
-        return None
-
-    def estimate(
-        self,
-        observation: Observation,
-        covariance: Covariance | None,
-        n_sources: Int[Tensor, " scene"] | None,
-    ) -> Estimate:
-        """Sources of every scene; see `Estimator.estimate`."""
-        n_iterations = self.settings.n_iterations
-
-        def improve(detector: Detector, fit: Refinement) -> Refinement:
-            return exchanged(detector, fit, 1, n_iterations)
-
-        return searched(observation, self.grid, self.settings, n_sources, improve, lambda _, fit: fit)
+    return located(detector, n_sources, settings.counting, settings.n_iterations, improve)
 
 
 def told_or_counted(
@@ -73,41 +42,13 @@ def told_or_counted(
         ValueError: as `require_determined`.
     """
     if n_sources is None:
-        return NompEstimator("nomp", grid, settings).estimate(observation, None, None).n_sources
+        return _make("nomp", grid, settings).estimate(observation, None, None).n_sources
     require_determined(observation, n_sources)
     return n_sources
 
 
-def searched(
-    observation: Observation,
-    grid: Grid,
-    settings: Settings,
-    n_sources: Int[Tensor, " scene"] | None,
-    improve: Callable[[Detector, Refinement], Refinement],
-    finish: Callable[[Detector, Refinement], Refinement],
-) -> Estimate:
-    """Sources grown one by one (`located`), improved after each and finished at the end.
-
-    The sources are those of the observation on unit scale, and their likelihood that of the observation.
-    """
-    if n_sources is not None:
-        require_determined(observation, n_sources)
-    groups: list[tuple[Int[Tensor, " member"], Group]] = []
-    for piece, detector in detectors(observation, grid, settings.spherical_amplitude):
-        told = None if n_sources is None else n_sources[piece]
-        first = piece.start
-        for scenes, fit in located(detector, told, settings.counting, settings.n_iterations, improve):
-            if fit.sources.shape[1] == 0:
-                continue
-            best = finish(detector.select(scenes), fit)
-            found = torch.ones(scenes.shape[0], dtype=torch.bool)
-            group = Group(best.sources, found, best.sources, converged=best.converged)
-            groups.append((scenes + first, group))
-    return joined(observation, groups, settings.spherical_amplitude)
-
-
-def _make(name: str, grid: Grid, settings: Settings) -> NompEstimator:
-    return NompEstimator(name, grid, settings)
+def _make(name: str, grid: Grid, settings: Settings) -> SearchEstimator:
+    return SearchEstimator(name, grid, settings, pursued, as_located)
 
 
 ESTIMATORS: dict[str, Factory] = {"nomp": _make}

@@ -29,8 +29,10 @@ def unit_scale(observation: Observation) -> Observation:
         ("mean |H|^2", channel_power),
         ("mean |c|^2", code_power),
     ):
-        usable = torch.ones(()).bool() if values is None else torch.isfinite(values) & (values > 0.0)
-        if values is not None and not bool(usable.all()):
+        if values is None:
+            continue
+        usable = torch.isfinite(values) & (values > 0.0)
+        if not bool(usable.all()):
             scenes = torch.nonzero(~usable).flatten().tolist()
             raise ValueError(
                 f"{name} is positive and finite; scenes {scenes} of the batch have {values[~usable].tolist()}"

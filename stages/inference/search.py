@@ -80,7 +80,6 @@ def shrunk(detector: Detector, fit: Refinement, n_iterations: int) -> Refinement
     observation, spherical = detector.observation, detector.spherical_amplitude
     screened = refine(observation.select(scene), others, _SCREENING, spherical)
     first = leading(scene, screened.residual, 1)
-    first = first[scene[first].argsort()]
     return refine(observation, screened.sources[first], n_iterations, spherical)
 
 
@@ -149,7 +148,7 @@ def _best_proposal(
 
 
 def leading(scene: Int[Tensor, " row"], residual: Float[Tensor, " row"], n_kept: int) -> Int[Tensor, " kept"]:
-    """The n rows of least residual, or other cost, of each scene."""
+    """The n rows of least residual, or other cost, of each scene: scene by scene, the least first."""
     order = residual.argsort(stable=True)
     order = order[scene[order].argsort(stable=True)]
     ordered = scene[order]

@@ -9,6 +9,7 @@ The grid enters only through its steering vectors. complex64 throughout, on snap
 power.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from stages.inference.mirror import MirrorFold, mirror_fold
+from stages.inference.scaling import unit_scale
 from stages.physics.observation import Observation, sensing
 from stages.shapes import Powers
 
@@ -111,42 +113,12 @@ def _scaled_scenes(observation: Observation) -> _Scaled:
     """y / rms(y), sigma^2 / mean |y|^2 and p_0 of every scene."""
     if observation.noise_power is None:
         raise ValueError("the sparse covariance fit needs the noise power; the observation has none")
-    power, channel_power, code_power = (
-        values.abs().double().square().mean((1, 2))
-        for values in (observation.snapshots, observation.channel, observation.codes)
-    )
-    noise_power = observation.noise_power.double()
-    for name, values in (
-        ("mean |y|^2", power),
-        ("the noise power", noise_power),
-        ("mean |H|^2", channel_power),
-        ("mean |c|^2", code_power),
-    ):
-        usable = torch.isfinite(values) & (values > 0.0)
-        if not bool(usable.all()):
-            scenes = torch.nonzero(~usable).flatten().tolist()
-            raise ValueError(
-                f"{name} is positive and finite; scenes {scenes} of the batch have {values[~usable].tolist()}"
-            )
-    noise = noise_power / power
+    unit = unit_scale(observation)
+    assert unit.noise_power is not None
+    noise = unit.noise_power
     start = torch.maximum(1.0 - noise, 0.01 * noise) / observation.n_elements
-    unit = Observation(
-        snapshots=_scaled(observation.snapshots, power),
-        channel=_scaled(observation.channel, channel_power),
-        codes=_scaled(observation.codes, code_power),
-        elements=observation.elements,
-        wavelength=observation.wavelength,
-        source_model=observation.source_model,
-        noise_power=None,
-    )
-    return _Scaled(unit, noise.float(), start.float())
-
-
-def _scaled(
-    values: Complex[Tensor, "#scene row column"], power: Float[Tensor, "#scene"]
-) -> Complex[Tensor, "#scene row column"]:
-    """values / sqrt(power) in complex64."""
-    return (values.to(torch.complex128) * power.rsqrt()[:, None, None]).to(torch.complex64)
+    single = replace(unit, noise_power=None).to(torch.complex64)
+    return _Scaled(single, noise.float(), start.float())
 
 
 def _maps(scaled: _Scaled, fold: MirrorFold, iterations: tuple[int, ...]) -> Float[Tensor, "scene map point"]:
