@@ -90,7 +90,7 @@ def test_two_runs_are_bit_identical_whatever_the_number_of_workers(
 ) -> None:
     """HDF5, weights, history, health, tables, metrics, pictures: byte for byte."""
     other = clone(tmp_path / "repository", {"simulate.workers": 2, "evaluate.workers": 2})
-    assert len(other.reproduce()) == 14
+    assert len(other.reproduce()) == 15
     first, second = finished.contents("data"), other.contents("data")
     assert set(first) == set(second)
     assert [name for name in first if first[name] != second[name]] == []
