@@ -34,8 +34,9 @@ def by_snr(
     `snr_db` are all values of the axis, increasing, the same for panels that are compared.
     """
     width = snr_db[-1] - snr_db[0] if len(snr_db) > 1 else 10.0
+    nearest = float(np.diff(snr_db).min()) if len(snr_db) > 1 else width
     side_by_side = [method for method, style in styles.items() if not style.limit]
-    step = 0.14 * width / max(len(side_by_side), 4)
+    step = 0.4 * nearest / max(len(side_by_side), 4)
 
     def draw(axes: Axes) -> None:
         for method, style in styles.items():
