@@ -68,9 +68,9 @@ class Estimate:
         return self.present.sum(-1)
 
     def standard_deviations(self) -> Float[Tensor, "scene source 3"]:
-        """sqrt of the inverse Fisher information at the estimate: azimuth (rad), elevation (rad), range (m).
+        """Those of `Likelihood.covariance`: azimuth (rad), elevation (rad), range (m).
 
-        sigma_r = sigma_w / w^2, infinite at infinity. NaN where the information is singular.
+        sigma_r = sigma_w / w^2, infinite at infinity. NaN where the covariance is not known.
         """
         deviations = self.likelihood.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
         reach = deviations[..., 2:] / self.sources[..., 2:].square()

@@ -51,7 +51,7 @@ def refined(
             fit.sources,
             start.resolved[scenes],
             start.candidates[scenes],
-            likelihood_of(part, fit),
+            likelihood_of(part, fit, spherical_amplitude),
             fit.converged,
         )
         groups.append((scenes, group))

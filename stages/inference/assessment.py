@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stages.inference.likelihood import Refinement, refine
+from stages.inference.likelihood import Refinement, pieces, refine
+from stages.inference.projection import amplitude_noise
 from stages.inference.unconditional import UnconditionalRefinement
 from stages.physics.observation import Observation
 from stages.shapes import Powers, Sources
@@ -17,13 +18,27 @@ from stages.shapes import Powers, Sources
 class Likelihood:
     """Likelihood of sources, NaN in slots without one.
 
-    powers: mean |s_lk|^2 over the snapshots. covariance: inverse Fisher information at the sources, the
-    block of (azimuth (rad), elevation (rad), inverse range (1/m)) of each, the others and all amplitudes
-    unknown too; NaN where the information is singular. residual: J = sum_l |P_{G_l}^perp y_l|^2.
+    powers: mean |s_lk|^2 over the snapshots. covariance: that of the error of a maximum of the likelihood,
+    the block of (azimuth (rad), elevation (rad), inverse range (1/m)) of each source, the others and all
+    amplitudes unknown too. residual: J = sum_l |P_{G_l}^perp y_l|^2.
 
         log_likelihood = -L M log(pi sigma^2) - J / sigma^2
 
-    with the known noise power, or with J / (L M), which maximizes it.
+    with the known noise power, or with J / (L M), which maximizes it. From the Fisher information F at the
+    sources and their amplitudes (`Refinement`), and the share 2 C of it that noise in the amplitudes makes
+    (`amplitude_noise`):
+
+        covariance = (F - 2 C)^-1 F (F - 2 C)^-1
+
+    F - 2 C estimates the information at the true amplitudes, the expected curvature of J; F is the
+    covariance of its slope, to which noise in the amplitudes adds. The inverse of either alone is less than
+    the covariance of the error. Both approach the Cramer-Rao bound with the SNR or, of `constant` sources,
+    with L. NaN where F - 2 C is not positive definite: the amplitudes are then within their noise.
+
+    References:
+        Stoica and Nehorai, "Performance study of conditional and unconditional direction-of-arrival
+        estimation", IEEE Trans. Acoust., Speech, Signal Process. 38 (1990): the error covariance of the
+        conditional maximum, for few snapshots above its bound.
     """
 
     powers: Float[Tensor, "scene source"]
@@ -60,15 +75,15 @@ def likelihood_at(observation: Observation, sources: Sources, spherical_amplitud
         slots = torch.nonzero(present[scenes])[:, 1].reshape(scenes.shape[0], count)
         part = observation.select(scenes)
         fit = refine(part, sources[scenes[:, None], slots], 0, spherical_amplitude)
-        result = result.replaced(scenes, slots, likelihood_of(part, fit))
+        result = result.replaced(scenes, slots, likelihood_of(part, fit, spherical_amplitude))
     return result
 
 
-def likelihood_of(observation: Observation, fit: Refinement) -> Likelihood:
+def likelihood_of(observation: Observation, fit: Refinement, spherical_amplitude: bool) -> Likelihood:
     """Likelihood of the sources of a fit, which fill all slots."""
     return Likelihood(
         powers=fit.amplitudes.abs().square().mean(1).double(),
-        covariance=_own_blocks(fit.fisher, fit.sources),
+        covariance=_own_blocks(_error_covariance(observation, fit, spherical_amplitude)),
         residual=fit.residual,
         log_likelihood=log_likelihood(observation, fit.residual),
     )
@@ -91,20 +106,47 @@ def unconditional_likelihood(
     n_numbers = observation.n_snapshots * observation.n_antennas
     return Likelihood(
         powers=fits.powers[rows],
-        covariance=_own_blocks(fits.fisher[rows], sources),
+        covariance=_own_blocks(_inverse(fits.fisher[rows])),
         residual=conditional.residual,
         log_likelihood=-n_numbers * math.log(math.pi) - fits.cost[rows],
     )
 
 
+def _error_covariance(
+    observation: Observation, fit: Refinement, spherical_amplitude: bool
+) -> Float[Tensor, "scene coordinate coordinate"]:
+    """(F - 2 C)^-1 F (F - 2 C)^-1 of the conditional likelihood; see `Likelihood`."""
+    if fit.sources.shape[1] == 0:
+        return fit.fisher
+    by_noise = torch.cat(
+        [
+            amplitude_noise(
+                observation.select(part).to(torch.complex128), fit.sources[part], spherical_amplitude
+            )
+            for part in pieces(observation, 4 * fit.sources.shape[1])
+        ]
+    )
+    inverse = _inverse(fit.fisher - 2.0 * by_noise)
+    return inverse @ fit.fisher @ inverse
+
+
+def _inverse(
+    information: Float[Tensor, "scene coordinate coordinate"],
+) -> Float[Tensor, "scene coordinate coordinate"]:
+    """Inverse, NaN where the information is not positive definite."""
+    factor, info = torch.linalg.cholesky_ex(information)
+    definite = (info == 0)[:, None, None]
+    identity = torch.eye(information.shape[-1], dtype=information.dtype)
+    return torch.where(definite, torch.cholesky_inverse(torch.where(definite, factor, identity)), torch.nan)
+
+
 def _own_blocks(
-    fisher: Float[Tensor, "scene coordinate coordinate"], sources: Float[Tensor, "scene source 3"]
+    covariance: Float[Tensor, "scene coordinate coordinate"],
 ) -> Float[Tensor, "scene source 3 3"]:
-    """(F^-1)_kk of each source, NaN where F is singular."""
-    n_scenes, n_sources = sources.shape[:2]
-    inverse, info = torch.linalg.inv_ex(fisher)
-    blocks = inverse.reshape(n_scenes, n_sources, 3, n_sources, 3).diagonal(dim1=1, dim2=3)
-    return torch.where((info == 0)[:, None, None, None], blocks.permute(0, 3, 1, 2), torch.nan)
+    """Covariance of the coordinates of each source."""
+    n_scenes, n_sources = covariance.shape[0], covariance.shape[1] // 3
+    blocks = covariance.reshape(n_scenes, n_sources, 3, n_sources, 3).diagonal(dim1=1, dim2=3)
+    return blocks.permute(0, 3, 1, 2)
 
 
 def log_likelihood(observation: Observation, residual: Powers) -> Float[Tensor, " scene"]:

@@ -138,6 +138,27 @@ def project(
     )
 
 
+def amplitude_noise(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
+) -> Float[Tensor, "scene coordinate coordinate"]:
+    """What noise in the amplitudes adds to the curvature H of `Projection`, a unit of noise power.
+
+        C_ij = sum_g Re{ (D_i^H (I - P_G) D_j) [(G^H G)^-1]_{k(j) k(i)} },   D_i = B dA/dx_i
+
+    The amplitudes s = G^+ y have the covariance sigma^2 (G^H G)^-1 about the true ones, so that on average
+    sigma^2 C of H is due to noise. The observation in complex128, the sources in float64.
+    """
+    by_source = source_responses(observation, sources, spherical_amplitude)
+    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :].flatten(2, 3)
+    conjugate = columns.conj()
+    factor = _factor(conjugate @ columns.mT)
+    overlap = torch.linalg.solve_triangular(factor, conjugate @ derivatives.mT, upper=False)
+    outside = derivatives.conj() @ derivatives.mT - overlap.mH @ overlap
+    by_coordinate = torch.cholesky_inverse(factor).repeat_interleave(3, -1).repeat_interleave(3, -2)
+    noise: Tensor = (outside * by_coordinate.mT).real.sum(1)
+    return noise
+
+
 def least_squares(
     columns: Complex[Tensor, "scene group source row"], snapshots: Complex[Tensor, "scene group row"]
 ) -> Fit:

@@ -6,34 +6,92 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from stages.bounds.cramer_rao import conditional_bound, constant_bound
-from stages.inference.assessment import likelihood_at, unconditional_likelihood
+from stages.inference.assessment import likelihood_at, likelihood_of, unconditional_likelihood
+from stages.inference.likelihood import refine
+from stages.inference.projection import amplitude_noise, source_responses
 from stages.inference.scaling import unit_scale
 from stages.inference.unconditional import refine_unconditional
 from stages.physics.observation import SourceModel, respond
 from stages.physics.steering import steering
 from tests import tolerances
-from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes, noiseless, scaled
+from tests.worlds import DEFAULT, SPREAD_SOURCES, WIDE, make_scenes, noiseless, scaled
 
 MODELS: tuple[SourceModel, ...] = ("independent", "constant")
+
+
+FAINT = 1e-8
+"""Factor on a noise power at which the noise of an amplitude no longer counts."""
 
 
 @pytest.mark.parametrize("source_model", MODELS)
 def test_covariance_is_the_bound_at_the_truth_of_noiseless_snapshots(source_model: SourceModel) -> None:
     scenes = noiseless(make_scenes(WIDE, 2, 20.0, 3, source_model, sources=SPREAD_SOURCES[:2]))
-    sources, noise_power = scenes.sources[:, :2], scenes.observation.noise_power
-    assert noise_power is not None
+    assert scenes.observation.noise_power is not None
+    noise_power = FAINT * scenes.observation.noise_power
+    observation, sources = replace(scenes.observation, noise_power=noise_power), scenes.sources[:, :2]
     amplitudes = scenes.amplitudes[:, :, :2].to(torch.complex128)
     if source_model == "independent":
-        bound = conditional_bound(scenes.observation, sources, amplitudes, noise_power, False)
+        bound = conditional_bound(observation, sources, amplitudes, noise_power, False)
     else:
-        bound = constant_bound(scenes.observation, sources, amplitudes[:, 0], noise_power, False)
-    stated = likelihood_at(scenes.observation, sources, False)
+        bound = constant_bound(observation, sources, amplitudes[:, 0], noise_power, False)
+    stated = likelihood_at(observation, sources, False)
     deviations = stated.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
     torch.testing.assert_close(deviations, bound.standard_deviations(), rtol=1e-5, atol=0.0)
     powers = amplitudes.abs().square().mean(1)
     torch.testing.assert_close(stated.powers, powers, rtol=tolerances.SINGLE, atol=0.0)
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_noise_in_the_amplitudes_adds_to_the_curvature(source_model: SourceModel) -> None:
+    """C by loops: sum over groups, and pairs of coordinates, of D_i^H (I - P) D_j times (G^H G)^-1."""
+    scenes = make_scenes(WIDE, 2, 5.0, 2, source_model, sources=SPREAD_SOURCES[:2])
+    observation = scenes.observation.to(torch.complex128)
+    sources = scenes.sources[:, :2]
+    by_source = source_responses(observation, sources, False).numpy()
+    result = amplitude_noise(observation, sources, False)
+    for scene in range(2):
+        expected = np.zeros((6, 6))
+        for own in by_source[scene]:
+            G, D = own[:, 0].T, own[:, 1:].reshape(6, -1).T
+            outside = np.eye(len(G)) - G @ np.linalg.pinv(G)
+            covariance = np.linalg.inv(G.conj().T @ G)
+            for i in range(6):
+                for j in range(6):
+                    term = D[:, i].conj() @ outside @ D[:, j] * covariance[j // 3, i // 3]
+                    expected[i, j] += term.real
+        np.testing.assert_allclose(result[scene].numpy(), expected, rtol=1e-9, atol=1e-9 * expected.max())
+
+
+@pytest.mark.slow
+def test_stated_covariance_is_that_of_the_errors_where_the_bound_is_not() -> None:
+    """Three sources with free amplitudes at 10 dB: e^T C^-1 e / 9 has mean 1, but not with C = F^-1."""
+    n_scenes, n_sources = 400, 3
+    scenes = make_scenes(DEFAULT, n_sources, 10.0, n_scenes, sources=SPREAD_SOURCES[:n_sources])
+    truth = scenes.sources[:, :n_sources]
+    fit = refine(scenes.observation, truth, 60, False)
+    errors = (fit.sources - truth)[..., None]
+    stated = likelihood_of(scenes.observation, fit, False).covariance
+    inverse = torch.linalg.inv(fit.fisher).reshape(n_scenes, n_sources, 3, n_sources, 3)
+    by_information = inverse.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
+
+    def mean_squared(covariance: Float[Tensor, "scene source 3 3"]) -> float:
+        return float((errors.mT @ torch.linalg.solve(covariance, errors)).mean()) / 3
+
+    # 3600 normal numbers: the mean square has a standard deviation of 0.024
+    assert mean_squared(stated) == pytest.approx(1.0, abs=0.1)
+    assert mean_squared(by_information) > 1.2
+
+
+def test_amplitudes_within_their_noise_place_nothing() -> None:
+    """Noise stated to be far above what was received."""
+    scenes = make_scenes(WIDE, 1, 5.0, 2, sources=SPREAD_SOURCES[:1])
+    assert scenes.observation.noise_power is not None
+    loud = replace(scenes.observation, noise_power=1e4 * scenes.observation.noise_power)
+    assert bool(likelihood_at(loud, scenes.sources[:, :1], False).covariance.isnan().all())
 
 
 def test_log_likelihood_is_that_of_the_gaussian_density() -> None:
