@@ -96,7 +96,8 @@ def pipeline(
 def _follow(futures: dict[str, PrefectFuture[Any]]) -> None:
     progress = create_progress_artifact(0.0, key="stages", description=f"Stages done, of {len(futures)}")
     assert isinstance(progress, UUID)  # a coroutine only where an event loop runs
-    for done, _ in enumerate(as_completed(list(futures.values())), start=1):
+    for done, future in enumerate(as_completed(list(futures.values())), start=1):
+        future.wait()  # keeps the state that the run ended in; the server hears of it later
         update_progress_artifact(progress, 100.0 * done / len(futures))
 
 
