@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 from stages.artifacts.entry import run
 from stages.artifacts.inspection import inspect_lines
-from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options
-from stages.artifacts.sources_file import check_target, write_sources
+from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key
+from stages.artifacts.sources_file import check_target, parts_directory, write_sources
 from stages.artifacts.sources_text import estimator_lines, source_lines, summary_line
+from stages.artifacts.state import discard, held
 from stages.artifacts.truth_table import score_lines
 from stages.localize import FOUND_TOLERANCE_DEG, localize_files
 
@@ -44,7 +45,13 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(status)
 
-    run(command, stopped="stopped; nothing was written")
+    out = getattr(arguments, "out", None)
+    kept = (
+        "nothing was written"
+        if out is None
+        else f"run again to resume; {parts_directory(out)} holds the rest"
+    )
+    run(command, stopped=f"stopped; {kept}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,8 +108,6 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
 
 
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    if arguments.out is not None:
-        check_target(arguments.out, arguments.files)
     options = Options(
         estimator=arguments.estimator,
         n_sources=arguments.sources,
@@ -110,13 +115,17 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         false_alarm=arguments.false_alarm,
         model=arguments.model,
     )
-    found = localize_files(arguments.files, options, remark)
-    lines = [summary_line(found.sources)]
     if arguments.out is None:
-        lines = [*source_lines(found.sources), *lines]
+        found = localize_files(arguments.files, options, remark, None)
+        lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
-        write_sources(arguments.out, found.sources)
-        lines[0] += f": {arguments.out}"
+        check_target(arguments.out, arguments.files)
+        kept = parts_directory(arguments.out)
+        with held(kept / localization_key(arguments.files, options)) as work:
+            found = localize_files(arguments.files, options, remark, work)
+            write_sources(arguments.out, found.sources)
+        discard(kept)
+        lines = [f"{summary_line(found.sources)}: {arguments.out}"]
     if found.scores:
         lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
     return lines, LEFT_OUT if found.sources.left_out else 0

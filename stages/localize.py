@@ -23,7 +23,7 @@ from stages.artifacts.measurement_stream import (
     measurement_stream,
 )
 from stages.artifacts.progress import Progress
-from stages.artifacts.sources_file import VALUES, LocatedSources
+from stages.artifacts.sources_file import VALUES, LocatedSources, joined, read_sources, write_sources
 from stages.artifacts.truth_table import SceneScore
 from stages.covariance import blend, sample_covariance, sample_factor
 from stages.estimators.contract import Covariance, Estimate
@@ -86,15 +86,18 @@ def covariance_of(
     return blend(predicted, sample, params.covariance.blend_beta, params.covariance.diagonal_loading)
 
 
-def localize_files(files: Sequence[Path], options: Options, remark: Callable[[str], None]) -> Localization:
+def localize_files(
+    files: Sequence[Path], options: Options, remark: Callable[[str], None], work: Path | None
+) -> Localization:
     """Sources of every scene of some files, or of directories of shards, in bounded memory.
 
-    What is odd, left out or beyond what was searched goes to `remark`, one line each.
+    What is odd, left out or beyond what was searched goes to `remark`, one line each. work: a directory that
+    keeps what is located, so that a later call of the same goes on with it.
 
     Raises:
         MeasurementError, CheckpointError: what cannot be read or located, as `method_for`; no scene at all.
     """
-    rows, scores = _Rows(), list[SceneScore]()
+    parts, scores = list[LocatedSources](), list[SceneScore]()
     for number, file in enumerate(files):
         first_scene = 0
         for path in source_paths(file, MADE_BY):
@@ -105,24 +108,42 @@ def localize_files(files: Sequence[Path], options: Options, remark: Callable[[st
                 if first_scene == 0:
                     remark(f"{file}: {options.estimator} searches {method.field_of_view}")
                 truth, doubts = stream.truth(), _Doubts(path, method.field_of_view)
-                progress = Progress(f"localize {path.name}", stream.sizes.scenes, "scenes")
-                for read in stream.chunks():
-                    chunk, estimate = _located(path, read, method, options.n_sources)
-                    rows.add(number, first_scene, chunk, estimate)
-                    if truth is not None and estimate is not None:
-                        scores += _scores(number, first_scene, chunk, estimate, truth)
-                    doubts.look(chunk, estimate)
-                    progress.advance(len(chunk.scenes) + len(chunk.left_out))
+                chunks = stream.chunk_scenes()
+                kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
+                done = sum(
+                    len(scenes)
+                    for scenes, place in zip(chunks, kept, strict=True)
+                    if place is not None and place.exists()
+                )
+                progress = Progress(f"localize {path.name}", stream.sizes.scenes, "scenes", done)
+                for place, read in zip(kept, stream.chunks(), strict=True):
+                    if place is not None and place.exists():
+                        part = read_sources(place)
+                    else:
+                        chunk, estimate = _located(path, read, method, options.n_sources)
+                        part = _part(options.estimator, files, number, first_scene, chunk, estimate)
+                        if place is not None:
+                            write_sources(place, part)
+                        progress.advance(len(chunk.scenes) + len(chunk.left_out))
+                    parts.append(part)
+                    if truth is not None:
+                        scores += _scores(number, first_scene, part, truth)
+                    doubts.look(first_scene, read, part)
                 for doubt in doubts.lines():
                     remark(doubt)
                 first_scene += stream.sizes.scenes
-    sources = rows.joined(options.estimator, files)
+    sources = joined(parts)
     if not len(sources.scenes):
         file_number, scene, reason = sources.left_out[0]
         raise MeasurementError(f"{files[file_number]}: no scene can be located: scene {scene}: {reason}")
     for file_number, scene, reason in sources.left_out:
         remark(f"{files[file_number]}: scene {scene} is left out: {reason}")
     return Localization(sources, tuple(scores))
+
+
+def _kept(work: Path | None, file: int, first_scene: int) -> Path | None:
+    """Where the sources of a chunk are kept."""
+    return None if work is None else work / f"{file:06d}-{first_scene:09d}.h5"
 
 
 def _located(
@@ -158,21 +179,20 @@ class _Doubts:
         self._noisy: list[int] = []
         self._outside: list[int] = []
 
-    def look(self, chunk: Chunk, estimate: Estimate | None) -> None:
+    def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
         """Count those of a chunk."""
-        if chunk.observation is None or estimate is None:
-            return
-        scenes = np.array(chunk.scenes)
-        if chunk.observation.noise_power is not None:
+        located = part.scenes[:, 1] - first_scene
+        if chunk.observation is not None and chunk.observation.noise_power is not None:
             # squares of weak snapshots leave single precision
             received = replace(chunk.observation, snapshots=chunk.observation.snapshots.to(torch.complex128))
             snr = estimated_snr(received).numpy()
             n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
-            self._noisy += scenes[snr < -_SIGMAS / math.sqrt(n_numbers)].tolist()
-        degrees = torch.rad2deg(estimate.sources[..., :2]).numpy()
+            noisy = np.array(chunk.scenes)[snr < -_SIGMAS / math.sqrt(n_numbers)]
+            self._noisy += noisy[np.isin(noisy, located)].tolist()
+        degrees = part.values[:, [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]]
         limits = np.array([self._field.azimuth_deg, self._field.elevation_deg])
         beyond = ((degrees < limits[:, 0]) | (degrees > limits[:, 1])).any(-1)
-        self._outside += scenes[np.nonzero(beyond)[0]].tolist()
+        self._outside += (part.scene[beyond] - first_scene).tolist()
 
     def lines(self) -> list[str]:
         """What was found, in words."""
@@ -190,40 +210,31 @@ class _Doubts:
         return lines
 
 
-class _Rows:
-    """Rows of the result, gathered chunk by chunk."""
-
-    def __init__(self) -> None:
-        self._places: list[np.ndarray] = []
-        self._values: list[np.ndarray] = []
-        self._scenes: list[np.ndarray] = []
-        self._left_out: list[tuple[int, int, str]] = []
-
-    def add(self, file: int, first_scene: int, chunk: Chunk, estimate: Estimate | None) -> None:
-        self._left_out += [(file, first_scene + scene, why) for scene, why in chunk.left_out.items()]
-        if estimate is None:
-            return
-        present = estimate.present
-        scenes = first_scene + torch.tensor(chunk.scenes)
-        counts = present.sum(-1)
-        number = (present.cumsum(-1) - 1)[present]
-        scene = scenes[:, None].expand(present.shape)[present]
-        self._places.append(torch.stack((torch.full_like(scene, file), scene, number), -1).numpy())
-        self._values.append(source_values(estimate)[present].numpy())
-        self._scenes.append(torch.stack((torch.full_like(scenes, file), scenes, counts), -1).numpy())
-
-    def joined(self, name: str, files: Sequence[Path]) -> LocatedSources:
-        places = np.concatenate([np.empty((0, 3), np.int64), *self._places])
-        return LocatedSources(
-            estimator=name,
-            files=tuple(str(file) for file in files),
-            file=places[:, 0],
-            scene=places[:, 1],
-            source=places[:, 2],
-            values=np.concatenate([np.empty((0, len(VALUES))), *self._values]),
-            scenes=np.concatenate([np.empty((0, 3), np.int64), *self._scenes]),
-            left_out=tuple(self._left_out),
-        )
+def _part(
+    estimator: str,
+    files: Sequence[Path],
+    number: int,
+    first_scene: int,
+    chunk: Chunk,
+    estimate: Estimate | None,
+) -> LocatedSources:
+    """Sources of the scenes of a chunk; scenes are counted through all shards of a file."""
+    scenes = first_scene + torch.tensor(chunk.scenes, dtype=torch.int64)
+    present = torch.zeros((len(scenes), 0), dtype=torch.bool)
+    values = torch.empty((0, len(VALUES)), dtype=torch.float64)
+    if estimate is not None:
+        present, values = estimate.present, source_values(estimate)[estimate.present]
+    scene = scenes[:, None].expand(present.shape)[present]
+    return LocatedSources(
+        estimator=estimator,
+        files=tuple(str(file) for file in files),
+        file=torch.full_like(scene, number).numpy(),
+        scene=scene.numpy(),
+        source=(present.cumsum(-1) - 1)[present].numpy(),
+        values=values.numpy(),
+        scenes=torch.stack((torch.full_like(scenes, number), scenes, present.sum(-1)), -1).numpy(),
+        left_out=tuple((number, first_scene + scene, why) for scene, why in chunk.left_out.items()),
+    )
 
 
 def source_values(estimate: Estimate) -> Float[Tensor, "scene source value"]:
@@ -244,18 +255,21 @@ def source_values(estimate: Estimate) -> Float[Tensor, "scene source value"]:
     )
 
 
-def _scores(
-    file: int, first_scene: int, chunk: Chunk, estimate: Estimate, truth: TruePlaces
-) -> list[SceneScore]:
-    spreads, places, present = (
-        estimate.standard_deviations().numpy(),
-        estimate.sources.numpy(),
-        estimate.present,
+def _scores(file: int, first_scene: int, part: LocatedSources, truth: TruePlaces) -> list[SceneScore]:
+    azimuth, elevation, reach, *spread = (
+        VALUES.index(name)
+        for name in (
+            *("azimuth_deg", "elevation_deg", "range_m"),
+            *("azimuth_std_deg", "elevation_std_deg", "range_std_m"),
+        )
     )
+    degree = math.radians(1.0)
     scores = []
-    for row, scene in enumerate(chunk.scenes):
-        true = truth.sources[scene, : truth.n_sources[scene]]
-        held = present[row].numpy()
-        outcome = agreement(true, places[row, held], spreads[row, held], math.radians(FOUND_TOLERANCE_DEG))
-        scores.append(SceneScore(file, first_scene + scene, true, outcome))
+    for scene, own in part.of_scenes():
+        row = scene - first_scene
+        true = truth.sources[row, : truth.n_sources[row]]
+        places = np.stack((degree * own[:, azimuth], degree * own[:, elevation], 1.0 / own[:, reach]), -1)
+        spreads = own[:, spread] * (degree, degree, 1.0)
+        outcome = agreement(true, places, spreads, math.radians(FOUND_TOLERANCE_DEG))
+        scores.append(SceneScore(file, scene, true, outcome))
     return scores

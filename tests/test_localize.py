@@ -47,7 +47,7 @@ OPTIONS = Options(estimator="ml", n_sources=2, field_of_view=None, false_alarm=0
 
 def localized(*files: Path, remarks: list[str] | None = None, **options: Any) -> Localization:
     said: list[str] = [] if remarks is None else remarks
-    return localize_files(files, replace(OPTIONS, **options), said.append)
+    return localize_files(files, replace(OPTIONS, **options), said.append, None)
 
 
 def column(found: Localization, name: str) -> np.ndarray:

@@ -3,15 +3,18 @@
 A network is used only on the array, the receiver and the field of view that it was trained for.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stages.artifacts import grid_setup
 from stages.artifacts.errors import CheckpointError, MeasurementError
-from stages.artifacts.measurement_stream import MeasurementStream
+from stages.artifacts.hdf5 import source_paths
+from stages.artifacts.measurement_stream import MADE_BY, MeasurementStream
 from stages.artifacts.model_fit import differences
 from stages.artifacts.network_file import Model, read_model
 from stages.artifacts.setup import radians
+from stages.artifacts.state import work_key
 from stages.estimators.comparison import REFINED
 from stages.estimators.contract import CovarianceKind, Estimator, Settings
 from stages.estimators.registry import estimator
@@ -142,6 +145,20 @@ def _learned_method(stream: MeasurementStream, options: Options, name: str, refi
         stream, options, params.covariance.diagonal_loading, params.array.spherical_amplitude
     )
     return Method(estimator(name, grid, settings), settings, refines, grid, field, model)
+
+
+def localization_key(files: Sequence[Path], options: Options) -> str:
+    """Digest of what the sources of some files depend on: the files, the options, the model, the code.
+
+    Raises:
+        MeasurementError: a file that is missing, or an unknown estimator.
+    """
+    inputs = [path for file in files for path in source_paths(file, MADE_BY)]
+    needs_model = probe(options.estimator.removesuffix(REFINED)).covariance_kind in NEEDS_MODEL
+    if needs_model and options.model.is_file():
+        inputs.append(options.model)
+    parameters = asdict(options) | {"model": None, "files": [str(file) for file in files]}
+    return work_key(parameters, inputs)
 
 
 def probe(name: str) -> Estimator:

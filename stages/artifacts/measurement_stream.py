@@ -118,8 +118,13 @@ class MeasurementStream:
         Raises:
             MeasurementError: the file is damaged.
         """
-        for first in range(0, self.sizes.scenes, self.chunk_size):
-            yield self.chunk(first, min(first + self.chunk_size, self.sizes.scenes))
+        for scenes in self.chunk_scenes():
+            yield self.chunk(scenes.start, scenes.stop)
+
+    def chunk_scenes(self) -> list[range]:
+        """The scenes of every chunk."""
+        n_scenes, size = self.sizes.scenes, self.chunk_size
+        return [range(first, min(first + size, n_scenes)) for first in range(0, n_scenes, size)]
 
     @property
     def chunk_size(self) -> int:

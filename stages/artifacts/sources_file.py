@@ -35,6 +35,8 @@ VALUES = (
 )
 """Columns beside file, scene and source."""
 
+_REASON = "left_out/reason"
+
 SUFFIXES = (".csv", ".json", ".h5")
 
 
@@ -55,12 +57,70 @@ class LocatedSources:
     scenes: Int[np.ndarray, "located 3"]
     left_out: tuple[tuple[int, int, str], ...]
 
+    def of_scenes(self) -> Iterator[tuple[int, Float[np.ndarray, "source value"]]]:
+        """(scene, its rows of `values`) of every located scene, in order."""
+        ends = self.scenes[:, 2].cumsum()
+        for (_, scene, _), own in zip(
+            self.scenes.tolist(), np.split(self.values, ends[:-1]) if ends.size else [], strict=True
+        ):
+            yield scene, own
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row a source; the file is named where there are several."""
         for number in range(self.file.size):
             named = {"file": self.files[int(self.file[number])]} if len(self.files) > 1 else {}
             place = {"scene": int(self.scene[number]), "source": int(self.source[number])}
             yield {**named, **place, **dict(zip(VALUES, self.values[number].tolist(), strict=True))}
+
+
+def joined(parts: Sequence[LocatedSources]) -> LocatedSources:
+    """Parts of one result, in order."""
+
+    def together(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return LocatedSources(
+        estimator=parts[0].estimator,
+        files=parts[0].files,
+        file=together("file"),
+        scene=together("scene"),
+        source=together("source"),
+        values=together("values"),
+        scenes=together("scenes"),
+        left_out=tuple(scene for part in parts for scene in part.left_out),
+    )
+
+
+def read_sources(path: Path) -> LocatedSources:
+    """Read a file that `write_sources` wrote, with the ending .h5.
+
+    Raises:
+        MeasurementError: a missing, foreign or damaged file, or one that breaks the format.
+    """
+    with hdf5.reading(path, FORMAT, VERSION, "risolve localize writes located sources") as reader:
+        left_out = [reader.array(f"left_out/{name}", np.int64, "left") for name in ("file", "scene")]
+        reasons: list[str] = []
+        if left_out[0].size:
+            texts = reader.rows(_REASON, reader.dataset(_REASON, "UTF-8 [scene]"), ())
+            reasons = [text.decode() for text in texts]
+        return LocatedSources(
+            estimator=str(reader.attribute("estimator")),
+            files=tuple(str(reader.attribute("files")).split("\n")),
+            file=reader.array("sources/file", np.int64, "row"),
+            scene=reader.array("sources/scene", np.int64, "row"),
+            source=reader.array("sources/source", np.int64, "row"),
+            values=np.stack(
+                [reader.array(f"sources/{name}", np.float64, "row", finite=False) for name in VALUES], axis=-1
+            ),
+            scenes=np.stack(
+                [
+                    reader.array(f"scenes/{name}", np.int64, "located")
+                    for name in ("file", "scene", "n_sources")
+                ],
+                axis=-1,
+            ),
+            left_out=tuple(zip(*(numbers.tolist() for numbers in left_out), reasons, strict=True)),
+        )
 
 
 def check_target(path: Path, inputs: Sequence[Path]) -> None:
@@ -80,6 +140,11 @@ def check_target(path: Path, inputs: Sequence[Path]) -> None:
         raise MeasurementError(
             f"{path}: holds the measurements, which a result would replace; take another name"
         )
+
+
+def parts_directory(path: Path) -> Path:
+    """Where parts of a result wait until it is whole: `.NAME.parts` beside it."""
+    return path.with_name(f".{path.name}.parts")
 
 
 def write_sources(path: Path, sources: LocatedSources) -> None:
@@ -156,7 +221,7 @@ def _write_hdf5(path: Path, sources: LocatedSources) -> None:
         "left_out/scene": np.array([scene for _, scene, _ in sources.left_out], dtype=np.int64),
     }
     if sources.left_out:
-        datasets["left_out/reason"] = np.array([reason.encode() for _, _, reason in sources.left_out])
+        datasets[_REASON] = np.array([reason.encode() for _, _, reason in sources.left_out])
     attributes: dict[str, str | int] = {
         "format": FORMAT,
         "version": VERSION,

@@ -51,7 +51,17 @@ def work_directory(verb: str, key: str) -> Iterator[Path]:
     Raises:
         StateError: another process holds it, or it cannot be written.
     """
-    directory = state_root() / verb / key
+    with held(state_root() / verb / key) as directory:
+        yield directory
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[Path]:
+    """A directory of work, made where it is missing, held as by `work_directory`.
+
+    Raises:
+        StateError: as `work_directory`.
+    """
     lock_path = directory.with_suffix(".lock")
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,98 @@
+"""A stopped `risolve localize` goes on with what it located, never with what belongs to other work."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stages.artifacts.localization_setup import Method, Options, localization_key
+from stages.artifacts.sources_file import joined, parts_directory, read_sources, write_sources
+from stages.estimators.contract import Estimate
+from stages.localize import localize, localize_files
+from stages.physics.observation import Observation
+from tests.measurement_files import at, changed, spread_scenes, write_user_file
+from tests.tiny_run import environment
+
+OPTIONS = Options(estimator="nomp", n_sources=2, field_of_view=None, false_alarm=0.01, model=Path("gone.pt"))
+
+
+def silent(line: str) -> None:
+    pass
+
+
+def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One scene a batch, the first of them left out; stopped in the third."""
+    monkeypatch.setattr("stages.artifacts.measurement_stream._MOST_SCENES", 1)
+    path = changed(write_user_file(tmp_path / "user.h5", spread_scenes(4)), at("snapshots", 0, math.nan))
+    expected = localize_files([path], OPTIONS, silent, None)
+    calls = 0
+
+    def counted(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return localize(observation, method, n_sources)
+
+    monkeypatch.setattr("stages.localize.localize", counted)
+    with pytest.raises(KeyboardInterrupt):
+        localize_files([path], OPTIONS, silent, tmp_path)
+    found = localize_files([path], OPTIONS, silent, tmp_path)
+    assert calls == 4
+    assert list(found.sources.rows()) == list(expected.sources.rows())
+    assert found.sources.left_out == expected.sources.left_out != ()
+    assert [score.scene for score in found.scores] == [score.scene for score in expected.scores]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    """Parts of two files, one with a scene that is left out; deviations that are not known stay so."""
+    files = [write_user_file(tmp_path / f"{name}.h5", spread_scenes(2)) for name in "ab"]
+    changed(files[1], at("snapshots", 1, 0.0))
+    sources = localize_files(files, OPTIONS, silent, None).sources
+    sources.values[0, 7:] = math.nan
+    write_sources(tmp_path / "sources.h5", sources)
+    again = joined([read_sources(tmp_path / "sources.h5")])
+    assert repr(list(again.rows())) == repr(list(sources.rows()))
+    assert (again.files, again.left_out) == (sources.files, sources.left_out)
+    assert again.scenes.tolist() == sources.scenes.tolist() == [[0, 0, 2], [0, 1, 2], [1, 0, 2]]
+    assert [scene for scene, _ in again.of_scenes()] == [0, 1, 0]
+
+
+def test_other_measurements_and_other_options_are_another_piece_of_work(tmp_path: Path) -> None:
+    path = write_user_file(tmp_path / "user.h5", spread_scenes(2))
+    other = write_user_file(tmp_path / "other.h5", spread_scenes(2))
+    first = localization_key([path], OPTIONS)
+    assert localization_key([path], OPTIONS) == first
+    assert localization_key([path], replace(OPTIONS, model=Path("also gone.pt"))) == first
+    keys = {first, localization_key([other], OPTIONS), localization_key([path, other], OPTIONS)}
+    keys |= {
+        localization_key([path], replace(OPTIONS, **option))
+        for option in ({"n_sources": None}, {"false_alarm": 0.1})
+    }
+    changed(path, at("snapshots", (0, 0, 0), 1.0))
+    assert localization_key([path], OPTIONS) not in keys
+    assert len(keys) == 5
+
+
+def test_a_killed_command_goes_on(tmp_path: Path) -> None:
+    """kill -9 after the first batch; the second call says what it found and leaves the result alone."""
+    path = write_user_file(tmp_path / "user.h5", spread_scenes(192))
+    out = tmp_path / "sources.csv"
+    command = [sys.executable, "-m", "stages.cli", "localize", path, "--sources", "2", "--out", out]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        while not list(parts_directory(out).glob("*/*.h5")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not out.exists()
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=True)
+    assert "of 192 scenes found finished" in done.stderr
+    assert done.stdout.startswith("384 sources in 192 scenes")
+    assert len(out.read_text("utf-8").splitlines()) == 385
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["sources.csv", "user.h5"]
