@@ -1,35 +1,22 @@
 """Sources of files of any array: near the truth, as sure as stated, and refused where they cannot be told."""
 
-import contextlib
-import csv
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import torch
 
-from stages.artifacts import localization_setup
-from stages.artifacts.errors import CheckpointError, MeasurementError
-from stages.artifacts.localization_setup import FieldOfView, Options, method_for, probe
-from stages.artifacts.measurement_stream import measurement_stream
-from stages.artifacts.network_file import new_network, read_network, write_network
-from stages.artifacts.params_file import read_params
-from stages.artifacts.sources_file import VALUES, write_sources
-from stages.artifacts.sources_text import source_lines, summary_line
-from stages.artifacts.truth_table import score_lines
+from stages.artifacts.errors import MeasurementError
+from stages.artifacts.localization_setup import FieldOfView
+from stages.artifacts.sources_file import VALUES
 from stages.estimators.registry import REGISTRY
-from stages.localize import FOUND_TOLERANCE_DEG, LS_RIDGE, Localization, covariance_of, localize_files
-from stages.normalize import normalize
-from stages.params import Params
 from stages.physics.geometry import planar_array
 from stages.physics.observation import Observation
 from stages.physics.scenario import Scenes
-from tests.architecture.source import ROOT
+from tests.localization import column, localized
 from tests.measurement_files import (
     at,
     attribute,
@@ -39,20 +26,7 @@ from tests.measurement_files import (
     worlds,
     write_user_file,
 )
-from tests.tiny_run import write_params
-from tests.worlds import FIELD_OF_VIEW, SPREAD_SOURCES, WIDE, make_scenes, signal_of
-
-OPTIONS = Options(estimator="ml", n_sources=2, field_of_view=None, false_alarm=0.01, model=Path("gone.pt"))
-
-
-def localized(*files: Path, remarks: list[str] | None = None, **options: Any) -> Localization:
-    said: list[str] = [] if remarks is None else remarks
-    return localize_files(files, replace(OPTIONS, **options), said.append, None)
-
-
-def column(found: Localization, name: str) -> np.ndarray:
-    values: np.ndarray = found.sources.values[:, VALUES.index(name)]
-    return values
+from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes, signal_of
 
 
 @pytest.mark.parametrize("n_sources", [2, None])
@@ -294,161 +268,7 @@ def test_snapshots_that_determine_no_source_are_refused(tmp_path: Path) -> None:
 # learned
 
 
-def tiny_model(directory: Path) -> tuple[Params, Path]:
-    """Initial weights for a 5 x 3 surface, 4 antennas and 7 snapshots."""
-    params = read_params(write_params(directory))
-    write_network(directory / "covariance.pt", new_network(params).state_dict(), params)
-    return params, directory / "covariance.pt"
-
-
-def fitting_scenes(**changes: Any) -> Scenes:
-    system = replace(WIDE, n_horizontal=5, n_vertical=3, n_antennas=4, n_snapshots=7, **changes)
-    return make_scenes(system, 1, 20.0, 2, distribution=FIELD_OF_VIEW)
-
-
-@pytest.mark.parametrize("name", ["learned", "learned+ml", "music_blend"])
-def test_a_model_is_used_on_the_array_that_it_was_trained_for(tmp_path: Path, name: str) -> None:
-    _, model = tiny_model(tmp_path)
-    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
-    found = localized(path, estimator=name, n_sources=1, model=model)
-    assert found.sources.scenes[:, 2].tolist() == [1, 1]
-
-
-def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(tmp_path: Path) -> None:
-    """R_pred of `localize` is that of `normalize`'s maps, bit by bit."""
-    params, model = tiny_model(tmp_path)
-    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
-    with measurement_stream(path) as stream:
-        method = method_for(stream, replace(OPTIONS, estimator="learned", n_sources=1, model=model))
-        observation = stream.chunk(0, 2).observation
-    assert observation is not None
-    maps = normalize(observation, params).maps
-    assert maps is not None
-    expected = read_network(model, params).predict(maps.values, maps.estimated_snr)
-    found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
-    assert found is not None
-    assert torch.equal(found.dense(), expected.dense())
-
-
-@pytest.mark.parametrize(
-    ("changes", "difference"),
-    [
-        ({"wavelength": 0.31}, "wavelength_m is 0.31, the model's 0.3"),
-        ({"n_horizontal": 6}, "elements are 18, the model's 15 (5 x 3, 0.15 m apart)"),
-        (
-            {"n_horizontal": 3, "n_vertical": 5},
-            "m from its place in the model's layout (5 x 3, 0.15 m apart, vertical",
-        ),
-        ({"spacing": 0.14}, "element_positions_m: element 0 stands"),
-        ({"n_antennas": 5}, "antennas are 5, the model's 4"),
-        ({"n_snapshots": 9}, "snapshots are 9, the model's 7"),
-    ],
-)
-def test_a_model_of_another_system_is_refused(
-    tmp_path: Path, changes: dict[str, Any], difference: str
-) -> None:
-    _, model = tiny_model(tmp_path)
-    system = replace(WIDE, n_horizontal=5, n_vertical=3, n_antennas=4, n_snapshots=7)
-    path = write_user_file(tmp_path / "user.h5", make_scenes(replace(system, **changes), 1, 20.0, 2))
-    with pytest.raises(CheckpointError) as caught:
-        localized(path, estimator="learned", n_sources=1, model=model)
-    assert difference in str(caught.value)
-    assert "or take --estimator ml, which needs no model" in str(caught.value)
-
-
-def test_a_model_needs_the_noise_power_and_its_own_field_of_view(tmp_path: Path) -> None:
-    _, model = tiny_model(tmp_path)
-    path = write_user_file(tmp_path / "user.h5", fitting_scenes(), noise_power=False)
-    field = FieldOfView((-50.0, 50.0), (-30.0, 30.0), (0.5, 10.0))
-    with pytest.raises(CheckpointError) as caught:
-        localized(path, estimator="learned", n_sources=1, model=model, field_of_view=field)
-    assert "noise_power is missing, the model's maps need it" in str(caught.value)
-    assert "--field-of-view is azimuth -50 to 50 degrees" in str(caught.value)
-
-
-def test_a_missing_model_is_named(tmp_path: Path) -> None:
-    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
-    with pytest.raises(CheckpointError, match=r"gone\.pt: there is no such checkpoint; run `train` first"):
-        localized(path, estimator="learned", n_sources=1)
-
-
-def test_what_estimators_read_is_known_without_an_array() -> None:
-    kinds = {name: probe(name).covariance_kind for name in REGISTRY}
-    assert kinds["ml"] is None
-    assert (kinds["music"], kinds["music_blend"], kinds["learned"]) == ("sample", "blend", "predicted")
-
-
-def test_settings_without_a_model_are_those_of_the_parameters() -> None:
-    params = read_params(ROOT / "params.yaml")
-    assert params.covariance.ls_ridge == LS_RIDGE
-    assert params.covariance.diagonal_loading == localization_setup.LOADING
-    assert params.evaluate.found_tolerance_deg == FOUND_TOLERANCE_DEG
-    assert params.estimators.refine_iterations == localization_setup.ITERATIONS
-    assert params.estimators.fit_iterations == localization_setup.FIT_ITERATIONS
-    assert params.estimators.most_sources == localization_setup.MOST_COUNTED
-
-
-# result files
-
-
-def test_results_in_every_format_say_the_same(tmp_path: Path) -> None:
-    path = write_user_file(tmp_path / "user.h5", spread_scenes())
-    changed(path, at("snapshots", 1, 0.0))
-    found = localized(path, n_sources=None)
-    for suffix in (".csv", ".json", ".h5"):
-        write_sources(tmp_path / f"sources{suffix}", found.sources)
-    with (tmp_path / "sources.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["scene", "source", *VALUES]
-    assert [int(row["scene"]) for row in rows] == [0, 0, 2, 2, 3, 3]
-    document = json.loads((tmp_path / "sources.json").read_text())
-    assert document["left_out"] == [{"file": str(path), "scene": 1, "reason": "snapshots: all zero"}]
-    flat = [source for scene in document["scenes"] for source in scene["sources"]]
-    with h5py.File(tmp_path / "sources.h5", "r") as stored:
-        assert dict(stored.attrs)["format"] == "risolve-sources"
-        assert stored["left_out/reason"][()].tolist() == [b"snapshots: all zero"]
-        for name in VALUES:
-            values = stored[f"sources/{name}"][()].tolist()
-            assert values == [float(row[name]) for row in rows] == [source[name] for source in flat]
-
-
-def test_results_without_a_source_or_with_unknown_numbers(tmp_path: Path) -> None:
-    path = write_user_file(tmp_path / "user.h5", make_scenes(WIDE, 0, 0.0, 2))
-    nothing = localized(path, n_sources=0).sources
-    some = localized(write_user_file(tmp_path / "some.h5", spread_scenes(1))).sources
-    unknown = replace(some, values=np.where(some.values < 0.0, np.nan, np.inf))
-    for sources in (nothing, unknown):
-        for suffix in (".csv", ".json", ".h5"):
-            write_sources(tmp_path / f"sources{suffix}", sources)
-    text = (tmp_path / "sources.csv").read_text()
-    assert ",," in text
-    assert "nan" not in text
-    row = json.loads((tmp_path / "sources.json").read_text())["scenes"][0]["sources"][0]
-    assert row["azimuth_deg"] is None
-
-
-def test_results_have_an_ending_that_says_the_format(tmp_path: Path) -> None:
-    sources = localized(write_user_file(tmp_path / "some.h5", spread_scenes(1))).sources
-    with pytest.raises(
-        MeasurementError, match=r"sources\.txt: results end in \.csv, \.json, \.h5, got \.txt"
-    ):
-        write_sources(tmp_path / "sources.txt", sources)
-
-
 def test_a_wavelength_in_millimetres_is_one_line(tmp_path: Path) -> None:
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes()), attribute("wavelength_m", 300.0))
     with pytest.raises(MeasurementError, match="millimetres"):
         localized(path)
-
-
-def test_the_worked_example_prints_what_the_page_says(tmp_path: Path) -> None:
-    page = (ROOT / "docs/localize.md").read_text("utf-8")
-    program, printed = (
-        page.split("```python\n")[1].split("```")[0],
-        page.split("```text\n")[1].split("```")[0],
-    )
-    with contextlib.chdir(tmp_path):
-        exec(compile(program, "docs/localize.md", "exec"), {})
-        found = localized(Path("measurements.h5"), n_sources=None)
-    lines = [*source_lines(found.sources), summary_line(found.sources), "", *score_lines(found.scores, 5.0)]
-    assert printed == "\n".join(lines) + "\n"

@@ -1,0 +1,23 @@
+"""`localize_files` as the tests call it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.artifacts.localization_setup import Options
+from stages.artifacts.sources_file import VALUES
+from stages.localize import Localization, localize_files
+
+OPTIONS = Options(estimator="ml", n_sources=2, field_of_view=None, false_alarm=0.01, model=Path("gone.pt"))
+
+
+def localized(*files: Path, remarks: list[str] | None = None, **options: Any) -> Localization:
+    said: list[str] = [] if remarks is None else remarks
+    return localize_files(files, replace(OPTIONS, **options), said.append, None)
+
+
+def column(found: Localization, name: str) -> np.ndarray:
+    values: np.ndarray = found.sources.values[:, VALUES.index(name)]
+    return values

@@ -1,0 +1,124 @@
+"""`risolve localize` with a trained network: used where it fits, refused with the differences elsewhere."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stages.artifacts import localization_setup
+from stages.artifacts.errors import CheckpointError
+from stages.artifacts.localization_setup import FieldOfView, method_for, probe
+from stages.artifacts.measurement_stream import measurement_stream
+from stages.artifacts.network_file import new_network, read_network, write_network
+from stages.artifacts.params_file import read_params
+from stages.estimators.registry import REGISTRY
+from stages.localize import FOUND_TOLERANCE_DEG, LS_RIDGE, covariance_of
+from stages.normalize import normalize
+from stages.params import Params
+from stages.physics.scenario import Scenes
+from tests.architecture.source import ROOT
+from tests.localization import OPTIONS, localized
+from tests.measurement_files import (
+    write_user_file,
+)
+from tests.tiny_run import write_params
+from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
+
+
+def tiny_model(directory: Path) -> tuple[Params, Path]:
+    """Initial weights for a 5 x 3 surface, 4 antennas and 7 snapshots."""
+    params = read_params(write_params(directory))
+    write_network(directory / "covariance.pt", new_network(params).state_dict(), params)
+    return params, directory / "covariance.pt"
+
+
+def fitting_scenes(**changes: Any) -> Scenes:
+    system = replace(WIDE, n_horizontal=5, n_vertical=3, n_antennas=4, n_snapshots=7, **changes)
+    return make_scenes(system, 1, 20.0, 2, distribution=FIELD_OF_VIEW)
+
+
+@pytest.mark.parametrize("name", ["learned", "learned+ml", "music_blend"])
+def test_a_model_is_used_on_the_array_that_it_was_trained_for(tmp_path: Path, name: str) -> None:
+    _, model = tiny_model(tmp_path)
+    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
+    found = localized(path, estimator=name, n_sources=1, model=model)
+    assert found.sources.scenes[:, 2].tolist() == [1, 1]
+
+
+def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(tmp_path: Path) -> None:
+    """R_pred of `localize` is that of `normalize`'s maps, bit by bit."""
+    params, model = tiny_model(tmp_path)
+    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
+    with measurement_stream(path) as stream:
+        method = method_for(stream, replace(OPTIONS, estimator="learned", n_sources=1, model=model))
+        observation = stream.chunk(0, 2).observation
+    assert observation is not None
+    maps = normalize(observation, params).maps
+    assert maps is not None
+    expected = read_network(model, params).predict(maps.values, maps.estimated_snr)
+    found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
+    assert found is not None
+    assert torch.equal(found.dense(), expected.dense())
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"wavelength": 0.31}, "wavelength_m is 0.31, the model's 0.3"),
+        ({"n_horizontal": 6}, "elements are 18, the model's 15 (5 x 3, 0.15 m apart)"),
+        (
+            {"n_horizontal": 3, "n_vertical": 5},
+            "m from its place in the model's layout (5 x 3, 0.15 m apart, vertical",
+        ),
+        ({"spacing": 0.14}, "element_positions_m: element 0 stands"),
+        ({"n_antennas": 5}, "antennas are 5, the model's 4"),
+        ({"n_snapshots": 9}, "snapshots are 9, the model's 7"),
+    ],
+)
+def test_a_model_of_another_system_is_refused(
+    tmp_path: Path, changes: dict[str, Any], difference: str
+) -> None:
+    _, model = tiny_model(tmp_path)
+    system = replace(WIDE, n_horizontal=5, n_vertical=3, n_antennas=4, n_snapshots=7)
+    path = write_user_file(tmp_path / "user.h5", make_scenes(replace(system, **changes), 1, 20.0, 2))
+    with pytest.raises(CheckpointError) as caught:
+        localized(path, estimator="learned", n_sources=1, model=model)
+    assert difference in str(caught.value)
+    assert "or take --estimator ml, which needs no model" in str(caught.value)
+
+
+def test_a_model_needs_the_noise_power_and_its_own_field_of_view(tmp_path: Path) -> None:
+    _, model = tiny_model(tmp_path)
+    path = write_user_file(tmp_path / "user.h5", fitting_scenes(), noise_power=False)
+    field = FieldOfView((-50.0, 50.0), (-30.0, 30.0), (0.5, 10.0))
+    with pytest.raises(CheckpointError) as caught:
+        localized(path, estimator="learned", n_sources=1, model=model, field_of_view=field)
+    assert "noise_power is missing, the model's maps need it" in str(caught.value)
+    assert "--field-of-view is azimuth -50 to 50 degrees" in str(caught.value)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
+    with pytest.raises(CheckpointError, match=r"gone\.pt: there is no such checkpoint; run `train` first"):
+        localized(path, estimator="learned", n_sources=1)
+
+
+def test_what_estimators_read_is_known_without_an_array() -> None:
+    kinds = {name: probe(name).covariance_kind for name in REGISTRY}
+    assert kinds["ml"] is None
+    assert (kinds["music"], kinds["music_blend"], kinds["learned"]) == ("sample", "blend", "predicted")
+
+
+def test_settings_without_a_model_are_those_of_the_parameters() -> None:
+    params = read_params(ROOT / "params.yaml")
+    assert params.covariance.ls_ridge == LS_RIDGE
+    assert params.covariance.diagonal_loading == localization_setup.LOADING
+    assert params.evaluate.found_tolerance_deg == FOUND_TOLERANCE_DEG
+    assert params.estimators.refine_iterations == localization_setup.ITERATIONS
+    assert params.estimators.fit_iterations == localization_setup.FIT_ITERATIONS
+    assert params.estimators.most_sources == localization_setup.MOST_COUNTED
+
+
+# result files
