@@ -168,15 +168,20 @@ def estimate_by_count(
     for count in sorted(set(n_sources.tolist()) - {0}):
         scenes = torch.nonzero(n_sources == count).flatten()
         groups[count] = (scenes, estimate_group(scenes, count))
-    return joined(observation, list(groups.values()), spherical_amplitude)
+    return joined(observation, list(groups.values()), spherical_amplitude, looked=False)
 
 
 def joined(
     observation: Observation,
     groups: list[tuple[Int[Tensor, " member"], Group]],
     spherical_amplitude: bool,
+    *,
+    looked: bool,
 ) -> Estimate:
-    """One estimate of groups of scenes; a scene that is in none has no source."""
+    """One estimate of groups of scenes; a scene that is in none has no source.
+
+    looked: whether the groups are maxima of a likelihood, and say whether they converged.
+    """
     n_scenes = observation.n_scenes
     width = max((group.sources.shape[1] for _, group in groups), default=0)
     n_places = max((group.candidates.shape[1] for _, group in groups), default=0)
@@ -195,7 +200,6 @@ def joined(
         if group.likelihood is not None:
             slots = torch.arange(group.sources.shape[1]).expand(scenes.shape[0], -1)
             likelihood = likelihood.replaced(scenes, slots, group.likelihood)
-    looked = all(group.converged is not None for _, group in groups)
     return Estimate(sources, resolved, candidates, likelihood, converged if looked else None)
 
 

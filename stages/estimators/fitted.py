@@ -6,7 +6,7 @@ from torch import Tensor
 
 from stages.covariance import NormalizedCovariance, SharedBasis, predicted_covariance
 from stages.estimators.contract import Settings
-from stages.estimators.nomp import told_or_counted
+from stages.estimators.counted import told_or_counted
 from stages.inference.detection import detectors
 from stages.inference.grid import Grid, grid_steering
 from stages.inference.sparse_powers import sparse_powers
@@ -19,7 +19,7 @@ def fitted_covariance(
     """R_fit = A diag(p) A^H with the powers p of the sparse covariance fit on the grid, tr R_fit = N.
 
     Both source models. An unknown noise power is that of `remaining_noise`, which needs the number of
-    sources: the one that is told, or that NOMP counts.
+    sources: the one that is told, or counted.
     """
     counts = told_or_counted(observation, n_sources, grid, settings)
     powers = [

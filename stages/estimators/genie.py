@@ -45,7 +45,8 @@ def genie(
 
     others: sources that estimators gave, NaN where they gave fewer than K. The K places of each of `n_starts`
     random starts are drawn from the grid with probabilities that grow with the gain of one source there. All
-    starts descend 6 steps; of those that lead to different J, the 6 of least J of a scene descend to the end.
+    starts descend 6 steps; of those that lead to different J, the 6 of least J of a scene descend to the end,
+    and so does the truth.
     These minima of J, and the truth, start the unconditional refinement. A minimum below that of the truth is
     one that the likelihood itself prefers: with few other starts the genie looks better than any estimator
     can be. All scenes have K = truth.shape[1] > 0 sources.
@@ -61,6 +62,7 @@ def genie(
         start = refine(detector.observation.select(scenes), pool[scenes, number], _SCREENING, spherical)
         kept = _distinct(scenes, start.residual)
         kept = kept[leading(scenes[kept], start.residual[kept], _FINISHED)]
+        kept = torch.cat((kept, torch.nonzero(number == 0).flatten())).unique()
         scenes = scenes[kept]
         fits = refine(detector.observation.select(scenes), start.sources[kept], n_iterations, spherical)
         members = torch.arange(piece.start, piece.stop)
@@ -69,7 +71,10 @@ def genie(
         places = torch.cat((exact, fits.sources))
         part = observation.select(members)
         unconditional.append((members, likeliest(part, every, places, n_iterations, spherical)))
-    return Genie(joined(observation, conditional, spherical), joined(observation, unconditional, spherical))
+    return Genie(
+        joined(observation, conditional, spherical, looked=True),
+        joined(observation, unconditional, spherical, looked=True),
+    )
 
 
 def _distinct(scenes: Int[Tensor, " start"], residual: Float[Tensor, " start"]) -> Int[Tensor, " distinct"]:

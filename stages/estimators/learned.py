@@ -17,7 +17,7 @@ from stages.estimators.contract import (
     estimate_by_count,
     n_candidates,
 )
-from stages.estimators.nomp import told_or_counted
+from stages.estimators.counted import told_or_counted
 from stages.estimators.spectral import required
 from stages.inference.grid import Grid, peaks
 from stages.physics.geometry import sources_from_cosines

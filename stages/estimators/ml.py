@@ -19,19 +19,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stages.estimators.contract import Factory, Group, Settings
+from stages.estimators.counted import PROPOSALS, searched
 from stages.estimators.sbl import peaks_of_fit, refined_peaks
 from stages.estimators.searching import SearchEstimator, as_located
 from stages.inference.assessment import unconditional_likelihood
 from stages.inference.detection import Detector
 from stages.inference.grid import Grid
-from stages.inference.growth import Located, located
+from stages.inference.growth import Located
 from stages.inference.likelihood import Refinement, refine
 from stages.inference.search import cheaper, exchanged, leading, pairs_exchanged, proposals
 from stages.inference.unconditional import refine_unconditional
 from stages.physics.observation import Observation
-
-_PROPOSALS = 6
-"""Places proposed for a source, or for a pair of sources, at a time."""
 
 _HYPOTHESES = 6
 """Minima of J of a scene, beside the least one, that the unconditional likelihood compares."""
@@ -45,22 +43,17 @@ def least_residual(
 ) -> list[Located]:
     """The least J of several starts.
 
-    Sources grow one by one, each exchanged for better places after every step (`exchanged`); at the end the
-    peaks of the sparse covariance fit are another start, pairs of sources are exchanged at once, and single
-    ones again.
+    Sources grow as in `searched`; at the end the peaks of the sparse covariance fit are another start, pairs
+    of sources are exchanged at once, and single ones again.
     """
     n_iterations = settings.n_iterations
-
-    def improve(part: Detector, fit: Refinement) -> Refinement:
-        return exchanged(part, fit, _PROPOSALS, n_iterations)
-
     found = []
-    for scenes, fit in located(detector, n_sources, settings.counting, n_iterations, improve):
+    for scenes, fit in searched(detector, n_sources, settings):
         if fit.sources.shape[1]:
             part = detector.select(scenes)
             best = _with_peaks(part, fit, settings)
-            best = pairs_exchanged(part, best, _PROPOSALS, n_iterations)
-            found.append(Located(scenes, improve(part, best)))
+            best = pairs_exchanged(part, best, PROPOSALS, n_iterations)
+            found.append(Located(scenes, exchanged(part, best, PROPOSALS, n_iterations)))
     return found
 
 
@@ -85,7 +78,7 @@ def likeliest_of_hypotheses(
     fit noise, more sources are found.
     """
     n_iterations, spherical = settings.n_iterations, settings.spherical_amplitude
-    offered = proposals(detector, fit, _PROPOSALS)
+    offered = proposals(detector, fit, PROPOSALS)
     screened = refine(detector.observation.select(offered.scene), offered.sources, _SCREENING, spherical)
     kept = leading(offered.scene, screened.residual, _HYPOTHESES)
     scenes = torch.cat((torch.arange(detector.n_scenes), offered.scene[kept]))
@@ -100,12 +93,16 @@ def likeliest(
     n_iterations: int,
     spherical_amplitude: bool,
 ) -> Group:
-    """Refinement of least unconditional cost of the starts of each scene, every scene with one or more."""
+    """Refinement of least unconditional cost of the starts of each scene, every scene with one or more.
+
+    A source whose power falls to 0 is none: its slot is NaN.
+    """
     fits = refine_unconditional(observation.select(scenes), starts, n_iterations, spherical_amplitude)
     best = leading(scenes, fits.cost, 1)
     likelihood = unconditional_likelihood(observation, fits, best, spherical_amplitude)
-    found = torch.ones(observation.n_scenes, dtype=torch.bool)
-    return Group(fits.sources[best], found, fits.sources[best], likelihood, fits.converged[best])
+    present = fits.powers[best] > 0.0
+    sources = fits.sources[best].masked_fill(~present[..., None], torch.nan)
+    return Group(sources, present.all(-1), fits.sources[best], likelihood, fits.converged[best])
 
 
 def _conditional(name: str, grid: Grid, settings: Settings) -> SearchEstimator:

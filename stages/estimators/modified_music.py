@@ -19,9 +19,9 @@ from stages.estimators.contract import (
     estimate_by_count,
     n_candidates,
 )
+from stages.estimators.counted import told_or_counted
 from stages.estimators.lattice import Lattice, rectangular_lattice
 from stages.estimators.music import column_space, signal_subspace
-from stages.estimators.nomp import told_or_counted
 from stages.estimators.spectral import has_short_factor, rank, required, short_factor, squared_norms
 from stages.inference.grid import Grid, vertex
 from stages.physics.geometry import sources_from_cosines

@@ -12,14 +12,13 @@ References:
 from jaxtyping import Int
 from torch import Tensor
 
-from stages.estimators.contract import Factory, Settings, require_determined
+from stages.estimators.contract import Factory, Settings
 from stages.estimators.searching import SearchEstimator, as_located
 from stages.inference.detection import Detector
 from stages.inference.grid import Grid
 from stages.inference.growth import Located, located
 from stages.inference.likelihood import Refinement
 from stages.inference.search import exchanged
-from stages.physics.observation import Observation
 
 
 def pursued(detector: Detector, n_sources: Int[Tensor, " scene"] | None, settings: Settings) -> list[Located]:
@@ -29,22 +28,6 @@ def pursued(detector: Detector, n_sources: Int[Tensor, " scene"] | None, setting
         return exchanged(part, fit, 1, settings.n_iterations)
 
     return located(detector, n_sources, settings.counting, settings.n_iterations, improve)
-
-
-def told_or_counted(
-    observation: Observation, n_sources: Int[Tensor, " scene"] | None, grid: Grid, settings: Settings
-) -> Int[Tensor, " scene"]:
-    """The numbers of sources that were told, or those that NOMP counts.
-
-    Covariances do not show the number under codes that change with the snapshot; see `inference.counting`.
-
-    Raises:
-        ValueError: as `require_determined`.
-    """
-    if n_sources is None:
-        return _make("nomp", grid, settings).estimate(observation, None, None).n_sources
-    require_determined(observation, n_sources)
-    return n_sources
 
 
 def _make(name: str, grid: Grid, settings: Settings) -> SearchEstimator:

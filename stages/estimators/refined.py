@@ -55,7 +55,7 @@ def refined(
             fit.converged,
         )
         groups.append((scenes, group))
-    best = joined(observation, groups, spherical_amplitude)
+    best = joined(observation, groups, spherical_amplitude, looked=True)
     return replace(best, resolved=start.resolved, candidates=start.candidates)
 
 

@@ -16,7 +16,7 @@ from stages.estimators.contract import (
     joined,
     n_candidates,
 )
-from stages.estimators.nomp import told_or_counted
+from stages.estimators.counted import told_or_counted
 from stages.estimators.refined import best_of_starts
 from stages.inference.detection import Detector, detectors
 from stages.inference.grid import Grid, local_maxima
@@ -57,7 +57,7 @@ class SblEstimator:
                 scenes = torch.nonzero(counts[piece] == count).flatten()
                 group = self._groups(detector.select(scenes), count)
                 groups += [(piece.start + scenes[rows], part) for rows, part in group]
-        return joined(observation, groups, self.settings.spherical_amplitude)
+        return joined(observation, groups, self.settings.spherical_amplitude, looked=True)
 
     def _groups(self, detector: Detector, count: int) -> list[tuple[Int[Tensor, " member"], Group]]:
         """Refinement of scenes of one K, apart by the number of sources that they have peaks for."""

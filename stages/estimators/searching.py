@@ -1,7 +1,7 @@
 """Estimators that search the likelihood of the snapshots themselves."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -65,7 +65,8 @@ class SearchEstimator:
                     part = observation.select(members)
                     own = self.finish(part, detector.select(scenes), fit, self.settings)
                     groups.append((members, own))
-        return joined(observation, groups, self.settings.spherical_amplitude)
+        found = joined(observation, groups, self.settings.spherical_amplitude, looked=True)
+        return found if n_sources is None else replace(found, resolved=found.n_sources == n_sources)
 
 
 def as_located(observation: Observation, detector: Detector, fit: Refinement, settings: Settings) -> Group:

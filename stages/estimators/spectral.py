@@ -18,7 +18,7 @@ from stages.estimators.contract import (
     estimate_by_count,
     n_candidates,
 )
-from stages.estimators.nomp import told_or_counted
+from stages.estimators.counted import told_or_counted
 from stages.inference.grid import Grid, grid_steering, local_maxima, placed, stencils
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation

@@ -33,7 +33,11 @@ class Likelihood:
     F - 2 C estimates the information at the true amplitudes, the expected curvature of J; F is the
     covariance of its slope, to which noise in the amplitudes adds. The inverse of either alone is less than
     the covariance of the error. Both approach the Cramer-Rao bound with the SNR or, of `constant` sources,
-    with L. NaN where F - 2 C is not positive definite: the amplitudes are then within their noise.
+    with L. Where F - 2 C is not positive definite, the sources whose amplitudes have most noise are NaN, and
+    the others stand beside them as if their places were known.
+
+    Valid where 2 C is a small part of F. Where it is not (two antennas, or several sources at 0 dB), errors
+    exceed it by half and more.
 
     References:
         Stoica and Nehorai, "Performance study of conditional and unconditional direction-of-arrival
@@ -97,16 +101,19 @@ def unconditional_likelihood(
 ) -> Likelihood:
     """Likelihood of the sources of some fits, one a scene, where the amplitudes are CN(0, p_k).
 
-    powers p_k; the covariance beside unknown powers; residual J of the same sources;
+    powers p_k; residual and covariance those of the conditional likelihood at the same sources, no less than
+    the covariance of their error; NaN for a source of power 0, which has no place;
 
         log_likelihood = -L M log(pi) - sum_g [ log det R_g + y_g^H R_g^-1 y_g ]
     """
-    sources = fits.sources[rows]
+    powers = fits.powers[rows]
+    present = powers > 0.0
+    sources = fits.sources[rows].masked_fill(~present[..., None], torch.nan)
     conditional = likelihood_at(observation, sources, spherical_amplitude)
     n_numbers = observation.n_snapshots * observation.n_antennas
     return Likelihood(
-        powers=fits.powers[rows],
-        covariance=_own_blocks(_inverse(fits.fisher[rows])),
+        powers=torch.where(present, powers, torch.nan),
+        covariance=conditional.covariance,
         residual=conditional.residual,
         log_likelihood=-n_numbers * math.log(math.pi) - fits.cost[rows],
     )
@@ -115,10 +122,12 @@ def unconditional_likelihood(
 def _error_covariance(
     observation: Observation, fit: Refinement, spherical_amplitude: bool
 ) -> Float[Tensor, "scene coordinate coordinate"]:
-    """(F - 2 C)^-1 F (F - 2 C)^-1 of the conditional likelihood; see `Likelihood`."""
+    """(F - 2 C)^-1 F (F - 2 C)^-1 of the conditional likelihood, NaN for sources within their noise; see
+    `Likelihood`.
+    """
     if fit.sources.shape[1] == 0:
         return fit.fisher
-    by_noise = torch.cat(
+    by_noise = 2.0 * torch.cat(
         [
             amplitude_noise(
                 observation.select(part).to(torch.complex128), fit.sources[part], spherical_amplitude
@@ -126,18 +135,22 @@ def _error_covariance(
             for part in pieces(observation, 4 * fit.sources.shape[1])
         ]
     )
-    inverse = _inverse(fit.fisher - 2.0 * by_noise)
-    return inverse @ fit.fisher @ inverse
-
-
-def _inverse(
-    information: Float[Tensor, "scene coordinate coordinate"],
-) -> Float[Tensor, "scene coordinate coordinate"]:
-    """Inverse, NaN where the information is not positive definite."""
-    factor, info = torch.linalg.cholesky_ex(information)
-    definite = (info == 0)[:, None, None]
-    identity = torch.eye(information.shape[-1], dtype=information.dtype)
-    return torch.where(definite, torch.cholesky_inverse(torch.where(definite, factor, identity)), torch.nan)
+    share = (by_noise / fit.fisher).diagonal(dim1=1, dim2=2).unflatten(1, (-1, 3)).amax(-1)
+    share = share.nan_to_num(nan=torch.inf)
+    placed = torch.ones_like(share, dtype=torch.bool)
+    identity = torch.eye(fit.fisher.shape[-1], dtype=torch.float64)
+    while True:
+        heard = placed.repeat_interleave(3, dim=1)
+        both = heard[:, :, None] & heard[:, None, :]
+        factor, info = torch.linalg.cholesky_ex(torch.where(both, fit.fisher - by_noise, identity))
+        lost = (info != 0) & placed.any(1)
+        if not bool(lost.any()):
+            break
+        # one source less: the one with the largest share of noise
+        noisiest = share.masked_fill(~placed, -torch.inf).argmax(1)
+        placed[lost, noisiest[lost]] = False
+    inverse = torch.cholesky_inverse(factor)
+    return torch.where(both, inverse @ torch.where(both, fit.fisher, 0.0) @ inverse, torch.nan)
 
 
 def _own_blocks(

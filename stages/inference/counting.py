@@ -7,9 +7,10 @@ more source explains of the snapshots does:
     T = J_K - J_{K+1},   J_K = min sum_g |P_{G_g}^perp y_g|^2
 
 Without a further source, T at one given place is a sum of a = L (`independent`) or 1 (`constant`) squared
-moduli of noise, out of the n = L (M - K) or L M - K that J_K sums:
+moduli of noise, out of those that J_K sums, n = L M less a amplitudes and 3 real coordinates of each of the K
+sources. Where the noise power is known, or at the best place near one,
 
-    2 T / sigma^2 ~ chi^2_{2 a},   T / J_K ~ Beta(a, n - a)
+    2 T / sigma^2 ~ chi^2_{2 a},   T / J_K ~ Beta(a + 3/2, n - a - 3/2),   n = L M - (a + 3/2) K
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ _BETWEEN = 8.0
 What lies between the points is searched too. Measured: T of `independent` empty scenes has as extreme values
 as 5 places a point have, that of `constant` ones as 6.
 """
+
+_PLACE = 1.5
+"""Squared moduli of noise that the three real coordinates of a source take."""
+
+_ROUNDING = 2.0**-23
+"""Digits of the snapshots, which are stored in single precision: below them nothing is a source."""
 
 _MOVED = 6.0
 """The same for every source already there: its position gives way to the new one, which lowers J further.
@@ -61,12 +68,13 @@ def is_source(
     """True where the step from J_K (`before`) to J_{K+1} (`after`) is a source and not noise.
 
     `glrt`: the probability of T at one place, times the number of places (8 + 6 K for each of the `n_points`
-    of a grid of half a beam, see `_BETWEEN`), is at most the false-alarm probability: a union bound. The
-    noise power is used where it is known. `bic`, with N' = L M numbers and 2 a + 3 unknowns a source:
+    of a grid of half a beam, see `_BETWEEN`), is at most the false-alarm probability: a union bound, for J_K
+    at its minimum. The noise power is used where it is known. `bic`, with 2 a + 3 unknowns a source:
 
-        2 T / sigma^2 > (2 a + 3) log(2 N')   or   2 N' log(J_K / J_{K+1}) > (2 a + 3) log(2 N')
+        2 T / sigma^2 > (2 a + 3) log(2 L M)   or   2 n log(J_K / J_{K+1}) > (2 a + 3) log(2 L M)
 
-    Nothing is a source where K + 1 amplitudes leave no dimension for the noise.
+    Nothing is a source where K + 1 of them leave no dimension for a noise power that is not known, or what
+    they leave is the rounding of the snapshots.
 
     References:
         Kay, "Fundamentals of Statistical Signal Processing: Detection Theory", 1998, chapter 9 (unknown noise
@@ -74,22 +82,24 @@ def is_source(
     """
     n_numbers = observation.n_snapshots * observation.n_antennas
     amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
-    free = n_numbers - amplitudes * n_sources
-    if free <= amplitudes:
+    free = n_numbers - (amplitudes + _PLACE) * n_sources
+    noise_power = observation.noise_power
+    own = amplitudes if noise_power is not None else amplitudes + _PLACE
+    if free <= own:
         return torch.zeros(before.shape, dtype=torch.bool)
     explained = (before - after).clamp_min(0.0)
-    noise_power = observation.noise_power
+    rounding = observation.snapshots.to(torch.complex128).abs().square().sum((1, 2)) * _ROUNDING**2
+    kept = ((after + rounding) / (before + rounding)).clamp_max(1.0).nan_to_num(nan=1.0)
     if rule.rule == "glrt":
         if noise_power is None:
-            kept = (after / before).clamp(0.0, 1.0).nan_to_num(nan=1.0)
-            chance = betainc(free - amplitudes, amplitudes, kept.numpy())
+            chance = betainc(free - own, own, kept.numpy())
         else:
             chance = gammaincc(amplitudes, (explained / noise_power.double()).numpy())
         places = n_points * (_BETWEEN + _MOVED * n_sources)
         return torch.from_numpy(np.asarray(chance)) * places <= rule.false_alarm
     penalty = (2 * amplitudes + 3) * float(np.log(2.0 * n_numbers))
     if noise_power is None:
-        return 2.0 * n_numbers * (before / after).log() > penalty
+        return -2.0 * free * kept.log() > penalty
     return 2.0 * explained / noise_power.double() > penalty
 
 

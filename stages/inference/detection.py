@@ -124,7 +124,7 @@ def gains(detector: Detector, others: Explained) -> Float[Tensor, "scene hypothe
     matched = _squared(columns @ others.left.conj())
     n_hypotheses, n_others = others.basis.shape[3:]
     if n_others == 0:
-        return (matched / energy).sum(1).mT
+        return torch.where(energy > 0.0, matched / energy, 0.0).sum(1).mT
     inside = _squared(columns @ others.basis.flatten(3).conj())
     free = energy - inside.unflatten(-1, (n_hypotheses, n_others)).sum(-1)
     return torch.where(free > _OWN * energy, matched / free, 0.0).sum(1).mT

@@ -111,43 +111,6 @@ def marginal(
     return Marginal(value, noise_power, 0.5 * (seen - _expected(post)), curvature)
 
 
-def information(
-    observation: Observation,
-    sources: Float[Tensor, "scene source 3"],
-    log_ratios: Float[Tensor, "scene source"],
-    spherical_amplitude: bool,
-) -> Float[Tensor, "scene coordinate coordinate"]:
-    """Fisher information of positions and log rho, a noise power that is not known eliminated.
-
-        F_ij = sum_g tr(R^-1 dR/di R^-1 dR/dj),   U = S^-1 G^H D,   W = D^H D - D^H G U
-        F_{ki,nj} = 2 Re{ U_{k,nj} U_{n,ki} + (I - S^-1)_kn W_{nj,ki} }
-        F_{ki,n}  = 2 Re{ (I - S^-1)_kn U_{n,ki} },   F_{k,n} = |(I - S^-1)_kn|^2
-
-    Its part by log sigma^2 at constant rho is tr(R^-1 dR/di), and L M for sigma^2 itself.
-
-    References:
-        Stoica, Moses, "Spectral Analysis of Signals", 2005, eq. (B.3.25) (Slepian, Bangs), for data of
-        mean zero.
-    """
-    post = _posterior(observation, sources, log_ratios, spherical_amplitude)
-    projected = post.inverse @ post.overlap
-    seen = torch.eye(post.mean.shape[-1], dtype=torch.complex128) - post.inverse
-    left = post.slopes.conj() @ post.slopes.mT - post.overlap.mH @ projected
-    spread = projected.repeat_interleave(3, dim=2)
-    spread_seen = seen.repeat_interleave(3, dim=2)
-    by_positions = 2.0 * (spread * spread.mT + spread_seen.repeat_interleave(3, dim=3) * left.mT).real.sum(1)
-    mixed = 2.0 * (spread_seen * projected.mT).real.sum(1)
-    by_ratios = (seen.real.square() + seen.imag.square()).sum(1)
-    joint = torch.cat(
-        (torch.cat((by_positions, mixed), dim=2), torch.cat((mixed.mT, by_ratios), dim=2)), dim=1
-    )
-    if observation.noise_power is not None:
-        return joint
-    expected = _expected(post)
-    n_equations = observation.n_snapshots * observation.n_antennas
-    return joint - expected[:, :, None] * expected[:, None, :] / n_equations
-
-
 def _posterior(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],

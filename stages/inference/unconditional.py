@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stages.inference.descent import Expansion, descend
 from stages.inference.likelihood import check_start, pieces
-from stages.inference.marginal import information, marginal
+from stages.inference.marginal import marginal
 from stages.inference.projection import grouped_snapshots, least_squares, source_limits, source_responses
 from stages.physics.observation import Observation
 from stages.shapes import Powers
@@ -28,28 +28,21 @@ _LEAST_ENERGY = 1e-6
 _MOST_ENERGY = 1e12
 """The same above which an estimated sigma^2 is that of snapshots without noise."""
 
-_MERGED = 1e-10
-"""Eigenvalue of the information of the powers, over the largest, below which sources are one."""
-
 _LEAST_START = 0.1
 """Power to start from, over the noise power that a least-squares amplitude carries."""
 
 
 @dataclass(frozen=True)
 class UnconditionalRefinement:
-    """Local maximum of the likelihood: sources (azimuth, elevation, inverse range), p, sigma^2, V and the
-    Fisher information.
+    """Local maximum of the likelihood: sources (azimuth, elevation, inverse range), p, sigma^2 and V.
 
-    cost is V in the unit of the snapshots, comparable between any sources of the same scene. fisher is that
-    of (azimuth, elevation, inverse range) source by source beside unknown powers, and beside an unknown
-    sigma^2 where it is not given; it is 0 for a source whose power is.
+    cost is V in the unit of the snapshots, comparable between any sources of the same scene.
     """
 
     sources: Float[Tensor, "scene source 3"]
     powers: Float[Tensor, "scene source"]
     noise_power: Powers
     cost: Float[Tensor, " scene"]
-    fisher: Float[Tensor, "scene coordinate coordinate"]
     converged: Bool[Tensor, " scene"]
 
 
@@ -182,7 +175,6 @@ def _minimum(
 
         sources, log_ratios = _parted(found.place)
         present = log_ratios > start.low
-        fisher = information(unit, sources, log_ratios, spherical_amplitude)
         noise_power = found.expansion.carried[0] * power
         n_equations = observation.n_snapshots * observation.n_antennas
         parts.append(
@@ -191,7 +183,6 @@ def _minimum(
                 powers=torch.where(present, log_ratios.exp() * noise_power[:, None], 0.0),
                 noise_power=noise_power,
                 cost=found.expansion.value + n_equations * power.log(),
-                fisher=_positions_alone(fisher, present),
                 converged=found.converged,
             )
         )
@@ -210,7 +201,6 @@ def _no_sources(observation: Observation) -> UnconditionalRefinement:
         powers=torch.empty((n_scenes, 0), dtype=torch.float64),
         noise_power=noise_power,
         cost=n_equations * (noise_power.log() + mean / noise_power),
-        fisher=torch.empty((n_scenes, 0, 0), dtype=torch.float64),
         converged=torch.ones(n_scenes, dtype=torch.bool),
     )
 
@@ -240,22 +230,6 @@ def _start(
     low = (_LEAST_ENERGY / energy).log()
     most = _MOST_ENERGY if observation.noise_power is None else math.inf
     return _Start((usual / noise_power[:, None]).log(), low, (most / energy).log())
-
-
-def _positions_alone(
-    joint: Float[Tensor, "scene coordinate coordinate"], present: Bool[Tensor, "scene source"]
-) -> Float[Tensor, "scene position position"]:
-    """F_xx - F_xp F_pp^+ F_px, F_pp scaled to a unit diagonal; 0 for absent sources."""
-    n_positions = 3 * present.shape[1]
-    heard = present.repeat_interleave(3, dim=1).double()
-    by_positions, mixed = joint[:, :n_positions, :n_positions], joint[:, :n_positions, n_positions:]
-    by_ratios = joint[:, n_positions:, n_positions:]
-    scale = by_ratios.diagonal(dim1=-2, dim2=-1).rsqrt()
-    scaled = by_ratios * scale[:, :, None] * scale[:, None, :]
-    spread = mixed * scale[:, None, :]
-    # Sources that merge have one power between them: the pseudoinverse.
-    inverse: Tensor = torch.linalg.pinv(scaled, rtol=_MERGED, hermitian=True)
-    return (by_positions - spread @ inverse @ spread.mT) * heard[:, :, None] * heard[:, None, :]
 
 
 def _mean_power(observation: Observation) -> Powers:

@@ -1,5 +1,6 @@
 """Counting rules: their null distribution, their threshold, and the baselines that fail under coding."""
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -10,10 +11,20 @@ from scipy.stats import beta, gamma
 
 from stages.inference.counting import _BETWEEN, _MOVED, CountingRule, eigenvalue_count, is_source
 from stages.inference.detection import detectors, explained, gains
-from stages.inference.grid import search_grid
+from stages.inference.grid import grid_for, search_grid
+from stages.inference.likelihood import refine
+from stages.inference.search import exchanged, grown
 from stages.physics.observation import SourceModel
 from tests.tolerances import SIGMAS
-from tests.worlds import DEFAULT, FIELD_OF_VIEW, WIDE, direct_array, make_observation, make_scenes
+from tests.worlds import (
+    DEFAULT,
+    FIELD_OF_VIEW,
+    SPREAD_SOURCES,
+    WIDE,
+    direct_array,
+    make_observation,
+    make_scenes,
+)
 
 MODELS: tuple[SourceModel, ...] = ("independent", "constant")
 GLRT = CountingRule("glrt", 0.01, 5)
@@ -31,11 +42,11 @@ def test_threshold_is_the_quantile_of_the_null_distribution(
 ) -> None:
     observation = make_observation(WIDE, 1, 0.0, 2, source_model)
     a = amplitudes(source_model)
-    n = WIDE.n_snapshots * WIDE.n_antennas - a * n_sources
+    n = WIDE.n_snapshots * WIDE.n_antennas - (a + 1.5) * n_sources
     before = torch.full((2,), 3.0, dtype=torch.float64)
     unknown = replace(observation, noise_power=None)
     chance = GLRT.false_alarm / ((_BETWEEN + _MOVED * n_sources) * N_POINTS)
-    share = float(beta.isf(chance, a, n - a))
+    share = float(beta.isf(chance, a + 1.5, n - a - 1.5))
     after = before * (1.0 - share * torch.tensor([0.999, 1.001], dtype=torch.float64))
     assert is_source(GLRT, unknown, n_sources, before, after, N_POINTS).tolist() == [False, True]
     assert observation.noise_power is not None
@@ -73,6 +84,7 @@ def test_bic_penalizes_the_unknowns_of_a_source(is_known: bool) -> None:
     observation = make_observation(WIDE, 1, 0.0, 2)
     rule = replace(GLRT, rule="bic")
     n = WIDE.n_snapshots * WIDE.n_antennas
+    left = n - (WIDE.n_snapshots + 1.5)
     penalty = (2 * WIDE.n_snapshots + 3) * np.log(2 * n)
     factors = torch.tensor([0.999, 1.001], dtype=torch.float64)
     before = torch.full((2,), 1e6, dtype=torch.float64)
@@ -81,8 +93,58 @@ def test_bic_penalizes_the_unknowns_of_a_source(is_known: bool) -> None:
         after = before - penalty / 2 * observation.noise_power * factors
     else:
         observation = replace(observation, noise_power=None)
-        after = before * torch.exp(-penalty / (2 * n) * factors)
+        after = before * torch.exp(-penalty / (2 * left) * factors)
     assert is_source(rule, observation, 1, before, after, N_POINTS).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("power", [1.0, 1e-16])
+def test_the_rounding_of_the_snapshots_is_no_source(power: float) -> None:
+    """Without noise, what one source leaves of snapshots in single precision."""
+    observation = replace(make_observation(WIDE, 1, 0.0, 1), noise_power=None)
+    snapshots = math.sqrt(power) * torch.ones_like(observation.snapshots)
+    observation = replace(observation, snapshots=snapshots)
+    before = torch.tensor([54e-15 * power], dtype=torch.float64)
+    assert not bool(is_source(GLRT, observation, 1, before, 0.0 * before, N_POINTS).any())
+    assert bool(is_source(GLRT, observation, 1, before * 1e8, before, N_POINTS).all())
+
+
+SMALL_SYSTEMS = [
+    (2, 0, "independent"),
+    (3, 1, "independent"),
+    (4, 2, "independent"),
+    (6, 3, "independent"),
+    (2, 1, "constant"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_antennas", "n_sources", "source_model"), SMALL_SYSTEMS)
+def test_noise_beside_sources_is_a_source_no_more_often_than_stated(
+    n_antennas: int, n_sources: int, source_model: SourceModel
+) -> None:
+    """Few dimensions of noise of unknown power, 400 scenes with J_K at its minimum, searched for one more."""
+    stated, n_scenes = 0.1, 400
+    system = replace(WIDE, n_antennas=n_antennas, n_snapshots=3 if source_model == "constant" else 9)
+    scenes = make_scenes(
+        system, n_sources, 20.0, n_scenes, source_model, sources=SPREAD_SOURCES[:n_sources] or None, seed=4
+    )
+    observation = replace(scenes.observation, noise_power=None)
+    grid = grid_for(
+        observation.elements,
+        observation.wavelength,
+        FIELD_OF_VIEW.azimuth,
+        FIELD_OF_VIEW.elevation,
+        FIELD_OF_VIEW.range,
+    )
+    rule, n_false = replace(GLRT, false_alarm=stated), 0
+    for piece, detector in detectors(observation, grid, False):
+        least = refine(detector.observation, scenes.sources[piece, :n_sources].double(), 40, False)
+        more = exchanged(detector, grown(detector, least.sources, 40), 1, 40)
+        accepted = is_source(
+            rule, detector.observation, n_sources, least.residual, more.residual, grid.n_points
+        )
+        n_false += int(accepted.sum())
+    assert n_false / n_scenes <= stated
 
 
 @pytest.mark.parametrize("rule", ["aic", "mdl"])

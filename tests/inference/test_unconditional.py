@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.bounds.cramer_rao import unconditional_bound
 from stages.inference import likelihood
 from stages.inference.likelihood import refine
-from stages.inference.marginal import information, marginal
+from stages.inference.marginal import marginal
 from stages.inference.unconditional import refine_unconditional, unconditional_cost
 from stages.physics.observation import Observation, SourceModel
 from stages.physics.scenario import Scenes, System
@@ -93,43 +93,33 @@ def test_slope_is_half_the_negative_gradient_of_what_is_written_out(
 
 @NOISE
 @pytest.mark.parametrize("source_model", MODELS)
-def test_curvature_is_positive_and_half_the_information_in_the_mean(
+def test_curvature_is_positive_and_half_the_hessian_in_the_mean(
     source_model: SourceModel, known: bool
 ) -> None:
-    """At the truth E 2 H = F for the positions: tr F^-1 2 H over 300 draws, to 5 standard errors and 2 %."""
+    """At the truth E H = -E dg/dx for the positions, over 300 draws, to 5 standard errors and 2 %; and 2 of
+    the L M equations where H leaves out the product of two slopes (`_common`).
+    """
     places = torch.tensor(SPREAD_SOURCES[:2], dtype=torch.float64).expand(300, 2, 3)
     scenes = make_scenes(WIDE, 2, 15.0, 300, source_model, sources=SPREAD_SOURCES[:2])
     exact, log_ratios = observed(scenes, known), ratios_of(scenes, 2)
     found = marginal(exact, places, log_ratios, False)
     smallest = torch.linalg.eigvalsh(found.curvature)[:, 0]
     assert (smallest > -1e-12 * found.curvature.diagonal(dim1=1, dim2=2).amax(1)).all()
-    fisher = information(exact, places, log_ratios, False)[:, :6, :6]
-    ratio = torch.linalg.solve(fisher, 2.0 * found.curvature[:, :6, :6]).diagonal(dim1=1, dim2=2).mean(1)
+    step, rows = 1e-5, []
+    for coordinate in range(6):
+        moved = torch.zeros(6, dtype=torch.float64)
+        moved[coordinate] = step
+        ahead, behind = (
+            marginal(exact, places + sign * moved.reshape(2, 3), log_ratios, False).slope[:, :6]
+            for sign in (1.0, -1.0)
+        )
+        rows.append((behind - ahead) / (2.0 * step))
+    curvature = found.curvature[:, :6, :6]
+    difference = torch.linalg.solve(curvature.mean(0), curvature - torch.stack(rows, dim=1))
+    ratio = difference.diagonal(dim1=1, dim2=2).mean(1)
     error = float(ratio.std()) / math.sqrt(len(ratio))
-    assert float(ratio.mean()) == pytest.approx(1.0, abs=5.0 * error + 0.02)
-
-
-def test_information_inverts_to_the_bound() -> None:
-    """The bound with unknown powers and noise power; one that is known can only lower it."""
-    scenes = make_scenes(WIDE, 2, 5.0, 4, sources=SPREAD_SOURCES[:2])
-    exact, sources, log_ratios = observed(scenes, True), placed(scenes, 2), ratios_of(scenes, 2)
-    assert exact.noise_power is not None
-    powers = log_ratios.exp() * exact.noise_power[:, None]
-    bound = unconditional_bound(exact, sources, powers, exact.noise_power, False).covariance
-    unknown = torch.linalg.inv(information(replace(exact, noise_power=None), sources, log_ratios, False))
-    torch.testing.assert_close(unknown[:, :6, :6], bound, rtol=1e-6, atol=1e-8 * float(bound.abs().max()))
-    known = torch.linalg.inv(information(exact, sources, log_ratios, False))
-    assert (known.diagonal(dim1=1, dim2=2) <= unknown.diagonal(dim1=1, dim2=2) * (1.0 + 1e-9)).all()
-
-
-def test_fisher_of_the_estimate_inverts_to_the_bound_there() -> None:
-    scenes = make_scenes(WIDE, 2, 15.0, 4, sources=SPREAD_SOURCES[:2])
-    exact = observed(scenes, False)
-    found = refine_unconditional(exact, placed(scenes, 2), ITERATIONS, False)
-    bound = unconditional_bound(exact, found.sources, found.powers, found.noise_power, False).covariance
-    torch.testing.assert_close(
-        torch.linalg.inv(found.fisher), bound, rtol=1e-6, atol=1e-7 * float(bound.abs().max())
-    )
+    left_out = 0.0 if known else 2.0 / (WIDE.n_snapshots * WIDE.n_antennas)
+    assert float(ratio.mean()) == pytest.approx(0.0, abs=5.0 * error + 0.02 + left_out)
 
 
 @NOISE
@@ -173,9 +163,7 @@ def test_exact_without_noise(n_sources: int, source_model: SourceModel, known: b
 @NOISE
 @pytest.mark.parametrize("source_model", MODELS)
 def test_near_the_conditional_estimate_at_high_snr(source_model: SourceModel, known: bool) -> None:
-    """Both attain the same bound at 20 dB; they differ by a fraction of it. The conditional information is
-    that of the amplitudes drawn, 16 of a source; its mean over 40 scenes the unconditional one.
-    """
+    """Both attain the same bound at 20 dB; they differ by a fraction of it."""
     scenes = make_scenes(DEFAULT, 2, 20.0, 40, source_model, sources=SPREAD_SOURCES[:2])
     truth = placed(scenes, 2)
     one = refine(scenes.observation, truth, ITERATIONS, False)
@@ -183,9 +171,6 @@ def test_near_the_conditional_estimate_at_high_snr(source_model: SourceModel, kn
     deviation = torch.linalg.inv(one.fisher).diagonal(dim1=1, dim2=2).sqrt().reshape(40, 2, 3)
     assert other.converged.all()
     assert float(((other.sources - one.sources) / deviation).abs().max()) < 0.5
-    if source_model == "independent":
-        ratio = other.fisher.diagonal(dim1=1, dim2=2) / one.fisher.diagonal(dim1=1, dim2=2)
-        assert float(ratio.mean()) == pytest.approx(1.0, abs=0.05)
 
 
 @NOISE
@@ -201,7 +186,6 @@ def test_scale_and_global_phase_change_nothing(
     other = refine_unconditional(scaled(exact, factor), start, ITERATIONS, False)
     power = abs(factor) ** 2
     torch.testing.assert_close(other.sources, one.sources, rtol=0.0, atol=1e-9)
-    torch.testing.assert_close(other.fisher, one.fisher, rtol=1e-7, atol=1e-7 * float(one.fisher.max()))
     torch.testing.assert_close(other.powers, one.powers * power, rtol=1e-7, atol=0.0)
     torch.testing.assert_close(other.noise_power, one.noise_power * power, rtol=1e-9, atol=0.0)
     n_equations = exact.n_snapshots * exact.n_antennas
@@ -214,14 +198,11 @@ def test_permuted_sources_give_the_permuted_answer(source_model: SourceModel) ->
     scenes = make_scenes(WIDE, 3, 10.0, 4, source_model, sources=SPREAD_SOURCES)
     start = placed(scenes, 3) + 0.02
     order = torch.tensor([2, 0, 1])
-    coordinates = (3 * order[:, None] + torch.arange(3)).flatten()
     one = refine_unconditional(scenes.observation, start, ITERATIONS, False)
     other = refine_unconditional(scenes.observation, start[:, order], ITERATIONS, False)
     torch.testing.assert_close(other.sources, one.sources[:, order], rtol=0.0, atol=1e-7)
     torch.testing.assert_close(other.powers, one.powers[:, order], rtol=1e-6, atol=0.0)
     torch.testing.assert_close(other.cost, one.cost, rtol=1e-10, atol=0.0)
-    expected = one.fisher[:, coordinates][:, :, coordinates]
-    torch.testing.assert_close(other.fisher, expected, rtol=1e-6, atol=1e-6 * float(expected.max()))
 
 
 @pytest.mark.parametrize("source_model", MODELS)
@@ -269,14 +250,11 @@ def test_a_source_too_many_never_raises_the_cost_nor_breaks_the_others(
     absent = three.powers == 0.0
     assert absent.any()
     assert not absent[:, :2].any()
-    for value in (three.sources, three.powers, three.fisher, three.noise_power):
+    for value in (three.sources, three.powers, three.noise_power):
         assert value.isfinite().all()
-    assert (three.fisher.diagonal(dim1=1, dim2=2).reshape(30, 3, 3)[absent] == 0.0).all()
     gone = absent[:, 2] & three.converged
     assert gone.any()
     torch.testing.assert_close(three.sources[gone, :2], two.sources[gone], rtol=0.0, atol=1e-4)
-    largest = float(two.fisher.max())
-    torch.testing.assert_close(three.fisher[gone, :6, :6], two.fisher[gone], rtol=0.0, atol=1e-3 * largest)
 
 
 @NOISE
@@ -290,11 +268,9 @@ def test_more_sources_than_there_are_stay_finite_wherever_they_start(
     spread = torch.tensor([0.6, 0.3, 1.0], dtype=torch.float64)
     start = torch.randn((30, 4, 3), dtype=torch.float64, generator=random) * spread
     found = refine_unconditional(observed(scenes, known), start, ITERATIONS, False)
-    for value in (found.sources, found.powers, found.noise_power, found.cost, found.fisher):
+    for value in (found.sources, found.powers, found.noise_power, found.cost):
         assert value.isfinite().all()
     assert (found.powers == 0.0).any()
-    smallest = torch.linalg.eigvalsh(found.fisher)[:, 0]
-    assert (smallest >= -1e-9 * found.fisher.diagonal(dim1=1, dim2=2).amax(1)).all()
 
 
 @NOISE
@@ -305,7 +281,7 @@ def test_merged_sources_stay_finite(source_model: SourceModel, known: bool) -> N
     exact = observed(scenes, known)
     found = refine_unconditional(exact, start, ITERATIONS, False)
     single = refine_unconditional(exact, placed(scenes, 1), ITERATIONS, False)
-    for value in (found.sources, found.powers, found.cost, found.fisher):
+    for value in (found.sources, found.powers, found.cost):
         assert value.isfinite().all()
     assert (found.cost <= single.cost + 1e-4).all()
 
@@ -354,7 +330,10 @@ def test_silent_snapshots_hold_no_source() -> None:
 def test_a_direct_array_needs_no_surface() -> None:
     scenes = direct_array(SPREAD_SOURCES[:2], 20.0, 3)
     found = refine_unconditional(scenes.observation, placed(scenes, 2), ITERATIONS, False)
-    deviation = torch.linalg.inv(found.fisher).diagonal(dim1=1, dim2=2).sqrt().reshape(3, 2, 3)
+    noise_power = scenes.observation.noise_power
+    assert noise_power is not None
+    bound = unconditional_bound(scenes.observation, found.sources, found.powers, noise_power, False)
+    deviation = bound.standard_deviations()
     assert ((found.sources - placed(scenes, 2)).abs() < 5.0 * deviation).all()
 
 
