@@ -408,7 +408,7 @@ def main() -> None:
     settings = {**sections, "ls_ridge": params.covariance.ls_ridge, "batches": [asdict(b) for b in batches]}
     with work_directory("accuracy", work_key({**settings, "seed": SEED, "starts": GENIE_STARTS})) as work:
         run = functools.partial(make, params, batches)
-        make_shards(run, len(batches), work, 1, 1, "accuracy", "batches")
+        make_shards(run, len(batches), work, params.evaluate.workers, 1, "accuracy", "batches")
         write_tables(params, batches, work)
         discard(work)
     table = pd.read_csv(RESULTS / "accuracy.csv")

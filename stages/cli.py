@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
@@ -45,7 +46,7 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(status)
 
-    out = getattr(arguments, "out", None)
+    out = arguments.out
     kept = (
         "nothing was written"
         if out is None
@@ -61,14 +62,15 @@ def parser() -> argparse.ArgumentParser:
         description="Locate near-field radio sources through a reconfigurable surface.",
         epilog=f"Exit status: 0; {FAULTY} an error; {LEFT_OUT} some scenes left out, the others located.",
     )
+    top.add_argument("--version", action="version", version=f"risolve {version('risolve')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
     inspect = commands.add_parser("inspect", help="explain a file")
     held = "measurements, covariances, bounds, estimates, sources or a model"
     inspect.add_argument("file", type=Path, help=held)
-    inspect.set_defaults(command=_inspect)
+    inspect.set_defaults(command=_inspect, out=None)
     estimators = commands.add_parser("estimators", help="list the estimators")
-    estimators.set_defaults(command=_estimators)
+    estimators.set_defaults(command=_estimators, out=None)
     return top
 
 

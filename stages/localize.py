@@ -15,7 +15,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import source_paths
-from stages.artifacts.localization_setup import FieldOfView, Method, Options, method_for
+from stages.artifacts.localization_setup import Method, Options, method_for
 from stages.artifacts.measurement_stream import (
     MADE_BY,
     Chunk,
@@ -97,6 +97,8 @@ def localize_files(
     Raises:
         MeasurementError, CheckpointError: what cannot be read or located, as `method_for`; no scene at all.
     """
+    for file in files:
+        _check(file, options)
     parts, scores = list[LocatedSources](), list[SceneScore]()
     for number, file in enumerate(files):
         first_scene = 0
@@ -107,7 +109,7 @@ def localize_files(
                     remark(warning)
                 if first_scene == 0:
                     remark(f"{file}: {options.estimator} searches {method.field_of_view}")
-                truth, doubts = stream.truth(), _Doubts(path, method.field_of_view)
+                truth, doubts = stream.truth(), _Doubts(path, method, options.n_sources)
                 chunks = stream.chunk_scenes()
                 kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
                 done = sum(
@@ -141,6 +143,20 @@ def localize_files(
     return Localization(sources, tuple(scores))
 
 
+def _check(file: Path, options: Options) -> None:
+    """Refuse before any work what cannot be located or scored, or shards that are not of one array."""
+    first = None
+    for path in source_paths(file, MADE_BY):
+        with measurement_stream(path) as stream:
+            method_for(stream, options)
+            stream.truth()
+            array = (stream.sizes[1:], stream.wavelength, stream.source_model)
+            first = first or (array, stream.elements)
+            if array != first[0] or not torch.equal(stream.elements, first[1]):
+                law = "the shards of a directory are of one array, source model, L and M"
+                raise MeasurementError(f"{path}: {law}, and this one differs from the first; give it alone")
+
+
 def _kept(work: Path | None, file: int, first_scene: int) -> Path | None:
     """Where the sources of a chunk are kept."""
     return None if work is None else work / f"{file:06d}-{first_scene:09d}.h5"
@@ -172,11 +188,15 @@ def _located(
 
 
 class _Doubts:
-    """Scenes whose noise power cannot be right, and sources beyond what was searched."""
+    """Scenes whose noise power, count or fit cannot be right, and sources beyond what was searched."""
 
-    def __init__(self, path: Path, field: FieldOfView) -> None:
-        self._path, self._field = path, field
+    def __init__(self, path: Path, method: Method, n_sources: int | None) -> None:
+        self._path, self._field = path, method.field_of_view
+        self._most = method.settings.counting.most if n_sources is None else None
+        self._fits = method.refines or method.estimator.covariance_kind is None
         self._noisy: list[int] = []
+        self._left: list[int] = []
+        self._full: list[int] = []
         self._outside: list[int] = []
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
@@ -189,10 +209,17 @@ class _Doubts:
             n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
             noisy = np.array(chunk.scenes)[snr < -_SIGMAS / math.sqrt(n_numbers)]
             self._noisy += noisy[np.isin(noisy, located)].tolist()
+        self._full += located[part.scenes[:, 2] == self._most].tolist()
+        first = part.source == 0
+        if chunk.observation is not None and self._fits:
+            n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
+            poor = part.values[first, VALUES.index("misfit")] > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
+            self._left += (part.scene[first][poor] - first_scene).tolist()
         degrees = part.values[:, [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]]
         limits = np.array([self._field.azimuth_deg, self._field.elevation_deg])
         beyond = ((degrees < limits[:, 0]) | (degrees > limits[:, 1])).any(-1)
-        self._outside += (part.scene[beyond] - first_scene).tolist()
+        nearer = part.values[:, VALUES.index("range_m")] < self._field.range_m[0]
+        self._outside += (part.scene[beyond | nearer] - first_scene).tolist()
 
     def lines(self) -> list[str]:
         """What was found, in words."""
@@ -202,10 +229,22 @@ class _Doubts:
                 f"{self._path}: noise_power: sigma^2 is more than the power received, mean |y|^2, in "
                 f"{len(self._noisy)} scenes, the first {self._noisy[0]}: is it in the unit of |y|^2?"
             )
+        if self._left:
+            lines.append(
+                f"{self._path}: noise_power: the sources leave more than sigma^2, misfit above 1, in "
+                f"{len(self._left)} scenes, the first {self._left[0]}: is it in the unit of |y|^2, and are "
+                "channel, codes and positions those of the measurement?"
+            )
+        if self._full:
+            lines.append(
+                f"{self._path}: counting stopped at {self._most} sources, the most looked for, in "
+                f"{len(self._full)} scenes, the first {self._full[0]}: some may stand for what "
+                "the model lacks"
+            )
         if self._outside:
             lines.append(
-                f"{self._path}: {len(self._outside)} sources lie outside the directions searched, the first "
-                f"in scene {self._outside[0]}: --field-of-view widens them"
+                f"{self._path}: {len(self._outside)} sources lie beside the field searched, or nearer, the "
+                f"first in scene {self._outside[0]}: a wider --field-of-view includes them"
             )
         return lines
 
@@ -222,8 +261,9 @@ def _part(
     scenes = first_scene + torch.tensor(chunk.scenes, dtype=torch.int64)
     present = torch.zeros((len(scenes), 0), dtype=torch.bool)
     values = torch.empty((0, len(VALUES)), dtype=torch.float64)
-    if estimate is not None:
-        present, values = estimate.present, source_values(estimate)[estimate.present]
+    if estimate is not None and chunk.observation is not None:
+        present = estimate.present
+        values = source_values(chunk.observation, estimate)[present]
     scene = scenes[:, None].expand(present.shape)[present]
     return LocatedSources(
         estimator=estimator,
@@ -237,22 +277,36 @@ def _part(
     )
 
 
-def source_values(estimate: Estimate) -> Float[Tensor, "scene source value"]:
+def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor, "scene source value"]:
     """The columns `VALUES` of every slot, in their units; NaN in empty slots."""
     azimuth, elevation, inverse_range = estimate.sources.unbind(-1)
     deviations = estimate.standard_deviations()
-    log_likelihood = estimate.likelihood.log_likelihood[:, None].expand(azimuth.shape)
+    # at infinity there is a direction and no place
+    places = positions(estimate.sources).masked_fill(inverse_range[..., None] == 0.0, torch.nan)
+    of_scene = torch.stack((estimate.likelihood.log_likelihood, misfit(observation, estimate)), -1)
     return torch.cat(
         (
             torch.stack((torch.rad2deg(azimuth), torch.rad2deg(elevation), 1.0 / inverse_range), -1),
-            positions(estimate.sources),
+            places,
             10.0 * torch.log10(estimate.likelihood.powers)[..., None],
             torch.rad2deg(deviations[..., :2]),
             deviations[..., 2:],
-            log_likelihood[..., None],
+            inverse_range[..., None],
+            estimate.likelihood.covariance[..., 2, 2].sqrt()[..., None],
+            of_scene[:, None].expand(-1, azimuth.shape[1], -1),
         ),
         dim=-1,
     )
+
+
+def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scene"]:
+    """J / (sigma^2 (L M - (a + 3/2) K)), see `VALUES`; NaN where the noise power is not given."""
+    if observation.noise_power is None:
+        return torch.full((observation.n_scenes,), torch.nan, dtype=torch.float64)
+    amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
+    n_numbers = observation.n_snapshots * observation.n_antennas
+    left = n_numbers - (amplitudes + 1.5) * estimate.n_sources
+    return estimate.likelihood.residual / (observation.noise_power.double() * left)
 
 
 def _scores(file: int, first_scene: int, part: LocatedSources, truth: TruePlaces) -> list[SceneScore]:

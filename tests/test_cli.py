@@ -106,7 +106,7 @@ def test_localize_says_what_it_leaves_out_by_its_status(tmp_path: Path) -> None:
     [
         (["--out", "sources.txt"], "error: sources.txt: results end in .csv, .json, .h5, got .txt"),
         (["--out", "gone/sources.csv"], "error: gone/sources.csv: cannot be written, gone is no directory"),
-        (["--out", "user.h5"], "error: user.h5: holds the measurements, which a result would replace"),
+        (["--out", "user.h5"], "error: user.h5: holds the measurements or stands among them"),
         (["--sources", "9"], "got --sources 9"),
         (["--estimator", "learned"], "covariance.pt: there is no such checkpoint"),
         (

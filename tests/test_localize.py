@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -142,7 +143,8 @@ def test_noise_power_and_truth_may_be_absent(tmp_path: Path) -> None:
     found = localized(path, n_sources=None)
     assert found.scores == ()
     assert found.sources.scenes[:, 2].tolist() == [2, 2, 2, 2]
-    assert np.isfinite(found.sources.values).all()
+    assert np.isnan(column(found, "misfit")).all()
+    assert np.isfinite(np.delete(found.sources.values, VALUES.index("misfit"), axis=1)).all()
 
 
 def test_scenes_of_noise_have_no_source(tmp_path: Path) -> None:
@@ -243,9 +245,10 @@ def test_a_source_beside_the_field_of_view_is_remarked(tmp_path: Path) -> None:
     field = FieldOfView((-20.0, 20.0), (-30.0, 30.0), (1.0, 10.0))
     found = localized(path, n_sources=1, field_of_view=field, remarks=remarks)
     assert all(score.agreement.found.all() for score in found.scores)
-    assert remarks[-1].startswith(
-        f"{path}: 2 sources lie outside the directions searched, the first in scene 0"
-    )
+    assert remarks[-1].startswith(f"{path}: 2 sources lie beside the field searched, or nearer, the first in")
+    nearer = FieldOfView((-60.0, 60.0), (-30.0, 30.0), (3.0, 10.0))
+    localized(path, n_sources=1, field_of_view=nearer, remarks=remarks)
+    assert remarks[-1].startswith(f"{path}: 2 sources lie beside the field searched, or nearer, the first in")
 
 
 def test_a_noise_power_beyond_the_power_received_is_remarked(tmp_path: Path) -> None:
@@ -254,6 +257,71 @@ def test_a_noise_power_beyond_the_power_received_is_remarked(tmp_path: Path) -> 
     remarks: list[str] = []
     localized(path, remarks=remarks)
     assert "sigma^2 is more than the power received, mean |y|^2, in 2 scenes, the first 1" in remarks[-1]
+
+
+def test_a_noise_power_below_what_the_sources_leave_is_remarked(tmp_path: Path) -> None:
+    """A millionth of the true one: counting goes on as long as sources are looked for."""
+    path = write_user_file(tmp_path / "user.h5", spread_scenes())
+    remarks: list[str] = []
+    found = localized(path, n_sources=None, remarks=remarks)
+    np.testing.assert_allclose(column(found, "misfit"), 1.0, atol=5.0 * math.sqrt(1.0 / 33.0))
+    assert len(remarks) == 1
+    changed(path, with_values("noise_power", lambda v: v * np.array([1.0, 1e-6, 1.0, 1e-6])))
+    localized(path, n_sources=None, remarks=remarks)
+    text = "\n".join(remarks[1:])
+    assert "the sources leave more than sigma^2, misfit above 1, in 2 scenes, the first 1" in text
+    assert "sources, the most looked for, in 2 scenes, the first 1: some may stand for" in text
+
+
+def test_part_of_a_damaged_file_is_located(tmp_path: Path) -> None:
+    """Scene 2 of 5 is in a compressed block that is no longer readable."""
+    path = write_user_file(tmp_path / "user.h5", spread_scenes(5))
+    whole = localized(path)
+    with h5py.File(path, "r+") as file:
+        values = file["snapshots"][()]
+        del file["snapshots"]
+        blocks = (1, *values.shape[1:])
+        packed = file.create_dataset("snapshots", data=values, chunks=blocks, compression="gzip")
+        place = packed.id.get_chunk_info(2).byte_offset
+    with path.open("r+b") as raw:
+        raw.seek(place)
+        raw.write(b"damage")
+    found = localized(path)
+    assert found.sources.scenes[:, 1].tolist() == [0, 1, 3, 4]
+    ((_, scene, reason),) = found.sources.left_out
+    assert (scene, reason.partition(":")[0]) == (2, "snapshots")
+    expected = np.delete(whole.sources.values, [4, 5], axis=0)
+    np.testing.assert_allclose(found.sources.values, expected, rtol=1e-6)
+
+
+def test_a_bad_file_is_refused_before_the_others_are_located(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A truth of no range in the second file; and shards of another array."""
+    files = [write_user_file(tmp_path / f"{name}.h5", spread_scenes(2)) for name in "ab"]
+    changed(files[1], at("truth/range_m", (0, 0), -1.0))
+    monkeypatch.setattr("stages.localize.localize", lambda *arguments: pytest.fail("located"))
+    with pytest.raises(MeasurementError, match="b.h5: truth/range_m: 1e-09 to inf"):
+        localized(*files)
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    write_user_file(shards / "shard-0000.h5", spread_scenes(2))
+    write_user_file(shards / "shard-0001.h5", worlds()["another array"])
+    with pytest.raises(MeasurementError, match="shard-0001.h5: the shards of a directory are of one array"):
+        localized(shards)
+
+
+def test_a_source_at_infinity_has_a_direction_and_no_place(tmp_path: Path) -> None:
+    """A true range of infinity is allowed too, and found by the inverse range."""
+    far = make_scenes(WIDE, 1, 20.0, 6, sources=[(0.3, 0.1, 1e-4)])
+    path = changed(write_user_file(tmp_path / "user.h5", far), at("truth/range_m", (0, 0), math.inf))
+    found = localized(path, n_sources=1)
+    infinite = np.isinf(column(found, "range_m"))
+    assert infinite.any()
+    assert np.isnan(column(found, "x_m")[infinite]).all() and np.isnan(column(found, "z_m")[infinite]).all()
+    spread = column(found, "inverse_range_std_per_m")
+    assert (np.abs(column(found, "inverse_range_per_m")) < 5.0 * spread + 1e-4).all()
+    assert all(score.agreement.found.all() for score in found.scores)
 
 
 def test_snapshots_that_determine_no_source_are_refused(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def _details(reader: Reader, form: str) -> list[str]:
     if form == bound_file.FORMAT:
         return _bound_lines(reader.path)
     if form == estimates_file.FORMAT:
+        reader.choice("version", (estimates_file.VERSION,))
         return _estimate_lines(reader)
     if form == sources_file.FORMAT:
         return _source_lines(reader)
@@ -103,8 +104,8 @@ def _estimate_lines(reader: Reader) -> list[str]:
     lines = []
     for method in methods:
         n_scenes, n_slots = held[f"{method}/sources"].shape[:2]
-        resolved = int(held[f"{method}/resolved"][()].sum())
-        seconds = float(held[f"{method}/cpu_s"][0])
+        resolved = int(reader.dataset(f"{method}/resolved", "bool [scene]")[()].sum())
+        seconds = float(reader.array(f"{method}/cpu_s", np.float64, "1")[0])
         lines.append(
             f"{method}: {n_scenes} scenes, up to {n_slots} sources, {resolved} scenes resolved, "
             f"{seconds:.3g} s"
@@ -113,11 +114,10 @@ def _estimate_lines(reader: Reader) -> list[str]:
 
 
 def _source_lines(reader: Reader) -> list[str]:
-    held = reader.datasets()
+    found = sources_file.read_sources(reader.path)
     return [
-        f"{held['sources/scene'].shape[0]} sources in {held['scenes/scene'].shape[0]} scenes by "
-        f"{reader.attribute('estimator')}, {held['left_out/scene'].shape[0]} scenes left out; from "
-        f"{', '.join(str(reader.attribute('files')).splitlines())}"
+        f"{len(found.scene)} sources in {len(found.scenes)} scenes by {found.estimator}, "
+        f"{len(found.left_out)} scenes left out; from {', '.join(found.files)}"
     ]
 
 

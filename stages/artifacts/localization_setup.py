@@ -121,6 +121,11 @@ def method_for(stream: MeasurementStream, options: Options) -> Method:
 
 
 def _learned_method(stream: MeasurementStream, options: Options, name: str, refines: bool) -> Method:
+    if not options.model.exists():
+        raise CheckpointError(
+            f"{options.model}: there is no such checkpoint; run `train` first, name another with --model, or "
+            f"take --estimator {CLASSICAL}, which needs none"
+        )
     model = read_model(options.model)
     params = model.params
     faults = differences(

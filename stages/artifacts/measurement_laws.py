@@ -4,6 +4,7 @@ Sizes are inferred from all data sets together, so that a message says which axi
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ _SPACING = (0.05, 5.0)
 """Wavelengths between neighbouring elements that occur: beyond, one of the two is in another unit."""
 
 _UNITS = (("millimetres", 1e-3), ("centimetres", 1e-2))
+_FREQUENCIES = (("hertz", 1.0), ("megahertz", 1e6), ("gigahertz", 1e9))
 _LIGHT = 299_792_458.0
 """m/s"""
 
@@ -127,7 +129,9 @@ def check_type(reader: Reader, name: str, dataset: h5py.Dataset) -> None:
         if dtype.kind == "c":
             return
         hint = ""
-        if dtype.kind in "fiu":
+        if dtype.kind in "fiu" and dataset.shape[-1:] == (2,):
+            hint = ": real and imaginary part on a last axis, where HDF5 has complex numbers"
+        elif dtype.kind in "fiu":
             hint = ": real numbers, the imaginary part is missing"
         elif dtype.names is not None:
             hint = f": a compound of {', '.join(dtype.names)}, where HDF5 has complex numbers as r, i"
@@ -169,17 +173,15 @@ def check_units(reader: Reader, elements: Elements, wavelength: float) -> list[s
 
 
 def _guess(spacing: float, wavelength: float) -> str:
-    """The unit that would explain a spacing so many wavelengths wide."""
+    """The unit that would explain a spacing so many wavelengths wide: nearest to half a wavelength."""
     low, high = _SPACING
-    ratio = spacing / wavelength
-    if low <= spacing * wavelength / _LIGHT <= high:
-        return f": hertz? lambda = c / f = {_LIGHT / wavelength:.4g} m"
-    for unit, size in _UNITS:
-        if low <= ratio / size <= high:
-            return f": {unit}?"
-        if low <= ratio * size <= high:
-            return f": element_positions_m in {unit}?"
-    return ""
+    guesses = {f": element_positions_m in {unit}?": spacing * size / wavelength for unit, size in _UNITS}
+    guesses |= {f": {unit}?": spacing / (wavelength * size) for unit, size in _UNITS}
+    for unit, size in _FREQUENCIES:
+        length = _LIGHT / (wavelength * size)
+        guesses[f": {unit}? lambda = c / f = {length:.4g} m"] = spacing / length
+    best = min(guesses, key=lambda guess: abs(math.log(guesses[guess] / 0.5)))
+    return best if low <= guesses[best] <= high else ""
 
 
 def unusable(

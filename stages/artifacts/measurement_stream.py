@@ -5,6 +5,7 @@ located from files that cannot be read: a scene of zeros or of numbers that are 
 reason, and the others are read.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from stages.artifacts import hdf5
+from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import Reader
 from stages.artifacts.measurement_laws import (
     AXES,
@@ -27,7 +29,7 @@ from stages.artifacts.measurement_laws import (
     check_units,
     unusable,
 )
-from stages.artifacts.measurements_file import FORMAT, VERSION
+from stages.artifacts.measurements_file import FORMAT, VERSION, joined_observations
 from stages.physics.observation import Observation, SourceModel
 from stages.shapes import Elements
 
@@ -41,7 +43,7 @@ _MOST_SCENES = 64
 _UNIT_MODULUS = 1e-3
 """Deviation of |c| from 1 beyond which elements lose power, and not digits."""
 
-_LIMITS = {"azimuth_deg": (-180.0, 180.0), "elevation_deg": (-90.0, 90.0), "range_m": (1e-9, 1e12)}
+_LIMITS = {"azimuth_deg": (-180.0, 180.0), "elevation_deg": (-90.0, 90.0), "range_m": (1e-9, math.inf)}
 """Where a true source may stand."""
 
 Places: TypeAlias = Float[np.ndarray, "scene source 3"]
@@ -64,6 +66,15 @@ class Chunk:
             tuple(self.scenes[row] for row in kept),
             observation.select(torch.tensor(kept)) if observation is not None and kept else None,
             dict(sorted({**self.left_out, **reasons}.items())),
+        )
+
+    def beside(self, other: "Chunk") -> "Chunk":
+        """Scenes of both."""
+        parts = [chunk.observation for chunk in (self, other) if chunk.observation is not None]
+        return Chunk(
+            (*self.scenes, *other.scenes),
+            joined_observations(parts) if parts else None,
+            self.left_out | other.left_out,
         )
 
 
@@ -113,13 +124,9 @@ class MeasurementStream:
         return {name: values is not None for name, values in self._shared.items()}
 
     def chunks(self) -> Iterator[Chunk]:
-        """The scenes in order, as many at a time as memory allows.
-
-        Raises:
-            MeasurementError: the file is damaged.
-        """
+        """The scenes in order, as many at a time as memory allows; those that cannot be read are left out."""
         for scenes in self.chunk_scenes():
-            yield self.chunk(scenes.start, scenes.stop)
+            yield self._readable(scenes.start, scenes.stop)
 
     def chunk_scenes(self) -> list[range]:
         """The scenes of every chunk."""
@@ -132,6 +139,16 @@ class MeasurementStream:
         _, L, M, N = self.sizes
         values = L * M + (0 if self.shared["channel"] else M * N) + (0 if self.shared["codes"] else L * N)
         return max(1, min(_MOST_SCENES, _CHUNK_VALUES // values))
+
+    def _readable(self, first: int, last: int) -> Chunk:
+        """Scenes first to last - 1, read apart where the file is damaged."""
+        try:
+            return self.chunk(first, last)
+        except MeasurementError as error:
+            if last - first == 1:
+                return Chunk((), None, {first: str(error).removeprefix(f"{self.path}: ")})
+            middle = (first + last) // 2
+            return self._readable(first, middle).beside(self._readable(middle, last))
 
     def chunk(self, first: int, last: int) -> Chunk:
         """Scenes first to last - 1."""
@@ -160,7 +177,11 @@ class MeasurementStream:
         """
         if not self._reader.has("truth"):
             return None
-        n_sources = self._column("truth/n_sources", ("scene",), "iu").astype(np.int64)
+        stated = self._column("truth/n_sources", ("scene",))
+        n_sources = np.nan_to_num(stated, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
+        if (n_sources != stated).any():
+            wrong = stated[n_sources != stated][0]
+            raise self._reader.fault("truth/n_sources", f"whole numbers [scene], got {wrong:g}")
         columns = {name: self._column(f"truth/{name}", ("scene", "source")) for name in _LIMITS}
         slots = columns["range_m"].shape[1]
         if not (n_sources.min() >= 0 and n_sources.max() <= slots):
@@ -202,8 +223,13 @@ class MeasurementStream:
         """Channel or codes of all scenes, None where each scene has its own."""
         if self._datasets[name].shape[0] != 1 or self.sizes.scenes == 1:
             return None
-        values = self._read(name, slice(0, 1)).astype(np.complex64)
-        self._reader.require_finite(name, values)
+        exact = self._read(name, slice(0, 1))
+        self._reader.require_finite(name, exact)
+        with np.errstate(over="ignore"):
+            values: NDArray[np.complex64] = exact.astype(np.complex64)
+        if not np.isfinite(values).all():
+            largest = float(np.abs(exact).max())
+            raise self._reader.fault(name, f"numbers of single precision, up to 1e38, got {largest:.3g}")
         if not values.any():
             raise self._reader.fault(name, "not all zero; nothing reaches the antennas")
         return values
@@ -218,11 +244,11 @@ class MeasurementStream:
                 "elements that lose power"
             )
 
-    def _column(self, name: str, axes: tuple[str, ...], kinds: str = "fiu") -> NDArray[Any]:
+    def _column(self, name: str, axes: tuple[str, ...]) -> NDArray[Any]:
         """A small data set with one row a scene."""
-        law = f"{'whole' if kinds == 'iu' else 'real'} numbers [{', '.join(axes)}]"
+        law = f"real numbers [{', '.join(axes)}]"
         dataset = self._reader.dataset(name, law)
-        if dataset.dtype.kind not in kinds or dataset.ndim != len(axes):
+        if dataset.dtype.kind not in "fiu" or dataset.ndim != len(axes):
             raise self._reader.fault(name, f"{law}, got {dataset.dtype} {dataset.shape}")
         if dataset.shape[0] != self.sizes.scenes:
             raise self._reader.fault(name, f"{law} with scene = {self.sizes.scenes}, got {dataset.shape}")

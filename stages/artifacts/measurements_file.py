@@ -92,7 +92,7 @@ def read_observation(source: Path | Sequence[Path]) -> Observation:
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
             observations.append(_observation(reader))
             _require_same_array(observations, reader)
-    return _joined(observations)
+    return joined_observations(observations)
 
 
 def read_truth(source: Path | Sequence[Path]) -> Truth:
@@ -124,7 +124,7 @@ def read_scenes(source: Path | Sequence[Path]) -> Scenes:
             amplitudes.append(torch.from_numpy(values))
     truth = _joined_truth(truths)
     return Scenes(
-        _joined(observations),
+        joined_observations(observations),
         truth.n_sources,
         truth.snr_db,
         truth.sources,
@@ -229,7 +229,8 @@ def _joined_truth(truths: list[Truth]) -> Truth:
     )
 
 
-def _joined(observations: list[Observation]) -> Observation:
+def joined_observations(observations: list[Observation]) -> Observation:
+    """Scenes of observations by one array, in order."""
     noise_powers = [o.noise_power for o in observations if o.noise_power is not None]
     return replace(
         observations[0],

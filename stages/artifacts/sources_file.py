@@ -31,9 +31,14 @@ FORMAT = "risolve-sources"
 VERSION = 1
 VALUES = (
     *("azimuth_deg", "elevation_deg", "range_m", "x_m", "y_m", "z_m", "power_db"),
-    *("azimuth_std_deg", "elevation_std_deg", "range_std_m", "log_likelihood"),
+    *("azimuth_std_deg", "elevation_std_deg", "range_std_m"),
+    *("inverse_range_per_m", "inverse_range_std_per_m", "log_likelihood", "misfit"),
 )
-"""Columns beside file, scene and source."""
+"""Columns beside file, scene and source.
+
+misfit: J of the scene over its mean at a true model, sigma^2 (L M - (a + 3/2) K) with a = L (`independent`)
+or 1 (`constant`) amplitudes a source; NaN where the noise power is not given.
+"""
 
 _REASON = "left_out/reason"
 
@@ -127,8 +132,11 @@ def check_target(path: Path, inputs: Sequence[Path]) -> None:
     """Refuse, before any work, a result that could not be written or would replace what it is made of.
 
     Raises:
-        MeasurementError: an ending that says no format, no directory to write in, or the name of an input.
+        MeasurementError: an ending that says no format, no directory to write in, or the name of an input or
+            of a file among its shards.
     """
+    if path.is_dir():
+        raise MeasurementError(f"{path}: results are a file, and this is a directory; name a file in it")
     if path.suffix not in SUFFIXES:
         held = path.suffix or "no ending"
         raise MeasurementError(f"{path}: results end in {', '.join(SUFFIXES)}, got {held}")
@@ -136,9 +144,11 @@ def check_target(path: Path, inputs: Sequence[Path]) -> None:
         raise MeasurementError(
             f"{path}: cannot be written, {path.parent} is no directory to write in; make it"
         )
-    if any(path.resolve() == file.resolve() for file in inputs):
+    own = path.resolve()
+    if any(own == file.resolve() or own.parent == file.resolve() for file in inputs):
         raise MeasurementError(
-            f"{path}: holds the measurements, which a result would replace; take another name"
+            f"{path}: holds the measurements or stands among them; a result must not replace or join them, "
+            "take another place"
         )
 
 

@@ -63,8 +63,10 @@ def genie(
         kept = _distinct(scenes, start.residual)
         kept = kept[leading(scenes[kept], start.residual[kept], _FINISHED)]
         kept = torch.cat((kept, torch.nonzero(number == 0).flatten())).unique()
-        scenes = scenes[kept]
-        fits = refine(detector.observation.select(scenes), start.sources[kept], n_iterations, spherical)
+        scenes, is_truth = scenes[kept], number[kept] == 0
+        # the truth descends in one go: stopped and started again, it may end elsewhere
+        begun = torch.where(is_truth[:, None, None], exact[scenes], start.sources[kept])
+        fits = refine(detector.observation.select(scenes), begun, n_iterations, spherical)
         members = torch.arange(piece.start, piece.stop)
         conditional.append((members, _least(scenes, fits)))
         every = torch.cat((torch.arange(detector.n_scenes), scenes))
