@@ -91,7 +91,9 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         document = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged; `train` makes one") from error
+        raise CheckpointError(
+            f"{path}: not a checkpoint, or damaged; if `train` wrote it, remove it and train again"
+        ) from error
     fields = {"format", "version", "parameters", "parameter_digest", "content"}
     if not isinstance(document, dict) or not fields <= document.keys():
         raise CheckpointError(

@@ -52,7 +52,8 @@ def minimum_error(
 
     Notes:
         Exact where the responses coincide (1/2). An expansion for sums over several snapshots: within 6 %
-        where P > 0.03 at 7 to 16 of them, and up to twice too high where P is near 0.001.
+        where P > 0.03 at 7 to 16 of them (up to 30 % too high at one or two), and up to twice too high where
+        P is near 0.001.
 
     References:
         Van Trees, "Detection, Estimation, and Modulation Theory", part I (1968), section 2.7.
