@@ -22,7 +22,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 export PREFECT_HOME := $(CURDIR)/state/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report test test-slow lint serve bench
+.PHONY: help install run report search test test-slow lint serve bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 run: $(INSTALLED)  ## reproduce the pipeline up to the report; does nothing when nothing changed
 	$(BIN)/dvc repro report
 	$(BIN)/python -m stages.report --show
+
+search: $(INSTALLED)  ## search hyperparameters (params.yaml: search), show the best trial
+	$(BIN)/dvc repro search
+	cat data/search/best.yaml
 
 report: $(INSTALLED)  ## print the short table and the path of the last report
 	$(BIN)/python -m stages.report --show

@@ -1,4 +1,4 @@
-"""The command line: risolve localize | inspect | estimators."""
+"""The command line: risolve localize | inspect | adopt | estimators."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
+from stages.adopt import adopt
 from stages.artifacts.entry import run
 from stages.artifacts.inspection import inspect_lines
 from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key
@@ -31,7 +32,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve localize | inspect | estimators"""
+    """risolve localize | inspect | adopt | estimators"""
     arguments = parser().parse_args()
 
     def remark(line: str) -> None:
@@ -69,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
     held = "measurements, covariances, bounds, estimates, sources or a model"
     inspect.add_argument("file", type=Path, help=held)
     inspect.set_defaults(command=_inspect, out=None)
+    adopt = commands.add_parser("adopt", help="write the best trial of the search into params.yaml")
+    adopt.add_argument("--trial", type=int, metavar="N", help="another trial than the best one")
+    adopt.set_defaults(command=_adopt, out=None)
     estimators = commands.add_parser("estimators", help="list the estimators")
     estimators.set_defaults(command=_estimators, out=None)
     return top
@@ -145,6 +149,16 @@ def _inspect(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         return lines, 0
     remark(f"error: {fault}")
     return lines, FAULTY
+
+
+def _adopt(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    number, difference = adopt(arguments.trial)
+    if not difference:
+        return [f"params.yaml holds the hyperparameters of trial {number} already"], 0
+    return [
+        *difference.splitlines(),
+        f"trial {number} adopted: `dvc repro report` brings the results up to date",
+    ], 0
 
 
 def _estimators(arguments: argparse.Namespace, remark: Remark) -> Outcome:

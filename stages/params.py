@@ -27,6 +27,7 @@ from stages.scene_params import (
     Sources,
     Split,
 )
+from stages.search_params import Search
 
 __all__ = ["SPLITS", "Grid", "Params", "Sources", "Split"]
 
@@ -218,6 +219,7 @@ class Params(Section):
     evaluate: Evaluate
     threshold: Threshold
     sweep: Sweep
+    search: Search
     report: Report
 
     @model_validator(mode="after")
@@ -260,6 +262,8 @@ class Params(Section):
                 f"MVDR inverts R + eps I, so covariance.diagonal_loading > 0 with evaluate.estimators "
                 f"{list(chosen)}; got {loading:g}"
             )
+        self.search.space.require_valid("train", self.train)
+        self.search.space.require_valid("network", self.network)
         for name in SPLITS:
             self._check_split(name)
         L, N, K = self.receiver.n_snapshots, self.array.n_elements, self.sweep.n_sources

@@ -21,6 +21,7 @@ Stream: TypeAlias = Literal[
     "genie",
     "ziv_zakai",
     "sweep",
+    "search",
 ]
 
 _STREAM_NUMBERS: dict[Stream, int] = {
@@ -35,6 +36,7 @@ _STREAM_NUMBERS: dict[Stream, int] = {
     "genie": 9,
     "ziv_zakai": 10,
     "sweep": 11,
+    "search": 12,
 }
 
 

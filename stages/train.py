@@ -16,84 +16,20 @@ import torch
 
 from stages.artifacts.atomic import write_text
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
-from stages.artifacts.covariance_file import read_covariances, require_maps
 from stages.artifacts.entry import run
-from stages.artifacts.errors import CheckpointError, MeasurementError, ParameterError
+from stages.artifacts.errors import CheckpointError
 from stages.artifacts.hdf5 import shard_paths
-from stages.artifacts.measurements_file import read_truth
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress
 from stages.artifacts.state import discard, publish, work_directory, work_key
+from stages.artifacts.training_setup import device_of, fit_settings, read_examples
 from stages.networks import health
 from stages.networks.dictionary import Dictionary
-from stages.networks.fit import STATE_PARTS, Examples, FitSettings, FitState, fit
-from stages.params import Params, Split
+from stages.networks.fit import STATE_PARTS, Examples, FitState, fit
+from stages.params import Params
 
 _STATE = "state.pt"
-
-
-def settings(params: Params) -> FitSettings:
-    """Optimization, losses and blend of the parameters."""
-    chosen = params.train.model_dump(exclude={"device"})
-    return FitSettings(
-        **chosen,
-        blend_beta=params.covariance.blend_beta,
-        diagonal_loading=params.covariance.diagonal_loading,
-    )
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is a GPU where there is one.
-
-    Raises:
-        ParameterError: a GPU is asked for and none is there.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise ParameterError("params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
-
-
-def read_examples(params: Params, split: Split) -> Examples:
-    """Maps, covariance factors and truth of a split.
-
-    Raises:
-        MeasurementError: files that do not belong together, or without maps.
-    """
-    truth = read_truth(Path("data/scenes") / split)
-    covariances = read_covariances(Path("data/covariances") / split)
-    if truth.n_scenes != covariances.n_scenes:
-        raise MeasurementError(
-            f"data/covariances/{split}: one covariance a scene, data/scenes/{split} has "
-            f"{truth.n_scenes} scenes, got {covariances.n_scenes}; run `normalize` again"
-        )
-    if covariances.maps is None:
-        raise MeasurementError(
-            f"data/covariances/{split}: the network reads maps, which files of `constant` sources, or of "
-            f"scenes without noise power, do not hold; run `simulate` and `normalize` again"
-        )
-    n_elements = covariances.factor.shape[2]
-    if n_elements != params.array.n_elements:
-        raise MeasurementError(
-            f"data/covariances/{split}: the array of params.yaml has {params.array.n_elements} elements, got "
-            f"factors of {n_elements}; run `simulate` and `normalize` again"
-        )
-    shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
-    require_maps(covariances.maps, shape, params.normalize.map_iterations, f"data/covariances/{split}")
-    if not bool((truth.n_sources > 0).any()):
-        raise MeasurementError(
-            f"data/scenes/{split}: a covariance is learned from scenes with sources, 1 or more; all "
-            f"{truth.n_scenes} scenes have none: raise simulate.{split}.strata"
-        )
-    return Examples(
-        maps=covariances.maps.values,
-        estimated_snr=covariances.maps.estimated_snr,
-        factor=covariances.factor,
-        sources=truth.sources,
-        power=truth.power.nan_to_num(nan=0.0),
-        n_sources=truth.n_sources,
-    )
 
 
 def train(
@@ -114,7 +50,7 @@ def train(
         training.to(device),
         validation.to(device),
         dictionary.to(device),
-        settings(params),
+        fit_settings(params),
         state,
         after_epoch,
         after_batch,

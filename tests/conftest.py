@@ -14,7 +14,7 @@ if imported_early:
     raise RuntimeError(f"imported before the shape checks are installed: {', '.join(imported_early)}")
 # Every module but the parameters, which hold no tensors: pydantic checks them, and beartype refuses `Self`.
 found = pkgutil.iter_modules([str(Path(__file__).parents[1] / "stages")], "stages.")
-without = {"stages.params", "stages.scene_params"}
+without = {"stages.params", "stages.scene_params", "stages.search_params"}
 install_import_hook(
     sorted(module.name for module in found if module.name not in without), "beartype.beartype"
 )

@@ -35,6 +35,11 @@ TINY: Mapping[str, Any] = {
     "grid.n_u": 7,
     "grid.n_v": 5,
     "grid.n_w": 3,
+    "search.n_trials": 3,
+    "search.workers": 1,
+    "search.scene_fraction": 1.0,
+    "search.epochs": 2,
+    "search.space.network": {"channels": {"choices": [8, 16]}},
 }
 
 

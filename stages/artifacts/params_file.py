@@ -5,19 +5,24 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from stages.artifacts.atomic import replacing
 from stages.artifacts.errors import ParameterError
 from stages.params import Params
+from stages.search_params import Choices, Interval
 
 PARAMS = Path("params.yaml")
 
 Location: TypeAlias = tuple[int | str, ...]
+
+_ALTERNATIVES: Mapping[int | str, type[BaseModel]] = {"interval": Interval, "choices": Choices}
+"""What a range of the search may be, by the name that errors have for it."""
 
 
 def read_params(path: Path = PARAMS) -> Params:
@@ -51,6 +56,44 @@ def read_params(path: Path = PARAMS) -> Params:
         raise ParameterError(f"{path}{_first_error(error, tree)}") from None
 
 
+def replace_values(path: Path, values: Mapping[str, bool | int | float | str]) -> str:
+    """Write other values (SECTION.KEY) into a file of parameters, and nothing else: comments and layout stay.
+
+    Returns:
+        The lines that differ, as a unified diff; empty where nothing does.
+
+    Raises:
+        ParameterError: a key that is not there; or parameters that break a law together, and the file stays.
+    """
+    before = path.read_text("utf-8")
+    tree = YAML(typ="rt", pure=True).compose(before)
+    places = []
+    for name, value in values.items():
+        node = _value(tree, name.split("."))
+        if node is None:
+            raise ParameterError(f"{path}: {name}: no such key; these values belong to other parameters")
+        places.append((node.start_mark.index, node.end_mark.index, json.dumps(value).strip('"')))
+    after = before
+    for start, end, text in sorted(places, reverse=True):
+        after = after[:start] + text + after[end:]
+    with replacing(path) as temporary:
+        temporary.write_text(after, "utf-8")
+        read_params(temporary)
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="")
+    return "\n".join(lines)
+
+
+def _value(tree: Node, keys: Sequence[str]) -> Node | None:
+    """Scalar under some keys."""
+    node = tree
+    for key in keys:
+        pairs = {str(k.value): v for k, v in node.value} if isinstance(node, MappingNode) else {}
+        if key not in pairs:
+            return None
+        node = pairs[key]
+    return node
+
+
 def _marked_line(error: MarkedYAMLError) -> int:
     mark = error.problem_mark or error.context_mark
     return 1 if mark is None else int(mark.line) + 1
@@ -70,10 +113,10 @@ def _first_error(error: ValidationError, tree: Node) -> str:
     # a misspelt key is unknown and its right spelling missing: the first says more
     errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     first = errors[0]
-    location: Location = first["loc"]
+    location = _written(tree, first["loc"])
     law = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        law = "unknown key" + _suggestion(location)
+        law = "unknown key" + _suggestion(first["loc"])
     elif first["type"] == "missing":
         law = "missing; the file is complete, nothing has a default in the code"
     elif first["type"] == "value_error":
@@ -84,13 +127,24 @@ def _first_error(error: ValidationError, tree: Node) -> str:
     return f":{_line(tree, location)}: {_dotted(location)}: {law}{more}"
 
 
+def _written(tree: Node, location: Location) -> Location:
+    """A place without the names of alternatives, which stand in no file."""
+    found: Location = ()
+    for part in location:
+        if part not in _ALTERNATIVES or _node(tree, (*found, part)) is not None:
+            found = (*found, part)
+    return found
+
+
 def _suggestion(location: Location) -> str:
     """The nearest known keys of the section that holds an unknown one."""
     model: Any = Params
     for part in location[:-1]:
-        if isinstance(part, str):
+        if part in _ALTERNATIVES:
+            model = _ALTERNATIVES[part]
+        elif isinstance(part, str) and get_origin(model) is not dict:
             model = model.model_fields[part].annotation
-        while not (isinstance(model, type) and issubclass(model, BaseModel)):
+        while get_origin(model) in (Annotated, tuple):
             model = get_args(model)[0]
     known = list(model.model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, n=1)

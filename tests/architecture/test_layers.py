@@ -29,7 +29,11 @@ def layers() -> list[set[str]]:
 
 def test_the_core_is_all_below_the_files_but_the_parameters() -> None:
     ordered = layers()
-    below = set().union(*ordered[ordered.index({"artifacts"}) + 1 :]) - {"params", "scene_params"}
+    below = set().union(*ordered[ordered.index({"artifacts"}) + 1 :]) - {
+        "params",
+        "scene_params",
+        "search_params",
+    }
     assert {f"stages.{name}" for name in below} == set(contract("core", "source_modules"))
 
 

@@ -1,0 +1,18 @@
+"""Reads data/search/trials.csv; writes the hyperparameters of a trial into params.yaml (`risolve adopt`)."""
+
+from pathlib import Path
+
+from stages.artifacts.params_file import PARAMS, replace_values
+from stages.artifacts.search_tables import read_trial
+
+TRIALS = Path("data/search/trials.csv")
+
+
+def adopt(number: int | None) -> tuple[int, str]:
+    """(number of the trial, what changed in params.yaml as a unified diff).
+
+    Raises:
+        ParameterError: as `read_trial` and `replace_values`; params.yaml then stays as it is.
+    """
+    chosen, values = read_trial(TRIALS, number)
+    return chosen, replace_values(PARAMS, values)

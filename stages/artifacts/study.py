@@ -1,0 +1,156 @@
+"""The Optuna study of a search: opened, freed of what a killed process left, and shared by its workers.
+
+The journal lies in the state directory of the search, which one process holds at a time: whatever an earlier
+process left running there runs no more. A study on PostgreSQL is shared by the searches of several hosts:
+there, a trial is stale when the process of this host that ran it is gone.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import psutil
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from stages.artifacts.errors import StateError
+from stages.search_params import Search
+from stages.seeds import integer_seed
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+"""States of a trial that count for search.n_trials."""
+
+_OWNER, _RETRY_OF = "owner", "retry_of"
+_DIRECTIONS = {"found_rate": StudyDirection.MAXIMIZE, "seconds": StudyDirection.MINIMIZE}
+_GAUSSIAN_PROCESS_START = 10
+"""Random trials before the Gaussian process chooses."""
+
+
+def open_study(search: Search, work: Path, key: str, worker: int) -> optuna.Study:
+    """The study of a piece of work, made where it does not exist.
+
+    The sampler of a worker continues no earlier one: it is seeded by the trials that are there, so that no
+    trial is drawn twice.
+
+    Raises:
+        StateError: the storage cannot be reached, or the journal is damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = _storage(search, work)
+        study = optuna.create_study(
+            storage=storage,
+            study_name=key,
+            directions=[_DIRECTIONS[name] for name in search.objectives],
+            load_if_exists=True,
+            pruner=_pruner(search),
+        )
+        study.sampler = _sampler(search, len(study.get_trials(deepcopy=False)), worker)
+    except (SQLAlchemyError, ImportError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise StateError(
+            f"params.yaml: search.storage: {search.storage.rpartition('@')[2]}: cannot be reached: {first}"
+        ) from error
+    return study
+
+
+def mend_journal(work: Path) -> None:
+    """Cut a journal back to its last whole line, which a killed process may have left unfinished."""
+    path = work / "journal.log"
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+    for leftover in work.glob("journal.log.lock*"):
+        leftover.unlink()
+
+
+def requeue_stale(study: optuna.Study, is_shared: bool) -> int:
+    """Fail the trials that no process runs any more, and queue their hyperparameters; how many those were."""
+    stale = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if not is_shared or _is_gone(trial)
+    ]
+    for trial in stale:
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params, user_attrs={_RETRY_OF: trial.number})
+    return len(stale)
+
+
+@contextlib.contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """One worker of this host at a time."""
+    with (work / "claim.lock").open("a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def claim(study: optuna.Study, search: Search, work: Path) -> optuna.Trial | None:
+    """The next trial, None where the study has or runs search.n_trials already."""
+    with _alone(work):
+        trials = study.get_trials(deepcopy=False)
+        counted = sum(trial.state in (*FINISHED, TrialState.RUNNING) for trial in trials)
+        if counted >= search.n_trials:
+            return None
+        trial = study.ask()
+        trial.set_user_attr(_OWNER, _process())
+        return trial
+
+
+def n_finished(study: optuna.Study) -> int:
+    """Trials that count for search.n_trials."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def _storage(search: Search, work: Path) -> BaseStorage:
+    if search.storage != "journal":
+        return RDBStorage(search.storage)
+    path = str(work / "journal.log")
+    return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+
+
+def _sampler(search: Search, n_trials: int, worker: int) -> optuna.samplers.BaseSampler:
+    seed = integer_seed(search.seed, "search", 1000 * n_trials + worker) % 2**32
+    match search.sampler:
+        case "tpe":
+            return optuna.samplers.TPESampler(seed=seed)
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=_GAUSSIAN_PROCESS_START)
+        case "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _pruner(search: Search) -> optuna.pruners.BasePruner:
+    match search.pruner:
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=search.epochs)
+        case "median":
+            return optuna.pruners.MedianPruner()
+        case "none":
+            return optuna.pruners.NopPruner()
+
+
+def _process() -> str:
+    """HOST PROCESS-ID TIME-OF-ITS-START: a number is given again after the process ends."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
+
+
+def _is_gone(trial: FrozenTrial) -> bool:
+    """Whether a process of this host ran the trial and runs no more."""
+    host, _, rest = str(trial.user_attrs.get(_OWNER, "")).partition(" ")
+    if host != socket.gethostname():
+        return False
+    number, _, started = rest.partition(" ")
+    try:
+        return bool(psutil.Process(int(number)).create_time() != float(started))
+    except psutil.NoSuchProcess:
+        return True

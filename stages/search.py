@@ -1,0 +1,283 @@
+"""Reads params.yaml, data/scenes and data/covariances of train and validation; writes data/search: best.yaml,
+trials.csv, importance.csv, history.svg, parallel_coordinate.svg, importance.svg.
+
+Every trial trains a network of hyperparameters that the sampler chooses within search.space, on a share of
+the training scenes for search.epochs, and is scored on the validation scenes: the share of sources that the
+learned estimator finds, refined, told their number. After each epoch the bare peaks are scored, by which a
+pruner ends a trial early. A training that diverges is pruned, and never scored.
+"""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import TrialState
+
+from stages.artifacts import estimator_setup, grid_setup, search_figures
+from stages.artifacts.atomic import write_text
+from stages.artifacts.covariance_file import Covariances, read_covariances
+from stages.artifacts.entry import run
+from stages.artifacts.errors import ParameterError, StateError
+from stages.artifacts.hdf5 import shard_paths
+from stages.artifacts.measurements_file import read_observation
+from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network
+from stages.artifacts.params_file import read_params
+from stages.artifacts.progress import Progress
+from stages.artifacts.search_tables import importances, trials_table, write_results
+from stages.artifacts.state import publish, work_directory, work_key
+from stages.artifacts.study import claim, mend_journal, n_finished, open_study, requeue_stale
+from stages.artifacts.training_setup import device_of, fit_settings, read_examples
+from stages.estimators.contract import Estimate
+from stages.estimators.refined import refined
+from stages.estimators.registry import estimator
+from stages.metrics.agreement import agreement
+from stages.metrics.localization import found_rate
+from stages.networks.covariance_network import CovarianceNetwork
+from stages.networks.dictionary import Dictionary
+from stages.networks.fit import Examples, FitState, fit
+from stages.networks.health import TrainingDiverged
+from stages.networks.trained import TrainedNetwork
+from stages.params import Params
+from stages.physics.observation import Observation
+from stages.search_params import Choices, Interval, Scalar, Space
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every trial is trained and scored on."""
+
+    training: Examples
+    validation: Examples
+    observation: Observation
+    covariances: Covariances
+    dictionary: Dictionary
+
+
+@dataclass(frozen=True)
+class Score:
+    """Share of the validation sources that are found, and CPU time (s) a scene."""
+
+    found_rate: float
+    seconds: float
+
+
+def suggested(trial: optuna.Trial, space: Space) -> dict[str, Scalar]:
+    """A value of every hyperparameter of the space."""
+    values: dict[str, Scalar] = {}
+    for name, own in space.ranges():
+        match own:
+            case Choices(choices=choices):
+                value = trial.suggest_categorical(name, choices)
+                assert value is not None
+                values[name] = value
+            case Interval(low=int(low), high=int(high), log=log):
+                values[name] = trial.suggest_int(name, low, high, log=log)
+            case Interval(low=low, high=high, log=log):
+                values[name] = trial.suggest_float(name, low, high, log=log)
+    return values
+
+
+def with_values(params: Params, values: Mapping[str, Scalar]) -> Params:
+    """The parameters with some hyperparameters (SECTION.KEY) replaced.
+
+    Raises:
+        ValidationError: they break a law of params.yaml.
+    """
+    tree = params.model_dump()
+    for name, value in values.items():
+        section, key = name.split(".")
+        tree[section][key] = value
+    return Params.model_validate(tree)
+
+
+def score(params: Params, bench: Bench, network: CovarianceNetwork, is_refined: bool) -> Score:
+    """Score of a network on the validation scenes that have sources."""
+    settings, grid = estimator_setup.settings(params), grid_setup.grid(params)
+    one = estimator("learned", grid, settings)
+    maps = bench.covariances.maps
+    assert maps is not None
+    present = torch.nonzero(bench.validation.n_sources > 0).flatten()
+    observation = bench.observation.select(present)
+    started = time.process_time()
+    trained = TrainedNetwork(network, bench.dictionary)
+    predicted = trained.predict(maps.values[present], maps.estimated_snr[present])
+    found: Estimate = one.estimate(observation, predicted, bench.validation.n_sources[present].long())
+    if is_refined:
+        n_iterations, spherical = settings.n_iterations, settings.spherical_amplitude
+        found = refined(observation, found, grid, n_iterations, spherical)
+    seconds = (time.process_time() - started) / len(present)
+    tolerance, n_found = np.deg2rad(params.evaluate.found_tolerance_deg), 0
+    truths = bench.validation.sources[present].double().numpy()
+    for truth, places in zip(truths, found.sources.numpy(), strict=True):
+        true, own = (rows[np.isfinite(rows[:, 0])] for rows in (truth, places))
+        n_found += int(agreement(true, own, np.full_like(own, np.nan), tolerance).found.sum())
+    return Score(found_rate(n_found, int(bench.validation.n_sources.sum())), seconds)
+
+
+def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float, ...]:
+    """Values of the objectives of one trial.
+
+    Raises:
+        TrialPruned: the trial falls behind, or its training diverges.
+    """
+    values = suggested(trial, params.search.space)
+    chosen = with_values(params, {**values, "train.epochs": params.search.epochs})
+    device = device_of(chosen.train.device)
+    network = new_network(chosen)
+    averaged = new_network(chosen)
+
+    def after_epoch(state: FitState) -> None:
+        averaged.load_state_dict({name: value.cpu() for name, value in state["average"].items()})
+        if len(params.search.objectives) == 1:
+            trial.report(score(chosen, bench, averaged, False).found_rate, state["epoch"])
+            if trial.should_prune():
+                raise optuna.TrialPruned(f"behind after epoch {state['epoch']}")
+
+    try:
+        state = fit(
+            network.to(device),
+            bench.training.to(device),
+            bench.validation.to(device),
+            bench.dictionary.to(device),
+            fit_settings(chosen),
+            None,
+            after_epoch,
+            lambda epoch, batch, n_batches: None,
+        )
+    except TrainingDiverged as error:
+        raise optuna.TrialPruned(str(error)) from error
+    averaged.load_state_dict({name: value.cpu() for name, value in state["best"]["network"].items()})
+    result = score(chosen, bench, averaged, True)
+    return tuple(getattr(result, name) for name in params.search.objectives)
+
+
+def read_bench(params: Params) -> Bench:
+    """The training scenes of a trial, evenly spaced among all, and the validation scenes."""
+    training, validation = read_examples(params, "train"), read_examples(params, "validation")
+    n_kept = max(1, round(params.search.scene_fraction * len(training)))
+    kept = torch.linspace(0, len(training) - 1, n_kept).round().long()
+    return Bench(
+        training.batch(kept),
+        validation,
+        read_observation(Path("data/scenes/validation")),
+        read_covariances(Path("data/covariances/validation")),
+        network_dictionary(params),
+    )
+
+
+def work(params: Params, directory: Path, key: str, worker: int) -> None:
+    """Trials one after the other until the study has them all; body of a worker process."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+    bench = read_bench(params)
+    study = open_study(params.search, directory, key, worker)
+    while (trial := claim(study, params.search, directory)) is not None:
+        try:
+            values = run_trial(params, bench, trial)
+        except optuna.TrialPruned as reason:
+            trial.set_user_attr("reason", str(reason))
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, list(values))
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def search(params: Params, directory: Path, key: str) -> optuna.Study:
+    """Bring the study of a state directory to search.n_trials, by search.workers processes.
+
+    Raises:
+        StateError: a worker process died.
+    """
+    own = params.search
+    mend_journal(directory)
+    study = open_study(own, directory, key, own.workers)
+    requeue_stale(study, own.storage != "journal")
+    progress = Progress("search", own.n_trials, "trials", min(n_finished(study), own.n_trials))
+    context = multiprocessing.get_context("spawn")
+    n_workers = min(own.workers, max(0, own.n_trials - n_finished(study)))
+    workers = [context.Process(target=work, args=(params, directory, key, n)) for n in range(n_workers)]
+    shown = n_finished(study)
+    try:
+        for process in workers:
+            process.start()
+        while any(process.is_alive() for process in workers):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            done = n_finished(study)
+            if done > shown:
+                progress.advance(done - shown, note=_note(study))
+                shown = done
+    finally:
+        for process in workers:
+            if process.is_alive():
+                process.kill()
+            if process.pid is not None:
+                process.join()
+    if any(process.exitcode for process in workers):
+        raise StateError(
+            f"{directory}: a worker process died, see above; run again, finished trials are kept"
+        )
+    return study
+
+
+def _note(study: optuna.Study) -> str:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return f"best {max(trial.values[0] for trial in complete):.4f}" if complete else "none complete"
+
+
+def main() -> None:
+    """python -m stages.search"""
+    params = read_params()
+    inputs = [
+        path
+        for kind, verb in (("scenes", "simulate"), ("covariances", "normalize"))
+        for split in ("train", "validation")
+        for path in shard_paths(Path("data") / kind / split, f"run `{verb} --split {split}` first")
+    ]
+    sections = params.model_dump(
+        mode="json",
+        include={**MODEL_SECTIONS, "train": True, "estimators": True, "evaluate": {"found_tolerance_deg"}},
+    )
+    budgets = {"n_trials", "workers", "storage"}
+    sections["search"] = params.search.model_dump(mode="json", exclude=budgets)
+    for name, _ in params.search.space.ranges():
+        section, key = name.split(".")
+        del sections[section][key]
+    with work_directory("search", work_key(sections, inputs)) as directory:
+        study = search(params, directory, directory.name)
+        results = directory / "results"
+        results.mkdir(exist_ok=True)
+        write_results(results, study, params.search)
+        table = trials_table(study, params.search)
+        if not (table["state"] == "complete").any():
+            raise ParameterError(
+                f"params.yaml: search.space: all {len(table)} trials were pruned: {table['reason'].iloc[0]}"
+            )
+        figures = {
+            "history": search_figures.history(table, params.search.objectives[0]),
+            "parallel_coordinate": search_figures.parallel_coordinates(table, params.search),
+            "importance": search_figures.importance(importances(study)),
+        }
+        for name, figure in figures.items():
+            write_text(results / f"{name}.svg", figure.decode())
+        publish(results, Path("data/search"))
+
+
+if __name__ == "__main__":
+    run(main)

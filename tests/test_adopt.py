@@ -1,0 +1,98 @@
+"""Adoption of a trial: params.yaml differs in its values alone, and is valid or untouched."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stages.adopt import TRIALS, adopt
+from stages.artifacts.errors import ParameterError
+from stages.artifacts.params_file import read_params
+from tests.architecture.source import ROOT
+
+ROWS = [
+    {
+        "trial": 0,
+        "state": "complete",
+        "found_rate": 0.5,
+        "train.lr": 1e-3,
+        "train.flips": True,
+        "network.channels": 16,
+    },
+    {
+        "trial": 1,
+        "state": "pruned",
+        "found_rate": None,
+        "train.lr": 2e-3,
+        "train.flips": True,
+        "network.channels": 32,
+    },
+    {
+        "trial": 3,
+        "state": "complete",
+        "found_rate": 0.7,
+        "train.lr": 4.25e-5,
+        "train.flips": False,
+        "network.channels": 48,
+    },
+    {
+        "trial": 4,
+        "state": "complete",
+        "found_rate": 0.7,
+        "train.lr": 5e-3,
+        "train.flips": True,
+        "network.channels": 20,
+    },
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text("utf-8"), "utf-8")
+    TRIALS.parent.mkdir(parents=True)
+    pd.DataFrame(ROWS).to_csv(TRIALS, index=False)
+    return tmp_path
+
+
+def test_the_best_trial_enters_params_yaml_and_nothing_else_changes(run: Path) -> None:
+    before = (run / "params.yaml").read_text("utf-8").splitlines()
+    number, difference = adopt(None)
+    after = (run / "params.yaml").read_text("utf-8").splitlines()
+    assert number == 3
+    changed = {b.split(":")[0].strip(): a for a, b in zip(after, before, strict=True) if a != b}
+    assert changed == {"lr": "  lr: 4.25e-05", "flips": "  flips: false", "channels": "  channels: 48"}
+    params = read_params(run / "params.yaml")
+    assert (params.train.lr, params.train.flips, params.network.channels) == (4.25e-5, False, 48)
+    assert sum(line.startswith("+") for line in difference.splitlines()) == 4
+    assert adopt(None) == (3, "")
+
+
+def test_another_trial_may_be_chosen(run: Path) -> None:
+    assert adopt(0)[0] == 0
+    assert read_params(run / "params.yaml").train.lr == 1e-3
+
+
+@pytest.mark.parametrize("number", [1, 2, 9])
+def test_a_trial_that_is_not_complete_is_refused(run: Path, number: int) -> None:
+    with pytest.raises(ParameterError, match=rf"complete trials are 0, 3, 4; got --trial {number}"):
+        adopt(number)
+
+
+def test_what_breaks_a_law_leaves_the_file_as_it_is(run: Path) -> None:
+    before = (run / "params.yaml").read_bytes()
+    with pytest.raises(ParameterError, match="channels is a multiple of groups"):
+        adopt(4)
+    assert (run / "params.yaml").read_bytes() == before
+    assert sorted(path.name for path in run.iterdir()) == ["data", "params.yaml"]
+
+
+def test_results_of_other_parameters_and_no_results_are_named(run: Path) -> None:
+    rows: list[dict[str, Any]] = [{**ROWS[0], "train.speed": 1.0}]
+    pd.DataFrame(rows).to_csv(TRIALS, index=False)
+    with pytest.raises(ParameterError, match="train.speed: no such key"):
+        adopt(None)
+    TRIALS.unlink()
+    with pytest.raises(ParameterError, match="there are no trials; run `dvc repro search` first"):
+        adopt(None)

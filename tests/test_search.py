@@ -1,0 +1,274 @@
+"""The search: results, a budget that grows, kills at any moment, storages, and what is refused before it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+from ruamel.yaml import YAML
+
+from stages import normalize as normalize_verb
+from stages import search as search_verb
+from stages import simulate as simulate_verb
+from stages.artifacts.study import claim, mend_journal, n_finished, open_study, requeue_stale
+from stages.params import Params
+from stages.search_params import Search
+from tests.postgres import postgres, programs
+from tests.tiny_run import call_verb, environment, run_verb, write_params
+
+SPLITS = ("train", "validation")
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes and covariances that every search reads."""
+    directory = tmp_path_factory.mktemp("scenes")
+    write_params(directory)
+    for split in SPLITS:
+        for verb in (simulate_verb, normalize_verb):
+            call_verb(directory, verb.main, "--split", split)
+    return directory
+
+
+def folder(scenes: Path, directory: Path, **changes: Any) -> Path:
+    """A run with the scenes, and changes of the section search."""
+    write_params(directory, {f"search.{key}": value for key, value in changes.items()})
+    (directory / "data").mkdir(exist_ok=True)
+    for kind in ("scenes", "covariances"):
+        link = directory / "data" / kind
+        if not link.exists():
+            link.symlink_to(scenes / "data" / kind)
+    return directory
+
+
+def trials(directory: Path) -> pd.DataFrame:
+    return pd.read_csv(directory / "data/search/trials.csv")
+
+
+def journal(directory: Path) -> Path:
+    (path,) = (directory / "state/search").glob("*/journal.log")
+    return path
+
+
+def test_results_of_a_search(scenes: Path, tmp_path: Path) -> None:
+    directory = folder(scenes, tmp_path, pruner="none")
+    call_verb(directory, search_verb.main)
+    table = trials(directory)
+    assert table["trial"].tolist() == [0, 1, 2]
+    assert (table["state"] == "complete").all() and (table["epochs"] == 2).all()
+    assert table["found_rate"].between(0.0, 1.0).all()
+    assert table["train.lr"].between(5e-4, 1e-2).all() and table["train.lr"].nunique() == 3
+    assert set(table["network.channels"]) <= {8, 16}
+    best = YAML(typ="safe").load((directory / "data/search/best.yaml").read_text("utf-8"))
+    assert best["objectives"]["found_rate"] == pytest.approx(table["found_rate"].max(), rel=1e-7)
+    row = table[table["trial"] == best["trial"]].iloc[0]
+    assert best["parameters"]["train.lr"] == pytest.approx(row["train.lr"], rel=1e-7)
+    for name in ("history", "parallel_coordinate", "importance"):
+        assert (directory / f"data/search/{name}.svg").read_text("utf-8").startswith("<?xml")
+
+
+def test_a_larger_budget_goes_on_with_the_same_study_and_draws_no_trial_twice(
+    scenes: Path, tmp_path: Path
+) -> None:
+    directory = folder(scenes, tmp_path, sampler="random", pruner="none")
+    call_verb(directory, search_verb.main)
+    first = trials(directory)
+    call_verb(folder(scenes, tmp_path, sampler="random", pruner="none", n_trials=6), search_verb.main)
+    table = trials(directory)
+    pd.testing.assert_frame_equal(table.iloc[:3], first)
+    assert len(table) == 6 and table["train.lr"].nunique() == 6
+    call_verb(folder(scenes, tmp_path, sampler="random", pruner="none", n_trials=2), search_verb.main)
+    pd.testing.assert_frame_equal(trials(directory), table)
+
+
+def test_another_space_is_another_study(scenes: Path, tmp_path: Path) -> None:
+    call_verb(folder(scenes, tmp_path, pruner="none"), search_verb.main)
+    call_verb(
+        folder(scenes, tmp_path, **{"pruner": "none", "space.train": {"flips": {"choices": [True, False]}}}),
+        search_verb.main,
+    )
+    assert len(trials(tmp_path)) == 3 and "train.flips" in trials(tmp_path)
+    assert len(list((tmp_path / "state/search").glob("*/journal.log"))) == 2
+
+
+def test_two_objectives(scenes: Path, tmp_path: Path) -> None:
+    directory = folder(scenes, tmp_path, objectives=["found_rate", "seconds"], pruner="none")
+    call_verb(directory, search_verb.main)
+    assert (trials(directory)["seconds"] > 0.0).all()
+
+
+def test_a_training_that_diverges_is_pruned_and_says_why(scenes: Path, tmp_path: Path) -> None:
+    """A learning rate at which single precision overflows, and one at which it does not."""
+    space = {"lr": {"choices": [1e-3, 1e30]}}
+    directory = folder(scenes, tmp_path, **{"space.train": space, "n_trials": 8, "pruner": "none"})
+    call_verb(directory, search_verb.main)
+    table = trials(directory)
+    diverged = table["train.lr"] == 1e30
+    assert diverged.any() and not diverged.all()
+    assert (table.loc[diverged, "state"] == "pruned").all()
+    assert table.loc[diverged, "found_rate"].isna().all()
+    assert table.loc[diverged, "reason"].str.contains("finite").all()
+    assert (table.loc[~diverged, "state"] == "complete").all()
+
+
+def test_a_space_in_which_everything_diverges_is_one_line(scenes: Path, tmp_path: Path) -> None:
+    space = {"lr": {"choices": [1e29, 1e30]}}
+    done = run_verb(folder(scenes, tmp_path, **{"space.train": space, "pruner": "none"}), "search")
+    assert done.returncode == 2
+    assert "error: params.yaml: search.space: all 3 trials were pruned: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def killed(scenes: Path, tmp_path: Path) -> Iterator[Path]:
+    """A search of 5 trials by two workers, killed while a trial runs, after one has finished."""
+    directory = folder(scenes, tmp_path, n_trials=5, workers=2, epochs=150, pruner="none", sampler="random")
+    command = [sys.executable, "-m", "stages.search"]
+    with subprocess.Popen(
+        command, cwd=directory, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "1 of 5 trials" in line or "2 of 5 trials" in line:
+                break
+        os.kill(process.pid, signal.SIGKILL)
+    yield directory
+
+
+def test_a_killed_search_ends_in_as_many_distinct_trials(killed: Path, scenes: Path) -> None:
+    """Its workers end with it; what ran is run again with the same hyperparameters."""
+    deadline = time.monotonic() + 20.0
+    size = -1
+    while (now := journal(killed).stat().st_size) != size and time.monotonic() < deadline:
+        size = now
+        time.sleep(1.0)
+    with journal(killed).open("ab") as file:
+        file.write(b'{"op_code": 5, "worker')
+    done = run_verb(killed, "search")
+    assert done.returncode == 0, done.stderr
+    table = trials(killed)
+    assert len(table) == 5 and table["train.lr"].nunique() == 5
+    study = _reopened(killed)
+    failed = study.get_trials(states=(TrialState.FAIL,))
+    again = {trial.user_attrs.get("retry_of") for trial in study.get_trials(states=(TrialState.COMPLETE,))}
+    assert failed and {trial.number for trial in failed} <= again
+    assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+
+
+def _reopened(directory: Path) -> optuna.Study:
+    params = search_params_of(directory)
+    return open_study(params, journal(directory).parent, journal(directory).parent.name, 0)
+
+
+def search_params_of(directory: Path) -> Search:
+    tree = YAML(typ="safe").load((directory / "params.yaml").read_text("utf-8"))
+    params: Search = Params.model_validate_json(pd.io.json.ujson_dumps(tree)).search
+    return params
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    programs() is None,
+    reason="NO POSTGRESQL HERE: apt install postgresql (.ci/run does), or nothing is tested",
+)
+def test_several_workers_share_a_study_on_postgresql(scenes: Path, tmp_path: Path) -> None:
+    """Twelve trials by four workers on one host, then four more by the search of another working copy."""
+    with postgres() as url:
+        first = folder(scenes, tmp_path / "first", n_trials=12, workers=4, storage=url, sampler="random")
+        assert run_verb(first, "search").returncode == 0
+        table = trials(first)
+        assert table["trial"].tolist() == list(range(12)) and table["train.lr"].nunique() == 12
+        other = folder(scenes, tmp_path / "other", n_trials=16, workers=2, storage=url, sampler="random")
+        assert run_verb(other, "search").returncode == 0
+        extended = trials(other)
+        assert len(extended) == 16 and extended["train.lr"].nunique() == 16
+        pd.testing.assert_frame_equal(extended.iloc[:12], table)
+
+
+@pytest.mark.slow
+def test_four_workers_share_a_journal(scenes: Path, tmp_path: Path) -> None:
+    directory = folder(scenes, tmp_path, n_trials=12, workers=4, sampler="random")
+    assert run_verb(directory, "search").returncode == 0
+    table = trials(directory)
+    assert table["trial"].tolist() == list(range(12)) and table["train.lr"].nunique() == 12
+
+
+def test_claims_stop_at_the_budget_with_what_runs(scenes: Path, tmp_path: Path) -> None:
+    """Three trials asked for, one of them running and stale after a kill."""
+    own = search_params_of(folder(scenes, tmp_path))
+    study = open_study(own, tmp_path, "key", 0)
+    taken = [claim(study, own, tmp_path) for _ in range(4)]
+    assert [trial is not None for trial in taken] == [True, True, True, False]
+    for trial in taken[:2]:
+        assert trial is not None
+        trial.suggest_float("train.lr", 1e-4, 1e-2, log=True)
+        study.tell(trial, 0.5)
+    assert n_finished(study) == 2 and claim(study, own, tmp_path) is None
+    assert requeue_stale(study, True) == 0
+    assert requeue_stale(study, False) == 1
+    assert claim(study, own, tmp_path) is not None
+
+
+def test_a_journal_is_cut_back_to_its_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.log"
+    path.write_bytes(b'{"a": 1}\n{"b": 2')
+    (tmp_path / "journal.log.lock").touch()
+    mend_journal(tmp_path)
+    assert path.read_bytes() == b'{"a": 1}\n'
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["journal.log"]
+
+
+def test_a_storage_that_cannot_be_reached_is_one_line(scenes: Path, tmp_path: Path) -> None:
+    directory = folder(scenes, tmp_path, storage="postgresql+psycopg://user:secret@127.0.0.1:9/none")
+    done = run_verb(directory, "search")
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert "search.storage: 127.0.0.1:9/none: cannot be reached" in line and "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"space.train": {"rate": {"low": 0.1, "high": 1.0, "log": False}}},
+            "search.space.train.rate is no key of train",
+        ),
+        (
+            {"space.train": {"epochs": {"low": 1, "high": 3, "log": False}}},
+            "epochs is not searched: search.epochs",
+        ),
+        (
+            {"space.train": {"lr": {"low": 1.0, "high": 0.1, "log": False}}},
+            "low < high, finite; got 1.0 and 0.1",
+        ),
+        ({"space.train": {"lr": {"low": 0.0, "high": 0.1, "log": True}}}, "low > 0, got 0.0"),
+        ({"space.train": {"lr": {"low": -1.0, "high": 0.1, "log": False}}}, "greater than 0"),
+        ({"space.train": {"lr": {"low": 0.1, "hihg": 1.0, "log": False}}}, "unknown key; did you mean high?"),
+        ({"space.train": {"lr": {"choices": [0.1]}}}, "at least 2 items"),
+        ({"space.train": {"lr": {"choices": [0.1, "fast"]}}}, "valid number"),
+        ({"space.network": {"channels": {"low": 8.5, "high": 16.0, "log": False}}}, "counts whole things"),
+        ({"space.network": {"channels": {"choices": [8, 12]}}}, "channels is a multiple of groups"),
+        ({"space.train": {"flips": {"low": 0, "high": 1, "log": False}}}, "give choices"),
+        ({"space.train": {}, "space.network": {}}, "one hyperparameter or more"),
+        ({"objectives": ["seconds"]}, "objectives is"),
+        ({"objectives": ["found_rate", "seconds"]}, "with two it is none, got hyperband"),
+        ({"storage": "sqlite:///study.db"}, "search.storage"),
+        ({"scene_fraction": 0.0}, "search.scene_fraction"),
+    ],
+)
+def test_what_is_no_search_is_refused_with_its_line(
+    scenes: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    done = run_verb(folder(scenes, tmp_path, **changes), "check")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert message in line
+    assert line.startswith("error: params.yaml:") and line.split(":")[2].strip().isdigit()
