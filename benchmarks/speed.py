@@ -30,7 +30,8 @@ import pandas as pd
 import psutil
 import torch
 
-from benchmarks.accuracy import LIKELIHOOD, SPECTRAL, Batch, scenes
+from benchmarks._cells import LIKELIHOOD, Batch, scenes
+from benchmarks.accuracy import SPECTRAL
 from stages.artifacts import estimator_setup, grid_setup
 from stages.artifacts.atomic import write_text
 from stages.artifacts.params_file import read_params

@@ -1,0 +1,102 @@
+"""Found rate of maximum likelihood less that of a genie, scene by scene.
+
+    python -m benchmarks.genie        writes benchmarks/results/accuracy_genie.csv, ten minutes on two cores
+
+The genie (`stages.estimators.genie`) starts from the truth, from what every estimator of the likelihood
+found, and from 20 random places: the least J that is known, or the largest unconditional likelihood
+(`genie_unconditional`). One row a cell, estimator and genie: 200 scenes, their mean difference and its
+interval of 95 %.
+"""
+
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks._cells import (
+    LIKELIHOOD,
+    SEED,
+    Batch,
+    Scored,
+    comparison,
+    finished,
+    grouped,
+    in_batches,
+    named,
+    scenes,
+    scored,
+    write,
+)
+from stages import seeds
+from stages.artifacts.estimates_file import write_estimates
+from stages.artifacts.params_file import read_params
+from stages.metrics.normalized import bootstrap_interval
+from stages.params import Params
+from stages.physics.observation import SourceModel
+
+N_SCENES, N_STARTS, N_BOOTSTRAP = 200, 20, 2000
+N_SOURCES, SNRS_DB = (1, 2, 3), (0.0, 5.0, 10.0)
+GENIES = ("genie", "genie_unconditional")
+
+
+def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+    """Estimates of one batch."""
+    batch = batches[number]
+    drawn = scenes(params, batch)
+    one = replace(comparison(params, LIKELIHOOD), genie_starts=N_STARTS)
+    random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
+    write_estimates(path, one.run(drawn.observation, drawn.sources[:, : batch.n_sources], {}, random))
+
+
+def genie_table(own: Scored) -> pd.DataFrame:
+    """accuracy_genie.csv: the difference of two found rates on the same scenes, and its interval."""
+    keys = ["source_model", "n_sources", "snr_db"]
+    hits = named(own.sources).groupby([*keys, "estimator", "scene"])["found"].sum()
+    rows = []
+    for cell in hits.index.droplevel(["estimator", "scene"]).unique():
+        of_cell = hits.loc[cell].unstack("estimator") / cell[1]
+        for limit in (name for name in GENIES if name in of_cell):
+            for name in LIKELIHOOD:
+                difference = (of_cell[name] - of_cell[limit]).to_numpy(dtype=np.float64)
+                label = zlib.crc32(f"{cell}/{name}/{limit}".encode())
+                random = seeds.generator(SEED, "bootstrap", label)
+                low, high = bootstrap_interval(difference, np.mean, random, N_BOOTSTRAP)
+                rows.append(
+                    {
+                        **dict(zip(keys, cell, strict=True)),
+                        "estimator": name,
+                        "genie": limit,
+                        "n_scenes": len(difference),
+                        "found_rate": float(of_cell[name].mean()),
+                        "genie_found_rate": float(of_cell[limit].mean()),
+                        "genie_difference": float(difference.mean()),
+                        "genie_difference_low": low,
+                        "genie_difference_high": high,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    params = read_params()
+    every = params.sources.range_m
+    batches = tuple(
+        batch
+        for model in get_args(SourceModel)
+        for k in N_SOURCES
+        for snr_db in SNRS_DB
+        for batch in in_batches("known", model, k, snr_db, every, N_SCENES)
+    )
+    with finished("genie", params, batches, make, {"starts": N_STARTS}) as work:
+        table = genie_table(scored(params, grouped(batches, work)))
+        write("accuracy_genie", table)
+    print(table.to_string())
+
+
+if __name__ == "__main__":
+    main()
