@@ -136,6 +136,13 @@ def test_flags_and_names_are_what_they_are() -> None:
             assert name_of(path) in refusal(values)
 
 
+def test_equal_parameters_have_one_hash() -> None:
+    assert hash(parsed(DEFAULTS)) == hash(parsed(copy.deepcopy(DEFAULTS)))
+    other = copy.deepcopy(DEFAULTS)
+    other["search"]["space"]["train"]["lr"]["high"] = 0.5
+    assert hash(parsed(other)) != hash(parsed(DEFAULTS))
+
+
 def test_parameters_are_frozen() -> None:
     params = parsed(DEFAULTS)
     for section in Params.model_fields:
