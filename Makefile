@@ -62,7 +62,7 @@ test: lint | $(PREFECT_HOME)  ## the four checks and the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_WORKERS)
 
 test-slow: $(INSTALLED) | $(PREFECT_HOME)  ## the tests marked slow: statistics, training, whole pipelines
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(TEST_WORKERS)
 
 serve: $(INSTALLED)  ## serve the flows to the Prefect UI on http://127.0.0.1:4200 (or PORT=...)
 	$(BIN)/python -m flows.serve --port $(PORT)

@@ -5,31 +5,25 @@ process on a leash, because killing dvc alone leaves the stage it started runnin
 alone leaves both.
 """
 
-import os
 import re
-import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from dvc.commands.status import CmdDataStatus
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
-from flows.leash import LEASH
+from flows.processes import KilledError, Processes
 
 Outcome = Literal["reproduced", "up to date"]
 Metrics = Mapping[str, float | int | str]
 
 _DVC = Path(sys.executable).with_name("dvc")
-_TAIL_LINES = 20
 
 
 class GraphError(ValueError):
@@ -173,34 +167,14 @@ def _flatten(tree: object, path: tuple[str, ...]) -> Iterable[tuple[str, float |
 
 
 class Checkout:
-    """A working copy in which stages are reproduced, and the dvc processes that do so.
+    """A working copy in which stages are reproduced, by processes that a run holds.
 
-    Threads that wait for a stage cannot be interrupted. The thread that waits for *them* therefore holds the
-    checkout as a context: when an exception, or a cancellation, leaves the context, every dvc process started
-    here is killed with all it started, each waiting thread gets `StageKilledError`, and no stage starts.
+    state: the repository that keeps the resumable state of the stages, where that is another one.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[str]] = set()
-        self._closed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.kill()
-
-    def kill(self) -> None:
-        """Kill every dvc process started here, with all it started, and refuse to start another."""
-        with self._lock:
-            self._closed = True
-            for process in self._running:
-                _let_go(process)
+    def __init__(self, root: Path, processes: Processes, state: Path | None = None) -> None:
+        self.root, self._processes = root, processes
+        self._environment = {} if state is None else {"DVC_ROOT": str(state)}
 
     def reproduce(self, stage: str, on_line: Callable[[str], None]) -> Outcome:
         """Bring one stage up to date, without those it depends on, and wait for it.
@@ -211,59 +185,15 @@ class Checkout:
 
         Raises:
             StageError: if dvc ends with an exit code other than zero.
-            StageKilledError: if the checkout was closed.
+            StageKilledError: if the processes of the run were killed.
         """
-        process = self._start(stage)
-        last_lines: deque[str] = deque(maxlen=_TAIL_LINES)
-        with process:
-            try:
-                assert process.stdout is not None
-                for raw in process.stdout:
-                    if line := raw.rstrip():
-                        last_lines.append(line)
-                        on_line(line)
-                exit_code = process.wait()
-            except BaseException:
-                _let_go(process)
-                process.wait()
-                raise
-            finally:
-                with self._lock:
-                    self._running.discard(process)
-        if exit_code == 0:
-            # dvc's own verdict is the last line it writes, whatever the stage wrote before.
-            unchanged = bool(last_lines) and last_lines[-1] == CmdDataStatus.UP_TO_DATE_MSG
-            return "up to date" if unchanged else "reproduced"
-        if self._closed:
-            raise StageKilledError(stage)
-        raise StageError(stage, exit_code, tuple(last_lines))
-
-    def _start(self, stage: str) -> subprocess.Popen[str]:
-        with self._lock:
-            if self._closed:
-                raise StageKilledError(stage)
-            process = subprocess.Popen(
-                [*LEASH, _DVC, "--wait-for-lock", "repro", "--single-item", stage],
-                cwd=self.root,
-                # Unbuffered, or the lines of dvc and of a Python stage arrive late and out of order.
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "PATH": _search_path()},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-            self._running.add(process)
-            return process
-
-
-def _search_path() -> str:
-    """PATH with the environment of this process first: the commands of dvc.yaml name `python`."""
-    return os.pathsep.join((str(_DVC.parent), os.environ.get("PATH", os.defpath)))
-
-
-def _let_go(process: subprocess.Popen[str]) -> None:
-    """Have the leash kill dvc and all it started; stages resume after SIGKILL: nothing gentler is needed."""
-    assert process.stdin is not None
-    process.stdin.close()
+        command = (_DVC, "--wait-for-lock", "repro", "--single-item", stage)
+        try:
+            ended = self._processes.run(command, self.root, self._environment, on_line)
+        except KilledError:
+            raise StageKilledError(stage) from None
+        if ended.exit_code:
+            raise StageError(stage, ended.exit_code, ended.last_lines)
+        # dvc's own verdict is the last line it writes, whatever the stage wrote before.
+        unchanged = ended.last_lines[-1:] == (CmdDataStatus.UP_TO_DATE_MSG,)
+        return "up to date" if unchanged else "reproduced"

@@ -13,13 +13,26 @@ from typing import Any
 
 # `Runner.start` imports this too; interrupted amid an import, Python exits as if SIGINT had killed it.
 import prefect.runner.server  # noqa: F401
+from prefect import Flow
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
 from flows.dvc import GraphError, find_root
+from flows.experiment import experiment
+from flows.localize import localize
 from flows.pipeline import pipeline
+from flows.search import search
 from flows.server import HOST, ServerError, interrupt_on_signals, server
+from flows.worktree import read_parameters
+
+_FLOWS: dict[Flow[..., Any], tuple[str, ...]] = {
+    pipeline: (),
+    experiment: ("parameters",),
+    search: (),
+    localize: (),
+}
+"""Flow -> those of its parameters that are filled with params.yaml."""
 
 
 class _Runner(Runner):
@@ -39,17 +52,19 @@ def serve(port: int) -> None:
         GraphError: if the current folder is not inside a DVC repository.
         ServerError: if the server cannot be started.
     """
-    find_root(Path.cwd())
+    root = find_root(Path.cwd())
     with server(port) as api:
-        deployment = pipeline.to_deployment(
-            name="here",
-            description="Reproduce a stage of dvc.yaml, and everything it depends on, in this working copy.",
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
-        assert isinstance(deployment, RunnerDeployment)  # a coroutine only where an event loop runs
         print(f"Prefect is at {api.removesuffix('/api')} - Ctrl-C stops it")
         runner = _Runner(limit=1)
-        runner.add_deployment(deployment)
+        for own, filled in _FLOWS.items():
+            deployment = own.to_deployment(
+                name="here",
+                description=(own.description or "").partition("\n\n")[0],
+                parameters={name: read_parameters(root) for name in filled},
+                entrypoint_type=EntrypointType.MODULE_PATH,
+            )
+            assert isinstance(deployment, RunnerDeployment)  # a coroutine only where an event loop runs
+            runner.add_deployment(deployment)
         asyncio.run(runner.start())
 
 

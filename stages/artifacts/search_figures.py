@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from stages.artifacts.report.figures import INK, RULE, svg_row
 from stages.search_params import Choices, Interval, Range, Search
@@ -23,6 +24,7 @@ def history(table: pd.DataFrame, objective: str) -> bytes:
         for number in table.loc[table["state"] == "pruned", "trial"]:
             axes.axvline(number, color=RULE, linewidth=0.8)
         axes.set(xlabel="trial (pruned: line)", ylabel=objective.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
 
     return svg_row([draw], (), _WIDTH, _HEIGHT)
@@ -50,6 +52,8 @@ def importance(shares: Mapping[str, float]) -> bytes:
     """SVG of the share of the variance by hyperparameter."""
 
     def draw(axes: Axes) -> None:
+        if not shares:
+            axes.text(0.5, 0.5, "too few complete trials", ha="center", va="center", transform=axes.transAxes)
         names = list(shares)[::-1]
         axes.barh(names, [shares[name] for name in names], color=INK)
         axes.set(xlabel="share of the variance of the first objective", xlim=(0.0, 1.0))

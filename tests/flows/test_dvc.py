@@ -20,6 +20,7 @@ from flows.dvc import (
     read_metrics,
     read_stages,
 )
+from flows.processes import Processes
 
 PROJECT = Path(__file__).parents[2]
 
@@ -124,7 +125,7 @@ def test_unreadable_graph_is_refused_with_the_reason(repository):
 
 def test_a_stage_is_reproduced_once_and_then_up_to_date(repository):
     lines: list[str] = []
-    checkout = Checkout(repository)
+    checkout = Checkout(repository, Processes())
     assert checkout.reproduce("prepare", lambda line: None) == "reproduced"
     assert checkout.reproduce("side@left", lines.append) == "reproduced"
     assert "side left" in lines
@@ -139,11 +140,11 @@ def test_a_stage_that_says_it_is_up_to_date_is_not_believed(repository):
     append_stage(
         repository, "liar", "print('Data and pipelines are up to date.'); open('liar.txt', 'w').write('')\n"
     )
-    assert Checkout(repository).reproduce("liar", lambda line: None) == "reproduced"
+    assert Checkout(repository, Processes()).reproduce("liar", lambda line: None) == "reproduced"
 
 
 def test_metrics_are_those_that_the_stages_declare(repository):
-    checkout = Checkout(repository)
+    checkout = Checkout(repository, Processes())
     stages = read_stages(repository, "join")
     with pytest.raises(GraphError, match=r"scores\.json is declared as metrics and cannot be read"):
         read_metrics(repository, stages)
@@ -158,7 +159,7 @@ def test_failure_names_the_stage_and_shows_its_last_lines(repository):
         repository, "bad", "print('\\n'.join(f'line {n}' for n in range(99))); raise SystemExit(3)\n"
     )
     with pytest.raises(StageError) as caught:
-        Checkout(repository).reproduce("bad", lambda line: None)
+        Checkout(repository, Processes()).reproduce("bad", lambda line: None)
     message = str(caught.value)
     assert caught.value.stage == "bad"
     assert caught.value.exit_code != 0
@@ -176,7 +177,7 @@ def test_an_exception_in_the_wait_kills_the_whole_group(repository):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Checkout(repository).reproduce("sleeper", interrupt)
+        Checkout(repository, Processes()).reproduce("sleeper", interrupt)
     for pid in sleeping_processes(repository):
         assert wait_until(lambda pid=pid: not is_alive(pid), seconds=5), f"process {pid} outlived its stage"
 
@@ -191,7 +192,8 @@ def test_leaving_the_context_by_an_exception_kills_what_other_threads_wait_for(r
         except StageKilledError as error:
             outcome.append(error)
 
-    with pytest.raises(KeyboardInterrupt), Checkout(repository) as checkout:
+    with pytest.raises(KeyboardInterrupt), Processes() as processes:
+        checkout = Checkout(repository, processes)
         thread = threading.Thread(target=wait, args=(checkout,))
         thread.start()
         pids = sleeping_processes(repository)
@@ -212,8 +214,9 @@ def test_leaving_the_context_by_an_exception_kills_what_other_threads_wait_for(r
 def test_nothing_of_a_stage_survives_a_kill_of_one_of_them_alone(repository, victim):
     append_stage(repository, "sleeper", SLEEPER)
     reproduce = (
-        "import pathlib, flows.dvc\n"
-        "flows.dvc.Checkout(pathlib.Path.cwd()).reproduce('sleeper', lambda line: None)\n"
+        "import pathlib, flows.dvc, flows.processes\n"
+        "checkout = flows.dvc.Checkout(pathlib.Path.cwd(), flows.processes.Processes())\n"
+        "checkout.reproduce('sleeper', lambda line: None)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", reproduce],
@@ -235,7 +238,7 @@ def test_nothing_of_a_stage_survives_a_kill_of_one_of_them_alone(repository, vic
 
 
 def test_siblings_run_side_by_side(repository):
-    checkout = Checkout(repository)
+    checkout = Checkout(repository, Processes())
     checkout.reproduce("prepare", lambda line: None)
     outcomes: dict[str, str] = {}
 

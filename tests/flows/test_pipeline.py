@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun
 from ruamel.yaml import YAML
 
 import flows.dvc
-import flows.pipeline
+import flows.reproduction
 from flows.dvc import GraphError, StageError
 from flows.pipeline import main, pipeline
 
@@ -77,7 +77,7 @@ def test_an_interrupted_flow_stops_its_stage_and_does_not_retry_it(repository, m
             futures["join"].wait(timeout=0.05)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(flows.pipeline, "_follow", interrupt)
+    monkeypatch.setattr(flows.reproduction, "follow", interrupt)
     with pytest.raises(KeyboardInterrupt):
         pipeline(target="join")
     assert (repository / "tries").read_text() == "."

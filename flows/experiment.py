@@ -1,0 +1,77 @@
+"""The experiment flow: stages with other parameters, in a worktree of its own, kept as a DVC experiment."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+from pydantic import BeforeValidator, Field
+
+from flows.dvc import Checkout, find_root, read_stages
+from flows.processes import Processes
+from flows.reproduction import publish_metrics, reproduce_all
+from flows.worktree import require_committed, require_free_name, save, worktree, write_parameters
+from stages.params import Params
+
+_TARGET = "report"
+
+
+def _from_form(values: Any) -> Any:
+    """Parameters as a form sends them: lists for pairs, and numbers without a point for whole ones."""
+    return Params.model_validate_json(json.dumps(values)) if isinstance(values, Mapping) else values
+
+
+Parameters = Annotated[Params, BeforeValidator(_from_form)]
+"""The whole of params.yaml, by the models that the stages read it with."""
+
+
+@flow
+def experiment(
+    parameters: Parameters,
+    target: str = Field(
+        default=_TARGET,
+        description="A stage of dvc.yaml, or the name of a group of stages, with all that it depends on.",
+        json_schema_extra={"title": "Stage to reproduce"},
+    ),
+    name: str = Field(
+        default="",
+        description="Letters, digits, - and _; empty: that of the run. `dvc exp show` lists it, "
+        "`dvc exp apply NAME` brings it into the working copy.",
+        json_schema_extra={"title": "Name of the experiment"},
+    ),
+) -> dict[str, str]:
+    """Reproduce a stage of the committed HEAD with these parameters, in a worktree of its own.
+
+    The working copy from which the flows are served is not touched; what is not committed there does not run.
+    The result is kept as a DVC experiment.
+
+    Returns:
+        The state in which each stage ended, in the order of the graph: ``Completed`` or ``UpToDate``.
+
+    Raises:
+        WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
+        GraphError: if dvc.yaml cannot be read, or ``target`` is not in it.
+        StageError: if a stage fails twice; run again with the same parameters to resume.
+    """
+    root = find_root(Path.cwd())
+    chosen = name or str(flow_run.get_name() or "run")
+    require_committed(root)
+    require_free_name(root, chosen)
+    read_stages(root, target)
+    with Processes() as processes, worktree(root, chosen) as directory:
+        changed = write_parameters(directory, parameters.model_dump(mode="json"))
+        get_run_logger().info("parameters that differ from HEAD: %s", ", ".join(changed) or "none")
+        stages = read_stages(directory, target)
+        outcome = reproduce_all(Checkout(directory, processes, state=root), stages)
+        publish_metrics(directory, stages)
+        save(root, directory, chosen, [target])
+    create_markdown_artifact(
+        f"# Experiment `{chosen}`\n\nChanged: {', '.join(f'`{key}`' for key in changed) or 'nothing'}\n\n"
+        f"    dvc exp show\n    dvc exp diff {chosen}\n    dvc exp apply {chosen}\n",
+        key="experiment",
+        description="How to see it and to bring it into the working copy",
+    )
+    return outcome

@@ -1,0 +1,126 @@
+"""Processes on a leash: they end, with all they started, when the run that they belong to does."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flows.leash import LEASH
+
+_TAIL_LINES = 20
+
+
+class KilledError(RuntimeError):
+    """The processes were killed while this one ran, or before it started."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and the last lines that it wrote."""
+
+    exit_code: int
+    last_lines: tuple[str, ...]
+
+
+class Processes:
+    """The processes of one run.
+
+    Threads that wait for one cannot be interrupted. The thread that waits for *them* therefore holds this as
+    a context: when an exception, or a cancellation, leaves the context, every process started here is killed
+    with all it started, each waiting thread gets `KilledError`, and no process starts.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill every process started here, with all it started, and refuse to start another."""
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                _let_go(process)
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        directory: Path,
+        environment: Mapping[str, str],
+        on_line: Callable[[str], None],
+    ) -> Ended:
+        """Run a command in a directory, with more environment, and wait for it.
+
+        Args:
+            on_line: called with every line that the command writes, as it writes it.
+
+        Raises:
+            KilledError: if the processes were killed.
+        """
+        process = self._start(command, directory, environment)
+        last_lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        with process:
+            try:
+                assert process.stdout is not None
+                for raw in process.stdout:
+                    if line := raw.rstrip():
+                        last_lines.append(line)
+                        on_line(line)
+                exit_code = process.wait()
+            except BaseException:
+                _let_go(process)
+                process.wait()
+                raise
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+        if exit_code and self._closed:
+            raise KilledError
+        return Ended(exit_code, tuple(last_lines))
+
+    def _start(
+        self, command: Sequence[str | Path], directory: Path, environment: Mapping[str, str]
+    ) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._closed:
+                raise KilledError
+            process = subprocess.Popen(
+                [*LEASH, *command],
+                cwd=directory,
+                # Unbuffered, or the lines of dvc and of a Python stage arrive late and out of order.
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PATH": search_path(), **environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+            self._running.add(process)
+            return process
+
+
+def search_path() -> str:
+    """PATH with the environment of this process first: the commands of dvc.yaml name `python`."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+
+def _let_go(process: subprocess.Popen[str]) -> None:
+    """Have the leash kill a process and all it started; stages resume after SIGKILL."""
+    assert process.stdin is not None
+    process.stdin.close()

@@ -1,0 +1,95 @@
+"""The search flow: hyperparameters by the stage `search` in a worktree, adopted and reproduced if asked."""
+
+import sys
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.dvc import Checkout, StageError, find_root, read_stages
+from flows.processes import Ended, Processes
+from flows.reproduction import publish_metrics, reproduce_all
+from flows.worktree import (
+    read_parameters,
+    require_committed,
+    require_free_name,
+    save,
+    worktree,
+    write_parameters,
+)
+
+_SEARCH, _REPORT = "search", "report"
+_BEST = Path("data/search/best.yaml")
+
+
+@task(cache_policy=NO_CACHE)
+def adopt(processes: Processes, directory: Path) -> str:
+    """Write the best trial into params.yaml of a worktree; what changed."""
+    command = (sys.executable, "-m", "stages.cli", "adopt")
+    ended: Ended = processes.run(command, directory, {}, get_run_logger().info)
+    if ended.exit_code:
+        raise StageError("adopt", ended.exit_code, ended.last_lines)
+    return "\n".join(ended.last_lines)
+
+
+@flow
+def search(
+    n_trials: int = Field(
+        default=12,
+        ge=1,
+        description="Trials of the study in all: finished ones count, and are not run again.",
+        json_schema_extra={"title": "Trials"},
+    ),
+    workers: int = Field(
+        default=2, ge=1, description="Processes that share them.", json_schema_extra={"title": "Workers"}
+    ),
+    adopt_best: bool = Field(
+        default=False,
+        description="Write the best trial into params.yaml of the experiment and train it at full size.",
+        json_schema_extra={"title": "Adopt the best trial and reproduce the report"},
+    ),
+    name: str = Field(
+        default="",
+        description="Letters, digits, - and _; empty: that of the run.",
+        json_schema_extra={"title": "Name of the experiment"},
+    ),
+) -> dict[str, str]:
+    """Search the hyperparameters of the committed HEAD (params.yaml: search), in a worktree of its own.
+
+    The result is kept as a DVC experiment; the working copy is not touched. The study is that of `dvc repro
+    search` in the working copy: both go on with the same trials.
+
+    Returns:
+        The state in which each stage ended, in the order of the graph.
+
+    Raises:
+        WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
+        StageError: if a stage fails twice; run again to resume.
+    """
+    root = find_root(Path.cwd())
+    chosen = name or str(flow_run.get_name() or "search")
+    require_committed(root)
+    require_free_name(root, chosen)
+    with Processes() as processes, worktree(root, chosen) as directory:
+        budget = {"n_trials": n_trials, "workers": workers}
+        write_parameters(directory, {"search": {**read_parameters(directory)["search"], **budget}})
+        checkout = Checkout(directory, processes, state=root)
+        outcome = reproduce_all(checkout, read_stages(directory, _SEARCH))
+        best = (directory / _BEST).read_text("utf-8")
+        difference = ""
+        if adopt_best:
+            difference = adopt(processes, directory)
+            stages = read_stages(directory, _REPORT)
+            outcome |= reproduce_all(checkout, stages)
+            publish_metrics(directory, stages)
+        save(root, directory, chosen, [_SEARCH, *([_REPORT] if adopt_best else [])])
+    parts = [f"# Best trial of `{chosen}`", f"```yaml\n{best}```"]
+    parts += [f"```diff\n{difference}\n```"] if difference else []
+    parts += [f"    dvc exp show\n    dvc exp apply {chosen}\n    risolve adopt\n"]
+    create_markdown_artifact(
+        "\n\n".join(parts), key="search", description="The best trial, and how to get it"
+    )
+    return outcome

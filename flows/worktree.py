@@ -1,0 +1,166 @@
+"""A working copy of its own for one run: a detached git worktree of HEAD that shares the cache of DVC.
+
+Nothing of the user's checkout is touched, and runs do not meet. The stages keep their resumable state with
+the checkout (`DVC_ROOT`), so that a run that is killed and started again goes on.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from flows.processes import search_path
+
+_DVC = Path(sys.executable).with_name("dvc")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_PARAMS = "params.yaml"
+
+
+class WorktreeError(RuntimeError):
+    """A worktree cannot be made, or its result cannot be kept."""
+
+
+def require_committed(root: Path) -> None:
+    """Refuse a checkout whose tracked files differ from HEAD; params.yaml may, for a run has its own.
+
+    Raises:
+        WorktreeError: naming the files.
+    """
+    lines = _run(root, "git", "status", "--porcelain", "--untracked-files=no").splitlines()
+    changed = [line[3:] for line in lines if line[3:] != _PARAMS]
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise WorktreeError(
+            f"{root}: what runs is the committed HEAD; {', '.join(changed[:5])}{more} differ: commit or "
+            "stash them first"
+        )
+
+
+def require_free_name(root: Path, name: str) -> None:
+    """Refuse a name that an experiment has already, or that git takes for none.
+
+    Raises:
+        WorktreeError: the name.
+    """
+    if not _NAME.fullmatch(name):
+        raise WorktreeError(
+            f"a name is letters, digits, - and _, beginning with one of the first two; got {name!r}"
+        )
+    if name in _run(root, str(_DVC), "exp", "list", "--all-commits", "--name-only").split():
+        raise WorktreeError(f"there is an experiment {name!r} already (dvc exp show): choose another name")
+
+
+@contextmanager
+def worktree(root: Path, name: str) -> Iterator[Path]:
+    """A worktree of HEAD under `state/worktrees`, removed when the context ends.
+
+    What a killed run left there is removed first; the kernel says which is still in use.
+
+    Raises:
+        WorktreeError: git or DVC refuses.
+    """
+    place = root / "state" / "worktrees"
+    place.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(root, place)
+    directory = place / name
+    with (place / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise WorktreeError(f"a run named {name!r} is at work in {directory}") from error
+        try:
+            _run(root, "git", "worktree", "add", "--detach", str(directory), "HEAD")
+            cache = _run(root, str(_DVC), "cache", "dir").strip()
+            _run(directory, str(_DVC), "cache", "dir", "--local", str((root / cache).resolve()))
+            _run(directory, str(_DVC), "checkout", "--allow-missing", "--quiet")
+            yield directory
+        finally:
+            _remove(root, directory)
+            (place / f"{name}.lock").unlink()
+
+
+def read_parameters(directory: Path) -> dict[str, Any]:
+    """params.yaml of a working copy, as it is on disk."""
+    values: dict[str, Any] = YAML(typ="safe", pure=True).load((directory / _PARAMS).read_text("utf-8"))
+    return values
+
+
+def write_parameters(directory: Path, values: Mapping[str, Any]) -> list[str]:
+    """Put values into params.yaml of a worktree; the dotted keys of those that differ."""
+    yaml = YAML(typ="rt")
+    yaml.width = 4096
+    path = directory / _PARAMS
+    tree = yaml.load(path.read_text("utf-8"))
+    changed = list(_assign(tree, values, ()))
+    if changed:
+        with path.open("w", encoding="utf-8") as file:
+            yaml.dump(tree, file)
+    return changed
+
+
+def save(root: Path, directory: Path, name: str, targets: Sequence[str]) -> None:
+    """Keep stages that are up to date in a worktree, and all they depend on, as an experiment.
+
+    `dvc exp save` would ask for the results of every other stage too.
+
+    Raises:
+        WorktreeError: DVC refuses.
+    """
+    command = (str(_DVC), "exp", "run", "--name", name, *targets)
+    _run(directory, *command, environment={"DVC_ROOT": str(root)})
+
+
+def _assign(tree: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), Mapping) and set(value) == set(tree[key]):
+            yield from _assign(tree[key], value, (*path, key))
+        elif tree.get(key) != value:
+            tree[key] = value
+            yield ".".join((*path, key))
+
+
+def _remove_abandoned(root: Path, place: Path) -> None:
+    for path in place.glob("*.lock"):
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            _remove(root, path.with_suffix(""))
+            path.unlink(missing_ok=True)
+
+
+def _remove(root: Path, directory: Path) -> None:
+    if directory.exists():
+        shutil.rmtree(directory)
+    _run(root, "git", "worktree", "prune")
+
+
+def _run(directory: Path, *command: str, environment: Mapping[str, str] | None = None) -> str:
+    """Standard output of a command.
+
+    Raises:
+        WorktreeError: it ends with another status than 0; its last line of standard error.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env={**kept, "PATH": search_path(), **(environment or {})},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["(no output)"]
+        raise WorktreeError(f"{' '.join(command[:3])} in {directory}: status {done.returncode}: {last[0]}")
+    return done.stdout

@@ -1,0 +1,120 @@
+"""A run in a worktree: the checkout stays as it is, the result is an experiment, a kill leaves nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.dvc import Checkout, read_stages
+from flows.processes import Processes
+from flows.worktree import (
+    WorktreeError,
+    read_parameters,
+    require_committed,
+    require_free_name,
+    save,
+    worktree,
+    write_parameters,
+)
+
+DVC = str(Path(sys.executable).with_name("dvc"))
+
+
+def git(root: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    done = subprocess.run(("git", *who, *arguments), cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def committed(repository: Path) -> Path:
+    (repository / ".gitignore").write_text("/state\n*.txt\n")
+    git(repository, "config", "user.name", "test")
+    git(repository, "config", "user.email", "test@localhost")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "first")
+    return repository
+
+
+def run(root: Path, name: str, amount: float) -> None:
+    """What the flows do, without Prefect."""
+    with Processes() as processes, worktree(root, name) as directory:
+        write_parameters(directory, {"amount": amount})
+        checkout = Checkout(directory, processes, state=root)
+        for stage in read_stages(directory, "join"):
+            checkout.reproduce(stage.name, lambda line: None)
+        save(root, directory, name, ["join"])
+
+
+def test_the_result_is_an_experiment_and_the_checkout_is_not_touched(committed: Path) -> None:
+    before = sorted(path.name for path in committed.iterdir())
+    run(committed, "larger", 4.0)
+    assert sorted({path.name for path in committed.iterdir()} - {"state"}) == before
+    assert git(committed, "status", "--porcelain") == ""
+    assert (committed / "params.yaml").read_text() == "amount: 1.5\n"
+    shown = subprocess.run(
+        (DVC, "exp", "show", "--csv"), cwd=committed, capture_output=True, text=True, check=True
+    )
+    (row,) = [line.split(",") for line in shown.stdout.splitlines() if line.startswith("larger,")]
+    assert "8.0" in row and "4.0" in row
+    assert list((committed / "state/worktrees").iterdir()) == []
+    assert git(committed, "worktree", "list").count("\n") == 1
+
+
+def test_stages_of_two_runs_share_their_cache(committed: Path) -> None:
+    """What one run made is up to date in another with the same parameters."""
+    run(committed, "one", 4.0)
+    with Processes() as processes, worktree(committed, "two") as directory:
+        assert write_parameters(directory, {"amount": 4.0}) == ["amount"]
+        lines: list[str] = []
+        Checkout(directory, processes, state=committed).reproduce("prepare", lines.append)
+        assert any("is cached - skipping run" in line for line in lines)
+
+
+def test_resumable_state_stays_with_the_checkout(committed: Path) -> None:
+    (committed / "join.py").write_text(
+        "import os; open(os.environ['DVC_ROOT'] + '/state/kept', 'w').write('1'); raise SystemExit(1)\n"
+    )
+    git(committed, "commit", "--quiet", "--all", "--message", "a stage that fails")
+    with pytest.raises(RuntimeError, match="stage 'join' failed"):
+        run(committed, "fails", 2.0)
+    assert (committed / "state/kept").read_text() == "1"
+    assert list((committed / "state/worktrees").iterdir()) == []
+
+
+def test_names_that_are_taken_or_no_names_are_refused(committed: Path) -> None:
+    run(committed, "taken", 4.0)
+    with pytest.raises(WorktreeError, match="there is an experiment 'taken' already"):
+        require_free_name(committed, "taken")
+    for name in ("", "a b", "../up", "-x"):
+        with pytest.raises(WorktreeError, match="a name is letters"):
+            require_free_name(committed, name)
+    require_free_name(committed, "free-2")
+
+
+def test_files_that_differ_from_head_are_refused_but_for_the_parameters(committed: Path) -> None:
+    (committed / "params.yaml").write_text("amount: 9.0\n")
+    require_committed(committed)
+    (committed / "join.py").write_text("pass\n")
+    with pytest.raises(WorktreeError, match=r"what runs is the committed HEAD; join\.py differ"):
+        require_committed(committed)
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(committed: Path) -> None:
+    place = committed / "state/worktrees"
+    place.mkdir(parents=True)
+    git(committed, "worktree", "add", "--quiet", "--detach", str(place / "killed"), "HEAD")
+    (place / "killed.lock").touch()
+    run(committed, "next", 4.0)
+    assert list(place.iterdir()) == []
+    assert git(committed, "worktree", "list").count("\n") == 1
+
+
+def test_only_what_differs_is_written(committed: Path) -> None:
+    (committed / "params.yaml").write_text("a: {b: 1, c: [1, 2]}   # a note\nd: 1e-3\n")
+    tree = read_parameters(committed)
+    assert write_parameters(committed, tree) == []
+    assert write_parameters(committed, {"a": {"b": 2, "c": [1, 2]}, "d": 1e-3}) == ["a.b"]
+    assert "# a note" in (committed / "params.yaml").read_text()
+    assert read_parameters(committed) == {"a": {"b": 2, "c": [1, 2]}, "d": 1e-3}

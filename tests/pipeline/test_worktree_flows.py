@@ -1,0 +1,82 @@
+"""Flows in worktrees of the whole repository: parameters of a form, a search that is adopted."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.pipeline.working_copy import WorkingCopy
+
+pytestmark = pytest.mark.slow
+
+DRIVER = """
+from pathlib import Path
+from flows.experiment import experiment
+from flows.search import search
+from flows.server import free_port, server
+from flows.worktree import read_parameters
+
+parameters = read_parameters(Path.cwd())
+with server(free_port()):
+    {call}
+"""
+
+
+def drive(copy: WorkingCopy, call: str) -> subprocess.CompletedProcess[str]:
+    return copy.run(sys.executable, "-c", DRIVER.format(call=call))
+
+
+def committed(copy: WorkingCopy) -> WorkingCopy:
+    """With the results of its run committed."""
+    copy.succeed("git", "add", "--all")
+    copy.succeed("git", "commit", "--quiet", "--message", "Results", "--allow-empty")
+    return copy
+
+
+def experiments(copy: WorkingCopy) -> list[str]:
+    return copy.succeed("dvc", "exp", "list", "--name-only").stdout.split()
+
+
+def test_parameters_of_a_form_become_an_experiment(own: WorkingCopy) -> None:
+    committed(own)
+    before = own.contents("data", "stages")
+    parameters = (own.root / "params.yaml").read_text("utf-8")
+    change = "parameters['train']['epochs'] = 1"
+    done = drive(own, f"{change}; print(experiment(parameters=parameters, target='train', name='one-epoch'))")
+    assert done.returncode == 0, done.stdout + done.stderr
+    states = done.stdout.splitlines()[-1]
+    assert "'train': 'Completed'" in states and "'normalize@train': 'UpToDate'" in states
+    assert experiments(own) == ["one-epoch"]
+    assert own.succeed("git", "status", "--porcelain").stdout == ""
+    assert own.contents("data", "stages") == before
+    assert (own.root / "params.yaml").read_text("utf-8") == parameters
+    shown = own.succeed("dvc", "exp", "diff", "HEAD", "one-epoch").stdout
+    assert "train.epochs" in shown
+    own.succeed("dvc", "exp", "apply", "one-epoch")
+    history = (own.root / "data/models/history.csv").read_text("utf-8")
+    assert len(history.splitlines()) == 2
+
+
+def test_a_wrong_value_and_files_that_are_not_committed_are_refused(own: WorkingCopy) -> None:
+    committed(own)
+    done = drive(own, "parameters['train']['epochs'] = 0; experiment(parameters=parameters, target='train')")
+    assert done.returncode != 0
+    assert "train.epochs" in done.stderr and "greater than 0" in done.stderr
+    (own.root / "stages/check.py").write_text("raise SystemExit(1)\n")
+    done = drive(own, "experiment(parameters=parameters, target='train')")
+    assert "what runs is the committed HEAD; stages/check.py differ" in done.stderr
+    assert experiments(own) == []
+
+
+def test_a_search_is_adopted_in_its_worktree(own: WorkingCopy) -> None:
+    committed(own)
+    done = drive(own, "print(search(n_trials=2, workers=1, adopt_best=True, name='best'))")
+    assert done.returncode == 0, done.stdout + done.stderr
+    states = done.stdout.splitlines()[-1]
+    assert "'search': 'Completed'" in states and "'report': 'Completed'" in states
+    assert experiments(own) == ["best"]
+    assert own.succeed("git", "status", "--porcelain").stdout == ""
+    own.succeed("dvc", "exp", "apply", "best")
+    assert "complete" in (own.root / "data/search/trials.csv").read_text("utf-8")
+    # the study is shared: what the worktree found is known here
+    assert len(list((own.root / "state/search").glob("*/journal.log"))) == 1
