@@ -30,7 +30,6 @@ Parameters = Annotated[Params, BeforeValidator(_from_form)]
 
 @flow
 def experiment(
-    parameters: Parameters,
     target: str = Field(
         default=_TARGET,
         description="A stage of dvc.yaml, or the name of a group of stages, with all that it depends on.",
@@ -42,8 +41,10 @@ def experiment(
         "`dvc exp apply NAME` brings it into the working copy.",
         json_schema_extra={"title": "Name of the experiment"},
     ),
+    # A union with None would put a choice of types before the form.
+    parameters: Parameters = None,  # type: ignore[assignment]
 ) -> dict[str, str]:
-    """Reproduce a stage of the committed HEAD with these parameters, in a worktree of its own.
+    """Reproduce a stage of the committed HEAD with these parameters, or its own, in a worktree of its own.
 
     The working copy from which the flows are served is not touched; what is not committed there does not run.
     The result is kept as a DVC experiment.
@@ -62,7 +63,8 @@ def experiment(
     require_free_name(root, chosen)
     read_stages(root, target)
     with Processes() as processes, worktree(root, chosen) as directory:
-        changed = write_parameters(directory, parameters.model_dump(mode="json"))
+        values = parameters.model_dump(mode="json") if parameters else {}
+        changed = write_parameters(directory, values)
         get_run_logger().info("parameters that differ from HEAD: %s", ", ".join(changed) or "none")
         stages = read_stages(directory, target)
         outcome = reproduce_all(Checkout(directory, processes, state=root), stages)

@@ -26,13 +26,13 @@ from flows.search import search
 from flows.server import HOST, ServerError, interrupt_on_signals, server
 from flows.worktree import read_parameters
 
-_FLOWS: dict[Flow[..., Any], tuple[str, ...]] = {
-    pipeline: (),
-    experiment: ("parameters",),
-    search: (),
-    localize: (),
+_FLOWS: dict[Flow[..., Any], tuple[str, tuple[str, ...]]] = {
+    pipeline: ("here", ()),
+    experiment: ("worktree", ("parameters",)),
+    search: ("worktree", ()),
+    localize: ("folder", ()),
 }
-"""Flow -> those of its parameters that are filled with params.yaml."""
+"""Flow -> where it runs, the name of its deployment, and those of its parameters that params.yaml fills."""
 
 
 class _Runner(Runner):
@@ -56,9 +56,9 @@ def serve(port: int) -> None:
     with server(port) as api:
         print(f"Prefect is at {api.removesuffix('/api')} - Ctrl-C stops it")
         runner = _Runner(limit=1)
-        for own, filled in _FLOWS.items():
+        for own, (place, filled) in _FLOWS.items():
             deployment = own.to_deployment(
-                name="here",
+                name=place,
                 description=(own.description or "").partition("\n\n")[0],
                 parameters={name: read_parameters(root) for name in filled},
                 entrypoint_type=EntrypointType.MODULE_PATH,

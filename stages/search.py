@@ -47,7 +47,7 @@ from stages.networks.health import TrainingDiverged
 from stages.networks.trained import TrainedNetwork
 from stages.params import Params
 from stages.physics.observation import Observation
-from stages.search_params import Choices, Interval, Scalar, Space
+from stages.search_params import Choices, Interval, Scalar
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -71,17 +71,19 @@ class Score:
     seconds: float
 
 
-def suggested(trial: optuna.Trial, space: Space) -> dict[str, Scalar]:
-    """A value of every hyperparameter of the space."""
+def suggested(trial: optuna.Trial, params: Params) -> dict[str, Scalar]:
+    """A value of every hyperparameter of the space; whole where that of the parameters is."""
     values: dict[str, Scalar] = {}
-    for name, own in space.ranges():
+    for name, own in params.search.space.ranges():
+        section, key = name.split(".")
+        is_whole = isinstance(getattr(getattr(params, section), key), int)
         match own:
             case Choices(choices=choices):
                 value = trial.suggest_categorical(name, choices)
                 assert value is not None
                 values[name] = value
-            case Interval(low=int(low), high=int(high), log=log):
-                values[name] = trial.suggest_int(name, low, high, log=log)
+            case Interval(low=low, high=high, log=log) if is_whole:
+                values[name] = trial.suggest_int(name, int(low), int(high), log=log)
             case Interval(low=low, high=high, log=log):
                 values[name] = trial.suggest_float(name, low, high, log=log)
     return values
@@ -130,7 +132,7 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
     Raises:
         TrialPruned: the trial falls behind, or its training diverges.
     """
-    values = suggested(trial, params.search.space)
+    values = suggested(trial, params)
     chosen = with_values(params, {**values, "train.epochs": params.search.epochs})
     device = device_of(chosen.train.device)
     network = new_network(chosen)

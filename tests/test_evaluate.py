@@ -22,6 +22,7 @@ from stages.artifacts.measurements_file import write_scenes
 from stages.artifacts.network_file import new_network, read_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.report import run_files
+from stages.artifacts.training_setup import fit_settings
 from stages.bound import bound
 from stages.covariance import LoadedBlend
 from stages.estimators.contract import Settings
@@ -146,7 +147,7 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     root, split, scene = finished.parents[1], "test_independent", torch.tensor([7])
     params = read_params(root / "params.yaml")
     trained = read_network(root / "data/models/covariance.pt", params)
-    settings, dictionary = train.settings(params), train.network_dictionary(params)
+    settings, dictionary = fit_settings(params), train.network_dictionary(params)
     examples = train.read_examples(params, split).batch(scene)
     trained.network.train()
     logits = logits_of(trained.network, examples, dictionary, settings.mixed_precision)

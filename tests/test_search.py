@@ -99,6 +99,18 @@ def test_another_space_is_another_study(scenes: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "state/search").glob("*/journal.log"))) == 2
 
 
+def test_whole_numbers_are_those_of_whole_hyperparameters(scenes: Path, tmp_path: Path) -> None:
+    """0 to 1 of a weight is an interval, 1 to 2 blocks are two numbers, however the ends are written."""
+    space = {
+        "space.train": {"covariance_weight": {"low": 0, "high": 1, "log": False}},
+        "space.network": {"blocks": {"low": 1, "high": 2, "log": False}},
+    }
+    call_verb(folder(scenes, tmp_path, pruner="none", sampler="random", **space), search_verb.main)
+    table = trials(tmp_path)
+    assert not set(table["train.covariance_weight"]) & {0.0, 1.0}
+    assert set(table["network.blocks"]) <= {1, 2}
+
+
 def test_two_objectives(scenes: Path, tmp_path: Path) -> None:
     directory = folder(scenes, tmp_path, objectives=["found_rate", "seconds"], pruner="none")
     call_verb(directory, search_verb.main)

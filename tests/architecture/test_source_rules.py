@@ -251,10 +251,10 @@ CAUGHT: list[tuple[Rule, str, str]] = [
         "try:\n    f()\nexcept (OSError, BaseException):\n    raise",
     ),
     (conduct_rules.broad_except, "stages/train.py", "with contextlib.suppress(Exception):\n    f()"),
-    (conduct_rules.broad_except, "flows/dvc.py", "try:\n    f()\nexcept BaseException:\n    end()"),
+    (conduct_rules.broad_except, "flows/processes.py", "try:\n    f()\nexcept BaseException:\n    end()"),
     (
         conduct_rules.broad_except,
-        "flows/dvc.py",
+        "flows/processes.py",
         "try:\n    f()\nexcept BaseException:\n    return\n    raise",
     ),
     (
@@ -340,7 +340,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (conduct_rules.second_default, "stages/train.py", "parts.setdefault(name, [])"),
     (
         conduct_rules.broad_except,
-        "flows/dvc.py",
+        "flows/processes.py",
         "try:\n    f()\nexcept BaseException:\n    end()\n    raise",
     ),
     (conduct_rules.broad_except, "stages/train.py", "try:\n    f()\nexcept (OSError, ValueError):\n    g()"),
