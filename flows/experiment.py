@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from flows.dvc import Checkout, find_root, read_stages
 from flows.processes import Processes
 from flows.reproduction import publish_metrics, reproduce_all
-from flows.worktree import require_committed, require_free_name, save, worktree, write_parameters
+from flows.worktree import ExperimentName, save, worktree, write_parameters
 from stages.params import Params
 
 _TARGET = "report"
@@ -35,12 +35,7 @@ def experiment(
         description="A stage of dvc.yaml, or the name of a group of stages, with all that it depends on.",
         json_schema_extra={"title": "Stage to reproduce"},
     ),
-    name: str = Field(
-        default="",
-        description="Letters, digits, - and _; empty: that of the run. `dvc exp show` lists it, "
-        "`dvc exp apply NAME` brings it into the working copy.",
-        json_schema_extra={"title": "Name of the experiment"},
-    ),
+    name: ExperimentName = "",
     # A union with None would put a choice of types before the form.
     parameters: Parameters = None,  # type: ignore[assignment]
 ) -> dict[str, str]:
@@ -59,8 +54,6 @@ def experiment(
     """
     root = find_root(Path.cwd())
     chosen = name or str(flow_run.get_name() or "run")
-    require_committed(root)
-    require_free_name(root, chosen)
     read_stages(root, target)
     with Processes() as processes, worktree(root, chosen) as directory:
         values = parameters.model_dump(mode="json") if parameters else {}

@@ -12,14 +12,7 @@ from pydantic import Field
 from flows.dvc import Checkout, StageError, find_root, read_stages
 from flows.processes import Ended, Processes
 from flows.reproduction import publish_metrics, reproduce_all
-from flows.worktree import (
-    read_parameters,
-    require_committed,
-    require_free_name,
-    save,
-    worktree,
-    write_parameters,
-)
+from flows.worktree import ExperimentName, read_parameters, save, worktree, write_parameters
 
 _SEARCH, _REPORT = "search", "report"
 _BEST = Path("data/search/best.yaml")
@@ -51,11 +44,7 @@ def search(
         description="Write the best trial into params.yaml of the experiment and train it at full size.",
         json_schema_extra={"title": "Adopt the best trial and reproduce the report"},
     ),
-    name: str = Field(
-        default="",
-        description="Letters, digits, - and _; empty: that of the run.",
-        json_schema_extra={"title": "Name of the experiment"},
-    ),
+    name: ExperimentName = "",
 ) -> dict[str, str]:
     """Search the hyperparameters of the committed HEAD (params.yaml: search), in a worktree of its own.
 
@@ -71,8 +60,6 @@ def search(
     """
     root = find_root(Path.cwd())
     chosen = name or str(flow_run.get_name() or "search")
-    require_committed(root)
-    require_free_name(root, chosen)
     with Processes() as processes, worktree(root, chosen) as directory:
         budget = {"n_trials": n_trials, "workers": workers}
         write_parameters(directory, {"search": {**read_parameters(directory)["search"], **budget}})

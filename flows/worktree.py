@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from ruamel.yaml import YAML
 
 from flows.processes import search_path
@@ -22,6 +23,16 @@ from flows.processes import search_path
 _DVC = Path(sys.executable).with_name("dvc")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PARAMS = "params.yaml"
+
+
+ExperimentName = Annotated[
+    str,
+    Field(
+        description="Letters, digits, - and _; empty: that of the run. `dvc exp show` lists it, "
+        "`dvc exp apply NAME` brings it into the working copy.",
+        json_schema_extra={"title": "Name of the experiment"},
+    ),
+]
 
 
 class WorktreeError(RuntimeError):
@@ -60,13 +71,15 @@ def require_free_name(root: Path, name: str) -> None:
 
 @contextmanager
 def worktree(root: Path, name: str) -> Iterator[Path]:
-    """A worktree of HEAD under `state/worktrees`, removed when the context ends.
+    """A worktree of HEAD under `state/worktrees`, removed when the context ends, for an experiment of a name.
 
     What a killed run left there is removed first; the kernel says which is still in use.
 
     Raises:
-        WorktreeError: git or DVC refuses.
+        WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
     """
+    require_committed(root)
+    require_free_name(root, name)
     place = root / "state" / "worktrees"
     place.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(root, place)

@@ -300,13 +300,16 @@ def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor,
 
 
 def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scene"]:
-    """J / (sigma^2 (L M - (a + 3/2) K)), see `VALUES`; NaN where the noise power is not given."""
+    """J / (sigma^2 (L M - (a + 3/2) K)), see `VALUES`; NaN where the noise power is not given, or the sources
+    leave no dimension to noise.
+    """
     if observation.noise_power is None:
         return torch.full((observation.n_scenes,), torch.nan, dtype=torch.float64)
     amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
     n_numbers = observation.n_snapshots * observation.n_antennas
     left = n_numbers - (amplitudes + 1.5) * estimate.n_sources
-    return estimate.likelihood.residual / (observation.noise_power.double() * left)
+    ratio = estimate.likelihood.residual / (observation.noise_power.double() * left)
+    return torch.where(left > 0.0, ratio, torch.nan)
 
 
 def _scores(file: int, first_scene: int, part: LocatedSources, truth: TruePlaces) -> list[SceneScore]:

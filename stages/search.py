@@ -8,12 +8,9 @@ pruner ends a trial early. A training that diverges is pruned, and never scored.
 """
 
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +23,15 @@ from stages.artifacts.atomic import write_text
 from stages.artifacts.covariance_file import Covariances, read_covariances
 from stages.artifacts.entry import run
 from stages.artifacts.errors import ParameterError, StateError
-from stages.artifacts.hdf5 import shard_paths
 from stages.artifacts.measurements_file import read_observation
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress
 from stages.artifacts.search_tables import importances, trials_table, write_results
+from stages.artifacts.shards import start_worker
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.artifacts.study import claim, mend_journal, n_finished, open_study, requeue_stale
-from stages.artifacts.training_setup import device_of, fit_settings, read_examples
+from stages.artifacts.training_setup import device_of, fit_settings, read_examples, training_files
 from stages.estimators.contract import Estimate
 from stages.estimators.refined import refined
 from stages.estimators.registry import estimator
@@ -179,11 +176,8 @@ def read_bench(params: Params) -> Bench:
 
 def work(params: Params, directory: Path, key: str, worker: int) -> None:
     """Trials one after the other until the study has them all; body of a worker process."""
-    torch.set_num_threads(1)
+    start_worker()
     torch.use_deterministic_algorithms(True)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     bench = read_bench(params)
     study = open_study(params.search, directory, key, worker)
     while (trial := claim(study, params.search, directory)) is not None:
@@ -194,11 +188,6 @@ def work(params: Params, directory: Path, key: str, worker: int) -> None:
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, list(values))
-
-
-def _end_after(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def search(params: Params, directory: Path, key: str) -> optuna.Study:
@@ -246,12 +235,6 @@ def _note(study: optuna.Study) -> str:
 def main() -> None:
     """python -m stages.search"""
     params = read_params()
-    inputs = [
-        path
-        for kind, verb in (("scenes", "simulate"), ("covariances", "normalize"))
-        for split in ("train", "validation")
-        for path in shard_paths(Path("data") / kind / split, f"run `{verb} --split {split}` first")
-    ]
     sections = params.model_dump(
         mode="json",
         include={**MODEL_SECTIONS, "train": True, "estimators": True, "evaluate": {"found_tolerance_deg"}},
@@ -261,7 +244,7 @@ def main() -> None:
     for name, _ in params.search.space.ranges():
         section, key = name.split(".")
         del sections[section][key]
-    with work_directory("search", work_key(sections, inputs)) as directory:
+    with work_directory("search", work_key(sections, training_files())) as directory:
         study = search(params, directory, directory.name)
         results = directory / "results"
         results.mkdir(exist_ok=True)

@@ -18,12 +18,11 @@ from stages.artifacts.atomic import write_text
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from stages.artifacts.entry import run
 from stages.artifacts.errors import CheckpointError
-from stages.artifacts.hdf5 import shard_paths
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress
 from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.artifacts.training_setup import device_of, fit_settings, read_examples
+from stages.artifacts.training_setup import device_of, fit_settings, read_examples, training_files
 from stages.networks import health
 from stages.networks.dictionary import Dictionary
 from stages.networks.fit import STATE_PARTS, Examples, FitState, fit
@@ -98,12 +97,7 @@ def main() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     params = read_params()
-    inputs = [
-        path
-        for kind, verb in (("scenes", "simulate"), ("covariances", "normalize"))
-        for split in ("train", "validation")
-        for path in shard_paths(Path("data") / kind / split, f"run `{verb} --split {split}` first")
-    ]
+    inputs = training_files()
     sections = params.model_dump(mode="json", include={**MODEL_SECTIONS, "train": True})
     training, validation = read_examples(params, "train"), read_examples(params, "validation")
     dictionary = network_dictionary(params)

@@ -1,5 +1,6 @@
 """The search: results, a budget that grows, kills at any moment, storages, and what is refused before it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -182,7 +183,7 @@ def _reopened(directory: Path) -> optuna.Study:
 
 def search_params_of(directory: Path) -> Search:
     tree = YAML(typ="safe").load((directory / "params.yaml").read_text("utf-8"))
-    params: Search = Params.model_validate_json(pd.io.json.ujson_dumps(tree)).search
+    params: Search = Params.model_validate_json(json.dumps(tree)).search
     return params
 
 

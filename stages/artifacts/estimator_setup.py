@@ -1,7 +1,9 @@
 """The estimators of the parameters."""
 
-from stages.artifacts.errors import ParameterError
+import difflib
+
 from stages.artifacts.grid_setup import grid
+from stages.artifacts.params_file import fault
 from stages.estimators.comparison import Comparison
 from stages.estimators.contract import Estimator, Settings
 from stages.estimators.registry import REGISTRY, estimator
@@ -30,8 +32,10 @@ def estimators(params: Params) -> tuple[Estimator, ...]:
     chosen = params.evaluate.estimators
     unknown = [name for name in chosen if name not in REGISTRY]
     if unknown:
-        raise ParameterError(
-            f"params.yaml: evaluate.estimators: names of estimators ({', '.join(REGISTRY)}), got {unknown}"
+        near = difflib.get_close_matches(unknown[0], REGISTRY, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise fault(
+            "evaluate.estimators", f"names of estimators ({', '.join(REGISTRY)}), got {unknown}{hint}"
         )
     return tuple(estimator(name, grid(params), settings(params)) for name in chosen)
 

@@ -56,6 +56,12 @@ def read_params(path: Path = PARAMS) -> Params:
         raise ParameterError(f"{path}{_first_error(error, tree)}") from None
 
 
+def fault(key: str, law: str, path: Path = PARAMS) -> ParameterError:
+    """The error of a value (SECTION.KEY) that breaks a law which the parameters alone do not know."""
+    tree = YAML(typ="rt", pure=True).compose(path.read_text("utf-8"))
+    return ParameterError(f"{path}:{_line(tree, key.split('.'))}: {key}: {law}")
+
+
 def replace_values(path: Path, values: Mapping[str, bool | int | float | str]) -> str:
     """Write other values (SECTION.KEY) into a file of parameters, and nothing else: comments and layout stay.
 
@@ -168,7 +174,7 @@ def _dotted(location: Location) -> str:
     )
 
 
-def _line(tree: Node, location: Location) -> int:
+def _line(tree: Node, location: Sequence[int | str]) -> int:
     """Line (from 1) of the deepest part of a place that the file has."""
     for depth in range(len(location), 0, -1):
         node = _node(tree, location[:depth])

@@ -57,7 +57,7 @@ def _in_processes(
 ) -> Iterator[None]:
     """One None a finished shard."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker)
     try:
         with _interrupt_held():
             pending: set[Future[None]] = {pool.submit(make, n, directory / shard_name(n)) for n in numbers}
@@ -89,7 +89,7 @@ def _interrupt_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """One torch thread; and a worker ends with its parent, also when the parent is killed."""
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()

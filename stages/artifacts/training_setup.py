@@ -6,6 +6,7 @@ import torch
 
 from stages.artifacts.covariance_file import read_covariances, require_maps
 from stages.artifacts.errors import MeasurementError, ParameterError
+from stages.artifacts.hdf5 import shard_paths
 from stages.artifacts.measurements_file import read_truth
 from stages.networks.fit import Examples, FitSettings
 from stages.params import Params, Split
@@ -31,6 +32,20 @@ def device_of(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise ParameterError("params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def training_files() -> list[Path]:
+    """Scenes and covariances that a training reads.
+
+    Raises:
+        MeasurementError: a split that is not there.
+    """
+    return [
+        path
+        for kind, verb in (("scenes", "simulate"), ("covariances", "normalize"))
+        for split in ("train", "validation")
+        for path in shard_paths(Path("data") / kind / split, f"run `{verb} --split {split}` first")
+    ]
 
 
 def read_examples(params: Params, split: Split) -> Examples:

@@ -17,7 +17,7 @@ from torch import Tensor
 from stages.bounds.cramer_rao import Bound
 from stages.covariance import LoadedBlend, NormalizedCovariance
 from stages.identifiability import most_sources
-from stages.inference.assessment import Likelihood, likelihood_at
+from stages.inference.assessment import Likelihood, likelihood_at, no_likelihood
 from stages.inference.counting import CountingRule
 from stages.inference.grid import Grid
 from stages.physics.observation import Observation
@@ -195,11 +195,17 @@ def joined(
         resolved[scenes] = group.resolved
         if group.converged is not None:
             converged[scenes] = group.converged
-    likelihood = likelihood_at(observation, sources, spherical_amplitude)
+    likelihood = no_likelihood(n_scenes, width)
+    unknown = torch.ones(n_scenes, dtype=torch.bool)
     for scenes, group in groups:
         if group.likelihood is not None:
             slots = torch.arange(group.sources.shape[1]).expand(scenes.shape[0], -1)
             likelihood = likelihood.replaced(scenes, slots, group.likelihood)
+            unknown[scenes] = False
+    rest = torch.nonzero(unknown).flatten()
+    if rest.numel():
+        own = likelihood_at(observation.select(rest), sources[rest], spherical_amplitude)
+        likelihood = likelihood.replaced(rest, torch.arange(width).expand(rest.shape[0], -1), own)
     return Estimate(sources, resolved, candidates, likelihood, converged if looked else None)
 
 

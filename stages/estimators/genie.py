@@ -46,10 +46,9 @@ def genie(
     others: sources that estimators gave, NaN where they gave fewer than K. The K places of each of `n_starts`
     random starts are drawn from the grid with probabilities that grow with the gain of one source there. All
     starts descend 6 steps; of those that lead to different J, the 6 of least J of a scene descend to the end,
-    and so does the truth.
-    These minima of J, and the truth, start the unconditional refinement. A minimum below that of the truth is
-    one that the likelihood itself prefers: with few other starts the genie looks better than any estimator
-    can be. All scenes have K = truth.shape[1] > 0 sources.
+    and so does the truth. These minima of J, and the truth, start the unconditional refinement. A minimum
+    below that of the truth is one that the likelihood itself prefers: with few other starts the genie looks
+    better than any estimator can be. All scenes have K = truth.shape[1] > 0 sources.
     """
     spherical, n_iterations = settings.spherical_amplitude, settings.n_iterations
     conditional: list[tuple[Int[Tensor, " member"], Group]] = []

@@ -62,18 +62,22 @@ class Likelihood:
         return Likelihood(**values)
 
 
-def likelihood_at(observation: Observation, sources: Sources, spherical_amplitude: bool) -> Likelihood:
-    """Conditional likelihood of NaN-padded sources, scenes of any number of them; complex128."""
-    n_scenes, n_slots = sources.shape[:2]
-    present = ~sources[..., 0].isnan()
-    counts = present.sum(-1)
-    empty = torch.full((n_scenes,), torch.nan, dtype=torch.float64)
-    result = Likelihood(
+def no_likelihood(n_scenes: int, n_slots: int) -> Likelihood:
+    """NaN in every slot of every scene."""
+    of_scene = torch.full((n_scenes,), torch.nan, dtype=torch.float64)
+    return Likelihood(
         powers=torch.full((n_scenes, n_slots), torch.nan, dtype=torch.float64),
         covariance=torch.full((n_scenes, n_slots, 3, 3), torch.nan, dtype=torch.float64),
-        residual=empty,
-        log_likelihood=empty,
+        residual=of_scene,
+        log_likelihood=of_scene,
     )
+
+
+def likelihood_at(observation: Observation, sources: Sources, spherical_amplitude: bool) -> Likelihood:
+    """Conditional likelihood of NaN-padded sources, scenes of any number of them; complex128."""
+    present = ~sources[..., 0].isnan()
+    counts = present.sum(-1)
+    result = no_likelihood(*sources.shape[:2])
     for count in sorted(set(counts.tolist())):
         scenes = torch.nonzero(counts == count).flatten()
         slots = torch.nonzero(present[scenes])[:, 1].reshape(scenes.shape[0], count)

@@ -6,11 +6,12 @@ more source explains of the snapshots does:
 
     T = J_K - J_{K+1},   J_K = min sum_g |P_{G_g}^perp y_g|^2
 
-Without a further source, T at one given place is a sum of a = L (`independent`) or 1 (`constant`) squared
-moduli of noise, out of those that J_K sums, n = L M less a amplitudes and 3 real coordinates of each of the K
-sources. Where the noise power is known, or at the best place near one,
+Without a further source, J_K sums n squared moduli of noise: L M less those that K sources take, a = L
+(`independent`) or 1 (`constant`) by the amplitudes and 3/2 by the three real coordinates of each. Of these T
+explains a at a given place, and a + 3/2 at the best place near it:
 
-    2 T / sigma^2 ~ chi^2_{2 a},   T / J_K ~ Beta(a + 3/2, n - a - 3/2),   n = L M - (a + 3/2) K
+    known sigma^2, given place   2 T / sigma^2 ~ chi^2_{2 a}
+    unknown, best place near     T / J_K ~ Beta(a + 3/2, n - a - 3/2),   n = L M - (a + 3/2) K
 """
 
 from dataclasses import dataclass
@@ -32,18 +33,18 @@ What lies between the points is searched too. Measured: T of `independent` empty
 as 5 places a point have, that of `constant` ones as 6.
 """
 
-_PLACE = 1.5
-"""Squared moduli of noise that the three real coordinates of a source take."""
-
-_ROUNDING = 2.0**-23
-"""Digits of the snapshots, which are stored in single precision: below them nothing is a source."""
-
 _MOVED = 6.0
 """The same for every source already there: its position gives way to the new one, which lowers J further.
 
 Measured beside 1, 2 and 3 `independent` sources: as extreme as 9 to 15, 12 to 20, and 22 places have; beside
 `constant` ones, which leave the noise nearly all of its dimensions, as 3 to 6.
 """
+
+_PLACE = 1.5
+"""Squared moduli of noise that the three real coordinates of a source take."""
+
+_ROUNDING = 2.0**-23
+"""Digits of the snapshots, which are stored in single precision: below them nothing is a source."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def test_an_unknown_name_is_refused_with_the_list() -> None:
     values = default_parameters()
     values["evaluate"]["estimators"].append("esprit")
     with pytest.raises(
-        ParameterError, match=r"evaluate.estimators: names of estimators \(.*\), got"
+        ParameterError, match=r"params.yaml:\d+: evaluate.estimators: names of estimators \(.*\), got"
     ) as refused:
         estimator_setup.estimators(parsed(values))
     assert "['esprit']" in str(refused.value)
