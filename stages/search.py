@@ -11,6 +11,7 @@ import multiprocessing
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +22,18 @@ from optuna.trial import TrialState
 from stages.artifacts import estimator_setup, grid_setup, search_figures
 from stages.artifacts.atomic import write_text
 from stages.artifacts.covariance_file import Covariances, read_covariances
+from stages.artifacts.device import training_device
 from stages.artifacts.entry import run
 from stages.artifacts.errors import ParameterError, StateError
 from stages.artifacts.measurements_file import read_observation
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network
 from stages.artifacts.params_file import read_params
-from stages.artifacts.progress import Progress
+from stages.artifacts.progress import Progress, say
 from stages.artifacts.search_tables import importances, trials_table, write_results
 from stages.artifacts.shards import start_worker
 from stages.artifacts.state import publish, work_directory, work_key
-from stages.artifacts.study import claim, mend_journal, n_finished, open_study, requeue_stale
-from stages.artifacts.training_setup import device_of, fit_settings, read_examples, training_files
+from stages.artifacts.study import claim, mend_journal, n_finished, open_study, record_epochs, requeue_stale
+from stages.artifacts.training_setup import fit_settings, read_examples, training_files
 from stages.estimators.contract import Estimate
 from stages.estimators.refined import refined
 from stages.estimators.registry import estimator
@@ -131,28 +133,30 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
     """
     values = suggested(trial, params)
     chosen = with_values(params, {**values, "train.epochs": params.search.epochs})
-    device = device_of(chosen.train.device)
     network = new_network(chosen)
     averaged = new_network(chosen)
+    record_epochs(trial, 0)
 
     def after_epoch(state: FitState) -> None:
-        averaged.load_state_dict({name: value.cpu() for name, value in state["average"].items()})
-        if len(params.search.objectives) == 1:
+        record_epochs(trial, state["epoch"])
+        if params.search.pruner != "none":
+            averaged.load_state_dict({name: value.cpu() for name, value in state["average"].items()})
             trial.report(score(chosen, bench, averaged, False).found_rate, state["epoch"])
             if trial.should_prune():
                 raise optuna.TrialPruned(f"behind after epoch {state['epoch']}")
 
     try:
-        state = fit(
-            network.to(device),
-            bench.training.to(device),
-            bench.validation.to(device),
-            bench.dictionary.to(device),
-            fit_settings(chosen),
-            None,
-            after_epoch,
-            lambda epoch, batch, n_batches: None,
-        )
+        with training_device(chosen.train.device, partial(say, "search")) as device:
+            state = fit(
+                network.to(device),
+                bench.training.to(device),
+                bench.validation.to(device),
+                bench.dictionary.to(device),
+                fit_settings(chosen),
+                None,
+                after_epoch,
+                lambda epoch, batch, n_batches: None,
+            )
     except TrainingDiverged as error:
         raise optuna.TrialPruned(str(error)) from error
     averaged.load_state_dict({name: value.cpu() for name, value in state["best"]["network"].items()})

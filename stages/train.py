@@ -8,6 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import torch
 
 from stages.artifacts.atomic import write_text
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from stages.artifacts.device import training_device
 from stages.artifacts.entry import run
 from stages.artifacts.errors import CheckpointError
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
 from stages.artifacts.params_file import read_params
-from stages.artifacts.progress import Progress
+from stages.artifacts.progress import Progress, say
 from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.artifacts.training_setup import device_of, fit_settings, read_examples, training_files
+from stages.artifacts.training_setup import fit_settings, read_examples, training_files
 from stages.networks import health
 from stages.networks.dictionary import Dictionary
 from stages.networks.fit import STATE_PARTS, Examples, FitState, fit
@@ -36,6 +38,7 @@ def train(
     training: Examples,
     validation: Examples,
     dictionary: Dictionary,
+    device: torch.device,
     state: FitState | None,
     after_epoch: Callable[[FitState], None],
     after_batch: Callable[[int, int, int], None],
@@ -43,7 +46,6 @@ def train(
     """Train the covariance network, from the start or from the state of an epoch; see
     `stages.networks.fit.fit`.
     """
-    device = device_of(params.train.device)
     return fit(
         new_network(params).to(device),
         training.to(device),
@@ -120,9 +122,12 @@ def main() -> None:
         def show(epoch: int, batch: int, n_batches: int) -> None:
             progress.advance(note=", ".join([f"epoch {epoch} of {params.train.epochs}", *loss]))
 
-        with warnings.catch_warnings(record=True) as caught:
+        with (
+            training_device(params.train.device, partial(say, "train")) as device,
+            warnings.catch_warnings(record=True) as caught,
+        ):
             warnings.simplefilter("always")
-            state = train(params, training, validation, dictionary, state, keep, show)
+            state = train(params, training, validation, dictionary, device, state, keep, show)
         models = work / "models"
         models.mkdir(exist_ok=True)
         write_network(models / "covariance.pt", state["best"]["network"], params)
@@ -131,9 +136,10 @@ def main() -> None:
         write_text(models / "health.json", json.dumps(record, indent=1) + "\n")
         history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
         write_text(models / "history.csv", history)
-        device = device_of(params.train.device).type
         spent = earlier_s + time.monotonic() - started
-        write_text(models / "timing.csv", f"device,seconds,epochs\n{device},{spent:.1f},{state['epoch']}\n")
+        write_text(
+            models / "timing.csv", f"device,seconds,epochs\n{device.type},{spent:.1f},{state['epoch']}\n"
+        )
         publish(models, Path("data/models"))
         discard(work)
 

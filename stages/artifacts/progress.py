@@ -54,6 +54,12 @@ class Progress:
         return f"{line}, {rate:.3g} a second, {duration((self._total - self._done) / rate)} left"
 
 
+def say(label: str, line: str) -> None:
+    """A line of its own between those of the progress."""
+    sys.stderr.write(f"{label}: {line}\n")
+    sys.stderr.flush()
+
+
 def duration(seconds: float) -> str:
     """A time span in words of two units.
 

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from stages.artifacts.atomic import write_text
 from stages.artifacts.errors import ParameterError
-from stages.artifacts.study import FINISHED
+from stages.artifacts.study import FINISHED, n_epochs
 from stages.search_params import Search
 
 _FEWEST = 4
@@ -39,7 +39,7 @@ def trials_table(study: optuna.Study, search: Search) -> pd.DataFrame:
                 "state": trial.state.name.lower(),
                 **dict(zip(search.objectives, values, strict=True)),
                 "wall_s": seconds,
-                "epochs": len(trial.intermediate_values),
+                "epochs": n_epochs(trial),
                 "reason": trial.user_attrs.get("reason", ""),
                 **{name: trial.params.get(name) for name, _ in search.space.ranges()},
             }

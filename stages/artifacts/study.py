@@ -27,7 +27,7 @@ from stages.seeds import integer_seed
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of a trial that count for search.n_trials."""
 
-_OWNER, _RETRY_OF = "owner", "retry_of"
+_OWNER, _RETRY_OF, _EPOCHS = "owner", "retry_of", "epochs"
 _DIRECTIONS = {"found_rate": StudyDirection.MAXIMIZE, "seconds": StudyDirection.MINIMIZE}
 _GAUSSIAN_PROCESS_START = 10
 """Random trials before the Gaussian process chooses."""
@@ -104,6 +104,16 @@ def claim(study: optuna.Study, search: Search, work: Path) -> optuna.Trial | Non
         trial = study.ask()
         trial.set_user_attr(_OWNER, _process())
         return trial
+
+
+def record_epochs(trial: optuna.Trial, n_epochs: int) -> None:
+    """Keep with a trial for how many epochs it has trained."""
+    trial.set_user_attr(_EPOCHS, n_epochs)
+
+
+def n_epochs(trial: FrozenTrial) -> int:
+    """Epochs for which a trial has trained."""
+    return int(trial.user_attrs[_EPOCHS])
 
 
 def n_finished(study: optuna.Study) -> int:

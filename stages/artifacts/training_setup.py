@@ -1,11 +1,9 @@
-"""What a training is made of: settings, device and examples, for `train` and for the trials of `search`."""
+"""What a training is made of: settings and examples, for `train` and for the trials of `search`."""
 
 from pathlib import Path
 
-import torch
-
 from stages.artifacts.covariance_file import read_covariances, require_maps
-from stages.artifacts.errors import MeasurementError, ParameterError
+from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import shard_paths
 from stages.artifacts.measurements_file import read_truth
 from stages.networks.fit import Examples, FitSettings
@@ -20,18 +18,6 @@ def fit_settings(params: Params) -> FitSettings:
         blend_beta=params.covariance.blend_beta,
         diagonal_loading=params.covariance.diagonal_loading,
     )
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is a GPU where there is one.
-
-    Raises:
-        ParameterError: a GPU is asked for and none is there.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise ParameterError("params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 def training_files() -> list[Path]:

@@ -1,0 +1,89 @@
+"""The device that a training runs on: a GPU is held by one training of the machine at a time."""
+
+import contextlib
+import fcntl
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import torch
+
+from stages.artifacts.errors import ParameterError, StateError
+
+LOCKS = Path("/tmp")  # the same for all users of a machine, whatever their TMPDIR
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+@contextlib.contextmanager
+def training_device(name: str, remark: Callable[[str], None]) -> Iterator[torch.device]:
+    """The device of `train.device`, held until the block ends; `auto` is a GPU where there is one.
+
+    Of several GPUs the first that no training holds is taken. Where all are held this one waits, and says for
+    whom.
+
+    Args:
+        remark: takes a line for whoever watches.
+
+    Raises:
+        ParameterError: a GPU is asked for and none is there.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ParameterError("params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
+    if name == "cpu" or not available:
+        yield torch.device("cpu")
+        return
+    # By identity: the numbers depend on CUDA_VISIBLE_DEVICES of each process.
+    gpus = [str(torch.cuda.get_device_properties(n).uuid) for n in range(torch.cuda.device_count())]
+    with first_free(gpus, remark, LOCKS) as index:
+        yield torch.device("cuda", index)
+
+
+@contextlib.contextmanager
+def first_free(devices: Sequence[str], remark: Callable[[str], None], locks: Path) -> Iterator[int]:
+    """Index of the first device that no process of this machine holds, held until the block ends.
+
+    The kernel frees what a process holds that dies in any way.
+
+    Raises:
+        StateError: the files that stand for the devices cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(_opened(locks / f"risolve-{name}.lock")) for name in devices]
+        held = _lock_one(files)
+        if held is None:
+            holders = "; ".join(file.read().strip() or "another process" for file in files)
+            remark(f"waiting for a GPU, all {len(devices)} are held: {holders}")
+            while (held := _lock_one(files)) is None:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            remark("a GPU is free, going on")
+        files[held].seek(0)
+        files[held].truncate()
+        files[held].write(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}\n")
+        files[held].flush()
+        yield held
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        try:
+            file = path.open("x+", encoding="utf-8")
+            path.chmod(0o666)  # another user's training waits for this one too, whatever the umask
+        except FileExistsError:
+            # Not to be created: in a folder like /tmp the kernel refuses that for a file of another user.
+            file = path.open("r+", encoding="utf-8")
+    except OSError as error:
+        raise StateError(f"{path}: cannot be opened ({error.strerror}); remove it, or allow it") from error
+    return file
+
+
+def _lock_one(files: Sequence[TextIO]) -> int | None:
+    for index, file in enumerate(files):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return index
+    return None

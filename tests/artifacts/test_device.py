@@ -1,0 +1,98 @@
+"""A GPU is held by one training of the machine at a time; the GPUs here need not exist."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from stages.artifacts import device
+from stages.artifacts.device import first_free, training_device
+from stages.artifacts.errors import StateError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from stages.artifacts.device import first_free
+with first_free(["gpu-a"], print, Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def silent(line: str) -> None:
+    raise AssertionError(f"nothing waits here: {line}")
+
+
+def test_trainings_take_different_devices(tmp_path: Path) -> None:
+    with first_free(["gpu-a", "gpu-b"], silent, tmp_path) as first:
+        with first_free(["gpu-a", "gpu-b"], silent, tmp_path) as second:
+            assert (first, second) == (0, 1)
+        with first_free(["gpu-b"], silent, tmp_path) as again:
+            assert again == 0
+
+
+def test_a_training_waits_for_the_device_says_for_whom_and_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    waiting, got = threading.Event(), threading.Event()
+
+    def remark(line: str) -> None:
+        said.append(line)
+        waiting.set()
+
+    def wait() -> None:
+        with first_free(["gpu-a"], remark, tmp_path):
+            got.set()
+
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert waiting.wait(60)
+        assert not got.is_set()
+        # whatever the way in which a process ends, the kernel frees what it held
+        holder.send_signal(signal.SIGKILL)
+    thread.join(60)
+    assert got.is_set()
+    assert said[0].startswith(f"waiting for a GPU, all 1 are held: process {holder.pid} of ")
+    assert said[1:] == ["a GPU is free, going on"]
+
+
+def test_the_lock_of_another_user_can_be_waited_for(tmp_path: Path) -> None:
+    with first_free(["gpu-a"], silent, tmp_path):
+        pass
+    assert (tmp_path / "risolve-gpu-a.lock").stat().st_mode & 0o777 == 0o666
+
+
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "risolve-gpu-a.lock").mkdir()
+    with (
+        pytest.raises(StateError, match=r"risolve-gpu-a\.lock: cannot be opened"),
+        first_free(["gpu-a"], silent, tmp_path),
+    ):
+        pass
+
+
+def test_a_device_is_known_by_its_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of GPUs differ between processes that see some of them only."""
+    monkeypatch.setattr(device, "LOCKS", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid=f"identity-{number}")
+    )
+    with training_device("auto", silent) as first, training_device("cuda", silent) as second:
+        assert (first, second) == (torch.device("cuda", 0), torch.device("cuda", 1))
+    with training_device("cpu", silent) as chosen:
+        assert chosen == torch.device("cpu")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "risolve-identity-0.lock",
+        "risolve-identity-1.lock",
+    }
