@@ -42,6 +42,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 run: $(INSTALLED)  ## reproduce the pipeline up to the report; does nothing when nothing changed
+	$(BIN)/python -m flows.lockfile
 	$(BIN)/dvc repro report
 	$(BIN)/python -m stages.report --show
 

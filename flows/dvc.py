@@ -18,7 +18,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
-from flows.processes import KilledError, Processes
+from flows.processes import KilledError, OvertimeError, Processes
 
 Outcome = Literal["reproduced", "up to date"]
 Metrics = Mapping[str, float | int | str]
@@ -58,6 +58,20 @@ class StageKilledError(RuntimeError):
 
     def __str__(self) -> str:
         return f"stage '{self.stage}' was stopped with the run it belongs to; run again to resume it"
+
+
+class StageOvertimeError(RuntimeError):
+    """A stage reached its time limit."""
+
+    def __init__(self, stage: str, limit_min: float) -> None:
+        super().__init__(stage, limit_min)
+        self.stage, self.limit_min = stage, limit_min
+
+    def __str__(self) -> str:
+        return (
+            f"stage '{self.stage}' was stopped at its limit of {self.limit_min:g} min; run again, with a "
+            "longer limit, to resume it"
+        )
 
 
 @dataclass(frozen=True)
@@ -170,10 +184,13 @@ class Checkout:
     """A working copy in which stages are reproduced, by processes that a run holds.
 
     state: the repository that keeps the resumable state of the stages, where that is another one.
+    limit_min: minutes after which a stage is stopped; 0: never.
     """
 
-    def __init__(self, root: Path, processes: Processes, state: Path | None = None) -> None:
-        self.root, self._processes = root, processes
+    def __init__(
+        self, root: Path, processes: Processes, limit_min: float = 0.0, state: Path | None = None
+    ) -> None:
+        self.root, self._processes, self._limit_min = root, processes, limit_min
         self._environment = {} if state is None else {"DVC_ROOT": str(state)}
 
     def reproduce(self, stage: str, on_line: Callable[[str], None]) -> Outcome:
@@ -186,12 +203,16 @@ class Checkout:
         Raises:
             StageError: if dvc ends with an exit code other than zero.
             StageKilledError: if the processes of the run were killed.
+            StageOvertimeError: if the stage reached the limit.
         """
         command = (_DVC, "--wait-for-lock", "repro", "--single-item", stage)
+        limit_s = 60.0 * self._limit_min or None
         try:
-            ended = self._processes.run(command, self.root, self._environment, on_line)
+            ended = self._processes.run(command, self.root, self._environment, on_line, limit_s)
         except KilledError:
             raise StageKilledError(stage) from None
+        except OvertimeError:
+            raise StageOvertimeError(stage, self._limit_min) from None
         if ended.exit_code:
             raise StageError(stage, ended.exit_code, ended.last_lines)
         # dvc's own verdict is the last line it writes, whatever the stage wrote before.

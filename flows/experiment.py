@@ -8,12 +8,14 @@ from typing import Annotated, Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
+from ruamel.yaml.error import YAMLError
 
 from flows.dvc import Checkout, find_root, read_stages
 from flows.processes import Processes
-from flows.reproduction import publish_metrics, reproduce_all
-from flows.worktree import ExperimentName, save, worktree, write_parameters
+from flows.publication import publish
+from flows.reproduction import StageLimit, reproduce_all
+from flows.worktree import PARAMS, ExperimentName, read_parameters, save, worktree, write_parameters
 from stages.params import Params
 
 _TARGET = "report"
@@ -22,6 +24,27 @@ _TARGET = "report"
 def _from_form(values: Any) -> Any:
     """Parameters as a form sends them: lists for pairs, and numbers without a point for whole ones."""
     return Params.model_validate_json(json.dumps(values)) if isinstance(values, Mapping) else values
+
+
+class ParametersError(ValueError):
+    """params.yaml cannot be read, or breaks a law; the first fault."""
+
+
+def form_values(root: Path) -> dict[str, Any]:
+    """What the form starts with: params.yaml of a working copy, as it is on disk.
+
+    Raises:
+        ParametersError: the first fault of params.yaml.
+    """
+    try:
+        values = read_parameters(root)
+        Params.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ParametersError(f"{PARAMS}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (OSError, YAMLError) as error:
+        raise ParametersError(f"{PARAMS}: {' '.join(str(error).split())}") from error
+    return values
 
 
 Parameters = Annotated[Params, BeforeValidator(_from_form)]
@@ -36,6 +59,7 @@ def experiment(
         json_schema_extra={"title": "Stage to reproduce"},
     ),
     name: ExperimentName = "",
+    stage_limit_min: StageLimit = 0.0,
     # A union with None would put a choice of types before the form.
     parameters: Parameters = None,  # type: ignore[assignment]
 ) -> dict[str, str]:
@@ -51,6 +75,7 @@ def experiment(
         WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
         GraphError: if dvc.yaml cannot be read, or ``target`` is not in it.
         StageError: if a stage fails twice; run again with the same parameters to resume.
+        StageOvertimeError: if a stage reaches the limit; likewise.
     """
     root = find_root(Path.cwd())
     chosen = name or str(flow_run.get_name() or "run")
@@ -60,8 +85,8 @@ def experiment(
         changed = write_parameters(directory, values)
         get_run_logger().info("parameters that differ from HEAD: %s", ", ".join(changed) or "none")
         stages = read_stages(directory, target)
-        outcome = reproduce_all(Checkout(directory, processes, state=root), stages)
-        publish_metrics(directory, stages)
+        outcome = reproduce_all(Checkout(directory, processes, stage_limit_min, state=root), stages)
+        publish(root, directory, stages, chosen)
         save(root, directory, chosen, [target])
     create_markdown_artifact(
         f"# Experiment `{chosen}`\n\nChanged: {', '.join(f'`{key}`' for key in changed) or 'nothing'}\n\n"

@@ -6,18 +6,19 @@ Usage: ``python -m flows.pipeline [TARGET]``. Where no server is configured, a t
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.settings import PREFECT_API_URL
+from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.dvc import Checkout, GraphError, StageError, find_root, read_stages
+from flows.command import run_command
+from flows.dvc import Checkout, find_root, read_stages
+from flows.lockfile import mend_lock
 from flows.processes import Processes
-from flows.reproduction import publish_metrics, reproduce_all
-from flows.server import ServerError, free_port, interrupt_on_signals, server
+from flows.publication import publish
+from flows.reproduction import StageLimit, reproduce_all
 
 _TARGET = "report"
 
@@ -32,6 +33,7 @@ def pipeline(
         # Prefect gives every field the name of its parameter as title; this one prevails.
         json_schema_extra={"title": "Stage to reproduce"},
     ),
+    stage_limit_min: StageLimit = 0.0,
 ) -> dict[str, str]:
     """Reproduce a stage of dvc.yaml and all it depends on, in the working copy around the current folder.
 
@@ -41,12 +43,15 @@ def pipeline(
     Raises:
         GraphError: if dvc.yaml cannot be read, or ``target`` is not in it.
         StageError: if a stage fails twice; stages that do not depend on it are finished first.
+        StageOvertimeError: if a stage reaches the limit; likewise.
     """
     root = find_root(Path.cwd())
+    if mended := mend_lock(root):
+        get_run_logger().warning(mended)
     stages = read_stages(root, target)
     with Processes() as processes:
-        outcome = reproduce_all(Checkout(root, processes), stages)
-    publish_metrics(root, stages)
+        outcome = reproduce_all(Checkout(root, processes, stage_limit_min), stages)
+    publish(root, root, stages, str(flow_run.get_name()))
     before = {name for stage in stages for name in stage.after}
     results = [path for stage in stages if stage.name not in before for path in stage.outputs]
     create_markdown_artifact(
@@ -62,21 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description=pipeline.description)
     parser.add_argument("target", nargs="?", default=_TARGET, help="stage (default: %(default)s)")
     target = parser.parse_args(arguments).target
-    interrupt_on_signals()
-    try:
-        read_stages(find_root(Path.cwd()), target)  # a wrong target is refused before a server starts
-        # Prefect's own temporary server shares the process group: Ctrl-C stops it before the flow can report.
-        with nullcontext() if PREFECT_API_URL.value() else server(free_port()):
-            outcome = pipeline(target=target)
-    except (GraphError, StageError, ServerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run again to resume", file=sys.stderr)
-        return 130
-    for stage, state in outcome.items():
-        print(f"{state:>10}  {stage}")
-    return 0
+
+    def check() -> None:
+        root = find_root(Path.cwd())
+        if mended := mend_lock(root):
+            print(mended, file=sys.stderr)
+        read_stages(root, target)
+
+    return run_command(check, lambda: pipeline(target=target))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +16,22 @@ from typing import Self
 from flows.leash import LEASH
 
 _TAIL_LINES = 20
+_SECONDS_BETWEEN_LOOKS = 0.5
+_REPORT_SECONDS = 20.0
+_RUN_OF_A_RUNNER = "PREFECT__FLOW_RUN_ID"
+"""Environment variable of a process that a worker of Prefect, or what serves a flow, runs a flow in."""
 
 
 class KilledError(RuntimeError):
     """The processes were killed while this one ran, or before it started."""
+
+
+class OvertimeError(RuntimeError):
+    """A process reached its time limit and was killed, with all it started."""
+
+
+class CommandError(RuntimeError):
+    """A command ended with an exit status other than zero; its last line."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,8 @@ class Processes:
 
     Threads that wait for one cannot be interrupted. The thread that waits for *them* therefore holds this as
     a context: when an exception, or a cancellation, leaves the context, every process started here is killed
-    with all it started, each waiting thread gets `KilledError`, and no process starts.
+    with all it started, each waiting thread gets `KilledError`, and no process starts. The same happens when
+    what Prefect started this run with is gone: nobody could cancel the run any more, and another may start.
     """
 
     def __init__(self) -> None:
@@ -42,6 +57,8 @@ class Processes:
         self._closed = False
 
     def __enter__(self) -> Self:
+        if _RUN_OF_A_RUNNER in os.environ:
+            threading.Thread(target=self._end_with, args=(os.getppid(),), daemon=True).start()
         return self
 
     def __exit__(
@@ -57,24 +74,35 @@ class Processes:
             for process in self._running:
                 _let_go(process)
 
+    def _end_with(self, parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        self.kill()
+        # Prefect reports how the run ended, for ever where the server is gone as well.
+        time.sleep(_REPORT_SECONDS)
+        os._exit(1)
+
     def run(
         self,
         command: Sequence[str | Path],
         directory: Path,
         environment: Mapping[str, str],
         on_line: Callable[[str], None],
+        limit_s: float | None = None,
     ) -> Ended:
         """Run a command in a directory, with more environment, and wait for it.
 
         Args:
             on_line: called with every line that the command writes, as it writes it.
+            limit_s: seconds after which it is killed.
 
         Raises:
             KilledError: if the processes were killed.
+            OvertimeError: if it reached its limit.
         """
         process = self._start(command, directory, environment)
         last_lines: deque[str] = deque(maxlen=_TAIL_LINES)
-        with process:
+        with process, _killed_after(process, limit_s) as is_overtime:
             try:
                 assert process.stdout is not None
                 for raw in process.stdout:
@@ -91,6 +119,8 @@ class Processes:
                     self._running.discard(process)
         if exit_code and self._closed:
             raise KilledError
+        if exit_code and is_overtime.is_set():
+            raise OvertimeError
         return Ended(exit_code, tuple(last_lines))
 
     def _start(
@@ -118,6 +148,26 @@ class Processes:
 def search_path() -> str:
     """PATH with the environment of this process first: the commands of dvc.yaml name `python`."""
     return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+
+@contextmanager
+def _killed_after(process: subprocess.Popen[str], limit_s: float | None) -> Iterator[threading.Event]:
+    """Kills the process at its limit; the event says that this happened."""
+    happened = threading.Event()
+    if limit_s is None:
+        yield happened
+        return
+
+    def kill() -> None:
+        happened.set()
+        _let_go(process)
+
+    timer = threading.Timer(limit_s, kill)
+    timer.start()
+    try:
+        yield happened
+    finally:
+        timer.cancel()
 
 
 def _let_go(process: subprocess.Popen[str]) -> None:

@@ -1,25 +1,35 @@
-"""The graph of dvc.yaml as tasks of a flow: one a stage, with the same edges, followed and published."""
+"""The graph of dvc.yaml as tasks of a flow: one a stage, with the same edges, and followed."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed
 from prefect.tasks import Task
+from pydantic import Field
 
-from flows.dvc import Checkout, Stage, StageError, StageKilledError, read_metrics
+from flows.dvc import Checkout, Stage, StageError, StageKilledError, StageOvertimeError
+
+StageLimit = Annotated[
+    float,
+    Field(
+        ge=0.0,
+        description="Minutes after which a stage is stopped, 0: never. The next run resumes it.",
+        json_schema_extra={"title": "Time limit of a stage (min)"},
+    ),
+]
 
 
 async def _retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """A stage killed with its flow, or refused, must not start again; any other failure resumes."""
+    """A stage killed with its flow, at its limit, or refused, must not start again; other failures resume."""
     error = await state.aresult(raise_on_failure=False)
-    return not (isinstance(error, StageKilledError) or (isinstance(error, StageError) and error.refused))
+    is_refused = isinstance(error, StageError) and error.refused
+    return not (is_refused or isinstance(error, StageKilledError | StageOvertimeError))
 
 
 @task(cache_policy=NO_CACHE, retries=1, retry_condition_fn=_retry)
@@ -35,6 +45,7 @@ def reproduce_all(checkout: Checkout, stages: Sequence[Stage]) -> dict[str, str]
 
     Raises:
         StageError: if a stage fails twice; stages that do not depend on it are finished first.
+        StageOvertimeError: if a stage reaches the limit of the checkout; likewise.
     """
     futures: dict[str, PrefectFuture[Any]] = {}
     # In the order of the graph: a stage must not hold a worker while what it waits for is still queued.
@@ -57,14 +68,3 @@ def follow(futures: dict[str, PrefectFuture[Any]]) -> None:
     for done, future in enumerate(as_completed(list(futures.values())), start=1):
         future.wait()  # keeps the state that the run ended in; the server hears of it later
         update_progress_artifact(progress, 100.0 * done / len(futures))
-
-
-def publish_metrics(root: Path, stages: Sequence[Stage]) -> None:
-    """Show the metrics of the run."""
-    rows = [
-        {"file": file, "metric": name, "value": value}
-        for file, metrics in read_metrics(root, stages).items()
-        for name, value in metrics.items()
-    ]
-    if rows:
-        create_table_artifact(rows, key="metrics", description="Metrics of dvc.yaml, as DVC reads them")

@@ -1,31 +1,21 @@
 """The search flow: hyperparameters by the stage `search` in a worktree, adopted and reproduced if asked."""
 
-import sys
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.dvc import Checkout, StageError, find_root, read_stages
-from flows.processes import Ended, Processes
-from flows.reproduction import publish_metrics, reproduce_all
+from flows.dvc import Checkout, find_root, read_stages
+from flows.processes import Processes
+from flows.publication import publish
+from flows.reproduction import StageLimit, reproduce_all
+from flows.trials import adopt
 from flows.worktree import ExperimentName, read_parameters, save, worktree, write_parameters
 
 _SEARCH, _REPORT = "search", "report"
 _BEST = Path("data/search/best.yaml")
-
-
-@task(cache_policy=NO_CACHE)
-def adopt(processes: Processes, directory: Path) -> str:
-    """Write the best trial into params.yaml of a worktree; what changed."""
-    command = (sys.executable, "-m", "stages.cli", "adopt")
-    ended: Ended = processes.run(command, directory, {}, get_run_logger().info)
-    if ended.exit_code:
-        raise StageError("adopt", ended.exit_code, ended.last_lines)
-    return "\n".join(ended.last_lines)
 
 
 @flow
@@ -45,6 +35,7 @@ def search(
         json_schema_extra={"title": "Adopt the best trial and reproduce the report"},
     ),
     name: ExperimentName = "",
+    stage_limit_min: StageLimit = 0.0,
 ) -> dict[str, str]:
     """Search the hyperparameters of the committed HEAD (params.yaml: search), in a worktree of its own.
 
@@ -57,21 +48,25 @@ def search(
     Raises:
         WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
         StageError: if a stage fails twice; run again to resume.
+        StageOvertimeError: if a stage reaches the limit; likewise.
+        CommandError: if no trial can be adopted.
     """
     root = find_root(Path.cwd())
     chosen = name or str(flow_run.get_name() or "search")
     with Processes() as processes, worktree(root, chosen) as directory:
         budget = {"n_trials": n_trials, "workers": workers}
         write_parameters(directory, {"search": {**read_parameters(directory)["search"], **budget}})
-        checkout = Checkout(directory, processes, state=root)
-        outcome = reproduce_all(checkout, read_stages(directory, _SEARCH))
+        checkout = Checkout(directory, processes, stage_limit_min, state=root)
+        stages = read_stages(directory, _SEARCH)
+        outcome = reproduce_all(checkout, stages)
+        publish(root, directory, stages, chosen)
         best = (directory / _BEST).read_text("utf-8")
         difference = ""
         if adopt_best:
             difference = adopt(processes, directory)
             stages = read_stages(directory, _REPORT)
             outcome |= reproduce_all(checkout, stages)
-            publish_metrics(directory, stages)
+            publish(root, directory, stages, chosen)
         save(root, directory, chosen, [_SEARCH, *([_REPORT] if adopt_best else [])])
     parts = [f"# Best trial of `{chosen}`", f"```yaml\n{best}```"]
     parts += [f"```diff\n{difference}\n```"] if difference else []

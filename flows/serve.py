@@ -5,34 +5,33 @@ Usage: ``python -m flows.serve [--port PORT]``; Ctrl-C or SIGTERM stops everythi
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 # `Runner.start` imports this too; interrupted amid an import, Python exits as if SIGINT had killed it.
 import prefect.runner.server  # noqa: F401
 from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
+from flows.deployments import FILLED, SERVED, description
 from flows.dvc import GraphError, find_root
-from flows.experiment import experiment
-from flows.localize import localize
-from flows.pipeline import pipeline
-from flows.search import search
-from flows.server import HOST, ServerError, interrupt_on_signals, server
-from flows.worktree import read_parameters
+from flows.experiment import ParametersError, form_values
+from flows.interrupted import end_interrupted, sole_runner
+from flows.pages import pages
+from flows.publication import PAGES_URL, pages_directory
+from flows.server import HOST, ServerError, interrupt_on_signals, require_free, server
+from flows.worktree import PARAMS
 
-_FLOWS: dict[Flow[..., Any], tuple[str, tuple[str, ...]]] = {
-    pipeline: ("here", ()),
-    experiment: ("worktree", ("parameters",)),
-    search: ("worktree", ()),
-    localize: ("folder", ()),
-}
-"""Flow -> where it runs, the name of its deployment, and those of its parameters that params.yaml fills."""
+_SECONDS_BETWEEN_LOOKS = 2.0
 
 
 class _Runner(Runner):
@@ -50,22 +49,75 @@ def serve(port: int) -> None:
 
     Raises:
         GraphError: if the current folder is not inside a DVC repository.
-        ServerError: if the server cannot be started.
+        ServerError: if the server cannot be started, or the flows are served already.
     """
     root = find_root(Path.cwd())
-    with server(port) as api:
+    require_free(port)
+    with (
+        sole_runner(root),
+        server(port) as api,
+        pages(pages_directory(root), port + 1) as address,
+    ):
+        os.environ[PAGES_URL] = address
         print(f"Prefect is at {api.removesuffix('/api')} - Ctrl-C stops it")
         runner = _Runner(limit=1)
-        for own, (place, filled) in _FLOWS.items():
+        values = _form_values(root)
+        deployments: dict[UUID, Flow[..., Any]] = {}
+        for own, place in SERVED.items():
             deployment = own.to_deployment(
                 name=place,
-                description=(own.description or "").partition("\n\n")[0],
-                parameters={name: read_parameters(root) for name in filled},
+                description=description(own),
+                parameters={FILLED[own]: values} if own in FILLED and values else {},
                 entrypoint_type=EntrypointType.MODULE_PATH,
             )
             assert isinstance(deployment, RunnerDeployment)  # a coroutine only where an event loop runs
-            runner.add_deployment(deployment)
-        asyncio.run(runner.start())
+            added = runner.add_deployment(deployment)
+            assert isinstance(added, UUID)
+            deployments[added] = own
+        for run in end_interrupted(list(deployments)):
+            print(f"run '{run.name}' was interrupted: Retry on its page goes on with it")
+        filled = {added: FILLED[own] for added, own in deployments.items() if own in FILLED}
+        asyncio.run(_run(runner, root, filled))
+
+
+async def _run(runner: _Runner, root: Path, filled: Mapping[UUID, str]) -> None:
+    """Run the flows, and keep the values in their forms those of params.yaml."""
+    following = asyncio.create_task(_follow_parameters(root, filled))
+    try:
+        await runner.start()
+    finally:
+        following.cancel()
+
+
+async def _follow_parameters(root: Path, filled: Mapping[UUID, str]) -> None:
+    """Args: filled: deployment -> its parameter that params.yaml fills."""
+    shown = _changed_ns(root)
+    while True:
+        await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        if (now := _changed_ns(root)) == shown:
+            continue
+        shown = now
+        if values := _form_values(root):
+            async with get_client() as client:
+                for deployment, name in filled.items():
+                    await client.update_deployment(deployment, DeploymentUpdate(parameters={name: values}))
+
+
+def _changed_ns(root: Path) -> int | None:
+    """When params.yaml was written last; an editor may have it replaced at this moment."""
+    try:
+        return (root / PARAMS).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _form_values(root: Path) -> dict[str, Any] | None:
+    """None, and a line, for parameters that are wrong."""
+    try:
+        return form_values(root)
+    except ParametersError as error:
+        print(f"error: {error}; the form of experiments does not show these values", file=sys.stderr)
+        return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

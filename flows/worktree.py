@@ -22,7 +22,7 @@ from flows.processes import search_path
 
 _DVC = Path(sys.executable).with_name("dvc")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_PARAMS = "params.yaml"
+PARAMS = "params.yaml"
 
 
 ExperimentName = Annotated[
@@ -46,7 +46,7 @@ def require_committed(root: Path) -> None:
         WorktreeError: naming the files.
     """
     lines = _run(root, "git", "status", "--porcelain", "--untracked-files=no").splitlines()
-    changed = [line[3:] for line in lines if line[3:] != _PARAMS]
+    changed = [line[3:] for line in lines if line[3:] != PARAMS]
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise WorktreeError(
@@ -65,8 +65,18 @@ def require_free_name(root: Path, name: str) -> None:
         raise WorktreeError(
             f"a name is letters, digits, - and _, beginning with one of the first two; got {name!r}"
         )
-    if name in _run(root, str(_DVC), "exp", "list", "--all-commits", "--name-only").split():
+    if name in experiment_names(root):
         raise WorktreeError(f"there is an experiment {name!r} already (dvc exp show): choose another name")
+
+
+def experiment_names(root: Path) -> list[str]:
+    """Names of the DVC experiments of all commits."""
+    return _run(root, str(_DVC), "exp", "list", "--all-commits", "--name-only").split()
+
+
+def head(root: Path) -> str:
+    """The commit that runs in a worktree, short."""
+    return _run(root, "git", "rev-parse", "--short", "HEAD").strip()
 
 
 @contextmanager
@@ -102,7 +112,7 @@ def worktree(root: Path, name: str) -> Iterator[Path]:
 
 def read_parameters(directory: Path) -> dict[str, Any]:
     """params.yaml of a working copy, as it is on disk."""
-    values: dict[str, Any] = YAML(typ="safe", pure=True).load((directory / _PARAMS).read_text("utf-8"))
+    values: dict[str, Any] = YAML(typ="safe", pure=True).load((directory / PARAMS).read_text("utf-8"))
     return values
 
 
@@ -110,7 +120,7 @@ def write_parameters(directory: Path, values: Mapping[str, Any]) -> list[str]:
     """Put values into params.yaml of a worktree; the dotted keys of those that differ."""
     yaml = YAML(typ="rt")
     yaml.width = 4096
-    path = directory / _PARAMS
+    path = directory / PARAMS
     tree = yaml.load(path.read_text("utf-8"))
     changed = list(_assign(tree, values, ()))
     if changed:

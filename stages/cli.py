@@ -1,4 +1,4 @@
-"""The command line: risolve localize | inspect | adopt | estimators."""
+"""The command line: risolve localize | inspect | trials | adopt | estimators."""
 
 import argparse
 import os
@@ -8,10 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
-from stages.adopt import adopt
+from stages.adopt import TRIALS, adopt
 from stages.artifacts.entry import run
 from stages.artifacts.inspection import inspect_lines
 from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key
+from stages.artifacts.search_tables import trial_lines
 from stages.artifacts.sources_file import check_target, parts_directory, write_sources
 from stages.artifacts.sources_text import estimator_lines, source_lines, summary_line
 from stages.artifacts.state import discard, held
@@ -32,7 +33,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve localize | inspect | adopt | estimators"""
+    """risolve localize | inspect | trials | adopt | estimators"""
     arguments = parser().parse_args()
 
     def remark(line: str) -> None:
@@ -70,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
     held = "measurements, covariances, bounds, estimates, sources or a model"
     inspect.add_argument("file", type=Path, help=held)
     inspect.set_defaults(command=_inspect, out=None)
+    trials = commands.add_parser("trials", help="list the complete trials of the search, best first")
+    trials.add_argument("--top", type=int, metavar="K", help="so many of them; default all")
+    trials.set_defaults(command=_trials, out=None)
     adopt = commands.add_parser("adopt", help="write the best trial of the search into params.yaml")
     adopt.add_argument("--trial", type=int, metavar="N", help="another trial than the best one")
     adopt.set_defaults(command=_adopt, out=None)
@@ -149,6 +153,10 @@ def _inspect(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         return lines, 0
     remark(f"error: {fault}")
     return lines, FAULTY
+
+
+def _trials(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    return trial_lines(TRIALS, arguments.top), 0
 
 
 def _adopt(arguments: argparse.Namespace, remark: Remark) -> Outcome:

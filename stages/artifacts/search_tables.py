@@ -82,20 +82,36 @@ def read_trial(path: Path, number: int | None) -> tuple[int, dict[str, Any]]:
     Raises:
         ParameterError: no results, or no complete trial of this number.
     """
+    complete = _ranked(path)
+    chosen = complete if number is None else complete[complete["trial"] == number]
+    if chosen.empty:
+        known = ", ".join(map(str, sorted(complete["trial"])))
+        raise ParameterError(f"{path}: complete trials are {known}; got --trial {number}")
+    row = chosen.iloc[0]
+    values = {name: row[name] for name in complete.columns if name not in _NOTES}
+    return int(row["trial"]), {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()
+    }
+
+
+def trial_lines(path: Path, top: int | None) -> list[str]:
+    """Complete trials of trials.csv as a table, best first: a line of names, and a line a trial.
+
+    Raises:
+        ParameterError: no results, or `top` is not positive.
+    """
+    if top is not None and top < 1:
+        raise ParameterError(f"--top: 1 or more trials; got {top}")
+    table = _ranked(path).drop(columns=["state", "reason"])
+    return str(table.head(top or len(table)).to_string(index=False, float_format="%.4g")).splitlines()
+
+
+def _ranked(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ParameterError(f"{path}: there are no trials; run `dvc repro search` first")
     table = pd.read_csv(path)
     complete = table[table["state"] == "complete"]
-    if number is not None:
-        complete = complete[complete["trial"] == number]
-        if complete.empty:
-            known = ", ".join(map(str, table.loc[table["state"] == "complete", "trial"]))
-            raise ParameterError(f"{path}: complete trials are {known}; got --trial {number}")
-    row = complete.sort_values(["found_rate", "trial"], ascending=[False, True]).iloc[0]
-    values = {name: row[name] for name in table.columns if name not in _NOTES}
-    return int(row["trial"]), {
-        name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()
-    }
+    return complete.sort_values(["found_rate", "trial"], ascending=[False, True])
 
 
 def importances(study: optuna.Study) -> dict[str, float]:

@@ -1,0 +1,36 @@
+"""A flow from the command line: on the server that is configured, or on one that lasts as long as the run."""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+
+from prefect.settings import PREFECT_API_URL
+
+from flows.dvc import GraphError, StageError, StageOvertimeError
+from flows.processes import CommandError
+from flows.server import ServerError, free_port, interrupt_on_signals, server
+from flows.worktree import WorktreeError
+
+
+def run_command(check: Callable[[], object], run: Callable[[], Mapping[str, str]]) -> int:
+    """Exit status of a command that runs a flow and says how each stage ended.
+
+    Args:
+        check: refuses what is wrong before a server starts.
+        run: runs the flow; the state in which each stage ended.
+    """
+    interrupt_on_signals()
+    try:
+        check()
+        # Prefect's own temporary server shares the process group: Ctrl-C stops it before the flow can report.
+        with nullcontext() if PREFECT_API_URL.value() else server(free_port()):
+            outcome = run()
+    except (GraphError, StageError, StageOvertimeError, CommandError, ServerError, WorktreeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; run again to resume", file=sys.stderr)
+        return 130
+    for stage, state in outcome.items():
+        print(f"{state:>10}  {stage}")
+    return 0

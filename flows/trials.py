@@ -1,0 +1,43 @@
+"""The trials of a search, through the command line of the stages."""
+
+import sys
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.processes import CommandError, Processes
+
+
+@task(cache_policy=NO_CACHE)
+def adopt(processes: Processes, directory: Path, number: int | None = None) -> str:
+    """Write a trial, the best if none is named, into params.yaml of a working copy; what changed.
+
+    Raises:
+        CommandError: if there is no such trial.
+    """
+    chosen = () if number is None else ("--trial", str(number))
+    lines = _risolve(processes, directory, "adopt", *chosen)
+    for line in lines:
+        get_run_logger().info(line)
+    return "\n".join(lines)
+
+
+def best_trials(processes: Processes, directory: Path, top: int) -> list[int]:
+    """Numbers of the complete trials of highest found rate, best first; all, where there are fewer.
+
+    Raises:
+        CommandError: if there are none.
+    """
+    rows = _risolve(processes, directory, "trials", "--top", str(top))[1:]
+    return [int(row.split()[0]) for row in rows]
+
+
+def _risolve(processes: Processes, directory: Path, *arguments: str) -> list[str]:
+    lines: list[str] = []
+    ended = processes.run((sys.executable, "-m", "stages.cli", *arguments), directory, {}, lines.append)
+    if ended.exit_code:
+        raise CommandError(
+            f"risolve {' '.join(arguments)}: exit status {ended.exit_code}: {(lines or ['no output'])[-1]}"
+        )
+    return lines
