@@ -26,19 +26,8 @@ def drive(copy: WorkingCopy, call: str) -> subprocess.CompletedProcess[str]:
     return copy.run(sys.executable, "-c", DRIVER.format(call=call))
 
 
-def committed(copy: WorkingCopy) -> WorkingCopy:
-    """With the results of its run committed."""
-    copy.succeed("git", "add", "--all")
-    copy.succeed("git", "commit", "--quiet", "--message", "Results", "--allow-empty")
-    return copy
-
-
-def experiments(copy: WorkingCopy) -> list[str]:
-    return copy.succeed("dvc", "exp", "list", "--name-only").stdout.split()
-
-
 def test_parameters_of_a_form_become_an_experiment(own: WorkingCopy) -> None:
-    committed(own)
+    own.commit()
     before = own.contents("data", "stages")
     parameters = (own.root / "params.yaml").read_text("utf-8")
     change = "parameters['train']['epochs'] = 1"
@@ -46,7 +35,7 @@ def test_parameters_of_a_form_become_an_experiment(own: WorkingCopy) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     states = done.stdout.splitlines()[-1]
     assert "'train': 'Completed'" in states and "'normalize@train': 'UpToDate'" in states
-    assert experiments(own) == ["one-epoch"]
+    assert own.experiments() == ["one-epoch"]
     assert own.succeed("git", "status", "--porcelain").stdout == ""
     assert own.contents("data", "stages") == before
     assert (own.root / "params.yaml").read_text("utf-8") == parameters
@@ -58,23 +47,23 @@ def test_parameters_of_a_form_become_an_experiment(own: WorkingCopy) -> None:
 
 
 def test_a_wrong_value_and_files_that_are_not_committed_are_refused(own: WorkingCopy) -> None:
-    committed(own)
+    own.commit()
     done = drive(own, "parameters['train']['epochs'] = 0; experiment(parameters=parameters, target='train')")
     assert done.returncode != 0
     assert "train.epochs" in done.stderr and "greater than 0" in done.stderr
     (own.root / "stages/check.py").write_text("raise SystemExit(1)\n")
     done = drive(own, "experiment(parameters=parameters, target='train')")
     assert "what runs is the committed HEAD; stages/check.py differ" in done.stderr
-    assert experiments(own) == []
+    assert own.experiments() == []
 
 
 def test_a_search_is_adopted_in_its_worktree(own: WorkingCopy) -> None:
-    committed(own)
+    own.commit()
     done = drive(own, "print(search(n_trials=2, workers=1, adopt_best=True, name='best'))")
     assert done.returncode == 0, done.stdout + done.stderr
     states = done.stdout.splitlines()[-1]
     assert "'search': 'Completed'" in states and "'report': 'Completed'" in states
-    assert experiments(own) == ["best"]
+    assert own.experiments() == ["best"]
     assert own.succeed("git", "status", "--porcelain").stdout == ""
     own.succeed("dvc", "exp", "apply", "best")
     assert "complete" in (own.root / "data/search/trials.csv").read_text("utf-8")

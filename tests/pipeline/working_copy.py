@@ -96,6 +96,15 @@ class WorkingCopy:
         """`dvc repro`; the stages that it ran."""
         return _RAN.findall(self.succeed("dvc", "repro", target).stdout)
 
+    def commit(self) -> None:
+        """Commit the results of its run."""
+        self.succeed("git", "add", "--all")
+        self.succeed("git", "commit", "--quiet", "--message", "Results", "--allow-empty")
+
+    def experiments(self) -> list[str]:
+        """Names of the experiments of HEAD."""
+        return self.succeed("dvc", "exp", "list", "--name-only").stdout.split()
+
     def stale(self) -> set[str]:
         """Stages up to the report that read something else than in their last run: `dvc status`."""
         # dvc names the stages of the dvc.yaml in the current folder without its path.

@@ -1,0 +1,76 @@
+"""The flows, served from a finished working copy, and the browser that their forms are filled in with."""
+
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flows.server import HOST, free_port
+from tests.pipeline.finished import finished, own
+from tests.pipeline.working_copy import WorkingCopy
+
+__all__ = ["finished", "own"]
+
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+_SECONDS = 300.0
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The browser of this machine; without one a test is skipped, or fails where CI is set."""
+    found = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if found is None:
+        end = pytest.fail if os.environ.get("CI") else pytest.skip
+        end(
+            "NO BROWSER HERE: apt install chromium (.ci/run does), or no form of the user interface is tested"
+        )
+    return found
+
+
+@pytest.fixture
+def served(browser: str, own: WorkingCopy, tmp_path: Path) -> Iterator[str]:
+    """Address of the user interface, while the flows are served from `own`, whose results are committed."""
+    own.commit()
+    port = free_port()
+    # Prefect takes its home from the folder that it is started in.
+    environment = {key: value for key, value in own.environment().items() if not key.startswith("PREFECT_")}
+    log = tmp_path / "serve.log"
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(
+            [sys.executable, "-m", "flows.serve", "--port", str(port)],
+            cwd=own.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            deadline = time.monotonic() + _SECONDS
+            while not _is_deployed(port):
+                assert process.poll() is None, f"serving ended: {log.read_text('utf-8')}"
+                assert time.monotonic() < deadline, f"nothing is deployed: {log.read_text('utf-8')}"
+                time.sleep(0.2)
+            yield f"http://{HOST}:{port}"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=_SECONDS) == 0, log.read_text("utf-8")
+        finally:
+            process.kill()
+
+
+def _is_deployed(port: int) -> bool:
+    with closing(http.client.HTTPConnection(HOST, port, timeout=_SECONDS)) as connection:
+        try:
+            connection.request("GET", "/api/deployments/name/experiment/worktree")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except ConnectionError:
+            return False

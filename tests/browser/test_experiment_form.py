@@ -1,0 +1,60 @@
+"""An experiment asked for in a browser: the parameters of the form run, and a wrong one is refused."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Response, expect
+
+from tests.browser.user_interface import PAGE_MILLISECONDS, field, open_form, opened
+from tests.pipeline.working_copy import SMALL, WorkingCopy
+
+pytestmark = pytest.mark.slow
+
+# Beyond what a page takes: stages run meanwhile.
+RUN_MILLISECONDS = 300_000.0
+ENDED = re.compile("Completed|Failed|Crashed|Cancelled")
+
+
+def submit(page: Page, epochs: int, name: str) -> Response:
+    """Ask in the form for the training with another number of epochs; what the server answers."""
+    open_form(page, "experiment", "worktree")
+    epochs_field = field(page, "parameters (Optional)", "Train", "Epochs")
+    expect(epochs_field).to_have_value(str(SMALL["train.epochs"]), timeout=PAGE_MILLISECONDS)
+    epochs_field.fill(str(epochs))
+    field(page, "Stage to reproduce (Optional)").fill("train")
+    field(page, "Name of the experiment (Optional)").fill(name)
+    with page.expect_response("**/create_flow_run") as answer:
+        page.get_by_role("button", name="Submit", exact=True).click()
+    return answer.value
+
+
+def test_parameters_of_the_form_run_and_become_an_experiment(
+    browser: str, served: str, own: WorkingCopy, tmp_path: Path
+) -> None:
+    parameters = (own.root / "params.yaml").read_text("utf-8")
+    with opened(browser, f"{served}/deployments", tmp_path / "page.png") as page:
+        created = submit(page, epochs=1, name="from-the-form")
+        assert created.ok, created.text()
+        page.get_by_role("link", name=created.json()["name"], exact=True).click()
+        state = page.locator(".state-badge").filter(has_text=ENDED)
+        state.wait_for(timeout=RUN_MILLISECONDS)
+        assert state.inner_text() == "Completed"
+    assert own.experiments() == ["from-the-form"]
+    shown = csv.DictReader(own.succeed("dvc", "exp", "show", "--csv").stdout.splitlines())
+    # the rows without a name are the working copy and HEAD
+    assert {row["Experiment"]: row["train.epochs"] for row in shown} == {"": "2", "from-the-form": "1"}
+    assert own.succeed("git", "status", "--porcelain").stdout == ""
+    assert (own.root / "params.yaml").read_text("utf-8") == parameters
+
+
+def test_a_wrong_value_is_refused_before_anything_runs(
+    browser: str, served: str, own: WorkingCopy, tmp_path: Path
+) -> None:
+    with opened(browser, f"{served}/deployments", tmp_path / "page.png") as page:
+        assert submit(page, epochs=0, name="wrong").status == 409
+        reason = "'parameters.train.epochs'. Failure reason: 0 is less than or equal to the minimum of 0"
+        page.get_by_text(reason).first.wait_for()
+        assert page.request.post(f"{served}/api/flow_runs/count", data={}).json() == 0
+    assert own.experiments() == []
