@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 import flows.dvc
 import flows.reproduction
-from flows.dvc import GraphError, StageError
+from flows.dvc import GraphError, StageError, StageOvertimeError
 from flows.pipeline import main, pipeline
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -67,6 +67,15 @@ def test_a_stage_that_refuses_its_input_is_not_tried_again(repository):
         pipeline(target="join")
     assert caught.value.refused
     assert (repository / "tries").read_text() == "."
+
+
+def test_a_stage_that_reaches_its_limit_is_stopped_and_not_tried_again(repository):
+    join = "open('tries', 'a').write('.'); import time; time.sleep(600)\n"
+    (repository / "join.py").write_text(join)
+    with pytest.raises(StageOvertimeError, match=r"stage 'join' was stopped at its limit of 0\.05 min"):
+        pipeline(target="join", stage_limit_min=0.05)
+    assert (repository / "tries").read_text() == "."
+    assert (repository / "right.txt").exists()
 
 
 def test_an_interrupted_flow_stops_its_stage_and_does_not_retry_it(repository, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.interrupted import sole_runner
 from flows.serve import main
 from flows.server import HOST, ServerError, free_port, require_free
 
@@ -64,6 +65,16 @@ def test_outside_a_repository_nothing_starts(tmp_path, monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert "is not inside a DVC repository" in capsys.readouterr().err
+
+
+def test_flows_of_a_working_copy_are_served_once(repository, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with sole_runner(repository):
+            assert main(["--port", str(free_port())]) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert f"process {os.getpid()} serves the flows of this working copy already" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,0 +1,63 @@
+"""What a run leaves in Prefect: pictures that travel with it, and pages on this machine."""
+
+import base64
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows.pages import pages
+from flows.pipeline import pipeline
+from flows.publication import PAGES_URL, pages_directory
+from flows.server import HOST
+
+SHOW = """
+  show:
+    cmd: python -c "open('some_rates.svg', 'w').write('<svg/>'); open('page.html', 'w').write('seen')"
+    outs: [page.html]
+    plots: [some_rates.svg]
+"""
+
+
+@pytest.fixture
+def shown(repository: Path) -> Path:
+    with (repository / "dvc.yaml").open("a") as file:
+        file.write(SHOW)
+    return repository
+
+
+def artifacts() -> dict[str, str]:
+    """Key -> content of what the last run left."""
+    with get_client(sync_client=True) as client:
+        last = max(client.read_flow_runs(), key=lambda run: run.created)
+        return {str(a.key): str(a.data) for a in client.read_artifacts() if a.flow_run_id == last.id}
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_pictures_are_shown_and_the_page_is_linked_to(shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline(target="show")
+    left = artifacts()
+    kind, _, content = left["some-rates"].partition(",")
+    assert kind == "data:image/svg+xml;base64" and base64.b64decode(content) == b"<svg/>"
+    (kept,) = pages_directory(shown).glob("*/page.html")
+    assert kept.as_uri() in left["page"]
+
+    monkeypatch.setenv(PAGES_URL, "http://127.0.0.1:1")
+    pipeline(target="show")
+    (second,) = set(pages_directory(shown).glob("*/page.html")) - {kept}
+    assert f"http://127.0.0.1:1/{second.parent.name}/page.html" in artifacts()["page"]
+
+
+def test_pages_are_served_also_where_their_port_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "page.html").write_text("seen")
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
+        with pages(tmp_path, taken) as address:
+            assert address != f"http://{HOST}:{taken}"
+            with urllib.request.urlopen(f"{address}/run/page.html") as answer:
+                assert answer.read() == b"seen"
