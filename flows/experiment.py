@@ -47,7 +47,11 @@ def form_values(root: Path) -> dict[str, Any]:
     return values
 
 
-Parameters = Annotated[Params, BeforeValidator(_from_form)]
+Parameters = Annotated[
+    Params,
+    BeforeValidator(_from_form),
+    Field(json_schema_extra={"title": "Parameters of params.yaml"}),
+]
 """The whole of params.yaml, by the models that the stages read it with."""
 
 

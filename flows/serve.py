@@ -61,7 +61,7 @@ def serve(port: int) -> None:
         os.environ[PAGES_URL] = address
         print(f"Prefect is at {api.removesuffix('/api')} - Ctrl-C stops it")
         runner = _Runner(limit=1)
-        values = _form_values(root)
+        shown, values = _changed_ns(root), _form_values(root)
         deployments: dict[UUID, Flow[..., Any]] = {}
         for own, place in SERVED.items():
             deployment = own.to_deployment(
@@ -77,21 +77,25 @@ def serve(port: int) -> None:
         for run in end_interrupted(list(deployments)):
             print(f"run '{run.name}' was interrupted: Retry on its page goes on with it")
         filled = {added: FILLED[own] for added, own in deployments.items() if own in FILLED}
-        asyncio.run(_run(runner, root, filled))
+        asyncio.run(_run(runner, root, filled, shown))
 
 
-async def _run(runner: _Runner, root: Path, filled: Mapping[UUID, str]) -> None:
+async def _run(runner: _Runner, root: Path, filled: Mapping[UUID, str], shown: int | None) -> None:
     """Run the flows, and keep the values in their forms those of params.yaml."""
-    following = asyncio.create_task(_follow_parameters(root, filled))
+    following = asyncio.create_task(_follow_parameters(root, filled, shown))
     try:
         await runner.start()
     finally:
         following.cancel()
 
 
-async def _follow_parameters(root: Path, filled: Mapping[UUID, str]) -> None:
-    """Args: filled: deployment -> its parameter that params.yaml fills."""
-    shown = _changed_ns(root)
+async def _follow_parameters(root: Path, filled: Mapping[UUID, str], shown: int | None) -> None:
+    """Show a params.yaml that is written after the one that is shown.
+
+    Args:
+        filled: deployment -> its parameter that params.yaml fills.
+        shown: when the params.yaml that is shown was written.
+    """
     while True:
         await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
         if (now := _changed_ns(root)) == shown:

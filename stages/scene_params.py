@@ -26,7 +26,13 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 class Section(BaseModel):
     """A part of params.yaml: frozen, strict, of known keys alone."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        # forms show the keys of params.yaml, with their units
+        field_title_generator=lambda name, field: name,
+    )
 
 
 def _ordered(name: str, pair: tuple[float, float]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,15 @@ pytestmark = pytest.mark.slow
 
 # Beyond what a page takes: stages run meanwhile.
 RUN_MILLISECONDS = 300_000.0
+DEPLOYMENT = "{}/api/deployments/name/experiment/worktree"
 ENDED = re.compile("Completed|Failed|Crashed|Cancelled")
 
 
-def submit(page: Page, epochs: int, name: str) -> Response:
-    """Ask in the form for the training with another number of epochs; what the server answers."""
+def submit(page: Page, shown: int, epochs: int, name: str) -> Response:
+    """Ask in the form for a training with another number of epochs than is shown; what the server answers."""
     open_form(page, "experiment", "worktree")
-    epochs_field = field(page, "parameters (Optional)", "Train", "Epochs")
-    expect(epochs_field).to_have_value(str(SMALL["train.epochs"]), timeout=PAGE_MILLISECONDS)
+    epochs_field = field(page, "Parameters of params.yaml (Optional)", "train", "epochs")
+    expect(epochs_field).to_have_value(str(shown), timeout=PAGE_MILLISECONDS)
     epochs_field.fill(str(epochs))
     field(page, "Stage to reproduce (Optional)").fill("train")
     field(page, "Name of the experiment (Optional)").fill(name)
@@ -35,7 +37,7 @@ def test_parameters_of_the_form_run_and_become_an_experiment(
 ) -> None:
     parameters = (own.root / "params.yaml").read_text("utf-8")
     with opened(browser, f"{served}/deployments", tmp_path / "page.png") as page:
-        created = submit(page, epochs=1, name="from-the-form")
+        created = submit(page, SMALL["train.epochs"], epochs=1, name="from-the-form")
         assert created.ok, created.text()
         page.get_by_role("link", name=created.json()["name"], exact=True).click()
         state = page.locator(".state-badge").filter(has_text=ENDED)
@@ -52,8 +54,17 @@ def test_parameters_of_the_form_run_and_become_an_experiment(
 def test_a_wrong_value_is_refused_before_anything_runs(
     browser: str, served: str, own: WorkingCopy, tmp_path: Path
 ) -> None:
+    """The form begins with params.yaml as it is on disk, not as it was when serving began."""
+    own.write_params({"train.epochs": 3})
     with opened(browser, f"{served}/deployments", tmp_path / "page.png") as page:
-        assert submit(page, epochs=0, name="wrong").status == 409
+        deadline = time.monotonic() + PAGE_MILLISECONDS / 1000.0
+        while (
+            page.request.get(DEPLOYMENT.format(served)).json()["parameters"]["parameters"]["train"]["epochs"]
+            != 3
+        ):
+            assert time.monotonic() < deadline, "the form does not follow params.yaml"
+            time.sleep(0.2)
+        assert submit(page, 3, epochs=0, name="wrong").status == 409
         reason = "'parameters.train.epochs'. Failure reason: 0 is less than or equal to the minimum of 0"
         page.get_by_text(reason).first.wait_for()
         assert page.request.post(f"{served}/api/flow_runs/count", data={}).json() == 0
