@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import torch
+from jaxtyping import Int
 from optuna.trial import TrialState
 
 from stages.artifacts import estimator_setup, grid_setup, search_figures
@@ -101,8 +102,10 @@ def with_values(params: Params, values: Mapping[str, Scalar]) -> Params:
     return Params.model_validate(tree)
 
 
-def score(params: Params, bench: Bench, network: CovarianceNetwork, is_refined: bool) -> Score:
-    """Score of a network on the validation scenes that have sources."""
+def count_found(
+    params: Params, bench: Bench, network: CovarianceNetwork, is_refined: bool
+) -> tuple[Int[np.ndarray, "scenes"], float]:
+    """(found sources of every validation scene that has sources, CPU time (s) a scene) with a network."""
     settings, grid = estimator_setup.settings(params), grid_setup.grid(params)
     one = estimator("learned", grid, settings)
     maps = bench.covariances.maps
@@ -117,12 +120,18 @@ def score(params: Params, bench: Bench, network: CovarianceNetwork, is_refined: 
         n_iterations, spherical = settings.n_iterations, settings.spherical_amplitude
         found = refined(observation, found, grid, n_iterations, spherical)
     seconds = (time.process_time() - started) / len(present)
-    tolerance, n_found = np.deg2rad(params.evaluate.found_tolerance_deg), 0
+    tolerance, n_found = np.deg2rad(params.evaluate.found_tolerance_deg), []
     truths = bench.validation.sources[present].double().numpy()
     for truth, places in zip(truths, found.sources.numpy(), strict=True):
         true, own = (rows[np.isfinite(rows[:, 0])] for rows in (truth, places))
-        n_found += int(agreement(true, own, np.full_like(own, np.nan), tolerance).found.sum())
-    return Score(found_rate(n_found, int(bench.validation.n_sources.sum())), seconds)
+        n_found.append(agreement(true, own, np.full_like(own, np.nan), tolerance).found.sum())
+    return np.array(n_found, int), seconds
+
+
+def score(params: Params, bench: Bench, network: CovarianceNetwork, is_refined: bool) -> Score:
+    """Score of a network on the validation scenes that have sources."""
+    n_found, seconds = count_found(params, bench, network, is_refined)
+    return Score(found_rate(int(n_found.sum()), int(bench.validation.n_sources.sum())), seconds)
 
 
 def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float, ...]:

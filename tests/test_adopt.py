@@ -9,6 +9,7 @@ import pytest
 from stages.adopt import TRIALS, adopt
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.params_file import read_params
+from stages.artifacts.search_tables import trial_lines
 from tests.architecture.source import ROOT
 
 ROWS = [
@@ -96,3 +97,15 @@ def test_results_of_other_parameters_and_no_results_are_named(run: Path) -> None
     TRIALS.unlink()
     with pytest.raises(ParameterError, match="there are no trials; run `dvc repro search` first"):
         adopt(None)
+
+
+def test_complete_trials_are_listed_best_first(run: Path) -> None:
+    names, *rows = trial_lines(TRIALS, None)
+    assert names.split()[:2] == ["trial", "found_rate"]
+    assert [row.split()[0] for row in rows] == ["3", "4", "0"]
+    assert [row.split()[0] for row in trial_lines(TRIALS, 1)[1:]] == ["3"]
+    with pytest.raises(ParameterError, match="1 or more trials; got 0"):
+        trial_lines(TRIALS, 0)
+    TRIALS.unlink()
+    with pytest.raises(ParameterError, match="run `dvc repro search` first"):
+        trial_lines(TRIALS, None)

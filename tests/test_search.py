@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
@@ -174,6 +175,34 @@ def test_a_killed_search_ends_in_as_many_distinct_trials(killed: Path, scenes: P
     again = {trial.user_attrs.get("retry_of") for trial in study.get_trials(states=(TrialState.COMPLETE,))}
     assert failed and {trial.number for trial in failed} <= again
     assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+
+
+@pytest.mark.slow
+def test_three_kills_at_random_moments_end_in_twenty_distinct_trials(scenes: Path, tmp_path: Path) -> None:
+    directory = folder(scenes, tmp_path, n_trials=20, workers=2, epochs=60, pruner="none", sampler="random")
+    command = [sys.executable, "-m", "stages.search"]
+    delays_s = np.random.default_rng(20).uniform(0.0, 4.0, 3)
+    for least, delay_s in zip((2, 7, 13), delays_s, strict=True):
+        with subprocess.Popen(
+            command, cwd=directory, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True
+        ) as process:
+            deadline = time.monotonic() + 120.0
+            while (
+                not any((directory / "state/search").glob("*/journal.log"))
+                or n_finished(_reopened(directory)) < least
+            ):
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.2)
+            time.sleep(delay_s)
+            process.kill()
+    done = run_verb(directory, "search")
+    assert done.returncode == 0, done.stderr
+    table = trials(directory)
+    assert len(table) == 20 and table["train.lr"].nunique() == 20
+    assert (table["state"] == "complete").all()
+    study = _reopened(directory)
+    assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+    assert len({trial.user_attrs["owner"] for trial in study.get_trials(states=(TrialState.COMPLETE,))}) > 2
 
 
 def _reopened(directory: Path) -> optuna.Study:

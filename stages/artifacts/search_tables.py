@@ -102,7 +102,8 @@ def trial_lines(path: Path, top: int | None) -> list[str]:
     """
     if top is not None and top < 1:
         raise ParameterError(f"--top: 1 or more trials; got {top}")
-    table = _ranked(path).drop(columns=["state", "reason"])
+    ranked = _ranked(path)
+    table = ranked[[name for name in ranked.columns if name not in ("state", "reason")]]
     return str(table.head(top or len(table)).to_string(index=False, float_format="%.4g")).splitlines()
 
 

@@ -1,9 +1,12 @@
 """Flows in worktrees of the whole repository: parameters of a form, a search that is adopted."""
 
+import ast
+import csv
 import subprocess
 import sys
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.pipeline.working_copy import WorkingCopy
 
@@ -12,6 +15,7 @@ pytestmark = pytest.mark.slow
 DRIVER = """
 from pathlib import Path
 from flows.experiment import experiment
+from flows.replay import replay
 from flows.search import search
 from flows.server import free_port, server
 from flows.worktree import read_parameters
@@ -69,3 +73,23 @@ def test_a_search_is_adopted_in_its_worktree(own: WorkingCopy) -> None:
     assert "complete" in (own.root / "data/search/trials.csv").read_text("utf-8")
     # the study is shared: what the worktree found is known here
     assert len(list((own.root / "state/search").glob("*/journal.log"))) == 1
+
+
+def test_the_best_trials_are_replayed_as_experiments_once(own: WorkingCopy) -> None:
+    own.reproduce("search")
+    own.commit()
+    done = drive(own, "print(replay(top=2, target='train')); print(replay(top=2, target='train'))")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = (ast.literal_eval(line) for line in done.stdout.splitlines()[-2:])
+    head = own.succeed("git", "rev-parse", "--short", "HEAD").stdout.strip()
+    listed = own.succeed("risolve", "trials", "--top", "2").stdout.splitlines()[1:]
+    names = [f"trial-{line.split()[0]}-{head}" for line in listed]
+    assert len(names) == 2
+    assert first == dict.fromkeys(names, "Completed")
+    assert second == dict.fromkeys(names, "Kept")
+    assert sorted(own.experiments()) == sorted(names)
+    assert own.succeed("git", "status", "--porcelain").stdout == ""
+    best = YAML(typ="safe").load(own.root / "data/search/best.yaml")["parameters"]["train.lr"]
+    shown = csv.DictReader(own.succeed("dvc", "exp", "show", "--csv").stdout.splitlines())
+    (row,) = [row for row in shown if row["Experiment"] == names[0]]
+    assert float(row["train.lr"]) == pytest.approx(best, rel=1e-7)
