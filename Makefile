@@ -8,6 +8,8 @@ TORCH_INDEX ?=
 TEST_WORKERS ?= 2
 # Port of the Prefect server on 127.0.0.1.
 PORT ?= 4200
+# Trials that are replayed.
+TOP ?= 3
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -22,7 +24,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 export PREFECT_HOME := $(CURDIR)/state/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report search test test-slow lint serve bench
+.PHONY: help install run report search replay test test-slow lint serve bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,9 @@ run: $(INSTALLED)  ## reproduce the pipeline up to the report; does nothing when
 search: $(INSTALLED)  ## search hyperparameters (params.yaml: search), show the best trial
 	$(BIN)/dvc repro search
 	cat data/search/best.yaml
+
+replay: $(INSTALLED) | $(PREFECT_HOME)  ## reproduce the best trials of the search (TOP=3) as DVC experiments
+	$(BIN)/python -m flows.replay $(TOP)
 
 report: $(INSTALLED)  ## print the short table and the path of the last report
 	$(BIN)/python -m stages.report --show
