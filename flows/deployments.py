@@ -15,14 +15,8 @@ from flows.search import search
 POOL = "pool"
 """Name of every deployment on a work pool."""
 
-SERVED: dict[Flow[..., Any], str] = {
-    pipeline: "here",
-    experiment: "worktree",
-    search: "worktree",
-    replay: "worktree",
-    localize: "folder",
-}
-"""Flow -> where it runs when it is served, the name of its deployment."""
+SERVED: tuple[Flow[..., Any], ...] = (pipeline, experiment, search, replay, localize)
+"""The flows; served, their deployments have the same names."""
 
 FILLED: dict[Flow[..., Any], str] = {experiment: "parameters"}
 """Flow -> the parameter in whose place its form shows params.yaml."""

@@ -63,9 +63,9 @@ def serve(port: int) -> None:
         runner = _Runner(limit=1)
         shown, values = _changed_ns(root), _form_values(root)
         deployments: dict[UUID, Flow[..., Any]] = {}
-        for own, place in SERVED.items():
+        for own in SERVED:
             deployment = own.to_deployment(
-                name=place,
+                name=own.name,
                 description=description(own),
                 parameters={FILLED[own]: values} if own in FILLED and values else {},
                 entrypoint_type=EntrypointType.MODULE_PATH,

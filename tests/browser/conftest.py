@@ -70,7 +70,7 @@ def served(browser: str, own: WorkingCopy, tmp_path: Path) -> Iterator[str]:
 def _is_deployed(port: int) -> bool:
     with closing(http.client.HTTPConnection(HOST, port, timeout=_SECONDS)) as connection:
         try:
-            connection.request("GET", "/api/deployments/name/experiment/worktree")
+            connection.request("GET", "/api/deployments/name/experiment/experiment")
             return connection.getresponse().status == http.HTTPStatus.OK
         except ConnectionError:
             return False

@@ -15,13 +15,13 @@ pytestmark = pytest.mark.slow
 
 # Beyond what a page takes: stages run meanwhile.
 RUN_MILLISECONDS = 300_000.0
-DEPLOYMENT = "{}/api/deployments/name/experiment/worktree"
+DEPLOYMENT = "{}/api/deployments/name/experiment/experiment"
 ENDED = re.compile("Completed|Failed|Crashed|Cancelled")
 
 
 def submit(page: Page, shown: int, epochs: int, name: str) -> Response:
     """Ask in the form for a training with another number of epochs than is shown; what the server answers."""
-    open_form(page, "experiment", "worktree")
+    open_form(page, "experiment")
     epochs_field = field(page, "Parameters of params.yaml (Optional)", "train", "epochs")
     expect(epochs_field).to_have_value(str(shown), timeout=PAGE_MILLISECONDS)
     epochs_field.fill(str(epochs))

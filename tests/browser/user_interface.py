@@ -47,10 +47,9 @@ def opened(browser: str, address: str, picture: Path) -> Iterator[Page]:
     assert {urlsplit(url).hostname for url in asked} - {None} == {HOST}
 
 
-def open_form(page: Page, flow: str, deployment: str) -> None:
+def open_form(page: Page, deployment: str) -> None:
     """From the list of deployments to the form of one."""
-    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=flow, exact=True))
-    row.get_by_role("link", name=deployment, exact=True).click()
+    page.get_by_role("link", name=deployment, exact=True).first.click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
 

@@ -110,7 +110,7 @@ def client(served: Served) -> Iterator[SyncPrefectClient]:
 
 def begin(served: Served, client: SyncPrefectClient) -> tuple[FlowRun, psutil.Process]:
     """A run whose last stage has done its first part; the run, and the process of the stage."""
-    deployment = client.read_deployment_by_name("pipeline/here")
+    deployment = client.read_deployment_by_name("pipeline/pipeline")
     run = client.create_flow_run_from_deployment(deployment.id, parameters={"target": "join"})
     return run, psutil.Process(started(served, 1))
 

@@ -95,7 +95,7 @@ def test_served_until_stopped_and_no_process_is_left(repository, stop):
         try:
             assert f":{port}" in process.stdout.readline()
             assert group_of_server(port)
-            api = f"http://{HOST}:{port}/api/deployments/name/pipeline/here"
+            api = f"http://{HOST}:{port}/api/deployments/name/pipeline/pipeline"
             deadline = time.monotonic() + 60
             while True:
                 try:
