@@ -17,7 +17,7 @@ _PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
 def pages_directory(root: Path) -> Path:
-    """Pages of runs that were made in worktrees, or that a later run replaced: `state/pages/RUN`."""
+    """Pages and pictures of runs made in worktrees, or that a later run replaced: `state/pages/RUN`."""
     return root / "state" / "pages"
 
 
@@ -30,18 +30,30 @@ def publish(root: Path, directory: Path, stages: Sequence[Stage], run: str) -> N
     """
     _publish_metrics(directory, stages)
     for path in (path for stage in stages for path in stage.outputs):
-        key = path.stem.lower().replace("_", "-")
+        key, where = path.stem.lower().replace("_", "-"), f"`{path.relative_to(directory)}`"
         if path.suffix in _PICTURES:
-            content = base64.b64encode(path.read_bytes()).decode()
-            url = f"data:{_PICTURES[path.suffix]};base64,{content}"
-            create_image_artifact(url, key=key, description=f"`{path.relative_to(directory)}`")
+            create_image_artifact(_served(root, path, run) or _inlined(path), key=key, description=where)
         elif path.suffix == ".html":
-            kept = pages_directory(root) / run / path.name
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, kept)
-            served = os.environ.get(PAGES_URL)
-            link = kept.as_uri() if served is None else f"{served}/{run}/{path.name}"
-            create_link_artifact(link, link_text=path.name, key=key, description=f"`{kept}`")
+            link = _served(root, path, run) or _keep(root, path, run).as_uri()
+            create_link_artifact(link, link_text=path.name, key=key, description=where)
+
+
+def _keep(root: Path, path: Path, run: str) -> Path:
+    kept = pages_directory(root) / run / path.name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, kept)
+    return kept
+
+
+def _served(root: Path, path: Path, run: str) -> str | None:
+    """Address of a file that is kept, where pages are served."""
+    served = os.environ.get(PAGES_URL)
+    return None if served is None else f"{served}/{run}/{_keep(root, path, run).name}"
+
+
+def _inlined(picture: Path) -> str:
+    content = base64.b64encode(picture.read_bytes()).decode()
+    return f"data:{_PICTURES[picture.suffix]};base64,{content}"
 
 
 def _publish_metrics(directory: Path, stages: Sequence[Stage]) -> None:

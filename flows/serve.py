@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
+
 # `Runner.start` imports this too; interrupted amid an import, Python exits as if SIGINT had killed it.
 import prefect.runner.server  # noqa: F401
 from prefect import Flow
@@ -100,11 +102,15 @@ async def _follow_parameters(root: Path, filled: Mapping[UUID, str], shown: int 
         await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
         if (now := _changed_ns(root)) == shown:
             continue
-        shown = now
         if values := _form_values(root):
-            async with get_client() as client:
-                for deployment, name in filled.items():
-                    await client.update_deployment(deployment, DeploymentUpdate(parameters={name: values}))
+            try:
+                async with get_client() as client:
+                    for deployment, name in filled.items():
+                        update = DeploymentUpdate(parameters={name: values})
+                        await client.update_deployment(deployment, update)
+            except httpx.TransportError:
+                continue  # the server is being started again
+        shown = now
 
 
 def _changed_ns(root: Path) -> int | None:

@@ -47,7 +47,10 @@ def test_pictures_are_shown_and_the_page_is_linked_to(shown: Path, monkeypatch: 
     monkeypatch.setenv(PAGES_URL, "http://127.0.0.1:1")
     pipeline(target="show")
     (second,) = set(pages_directory(shown).glob("*/page.html")) - {kept}
-    assert f"http://127.0.0.1:1/{second.parent.name}/page.html" in artifacts()["page"]
+    address = f"http://127.0.0.1:1/{second.parent.name}"
+    assert f"{address}/page.html" in artifacts()["page"]
+    assert artifacts()["some-rates"] == f"{address}/some_rates.svg"
+    assert (second.parent / "some_rates.svg").read_text() == "<svg/>"
 
 
 def test_pages_are_served_also_where_their_port_is_taken(tmp_path: Path) -> None:
