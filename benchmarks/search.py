@@ -4,7 +4,8 @@
 
 Needs `dvc repro search` in this working copy, whose best trial is not yet adopted. Each training has three
 seeds, `train.seed` and the next two. search.csv: one row a training, with the objective of the search, the
-found rate on the validation scenes with refinement, number of sources told. search.json: mean difference with
+found rate on the validation scenes with refinement, number of sources told. search_trials.csv: the trials, as
+in data/search/trials.csv. search.json: mean difference with
 its paired 95 % interval (percentile bootstrap over scenes, all seeds of a scene together), time that the
 trials took (one core each), and the overhead: what the processes of the search spend besides their trials,
 from their start to the end of their last trial, as a share of the trials.
@@ -114,6 +115,7 @@ def main() -> None:
     table = pd.DataFrame(rows).to_csv(index=False, float_format="%.5g", lineterminator="\n")
     write_text(RESULTS / "search.csv", table)
     write_text(RESULTS / "search.json", json.dumps(document, indent=1) + "\n")
+    write_text(RESULTS / "search_trials.csv", TRIALS.read_text("utf-8"))
     print(table)
     print(json.dumps(document, indent=1))
 

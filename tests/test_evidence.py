@@ -179,3 +179,28 @@ def test_stated_standard_deviations_are_those_of_the_errors_of_one_source() -> N
     """In every stratum of the range, at 10 and 20 dB."""
     table = bench("accuracy_ranges")
     assert calibrated(table[table["snr_db"] >= 10.0])
+
+
+def test_the_search_spends_its_time_in_trials() -> None:
+    assert read_json("benchmarks/results/search.json")["overhead"] <= 0.05
+
+
+def test_what_the_search_gains_is_what_the_page_says() -> None:
+    gained = read_json("benchmarks/results/search.json")
+    rates = bench("search").set_index("hyperparameters")["found_rate"]
+    low, high = (100.0 * end for end in gained["interval"])
+    words = " ".join((ROOT / "docs/search.md").read_text("utf-8").split())
+    for figure in (
+        f"the {gained['n_trials']} trials took {gained['trial_s'] / 60.0:.0f} CPU-minutes",
+        f"{gained['n_pruned']} of them were pruned, and {100.0 * gained['overhead']:.1f} % more went",
+        f"finds {100.0 * gained['difference']:.2f} points more",
+        f"from {low:.2f} to {high:.2f} points",
+        f"differ by {100.0 * (rates['params.yaml'].max() - rates['params.yaml'].min()):.2f} points",
+        f"{gained['n_scenes']} scenes",
+    ):
+        assert figure in words
+
+
+def test_the_flow_adds_little_to_dvc() -> None:
+    """Two seconds a stage at most, where nothing is to be done."""
+    assert bench("orchestration")["overhead_s_per_stage"].median() <= 2.0
