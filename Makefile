@@ -49,6 +49,7 @@ run: $(INSTALLED)  ## reproduce the pipeline up to the report; does nothing when
 	$(BIN)/python -m stages.report --show
 
 search: $(INSTALLED)  ## search hyperparameters (params.yaml: search), show the best trial
+	$(BIN)/python -m flows.lockfile
 	$(BIN)/dvc repro search
 	cat data/search/best.yaml
 

@@ -7,9 +7,20 @@ from contextlib import nullcontext
 from prefect.settings import PREFECT_API_URL
 
 from flows.dvc import GraphError, StageError, StageOvertimeError
+from flows.lockfile import LockFileError
 from flows.processes import CommandError
 from flows.server import ServerError, free_port, interrupt_on_signals, server
 from flows.worktree import WorktreeError
+
+_EXPECTED = (
+    CommandError,
+    GraphError,
+    LockFileError,
+    ServerError,
+    StageError,
+    StageOvertimeError,
+    WorktreeError,
+)
 
 
 def run_command(check: Callable[[], object], run: Callable[[], Mapping[str, str]]) -> int:
@@ -25,7 +36,7 @@ def run_command(check: Callable[[], object], run: Callable[[], Mapping[str, str]
         # Prefect's own temporary server shares the process group: Ctrl-C stops it before the flow can report.
         with nullcontext() if PREFECT_API_URL.value() else server(free_port()):
             outcome = run()
-    except (GraphError, StageError, StageOvertimeError, CommandError, ServerError, WorktreeError) as error:
+    except _EXPECTED as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from flows.dvc import Checkout, find_root, read_stages
 from flows.processes import Processes
 from flows.publication import publish
-from flows.reproduction import StageLimit, reproduce_all
+from flows.reproduction import StageLimit, log_mended, reproduce_all
 from flows.worktree import PARAMS, ExperimentName, read_parameters, save, worktree, write_parameters
 from stages.params import Params
 
@@ -42,7 +42,7 @@ def form_values(root: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         raise ParametersError(f"{PARAMS}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (OSError, YAMLError) as error:
+    except (OSError, UnicodeDecodeError, TypeError, YAMLError) as error:
         raise ParametersError(f"{PARAMS}: {' '.join(str(error).split())}") from error
     return values
 
@@ -83,6 +83,7 @@ def experiment(
     """
     root = find_root(Path.cwd())
     chosen = name or str(flow_run.get_name() or "run")
+    log_mended(root)
     read_stages(root, target)
     with Processes() as processes, worktree(root, chosen) as directory:
         values = parameters.model_dump(mode="json") if parameters else {}

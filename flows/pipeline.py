@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import Field
@@ -18,7 +18,7 @@ from flows.dvc import Checkout, find_root, read_stages
 from flows.lockfile import mend_lock
 from flows.processes import Processes
 from flows.publication import publish
-from flows.reproduction import StageLimit, reproduce_all
+from flows.reproduction import StageLimit, log_mended, reproduce_all
 
 _TARGET = "report"
 
@@ -46,8 +46,7 @@ def pipeline(
         StageOvertimeError: if a stage reaches the limit; likewise.
     """
     root = find_root(Path.cwd())
-    if mended := mend_lock(root):
-        get_run_logger().warning(mended)
+    log_mended(root)
     stages = read_stages(root, target)
     with Processes() as processes:
         outcome = reproduce_all(Checkout(root, processes, stage_limit_min), stages)

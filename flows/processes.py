@@ -17,9 +17,14 @@ from flows.leash import LEASH
 
 _TAIL_LINES = 20
 _SECONDS_BETWEEN_LOOKS = 0.5
-_REPORT_SECONDS = 20.0
+_REPORT_SECONDS = 5.0
 _RUN_OF_A_RUNNER = "PREFECT__FLOW_RUN_ID"
 """Environment variable of a process that a worker of Prefect, or what serves a flow, runs a flow in."""
+
+RUNNER = "RISOLVE_RUNNER"
+"""Environment variable: the process that serves the flows."""
+
+_PARENT = os.getppid()
 
 
 class KilledError(RuntimeError):
@@ -58,7 +63,8 @@ class Processes:
 
     def __enter__(self) -> Self:
         if _RUN_OF_A_RUNNER in os.environ:
-            threading.Thread(target=self._end_with, args=(os.getppid(),), daemon=True).start()
+            runner = int(os.environ.get(RUNNER, _PARENT))
+            threading.Thread(target=self._end_with, args=(runner,), daemon=True).start()
         return self
 
     def __exit__(

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,16 +40,21 @@ def publish(root: Path, directory: Path, stages: Sequence[Stage], run: str) -> N
 
 
 def _keep(root: Path, path: Path, run: str) -> Path:
-    kept = pages_directory(root) / run / path.name
+    kept = pages_directory(root) / _folder(run) / path.name
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, kept)
     return kept
 
 
+def _folder(run: str) -> str:
+    """A run may have any name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", run)
+
+
 def _served(root: Path, path: Path, run: str) -> str | None:
     """Address of a file that is kept, where pages are served."""
     served = os.environ.get(PAGES_URL)
-    return None if served is None else f"{served}/{run}/{_keep(root, path, run).name}"
+    return None if served is None else f"{served}/{_folder(run)}/{_keep(root, path, run).name}"
 
 
 def _inlined(picture: Path) -> str:

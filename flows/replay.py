@@ -16,7 +16,7 @@ from flows.command import run_command
 from flows.dvc import Checkout, find_root, read_stages
 from flows.processes import Processes
 from flows.publication import publish
-from flows.reproduction import StageLimit, reproduce_all
+from flows.reproduction import StageLimit, log_mended, reproduce_all
 from flows.trials import adopt, best_trials
 from flows.worktree import experiment_names, head, require_committed, save, worktree
 
@@ -40,8 +40,8 @@ def replay(
 ) -> dict[str, str]:
     """Reproduce a stage with the hyperparameters of the best trials, one after the other, at full size.
 
-    Each is adopted in a worktree of the committed HEAD, and kept as the experiment ``trial-NUMBER-HEAD``. One
-    that is there already is not run again.
+    Each is adopted in a worktree of the committed HEAD, and kept as the experiment ``trial-NUMBER-HEAD``, or
+    ``trial-NUMBER-HEAD-STAGE`` for another stage than the report. One that is there is not run again.
 
     Returns:
         Experiment -> the state in which its last stage ended, or ``Kept`` where it was there.
@@ -54,13 +54,15 @@ def replay(
         StageOvertimeError: if a stage reaches the limit; likewise.
     """
     root = find_root(Path.cwd())
+    log_mended(root)
     read_stages(root, target)
     require_committed(root)
     commit, known = head(root), experiment_names(root)
+    suffix = "" if target == _TARGET else f"-{target.replace('@', '-')}"
     outcome: dict[str, str] = {}
     with Processes() as processes:
         for number in best_trials(processes, root, top):
-            name = f"trial-{number}-{commit}"
+            name = f"trial-{number}-{commit}{suffix}"
             if name in known:
                 get_run_logger().info("%s is there already", name)
                 outcome[name] = "Kept"
@@ -87,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("top", nargs="?", type=int, default=_TOP, help="trials (default: %(default)s)")
     parser.add_argument("--target", default=_TARGET, help="stage (default: %(default)s)")
     asked = parser.parse_args(arguments)
+    if asked.top < 1:
+        parser.error(f"1 or more trials; got {asked.top}")
     return run_command(
         lambda: read_stages(find_root(Path.cwd()), asked.target),
         lambda: replay(top=asked.top, target=asked.target),

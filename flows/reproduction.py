@@ -1,6 +1,7 @@
 """The graph of dvc.yaml as tasks of a flow: one a stage, with the same edges, and followed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from prefect.tasks import Task
 from pydantic import Field
 
 from flows.dvc import Checkout, Stage, StageError, StageKilledError, StageOvertimeError
+from flows.lockfile import mend_lock
 
 StageLimit = Annotated[
     float,
@@ -23,6 +25,16 @@ StageLimit = Annotated[
         json_schema_extra={"title": "Time limit of a stage (min)"},
     ),
 ]
+
+
+def log_mended(root: Path) -> None:
+    """Mend dvc.lock before a run, and say so.
+
+    Raises:
+        LockFileError: as `mend_lock`.
+    """
+    if mended := mend_lock(root):
+        get_run_logger().warning(mended)
 
 
 async def _retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

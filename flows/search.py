@@ -10,7 +10,7 @@ from pydantic import Field
 from flows.dvc import Checkout, find_root, read_stages
 from flows.processes import Processes
 from flows.publication import publish
-from flows.reproduction import StageLimit, reproduce_all
+from flows.reproduction import StageLimit, log_mended, reproduce_all
 from flows.trials import adopt
 from flows.worktree import ExperimentName, read_parameters, save, worktree, write_parameters
 
@@ -53,6 +53,7 @@ def search(
     """
     root = find_root(Path.cwd())
     chosen = name or str(flow_run.get_name() or "search")
+    log_mended(root)
     with Processes() as processes, worktree(root, chosen) as directory:
         budget = {"n_trials": n_trials, "workers": workers}
         write_parameters(directory, {"search": {**read_parameters(directory)["search"], **budget}})

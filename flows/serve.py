@@ -21,6 +21,7 @@ from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import PrefectException
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
@@ -29,6 +30,7 @@ from flows.dvc import GraphError, find_root
 from flows.experiment import ParametersError, form_values
 from flows.interrupted import end_interrupted, sole_runner
 from flows.pages import pages
+from flows.processes import RUNNER
 from flows.publication import PAGES_URL, pages_directory
 from flows.server import HOST, ServerError, interrupt_on_signals, require_free, server
 from flows.worktree import PARAMS
@@ -60,7 +62,7 @@ def serve(port: int) -> None:
         server(port) as api,
         pages(pages_directory(root), port + 1) as address,
     ):
-        os.environ[PAGES_URL] = address
+        os.environ.update({PAGES_URL: address, RUNNER: str(os.getpid())})
         print(f"Prefect is at {api.removesuffix('/api')} - Ctrl-C stops it")
         runner = _Runner(limit=1)
         shown, values = _changed_ns(root), _form_values(root)
@@ -110,6 +112,8 @@ async def _follow_parameters(root: Path, filled: Mapping[UUID, str], shown: int 
                         await client.update_deployment(deployment, update)
             except httpx.TransportError:
                 continue  # the server is being started again
+            except (httpx.HTTPStatusError, PrefectException) as error:
+                print(f"the form of experiments keeps its values: {error}", file=sys.stderr)
         shown = now
 
 
@@ -135,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Serve the flows to Prefect.")
     parser.add_argument("--port", type=int, default=4200, help=f"port of {HOST} (default: %(default)s)")
     port = parser.parse_args(arguments).port
+    if not 1 <= port < 65535:
+        parser.error(f"--port: a number from 1 to 65534, the next one is for the pages; got {port}")
     interrupt_on_signals()
     try:
         serve(port)

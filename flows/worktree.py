@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from ruamel.yaml import YAML
 
+from flows.leash import LEASH
 from flows.processes import search_path
 
 _DVC = Path(sys.executable).with_name("dvc")
@@ -174,15 +175,20 @@ def _run(directory: Path, *command: str, environment: Mapping[str, str] | None =
         WorktreeError: it ends with another status than 0; its last line of standard error.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env={**kept, "PATH": search_path(), **(environment or {})},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    leashed, held = os.pipe()  # open until the command has ended, or this process
+    try:
+        done = subprocess.run(
+            (*LEASH, *command),
+            cwd=directory,
+            env={**kept, "PATH": search_path(), **(environment or {})},
+            capture_output=True,
+            text=True,
+            stdin=leashed,
+            check=False,
+        )
+    finally:
+        os.close(leashed)
+        os.close(held)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["(no output)"]
         raise WorktreeError(f"{' '.join(command[:3])} in {directory}: status {done.returncode}: {last[0]}")

@@ -166,9 +166,14 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
                 after_epoch,
                 lambda epoch, batch, n_batches: None,
             )
+            best = {name: value.cpu() for name, value in state["best"]["network"].items()}
+            del state
+            network.cpu()
+            if device.type == "cuda":
+                torch.cuda.empty_cache()  # what waits for the device trains next
     except TrainingDiverged as error:
         raise optuna.TrialPruned(str(error)) from error
-    averaged.load_state_dict({name: value.cpu() for name, value in state["best"]["network"].items()})
+    averaged.load_state_dict(best)
     result = score(chosen, bench, averaged, True)
     return tuple(getattr(result, name) for name in params.search.objectives)
 

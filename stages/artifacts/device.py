@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import getpass
 import os
 import socket
 import time
@@ -63,22 +62,24 @@ def first_free(devices: Sequence[str], remark: Callable[[str], None], locks: Pat
             remark("a GPU is free, going on")
         files[held].seek(0)
         files[held].truncate()
-        files[held].write(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}\n")
+        files[held].write(f"process {os.getpid()} of user {os.getuid()} on {socket.gethostname()}\n")
         files[held].flush()
         yield held
 
 
 def _opened(path: Path) -> TextIO:
+    # Anyone may write to the folder: links are not followed.
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         try:
-            file = path.open("x+", encoding="utf-8")
-            path.chmod(0o666)  # another user's training waits for this one too, whatever the umask
+            number = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            os.fchmod(number, 0o666)  # another user's training waits for this one too, whatever the umask
         except FileExistsError:
             # Not to be created: in a folder like /tmp the kernel refuses that for a file of another user.
-            file = path.open("r+", encoding="utf-8")
+            number = os.open(path, flags)
     except OSError as error:
         raise StateError(f"{path}: cannot be opened ({error.strerror}); remove it, or allow it") from error
-    return file
+    return os.fdopen(number, "r+", encoding="utf-8")
 
 
 def _lock_one(files: Sequence[TextIO]) -> int | None:

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from flows.dvc import GraphError, read_stages
 from flows.lockfile import main, mend_lock
@@ -34,6 +35,7 @@ def test_that_of_the_last_start_takes_its_place(reproduced: Path, cut: bytes) ->
     done = mend_lock(reproduced)
     assert done is not None and done.endswith("that of the last start is in its place")
     assert (reproduced / "dvc.lock").read_bytes() == whole
+    assert (reproduced / "state" / "dvc.lock.cut").read_bytes() == cut
     assert mend_lock(reproduced) is None
 
 
@@ -57,6 +59,32 @@ def test_where_there_is_no_other_the_stages_come_back_from_the_cache(reproduced:
         [DVC, "repro", "prepare"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
     )
     assert "Stage 'prepare' is cached - skipping run" in again.stdout
+
+
+def test_marks_of_a_merge_are_left_to_whoever_merges(
+    reproduced: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    merged = (reproduced / "dvc.lock").read_bytes() + b"\n<<<<<<< HEAD\n"
+    (reproduced / "dvc.lock").write_bytes(merged)
+    assert main() == 1
+    assert "a merge left its marks in it" in capsys.readouterr().err
+    assert (reproduced / "dvc.lock").read_bytes() == merged
+
+
+def test_a_wrong_configuration_is_no_cut(reproduced: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = (reproduced / "dvc.lock").read_bytes()
+    with (reproduced / ".dvc" / "config").open("a") as file:
+        file.write("    no_such_option = 1\n")
+    assert main() == 1
+    assert "the configuration of DVC" in capsys.readouterr().err
+    assert (reproduced / "dvc.lock").read_bytes() == whole
+
+
+def test_nothing_is_mended_while_another_dvc_is_at_work(reproduced: Path) -> None:
+    (reproduced / "dvc.lock").write_bytes(b"")
+    with Repo(str(reproduced)) as repo, repo.lock:
+        assert mend_lock(reproduced) is None
+    assert (reproduced / "dvc.lock").read_bytes() == b""
 
 
 def test_a_repository_without_dvc_lock_needs_none(repository: Path) -> None:

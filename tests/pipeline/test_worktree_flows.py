@@ -83,7 +83,7 @@ def test_the_best_trials_are_replayed_as_experiments_once(own: WorkingCopy) -> N
     first, second = (ast.literal_eval(line) for line in done.stdout.splitlines()[-2:])
     head = own.succeed("git", "rev-parse", "--short", "HEAD").stdout.strip()
     listed = own.succeed("risolve", "trials", "--top", "2").stdout.splitlines()[1:]
-    names = [f"trial-{line.split()[0]}-{head}" for line in listed]
+    names = [f"trial-{line.split()[0]}-{head}-train" for line in listed]
     assert len(names) == 2
     assert first == dict.fromkeys(names, "Completed")
     assert second == dict.fromkeys(names, "Kept")
