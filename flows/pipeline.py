@@ -15,7 +15,6 @@ from pydantic import Field
 
 from flows.command import run_command
 from flows.dvc import Checkout, find_root, read_stages
-from flows.lockfile import mend_lock
 from flows.processes import Processes
 from flows.publication import publish
 from flows.reproduction import StageLimit, log_mended, reproduce_all
@@ -66,14 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description=pipeline.description)
     parser.add_argument("target", nargs="?", default=_TARGET, help="stage (default: %(default)s)")
     target = parser.parse_args(arguments).target
-
-    def check() -> None:
-        root = find_root(Path.cwd())
-        if mended := mend_lock(root):
-            print(mended, file=sys.stderr)
-        read_stages(root, target)
-
-    return run_command(check, lambda: pipeline(target=target))
+    return run_command(target, lambda: pipeline(target=target))
 
 
 if __name__ == "__main__":

@@ -91,10 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if asked.top < 1:
         parser.error(f"1 or more trials; got {asked.top}")
-    return run_command(
-        lambda: read_stages(find_root(Path.cwd()), asked.target),
-        lambda: replay(top=asked.top, target=asked.target),
-    )
+    return run_command(asked.target, lambda: replay(top=asked.top, target=asked.target))
 
 
 if __name__ == "__main__":
