@@ -7,7 +7,7 @@ held as R = U diag(w) U^H and never as an N x N matrix until `dense` is asked fo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from stages.physics.observation import Observation, stacked_gram
+from stages.physics.observation import Observation, stacked_gram, stacked_match
 from stages.shapes import Powers
 
 _CONSTRUCTION = object()
@@ -216,11 +216,10 @@ def joint_ls_amplitudes(observation: Observation, ridge: float) -> Complex[Tenso
 
     The normal matrix is N x N, `stacked_gram`.
     """
-    codes, channel = observation.codes, observation.channel
     normal = stacked_gram(observation)
     snapshots = observation.snapshots / _root_mean_square(observation)[:, None, None]
-    matched = ((snapshots @ channel.conj()) * codes.conj()).sum(1)
-    return torch.cholesky_solve(matched[..., None], torch.linalg.cholesky(_loaded(normal, ridge))).mT
+    match = stacked_match(replace(observation, snapshots=snapshots))[..., None]
+    return torch.cholesky_solve(match, torch.linalg.cholesky(_loaded(normal, ridge))).mT
 
 
 def sample_factor(observation: Observation, ridge: float) -> Complex[Tensor, "scene rank element"]:

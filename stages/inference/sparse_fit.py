@@ -9,6 +9,7 @@ The grid enters only through its steering vectors. complex64 throughout, on snap
 power.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from stages.inference.mirror import MirrorFold, mirror_fold
 from stages.inference.scaling import unit_scale
-from stages.physics.observation import Observation, sensing
+from stages.physics.observation import Observation, sensing, stacked_gram, stacked_match
 from stages.shapes import Powers
 
 _CHUNK_VALUES = 8_000_000
@@ -30,7 +31,7 @@ _BLOCK = 8
 _LEAST_NOISE = 1e-5
 """Noise power, over the largest diagonal entry of S, that single precision tells from a singular S.
 
-About 40 dB of SNR for `independent` sources, 25 dB for `constant` ones, whose N rows hold L M snapshots.
+About 40 dB of SNR; 25 dB for `constant` sources after the start, whose N rows hold L M snapshots.
 """
 
 
@@ -123,11 +124,7 @@ def _scaled_scenes(observation: Observation) -> _Scaled:
 
 def _maps(scaled: _Scaled, fold: MirrorFold, iterations: tuple[int, ...]) -> Float[Tensor, "scene map point"]:
     blocks = [scaled.select(slice(i, i + _BLOCK)) for i in range(0, len(scaled.noise), _BLOCK)]
-    squared_modulus = torch.view_as_real(scaled.observation.codes).square().sum(-1)
-    is_unit = bool((squared_modulus - 1.0).abs().max() < 1e-5)
-    shares_factor = scaled.observation.source_model == "independent" and is_unit
-    first = _matched_shared if shares_factor else _matched_white
-    quotient = _quotient([first(block, fold) for block in blocks], fold)
+    quotient = _quotient([_at_start(scaled.observation)(block, fold) for block in blocks], fold)
     maps = {0: quotient.numerator / quotient.denominator}
     if max(iterations) > 0:
         rows = [_rows(block.observation, fold) for block in blocks]
@@ -142,6 +139,16 @@ def _maps(scaled: _Scaled, fold: MirrorFold, iterations: tuple[int, ...]) -> Flo
             powers = powers * quotient.numerator / quotient.denominator
             maps[iteration] = powers * scaled.observation.n_elements
     return torch.stack([maps[i] for i in iterations], dim=1)
+
+
+def _at_start(observation: Observation) -> Callable[[_Scaled, MirrorFold], _Matched]:
+    """The cheapest way to num and den at R = p_0 I."""
+    if observation.source_model == "constant":
+        n_numbers = observation.n_snapshots * observation.n_antennas
+        return _matched_stacked if n_numbers > observation.n_elements else _matched_white
+    squared_modulus = torch.view_as_real(observation.codes).square().sum(-1)
+    is_unit = bool((squared_modulus - 1.0).abs().max() < 1e-5)
+    return _matched_shared if is_unit else _matched_white
 
 
 def _quotient(blocks: list[_Matched], fold: MirrorFold) -> _Quotient:
@@ -166,6 +173,27 @@ def _matched_shared(scaled: _Scaled, fold: MirrorFold) -> _Matched:
     return _Matched(fold.powers(fold.columns(fields)), folded)
 
 
+def _matched_stacked(scaled: _Scaled, fold: MirrorFold) -> _Matched:
+    """At R = p_0 I with one stacked B of more rows than elements: one N x N factorization of its Gram matrix.
+
+    With G = B^H B and T = p_0 G + sigma^2 I the push-through identity gives
+
+        B^H S^-1 y = T^-1 B^H y,   B^H S^-1 B = T^-1 G = (I - sigma^2 T^-1) / p_0
+
+    The difference costs two digits at most, since p_0 N >= 0.01 sigma^2.
+    """
+    observation = scaled.observation
+    covariance = scaled.start[:, None, None] * stacked_gram(observation)
+    noise = _resolved(scaled.noise[:, None, None], covariance)
+    factor = _factor(covariance, noise)
+    fields = torch.cholesky_solve(stacked_match(observation)[..., None], factor)
+    identity = torch.eye(observation.n_elements, dtype=factor.dtype)
+    inverse = torch.cholesky_inverse(factor)
+    form = (identity - noise * inverse) / scaled.start[:, None, None]
+    folded = fold.columns(fold.columns(form).mT).mT
+    return _Matched(fold.powers(fold.columns(fields.mT)), folded)
+
+
 def _matched_white(scaled: _Scaled, fold: MirrorFold) -> _Matched:
     """At R = p_0 I, with a factorization of each S_l = p_0 B_l B_l^H + sigma^2 I."""
     rows = _rows(scaled.observation, fold)
@@ -186,14 +214,20 @@ def _matched(
     return _Matched(fold.powers(fields), stacked.mH @ stacked)
 
 
+def _resolved(
+    noise: Float[Tensor, "..."], covariance: Complex[Tensor, "*group row row"]
+) -> Float[Tensor, "*group 1 1"]:
+    """sigma^2, or the least that single precision tells from a singular S = covariance + sigma^2 I."""
+    largest = covariance.diagonal(dim1=-2, dim2=-1).real.amax(-1)[..., None, None]
+    return torch.maximum(noise, _LEAST_NOISE * largest)
+
+
 def _factor(
     covariance: Complex[Tensor, "*group row row"], noise: Float[Tensor, "..."]
 ) -> Complex[Tensor, "*group row row"]:
     """Cholesky factor of S = covariance + sigma^2 I, with no less noise than single precision needs."""
-    largest = covariance.diagonal(dim1=-2, dim2=-1).real.amax(-1)[..., None, None]
-    loading = torch.maximum(noise, _LEAST_NOISE * largest)
     identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
-    factor: Tensor = torch.linalg.cholesky(covariance + loading * identity)
+    factor: Tensor = torch.linalg.cholesky(covariance + _resolved(noise, covariance) * identity)
     return factor
 
 

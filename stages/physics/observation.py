@@ -95,7 +95,9 @@ def estimated_snr(observation: Observation) -> Float[Tensor, " scene"]:
         raise ValueError(
             "the estimated SNR (mean |y|^2 - sigma^2) / sigma^2 needs the noise power; there is none"
         )
-    return observation.snapshots.abs().square().mean((1, 2)) / observation.noise_power - 1.0
+    # squares of weak snapshots leave single precision
+    power = observation.snapshots.abs().double().square().mean((1, 2))
+    return power / observation.noise_power - 1.0
 
 
 def stacked_gram(observation: Observation) -> Complex[Tensor, "scene element element"]:
@@ -105,6 +107,13 @@ def stacked_gram(observation: Observation) -> Complex[Tensor, "scene element ele
     """
     channel, codes = observation.channel, observation.codes
     return (channel.mH @ channel) * (codes.mH @ codes)
+
+
+def stacked_match(observation: Observation) -> Complex[Tensor, "scene element"]:
+    """B^H y = sum_l diag(c_l)^* H^H y_l of the stacked sensing matrix and snapshots."""
+    returned = observation.snapshots @ observation.channel.conj()
+    match: Tensor = (returned * observation.codes.conj()).sum(1)
+    return match
 
 
 def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:

@@ -29,6 +29,9 @@ from tests.worlds import (
 SINGLE_FIT = 2e-4
 """Relative to the largest value: float32 factorizations of S_l, of condition up to 1e3, three times over."""
 
+LONG = replace(SMALL, n_snapshots=9)
+"""L M = 18 rows of the stacked B, more than N = 15 elements; SMALL has 14."""
+
 MODELS: tuple[SourceModel, ...] = ("independent", "constant")
 
 
@@ -59,7 +62,7 @@ def assert_equals_oracle(observation: Observation, steering: Tensor, iterations:
 
 
 @pytest.mark.parametrize("source_model", MODELS)
-@pytest.mark.parametrize("system", [SMALL, WIDE], ids=["3x5", "5x8"])
+@pytest.mark.parametrize("system", [SMALL, LONG, WIDE], ids=["3x5", "3x5 longer", "5x8"])
 @pytest.mark.parametrize("snr_db", [-5.0, 15.0])
 def test_equals_the_oracle(source_model: SourceModel, system: System, snr_db: float) -> None:
     observation = make_observation(system, 2, snr_db, 3, source_model)
@@ -74,15 +77,37 @@ def test_equals_the_oracle_for_codes_of_any_modulus(source_model: SourceModel) -
     assert_equals_oracle(observation, columns_of(observation, grid_of()), (0, 2))
 
 
+@pytest.mark.parametrize("system", [SMALL, LONG], ids=["3x5", "3x5 longer"])
 @pytest.mark.parametrize("source_model", MODELS)
-def test_equals_the_oracle_with_channel_and_codes_shared_by_all_scenes(source_model: SourceModel) -> None:
-    scenes = make_scenes(replace(SMALL, codebook="hadamard"), 1, 5.0, 3, source_model, shared_channel=True)
+def test_equals_the_oracle_with_channel_and_codes_shared_by_all_scenes(
+    source_model: SourceModel, system: System
+) -> None:
+    scenes = make_scenes(replace(system, codebook="hadamard"), 1, 5.0, 3, source_model, shared_channel=True)
     assert scenes.observation.channel.shape[0] == scenes.observation.codes.shape[0] == 1
     assert_equals_oracle(scenes.observation, columns_of(scenes.observation, grid_of()), (0, 1))
 
 
-def test_equals_the_oracle_for_a_direct_array() -> None:
+@pytest.mark.parametrize("snr_db", [20.0, 35.0])
+def test_first_map_of_constant_sources_at_high_snr_equals_the_oracle(snr_db: float) -> None:
+    """One factorization of p_0 B^H B + sigma^2 I, of condition 1e4 and more."""
+    observation = make_observation(WIDE, 2, snr_db, 4, "constant")
+    assert_equals_oracle(observation, columns_of(observation, grid_of()), (0,))
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_a_scene_without_sources_equals_the_oracle(source_model: SourceModel) -> None:
+    """Where the power received is below sigma^2 too, p_0 = 0.01 sigma^2 / N."""
+    observation = make_observation(WIDE, 0, 0.0, 6, source_model)
+    assert observation.noise_power is not None
+    received = observation.snapshots.abs().square().mean((1, 2))
+    assert (received < observation.noise_power).any()
+    assert_equals_oracle(observation, columns_of(observation, grid_of()), (0, 1))
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_equals_the_oracle_for_a_direct_array(source_model: SourceModel) -> None:
     observation = direct_array([(0.3, -0.2, 0.5)], 10.0, 2).observation
+    observation = replace(observation, source_model=source_model)
     assert_equals_oracle(observation, columns_of(observation, grid_of()), (0, 2))
 
 
@@ -142,9 +167,10 @@ def test_forms_and_covariance_are_adjoint() -> None:
 
 
 @pytest.mark.parametrize("factor", [1e-8, 1e8, 3e-5 + 4e-5j])
+@pytest.mark.parametrize("system", [SMALL, LONG], ids=["3x5", "3x5 longer"])
 @pytest.mark.parametrize("source_model", MODELS)
-def test_scale_changes_nothing(source_model: SourceModel, factor: complex) -> None:
-    observation = make_observation(SMALL, 1, 10.0, 2, source_model)
+def test_scale_changes_nothing(source_model: SourceModel, system: System, factor: complex) -> None:
+    observation = make_observation(system, 1, 10.0, 2, source_model)
     steering = columns_of(observation, grid_of())
     maps = sparse_fit_maps(observation, steering, (0, 2))
     again = sparse_fit_maps(scaled(observation, factor), steering, (0, 2))
@@ -152,12 +178,13 @@ def test_scale_changes_nothing(source_model: SourceModel, factor: complex) -> No
 
 
 @pytest.mark.parametrize(("channel", "codes"), [(1e-4, 1.0), (1e4, 1.0), (1.0, 0.2 - 0.4j), (3e3j, 1e-3)])
+@pytest.mark.parametrize("system", [SMALL, LONG], ids=["3x5", "3x5 longer"])
 @pytest.mark.parametrize("source_model", MODELS)
 def test_factors_of_the_channel_and_of_the_codes_change_nothing(
-    source_model: SourceModel, channel: complex, codes: complex
+    source_model: SourceModel, system: System, channel: complex, codes: complex
 ) -> None:
     """A channel in another unit, or a lossy surface, is made up for by the unknown powers of the sources."""
-    observation = make_observation(SMALL, 1, 10.0, 2, source_model)
+    observation = make_observation(system, 1, 10.0, 2, source_model)
     steering = columns_of(observation, grid_of())
     maps = sparse_fit_maps(observation, steering, (0, 2))
     other = replace(observation, channel=observation.channel * channel, codes=observation.codes * codes)
@@ -179,7 +206,7 @@ def test_a_scene_does_not_depend_on_its_batch(
     source_model: SourceModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor on the pieces in which the batch and the tables of the grid are worked on."""
-    observation = make_observation(SMALL, 1, 10.0, 20, source_model)
+    observation = make_observation(LONG, 1, 10.0, 20, source_model)
     steering = columns_of(observation, grid_of())
     together = sparse_fit_maps(observation, steering, (0, 1))
     largest = float(together.max())
