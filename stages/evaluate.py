@@ -6,8 +6,8 @@ Every estimator runs on the same scenes with the number of sources known: alone,
 maximum of the likelihood itself followed by the best refinement of several starts that its peaks give
 ("+ml", the same for all). Those of evaluate.blind run again without being told the number of sources and the
 noise power. The genie (`genie`, `genie_unconditional`) is also started at the truth. The network is trained
-on `independent` sources: estimators that need its R_pred have no rows of `constant` splits. Times are CPU
-times from the covariance file on, one torch thread: what `normalize` took is not in them.
+on `independent` sources and predicts for both models. Times are CPU times from the covariance file on, one
+torch thread: what `normalize` took is not in them.
 """
 
 import functools
@@ -89,11 +89,10 @@ def make_covariances(
     comparison: Comparison,
     params: Params,
 ) -> dict[CovarianceKind, Made]:
-    """The covariances that estimators read; R_pred and R_blend where there are maps."""
-    sample, predicted = sample_covariance(covariances.factor), None
+    """The covariances that estimators read; of all kinds."""
+    sample = sample_covariance(covariances.factor)
     started = time.process_time()
-    if covariances.maps is not None:
-        predicted = network.predict(covariances.maps.values, covariances.maps.estimated_snr)
+    predicted = network.predict(covariances.maps.values, covariances.maps.estimated_snr)
     seconds = time.process_time() - started
     return comparison.made(observation, n_sources, sample, predicted, params.covariance.blend_beta, seconds)
 
@@ -139,10 +138,11 @@ def read_bench(params: Params, root: Path) -> Bench:
                 f"{observations[split].n_scenes} scenes, got {covariances[split].n_scenes}; "
                 f"run `normalize` again"
             )
-        maps = covariances[split].maps
-        if maps is not None:
-            shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
-            require_maps(maps, shape, params.normalize.map_iterations, f"data/covariances/{split}")
+        shape, iterations = (
+            (params.grid.n_w, params.grid.n_v, params.grid.n_u),
+            params.normalize.map_iterations,
+        )
+        require_maps(covariances[split].maps, shape, iterations, f"data/covariances/{split}")
     truths = {split: read_truth(root / "data/scenes" / split).sources for split in TEST_SPLITS}
     return Bench(observations, covariances, truths, network, estimator_setup.comparison(params))
 

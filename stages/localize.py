@@ -4,7 +4,7 @@ sources of every scene, for `risolve localize`.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -203,9 +203,7 @@ class _Doubts:
         """Count those of a chunk."""
         located = part.scenes[:, 1] - first_scene
         if chunk.observation is not None and chunk.observation.noise_power is not None:
-            # squares of weak snapshots leave single precision
-            received = replace(chunk.observation, snapshots=chunk.observation.snapshots.to(torch.complex128))
-            snr = estimated_snr(received).numpy()
+            snr = estimated_snr(chunk.observation).numpy()
             n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
             noisy = np.array(chunk.scenes)[snr < -_SIGMAS / math.sqrt(n_numbers)]
             self._noisy += noisy[np.isin(noisy, located)].tolist()

@@ -15,20 +15,18 @@ from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.covariance import sample_factor
-from stages.inference.maps import MapSettings, fit_maps, has_maps
+from stages.inference.maps import MapSettings, fit_maps
 from stages.params import SPLITS, Params
 from stages.physics.observation import Observation
 
 
 def normalize(observation: Observation, params: Params) -> Covariances:
-    """Normalized sample covariance factors; for `independent` sources of known noise power also the maps."""
-    maps = None
-    if has_maps(observation):
-        settings = MapSettings(
-            grid_setup.grid(params), params.normalize.map_iterations, params.array.spherical_amplitude
-        )
-        values, snr = fit_maps(observation, settings)
-        maps = Maps(values, snr, settings.iterations, settings.grid.shape)
+    """Normalized sample covariance factors, and the maps that the network reads."""
+    settings = MapSettings(
+        grid_setup.grid(params), params.normalize.map_iterations, params.array.spherical_amplitude
+    )
+    values, snr = fit_maps(observation, settings)
+    maps = Maps(values, snr, settings.iterations, settings.grid.shape)
     factor = sample_factor(observation, params.covariance.ls_ridge)
     return Covariances(factor, observation.source_model, maps)
 

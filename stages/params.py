@@ -282,7 +282,7 @@ class Params(Section):
         expected: Literal["independent", "constant"]
         expected = "constant" if name == "test_constant" else "independent"
         if split.source_model != expected:
-            why = "" if name.startswith("test") else " (the network reads maps, which constant sources lack)"
+            why = "" if name.startswith("test") else " (the network is trained on them)"
             raise ValueError(f"simulate.{name}.source_model is {expected}{why}, got {split.source_model}")
         if not name.startswith("test") and all(stratum.n_sources[1] == 0 for stratum in split.strata):
             raise ValueError(

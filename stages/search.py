@@ -109,7 +109,6 @@ def count_found(
     settings, grid = estimator_setup.settings(params), grid_setup.grid(params)
     one = estimator("learned", grid, settings)
     maps = bench.covariances.maps
-    assert maps is not None
     present = torch.nonzero(bench.validation.n_sources > 0).flatten()
     observation = bench.observation.select(present)
     started = time.process_time()

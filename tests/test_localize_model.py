@@ -17,6 +17,7 @@ from stages.estimators.registry import REGISTRY
 from stages.localize import FOUND_TOLERANCE_DEG, LS_RIDGE, covariance_of
 from stages.normalize import normalize
 from stages.params import Params
+from stages.physics.observation import SourceModel
 from stages.physics.scenario import Scenes
 from tests.architecture.source import ROOT
 from tests.localization import OPTIONS, localized
@@ -34,9 +35,9 @@ def tiny_model(directory: Path) -> tuple[Params, Path]:
     return params, directory / "covariance.pt"
 
 
-def fitting_scenes(**changes: Any) -> Scenes:
-    system = replace(WIDE, n_horizontal=5, n_vertical=3, n_antennas=4, n_snapshots=7, **changes)
-    return make_scenes(system, 1, 20.0, 2, distribution=FIELD_OF_VIEW)
+def fitting_scenes(source_model: SourceModel = "independent") -> Scenes:
+    system = replace(WIDE, n_horizontal=5, n_vertical=3, n_antennas=4, n_snapshots=7)
+    return make_scenes(system, 1, 20.0, 2, source_model, distribution=FIELD_OF_VIEW)
 
 
 @pytest.mark.parametrize("name", ["learned", "learned+ml", "music_blend"])
@@ -47,16 +48,19 @@ def test_a_model_is_used_on_the_array_that_it_was_trained_for(tmp_path: Path, na
     assert found.sources.scenes[:, 2].tolist() == [1, 1]
 
 
-def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noise_power", [True, False])
+@pytest.mark.parametrize("source_model", ["independent", "constant"])
+def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
+    tmp_path: Path, source_model: SourceModel, noise_power: bool
+) -> None:
     """R_pred of `localize` is that of `normalize`'s maps, bit by bit."""
     params, model = tiny_model(tmp_path)
-    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
+    path = write_user_file(tmp_path / "user.h5", fitting_scenes(source_model), noise_power=noise_power)
     with measurement_stream(path) as stream:
         method = method_for(stream, replace(OPTIONS, estimator="learned", n_sources=1, model=model))
         observation = stream.chunk(0, 2).observation
     assert observation is not None
     maps = normalize(observation, params).maps
-    assert maps is not None
     expected = read_network(model, params).predict(maps.values, maps.estimated_snr)
     found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
     assert found is not None
@@ -89,13 +93,12 @@ def test_a_model_of_another_system_is_refused(
     assert "or take --estimator ml, which needs no model" in str(caught.value)
 
 
-def test_a_model_needs_the_noise_power_and_its_own_field_of_view(tmp_path: Path) -> None:
+def test_a_model_needs_its_own_field_of_view(tmp_path: Path) -> None:
     _, model = tiny_model(tmp_path)
-    path = write_user_file(tmp_path / "user.h5", fitting_scenes(), noise_power=False)
+    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
     field = FieldOfView((-50.0, 50.0), (-30.0, 30.0), (0.5, 10.0))
     with pytest.raises(CheckpointError) as caught:
         localized(path, estimator="learned", n_sources=1, model=model, field_of_view=field)
-    assert "noise_power is missing, the model's maps need it" in str(caught.value)
     assert "--field-of-view is azimuth -50 to 50 degrees" in str(caught.value)
 
 

@@ -17,6 +17,7 @@ from stages.artifacts.measurements_file import read_observation
 from stages.artifacts.params_file import read_params
 from stages.covariance import sample_covariance
 from stages.inference.grid import grid_steering
+from stages.inference.noise import estimated_noise_power
 from stages.inference.sparse_fit import sparse_fit_maps
 from stages.physics.observation import estimated_snr
 from tests import tolerances
@@ -50,31 +51,35 @@ def test_laws_of_the_stored_covariances(finished: Path, split: str) -> None:
     assert int(rank.max()) == (1 if split == "test_constant" else 6)
 
 
-def test_files_hold_what_the_functions_make(finished: Path) -> None:
+@pytest.mark.parametrize("split", SPLITS)
+def test_files_hold_what_the_functions_make(finished: Path, split: str) -> None:
     params = read_params(finished / "params.yaml")
-    for number in range(3):
-        name = f"shard-{number:04d}.h5"
-        observation = read_observation(finished / "data/scenes/train" / name)
-        found = read_covariances(finished / "data/covariances/train" / name)
-        assert found.maps is not None
+    for path in sorted((finished / "data/scenes" / split).iterdir()):
+        observation = read_observation(path)
+        found = read_covariances(finished / "data/covariances" / split / path.name)
+        assert found.source_model == observation.source_model
         assert torch.equal(found.maps.estimated_snr, estimated_snr(observation).float())
         assert (found.maps.iterations, found.maps.grid_shape) == ((0, 2), (3, 5, 7))
         steering = grid_steering(grid(params), observation.elements, observation.wavelength, False)
         assert torch.equal(found.maps.values, sparse_fit_maps(observation, steering, (0, 2)))
 
 
-def test_constant_sources_have_no_maps(finished: Path) -> None:
+def test_factors_of_constant_sources_have_one_row(finished: Path) -> None:
     found = read_covariances(finished / "data/covariances/test_constant")
     assert found.source_model == "constant"
-    assert found.maps is None
     assert found.factor.shape == (6, 1, 15)
 
 
-def test_the_covariance_needs_no_noise_power_and_maps_do(finished: Path) -> None:
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_noise_power_is_estimated_where_it_is_not_known(finished: Path, split: str) -> None:
     params = read_params(finished / "params.yaml")
-    known = read_observation(finished / "data/scenes/train")
-    found = normalize_verb.normalize(replace(known, noise_power=None), params)
-    assert found.maps is None
+    known = read_observation(finished / "data/scenes" / split)
+    unknown = replace(known, noise_power=None)
+    found = normalize_verb.normalize(unknown, params)
+    stated = replace(known, noise_power=estimated_noise_power(unknown))
+    expected = normalize_verb.normalize(stated, params)
+    assert torch.equal(found.maps.values, expected.maps.values)
+    assert torch.equal(found.maps.estimated_snr, expected.maps.estimated_snr)
     assert torch.equal(found.factor, normalize_verb.normalize(known, params).factor)
 
 
@@ -89,11 +94,8 @@ def test_scale_of_the_snapshots_changes_nothing(finished: Path, split: str, fact
     torch.testing.assert_close(
         sample_covariance(found.factor).dense(), sample_covariance(expected.factor).dense(), **close
     )
-    if expected.maps is not None and found.maps is not None:
-        torch.testing.assert_close(
-            found.maps.estimated_snr, expected.maps.estimated_snr, rtol=1e-4, atol=1e-5
-        )
-        torch.testing.assert_close(found.maps.values, expected.maps.values, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(found.maps.estimated_snr, expected.maps.estimated_snr, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.maps.values, expected.maps.values, rtol=1e-3, atol=1e-5)
 
 
 def test_bad_scenes_are_named_and_earlier_results_stay(finished: Path, tmp_path: Path) -> None:

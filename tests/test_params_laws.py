@@ -23,9 +23,9 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
         "simulate.test_independent.source_model is independent, got constant",
     ),
     (
-        "constant sources without maps to learn from",
+        "constant sources to learn from",
         [("simulate.train.source_model", "constant")],
-        r"simulate.train.source_model is independent \(the network reads maps.*got constant",
+        r"simulate.train.source_model is independent \(the network is trained on them.*got constant",
     ),
     (
         "more independent sources than the snapshots determine",

@@ -262,17 +262,6 @@ def test_a_state_without_a_part_is_refused(
     assert line.endswith("state.pt: optimizer: missing; remove the file and train again")
 
 
-def test_files_of_constant_sources_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_split(folder, "test_constant")
-    for kind in ("scenes", "covariances"):
-        shutil.rmtree(folder / "data" / kind / "train")
-        shutil.copytree(folder / "data" / kind / "test_constant", folder / "data" / kind / "train")
-    assert refusal(folder, capsys) == (
-        "error: data/covariances/train: the network reads maps, which files of `constant` sources, or of "
-        "scenes without noise power, do not hold; run `simulate` and `normalize` again"
-    )
-
-
 @pytest.mark.parametrize("kind", ["scenes", "covariances"])
 def test_a_truncated_file(folder: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "data" / kind / "train/shard-0001.h5"

@@ -1,12 +1,9 @@
 """Covariance files, "risolve-covariances" version 1: what `normalize` makes of measurements.
 
-attributes      format, version, source_model; with maps: map_iterations, grid_shape (n_w, n_v, n_u)
+attributes      format, version, source_model, map_iterations, grid_shape (n_w, n_v, n_u)
 factor          complex64 [scene, rank, element]     X of R_samp = X^T conj(X), tr R_samp = N
-maps            float32 [scene, map, point]          optional; points in grid order
-estimated_snr   float32 [scene]                      with maps; (mean |y|^2 - sigma^2) / sigma^2, linear
-
-Maps, and with them the attributes map_iterations and grid_shape, are those of `independent` sources whose
-noise power is known.
+maps            float32 [scene, map, point]          points in grid order
+estimated_snr   float32 [scene]                      (mean |y|^2 - sigma^2) / sigma^2, linear
 """
 
 from collections.abc import Sequence
@@ -46,13 +43,12 @@ class Maps:
 class Covariances:
     """Normalized least-squares factors of a batch of scenes, and the maps.
 
-    `stages.covariance.sample_covariance` makes the covariance of a factor; maps is None for `constant`
-    sources, and where the noise power is not known.
+    `stages.covariance.sample_covariance` makes the covariance of a factor.
     """
 
     factor: Complex[Tensor, "scene rank element"]
     source_model: SourceModel
-    maps: Maps | None
+    maps: Maps
 
     @property
     def n_scenes(self) -> int:
@@ -64,9 +60,7 @@ class Covariances:
         return replace(
             self,
             factor=self.factor[scenes],
-            maps=None
-            if maps is None
-            else replace(maps, values=maps.values[scenes], estimated_snr=maps.estimated_snr[scenes]),
+            maps=replace(maps, values=maps.values[scenes], estimated_snr=maps.estimated_snr[scenes]),
         )
 
 
@@ -76,13 +70,14 @@ def write_covariances(path: Path, covariances: Covariances) -> None:
         "format": FORMAT,
         "version": VERSION,
         "source_model": covariances.source_model,
+        "map_iterations": covariances.maps.iterations,
+        "grid_shape": covariances.maps.grid_shape,
     }
-    datasets = {"factor": covariances.factor.to(torch.complex64).numpy()}
-    if covariances.maps is not None:
-        attributes["map_iterations"] = covariances.maps.iterations
-        attributes["grid_shape"] = covariances.maps.grid_shape
-        datasets["estimated_snr"] = covariances.maps.estimated_snr.numpy()
-        datasets["maps"] = covariances.maps.values.numpy()
+    datasets = {
+        "factor": covariances.factor.to(torch.complex64).numpy(),
+        "estimated_snr": covariances.maps.estimated_snr.numpy(),
+        "maps": covariances.maps.values.numpy(),
+    }
     hdf5.write(path, attributes, datasets)
 
 
@@ -100,20 +95,12 @@ def read_covariances(source: Path | Sequence[Path]) -> Covariances:
             if _kind(parts[-1]) != _kind(parts[0]):
                 law = f"the same in all files, {_kind(parts[0])}; got {_kind(parts[-1])}"
                 raise reader.fault("attributes", law)
-    maps = [part.maps for part in parts if part.maps is not None]
-    return replace(
-        parts[0],
-        factor=torch.cat([part.factor for part in parts]),
-        maps=_joined(maps) if maps else None,
+    maps = replace(
+        parts[0].maps,
+        values=torch.cat([part.maps.values for part in parts]),
+        estimated_snr=torch.cat([part.maps.estimated_snr for part in parts]),
     )
-
-
-def _joined(maps: list[Maps]) -> Maps:
-    return replace(
-        maps[0],
-        values=torch.cat([m.values for m in maps]),
-        estimated_snr=torch.cat([m.estimated_snr for m in maps]),
-    )
+    return replace(parts[0], factor=torch.cat([part.factor for part in parts]), maps=maps)
 
 
 def require_maps(
@@ -143,20 +130,20 @@ def _covariances(reader: Reader) -> Covariances:
         scene, n_elements = int(wrong[0]), factor.shape[2]
         law = f"tr R_samp = N = {n_elements} in every scene, got {trace[scene]:g} in scene {scene}"
         raise reader.fault("factor", law)
-    maps = None
-    if reader.has("maps"):
-        iterations, grid_shape = reader.integers("map_iterations"), reader.integers("grid_shape")
-        if len(grid_shape) != 3:
-            raise reader.fault("attribute grid_shape", f"(n_w, n_v, n_u), got {grid_shape}")
-        shape = f"scene {len(iterations)} {int(np.prod(grid_shape))}"
-        values = torch.from_numpy(reader.array("maps", np.float32, shape))
-        estimated_snr = torch.from_numpy(reader.array("estimated_snr", np.float32, "scene"))
-        maps = Maps(values, estimated_snr, iterations, (grid_shape[0], grid_shape[1], grid_shape[2]))
+    iterations, grid_shape = reader.integers("map_iterations"), reader.integers("grid_shape")
+    if len(grid_shape) != 3:
+        raise reader.fault("attribute grid_shape", f"(n_w, n_v, n_u), got {grid_shape}")
+    shape = f"scene {len(iterations)} {int(np.prod(grid_shape))}"
+    values = torch.from_numpy(reader.array("maps", np.float32, shape))
+    estimated_snr = torch.from_numpy(reader.array("estimated_snr", np.float32, "scene"))
+    maps = Maps(values, estimated_snr, iterations, (grid_shape[0], grid_shape[1], grid_shape[2]))
     return Covariances(torch.from_numpy(factor), source_model, maps)
 
 
 def _kind(covariances: Covariances) -> str:
     """What files that are read together share, in words."""
     maps = covariances.maps
-    grid = "no maps" if maps is None else f"maps after {maps.iterations} steps on a grid {maps.grid_shape}"
-    return f"{covariances.source_model} sources, factors {tuple(covariances.factor.shape[1:])}, {grid}"
+    return (
+        f"{covariances.source_model} sources, factors {tuple(covariances.factor.shape[1:])}, maps after "
+        f"{maps.iterations} steps on a grid {maps.grid_shape}"
+    )

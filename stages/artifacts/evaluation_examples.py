@@ -12,7 +12,6 @@ from torch import Tensor
 
 from stages.artifacts.atomic import replacing
 from stages.artifacts.covariance_file import Covariances
-from stages.artifacts.errors import MeasurementError
 from stages.artifacts.evaluation_tables import SplitTruth
 from stages.covariance import sample_covariance
 from stages.estimators.music import music_spectrum
@@ -31,20 +30,11 @@ def write_examples(
     network: TrainedNetwork,
     grid: Grid,
 ) -> None:
-    """The spectra of `n_examples` scenes, spread over those of a split that have two sources or more, if any.
-
-    Raises:
-        MeasurementError: covariances without maps.
-    """
+    """Spectra of `n_examples` scenes, spread over those of a split that have two sources or more, if any."""
     several = np.flatnonzero(truth.n_sources >= min(2, truth.n_sources.max()))
     picks = np.linspace(0, len(several) - 1, min(n_examples, len(several)))
     scenes = several[np.unique(picks.round().astype(int))]
     own = covariances.select(torch.from_numpy(scenes))
-    if own.maps is None:
-        raise MeasurementError(
-            f"data/covariances/{truth.split}: the example spectra need maps, which files of `constant` "
-            "sources do not hold; run `simulate` and `normalize` again"
-        )
     sample = sample_covariance(own.factor)
     wave = grid_steering(
         grid, observation.elements, observation.wavelength, network.dictionary.spherical_amplitude

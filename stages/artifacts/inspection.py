@@ -73,8 +73,6 @@ def _covariance_lines(path: Path) -> list[str]:
         f"{n_scenes} scenes of {found.source_model} sources, {n_elements} elements; R_samp = X^T conj(X) of "
         f"rank {rank} at most, tr R_samp = N"
     ]
-    if found.maps is None:
-        return [*lines, "no maps: the network does not read it"]
     n_w, n_v, n_u = found.maps.grid_shape
     snr = 10.0 * np.log10(np.maximum(found.maps.estimated_snr.numpy(), 1e-3))
     return [

@@ -2,10 +2,8 @@
 
 import math
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stages.artifacts.measurement_stream import MeasurementStream, TruePlaces
@@ -74,9 +72,7 @@ def _system_lines(stream: MeasurementStream, observation: Observation) -> list[s
     ]
     if observation.noise_power is None:
         return [*lines, "noise power unknown: it is estimated with the sources"]
-    # squares of weak snapshots leave single precision
-    received = replace(observation, snapshots=observation.snapshots.to(torch.complex128))
-    snr = np.array(estimated_snr(received).tolist())
+    snr = np.array(estimated_snr(observation).tolist())
     above = 10.0 * np.log10(np.where(snr > 0.0, snr, np.nan))
     below = int((snr <= 0.0).sum())
     said = f"{below} scenes receive no more than noise" if below else ""

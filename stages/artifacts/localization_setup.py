@@ -128,14 +128,7 @@ def _learned_method(stream: MeasurementStream, options: Options, name: str, refi
         )
     model = read_model(options.model)
     params = model.params
-    faults = differences(
-        params,
-        stream.sizes,
-        stream.elements,
-        stream.wavelength,
-        stream.source_model,
-        stream.has_noise_power,
-    )
+    faults = differences(params, stream.sizes, stream.elements, stream.wavelength)
     field = FieldOfView(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
     if options.field_of_view not in (None, field):
         faults.append(f"--field-of-view is {options.field_of_view}, the model's {field}")

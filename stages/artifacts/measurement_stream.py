@@ -114,11 +114,6 @@ class MeasurementStream:
         self._warn_of_lossy_codes()
 
     @property
-    def has_noise_power(self) -> bool:
-        """Whether the file states the noise power."""
-        return self._noise_power is not None
-
-    @property
     def shared(self) -> dict[str, bool]:
         """Whether one channel, and one set of codes, is that of all scenes."""
         return {name: values is not None for name, values in self._shared.items()}

@@ -5,7 +5,6 @@ import torch
 from stages.artifacts.measurement_laws import Sizes
 from stages.params import ModelParams
 from stages.physics.geometry import nearest_spacing, planar_array
-from stages.physics.observation import SourceModel
 from stages.shapes import Elements
 
 _SAME_WAVELENGTH = 1e-6
@@ -20,8 +19,6 @@ def differences(
     sizes: Sizes,
     elements: Elements,
     wavelength: float,
-    source_model: SourceModel,
-    has_noise_power: bool,
 ) -> list[str]:
     """Why a network does not read the measurements of an array, in words; empty where it does."""
     array, found = params.array, []
@@ -46,8 +43,4 @@ def differences(
     ):
         if held != trained:
             found.append(f"{name} are {held}, the model's {trained}")
-    if source_model != "independent":
-        found.append(f"source_model is {source_model}, the model's independent")
-    if not has_noise_power:
-        found.append("noise_power is missing, the model's maps need it")
     return found

@@ -38,7 +38,7 @@ def read_examples(params: Params, split: Split) -> Examples:
     """Maps, covariance factors and truth of a split.
 
     Raises:
-        MeasurementError: files that do not belong together, or without maps.
+        MeasurementError: files that do not belong together.
     """
     truth = read_truth(Path("data/scenes") / split)
     covariances = read_covariances(Path("data/covariances") / split)
@@ -46,11 +46,6 @@ def read_examples(params: Params, split: Split) -> Examples:
         raise MeasurementError(
             f"data/covariances/{split}: one covariance a scene, data/scenes/{split} has "
             f"{truth.n_scenes} scenes, got {covariances.n_scenes}; run `normalize` again"
-        )
-    if covariances.maps is None:
-        raise MeasurementError(
-            f"data/covariances/{split}: the network reads maps, which files of `constant` sources, or of "
-            f"scenes without noise power, do not hold; run `simulate` and `normalize` again"
         )
     n_elements = covariances.factor.shape[2]
     if n_elements != params.array.n_elements:

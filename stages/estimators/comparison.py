@@ -75,15 +75,12 @@ class Comparison:
     ) -> dict[Method, Timed]:
         """Method -> estimate on scenes of K = truth.shape[1] sources.
 
-        An estimator whose covariance was not made is left out, and in scenes without sources every one that
-        is told so. The truth is for the genie alone.
+        In scenes without sources an estimator that is told so is left out. The truth is for the genie alone.
         """
         told = torch.full((observation.n_scenes,), truth.shape[1])
         unknown = replace(observation, noise_power=None)
         results: dict[Method, Timed] = {}
         for one in self.estimators:
-            if one.covariance_kind is not None and one.covariance_kind not in made:
-                continue
             if truth.shape[1]:
                 results |= self._runs("known", one, observation, made, told)
             if one.name in self.blind:
@@ -132,7 +129,7 @@ class Comparison:
         beta: float,
         predicting: float,
     ) -> dict[CovarianceKind, Made]:
-        """R_samp, R_fit where an estimator reads it, and where there is R_pred it and R_blend.
+        """R_samp, R_fit where an estimator reads it, and R_pred with R_blend where a network made one.
 
         predicting: the CPU time (s) of R_pred.
         """

@@ -1,16 +1,16 @@
 """What the network reads of an observation: the one function behind `normalize`'s files and `localize`.
 
-Maps need the noise power, and so does the estimated SNR that the network reads beside them; the covariance
-R_samp (`stages.covariance.sample_factor`) does not.
+Maps and the estimated SNR beside them take the noise power that is stated, or else the estimated one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
 from stages.inference.grid import Grid, grid_steering
+from stages.inference.noise import estimated_noise_power
 from stages.inference.sparse_fit import sparse_fit_maps
 from stages.physics.observation import Observation, estimated_snr
 
@@ -32,18 +32,15 @@ class MapValues(NamedTuple):
 
 
 def fit_maps(observation: Observation, settings: MapSettings) -> MapValues:
-    """What the network reads of `independent` sources whose noise power is known.
+    """What the network reads of sources of either model, the noise power known or not.
 
     Raises:
         ValueError: as `sparse_fit_maps`.
     """
+    if observation.noise_power is None:
+        observation = replace(observation, noise_power=estimated_noise_power(observation))
     wave = grid_steering(
         settings.grid, observation.elements, observation.wavelength, settings.spherical_amplitude
     )
     values = sparse_fit_maps(observation, wave, settings.iterations)
     return MapValues(values, estimated_snr(observation).float())
-
-
-def has_maps(observation: Observation) -> bool:
-    """True where `fit_maps` applies: `independent` sources and a known noise power."""
-    return observation.source_model == "independent" and observation.noise_power is not None

@@ -29,10 +29,8 @@ def test_round_trip_over_shards(tmp_path: Path) -> None:
     assert found.n_scenes == 7
     assert found.source_model == "independent"
     assert torch.equal(found.factor, torch.cat([p.factor for p in parts]))
-    maps = [p.maps for p in parts if p.maps is not None]
-    assert found.maps is not None
-    assert torch.equal(found.maps.values, torch.cat([m.values for m in maps]))
-    assert torch.equal(found.maps.estimated_snr, torch.cat([m.estimated_snr for m in maps]))
+    assert torch.equal(found.maps.values, torch.cat([p.maps.values for p in parts]))
+    assert torch.equal(found.maps.estimated_snr, torch.cat([p.maps.estimated_snr for p in parts]))
     assert (found.maps.iterations, found.maps.grid_shape) == ((0, 3), (3, 2, 2))
 
 
@@ -46,12 +44,15 @@ def test_read_factor_makes_the_same_covariance(tmp_path: Path) -> None:
     assert torch.equal(found.dense(), sample_covariance(written.factor.contiguous()).dense())
 
 
-def test_constant_sources_have_no_maps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["factor", "maps", "estimated_snr"])
+def test_a_file_without_a_part_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / "covariances.h5"
-    write_covariances(path, replace(covariances(), source_model="constant", maps=None))
-    assert read_covariances(path).maps is None
-    with h5py.File(path, "r") as file:
-        assert sorted(file) == ["factor"]
+    write_covariances(path, replace(covariances(), source_model="constant"))
+    assert read_covariances(path).source_model == "constant"
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(MeasurementError, match=rf"covariances\.h5: {name}: missing"):
+        read_covariances(path)
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
@@ -67,17 +68,12 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
         file.attrs["grid_shape"] = "wide"
     with pytest.raises(MeasurementError, match=r"attribute grid_shape: a row of whole numbers"):
         read_covariances(path)
-    with h5py.File(path, "r+") as file:
-        del file["factor"]
-    with pytest.raises(MeasurementError, match=r"covariances\.h5: factor: missing"):
-        read_covariances(path)
     with pytest.raises(MeasurementError, match="run `normalize` first"):
         read_covariances(tmp_path / "gone.h5")
 
 
 def test_files_with_other_maps_are_not_mixed(tmp_path: Path) -> None:
     one = covariances()
-    assert one.maps is not None
     write_covariances(tmp_path / shard_name(0), one)
     write_covariances(tmp_path / shard_name(1), replace(one, maps=replace(one.maps, iterations=(0, 6))))
     with pytest.raises(MeasurementError, match=r"shard-0001\.h5: attributes: the same in all files"):

@@ -69,7 +69,10 @@ def test_noise_power_source_model_and_truth_are_optional(tmp_path: Path) -> None
     with h5py.File(path, "r+") as file:
         del file.attrs["source_model"]
     with measurement_stream(path) as stream:
-        assert (stream.source_model, stream.has_noise_power, stream.truth()) == ("independent", False, None)
+        observation = stream.chunk(0, 4).observation
+        assert (stream.source_model, stream.truth()) == ("independent", None)
+    assert observation is not None
+    assert observation.noise_power is None
 
 
 BAD_SCENES: dict[str, tuple[Change, str]] = {
