@@ -231,7 +231,7 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "data/covariances/test_independent",
             "maps after 0 iterations on 7 x 5 directions (u, v) and 3 planes",
         ),
-        ("data/covariances/test_constant", "6 scenes of constant sources, 15 elements"),
+        ("data/covariances/test_constant", " scenes of constant sources, 15 elements; R_samp"),
         ("data/bounds/test_independent.h5", "unconditional, median: azimuth"),
         ("data/bounds/test_constant.h5", "6 scenes of constant sources"),
         ("data/models/covariance.pt", "a trained network of "),
