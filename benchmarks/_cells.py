@@ -88,7 +88,7 @@ def scenes(params: Params, batch: Batch) -> Scenes:
         )
         for scene in range(batch.first, batch.first + batch.n_scenes)
     ]
-    return observe(draws, system, batch.source_model, levels, shared_channel=False)
+    return observe(draws, system, batch.source_model, levels.amplitude_minimum, shared_channel=False)
 
 
 def _number(batch: Batch) -> int:

@@ -129,7 +129,7 @@ def scenes(cell: Cell, n_scenes: int) -> Scenes:
         )
         for scene in range(n_scenes)
     ]
-    return observe(draws, SYSTEM, cell.source_model, NO_IMPAIRMENTS, shared_channel=False)
+    return observe(draws, SYSTEM, cell.source_model, NO_IMPAIRMENTS.amplitude_minimum, shared_channel=False)
 
 
 def bound(batch: Scenes, snr_db: float) -> Bound:

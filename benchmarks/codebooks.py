@@ -79,7 +79,8 @@ def spread(
             )
             for channel in range(first, first + CHANNELS_AT_ONCE)
         ]
-        gram = stacked_gram(observe(draws, system, "independent", levels, False).observation)
+        scenes = observe(draws, system, "independent", levels.amplitude_minimum, False)
+        gram = stacked_gram(scenes.observation)
         power = ((waves.conj() @ gram) * waves).sum(-1).real / (system.n_snapshots * system.n_antennas)
         decibels.append(10.0 * power.log10().double().numpy())
     pooled = np.concatenate(decibels)

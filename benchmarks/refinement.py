@@ -46,7 +46,7 @@ def scenes(params: Params, source_model: SourceModel, n_sources: int) -> Scenes:
         )
         for scene in range(N_SCENES)
     ]
-    return observe(draws, system, source_model, levels, shared_channel=False)
+    return observe(draws, system, source_model, levels.amplitude_minimum, shared_channel=False)
 
 
 def measure(params: Params, source_model: SourceModel, n_sources: int) -> dict[str, str | int | float]:

@@ -280,10 +280,12 @@ class Params(Section):
         """A split has the source model of its use, and scenes that its snapshots determine."""
         split, L, M = self.simulate.split(name), self.receiver.n_snapshots, self.receiver.n_antennas
         expected: Literal["independent", "constant"]
-        expected = "constant" if name == "test_constant" else "independent"
+        expected = "constant" if name.endswith("_constant") else "independent"
         if split.source_model != expected:
-            why = "" if name.startswith("test") else " (the network is trained on them)"
-            raise ValueError(f"simulate.{name}.source_model is {expected}{why}, got {split.source_model}")
+            raise ValueError(
+                f"simulate.{name}.source_model is {expected}, and each source model has splits of its own; "
+                f"got {split.source_model}"
+            )
         if not name.startswith("test") and all(stratum.n_sources[1] == 0 for stratum in split.strata):
             raise ValueError(
                 f"simulate.{name}.strata hold scenes with sources, from which a covariance is learned; got "

@@ -18,8 +18,13 @@ Length = Annotated[float, Field(ge=1e-6, le=1e6)]
 Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 FractionBelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
+PhaseBits = Annotated[int, Field(ge=1, le=3)]
+PowerSpread = Annotated[float, Field(ge=0.0, le=200.0)]
+GainJitter = Annotated[float, Field(ge=0.0, le=100.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Split = Literal["train", "validation", "test_independent", "test_constant"]
+Split = Literal[
+    "train", "train_constant", "validation", "validation_constant", "test_independent", "test_constant"
+]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -80,7 +85,7 @@ class Codebook(Section):
     """Phase profiles of the surface."""
 
     kind: Literal["random", "dft2d", "hadamard"]
-    phase_bits: Annotated[int, Field(ge=1, le=3)]
+    phase_bits: PhaseBits
 
 
 class Sources(Section):
@@ -89,7 +94,7 @@ class Sources(Section):
     azimuth_deg: tuple[Finite, Finite]
     elevation_deg: tuple[Finite, Finite]
     range_m: tuple[Length, Length]
-    power_spread_db: Annotated[float, Field(ge=0.0, le=200.0)]
+    power_spread_db: PowerSpread
     path_loss: bool
     max_sources: PositiveInt
 
@@ -121,10 +126,31 @@ class Impairments(Section):
 
     position_jitter_m: NonNegativeFloat
     phase_error_deg: NonNegativeFloat
-    gain_jitter_db: Annotated[float, Field(ge=0.0, le=100.0)]
+    gain_jitter_db: GainJitter
     dead_fraction: FractionBelowOne
     channel_error: NonNegativeFloat
     amplitude_minimum: Fraction
+
+
+class Augmentation(Section):
+    """Departures that every scene of an augmented split draws for itself: shares of the scenes, levels."""
+
+    spread_share: Fraction
+    power_spread_db: tuple[PowerSpread, PowerSpread]
+    impaired_share: Fraction
+    phase_bits: tuple[PhaseBits, PhaseBits]
+    position_jitter_m: tuple[NonNegativeFloat, NonNegativeFloat]
+    phase_error_deg: tuple[NonNegativeFloat, NonNegativeFloat]
+    gain_jitter_db: tuple[GainJitter, GainJitter]
+    dead_fraction: tuple[FractionBelowOne, FractionBelowOne]
+    channel_error: tuple[NonNegativeFloat, NonNegativeFloat]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in type(self).model_fields:
+            if not name.endswith("_share"):
+                _ordered(name, getattr(self, name))
+        return self
 
 
 class Stratum(Section):
@@ -142,9 +168,10 @@ class Stratum(Section):
 
 
 class SplitParams(Section):
-    """One data set: source model and strata, in the order in which scenes are numbered."""
+    """One data set: source model, departures or none, strata in the order in which scenes are numbered."""
 
     source_model: Literal["independent", "constant"]
+    augmented: bool
     strata: Annotated[tuple[Stratum, ...], Field(min_length=1)]
 
     @property
@@ -167,8 +194,11 @@ class Simulate(Section):
     seed: Annotated[int, Field(ge=0)]
     scenes_per_shard: PositiveInt
     workers: PositiveInt
+    augmentation: Augmentation
     train: SplitParams
+    train_constant: SplitParams
     validation: SplitParams
+    validation_constant: SplitParams
     test_independent: SplitParams
     test_constant: SplitParams
 
@@ -176,7 +206,9 @@ class Simulate(Section):
         """The data set of a name."""
         splits: dict[Stream, SplitParams] = {
             "train": self.train,
+            "train_constant": self.train_constant,
             "validation": self.validation,
+            "validation_constant": self.validation_constant,
             "test_independent": self.test_independent,
             "test_constant": self.test_constant,
         }

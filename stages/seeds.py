@@ -22,6 +22,8 @@ Stream: TypeAlias = Literal[
     "ziv_zakai",
     "sweep",
     "search",
+    "train_constant",
+    "validation_constant",
 ]
 
 _STREAM_NUMBERS: dict[Stream, int] = {
@@ -37,6 +39,8 @@ _STREAM_NUMBERS: dict[Stream, int] = {
     "ziv_zakai": 10,
     "sweep": 11,
     "search": 12,
+    "train_constant": 13,
+    "validation_constant": 14,
 }
 
 

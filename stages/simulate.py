@@ -14,6 +14,7 @@ from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.params import SPLITS, Params, Split
+from stages.physics.augmentation import augmented
 from stages.physics.observation import sensing_rank
 from stages.physics.scenario import SceneDraw, Scenes, draw_installation, draw_scene, observe
 
@@ -22,7 +23,9 @@ def simulate(params: Params, split: Split, scenes: range) -> Scenes:
     """Scenes of a split by their numbers.
 
     Scene i is drawn from the stream (seed, split, i) alone, its number of sources and SNR first: it is the
-    same whichever other scenes are drawn with it. A fixed installation has a stream of its own.
+    same whichever other scenes are drawn with it. The departures of an augmented scene come from a child of
+    that stream and so leave its places, channel and noise as they are without. A fixed installation has a
+    stream of its own.
 
     Raises:
         ParameterError: the stacked sensing matrix of the first scene has a rank below max_sources, or
@@ -30,7 +33,8 @@ def simulate(params: Params, split: Split, scenes: range) -> Scenes:
     """
     system, distribution = setup.system(params), setup.source_distribution(params)
     levels = setup.impairment_levels(params)
-    source_model = params.simulate.split(split).source_model
+    own = params.simulate.split(split)
+    augmentation = setup.augmentation(params) if own.augmented else None
     installation = None
     if not params.channel.per_scene:
         stream = seeds.generator(params.simulate.seed, "installation")
@@ -38,32 +42,35 @@ def simulate(params: Params, split: Split, scenes: range) -> Scenes:
 
     def draw(scene: int) -> SceneDraw:
         generator = seeds.generator(params.simulate.seed, split, scene)
-        stratum = params.simulate.split(split).stratum_of(scene)
+        stratum = own.stratum_of(scene)
         n_sources = int(generator.integers(stratum.n_sources[0], stratum.n_sources[1], endpoint=True))
         snr_db = generator.uniform(*stratum.snr_db)
+        base = (system, distribution, levels)
+        if augmentation is not None:
+            base = augmented(generator.spawn(1)[0], augmentation, *base)
         return draw_scene(
-            generator,
-            system,
-            installation,
-            distribution,
-            source_model,
-            n_sources,
-            snr_db,
-            levels,
+            generator, base[0], installation, base[1], own.source_model, n_sources, snr_db, base[2]
         )
 
-    drawn = observe([draw(scene) for scene in scenes], system, source_model, levels, installation is not None)
+    drawn = observe(
+        [draw(scene) for scene in scenes],
+        system,
+        own.source_model,
+        levels.amplitude_minimum,
+        installation is not None,
+    )
+    departures = "impairments, simulate.augmentation" if own.augmented else "impairments"
     assert drawn.observation.noise_power is not None
     silent = torch.nonzero(drawn.observation.noise_power == 0.0).flatten()
     if len(silent):
         raise ParameterError(
-            f"params.yaml: impairments.dead_fraction: an SNR needs a signal, mean |B_l A s_l|^2 > 0; it is 0 "
-            f"in scenes {[scenes[int(i)] for i in silent]} of {split}: let fewer elements die"
+            f"params.yaml: {departures}: dead_fraction: an SNR needs a signal, mean |B_l A s_l|^2 > 0; it is "
+            f"0 in scenes {[scenes[int(i)] for i in silent]} of {split}: let fewer elements die"
         )
     if not bool(drawn.observation.snapshots.isfinite().all()):
         raise ParameterError(
-            f"params.yaml: sources, impairments: snapshots are numbers of single precision; those of {split} "
-            "overflow: choose smaller powers and errors"
+            f"params.yaml: sources, {departures}: snapshots are numbers of single precision; those of "
+            f"{split} overflow: choose smaller powers and errors"
         )
     rank = int(sensing_rank(drawn.observation.select(slice(0, 1)))[0])
     if rank < params.sources.max_sources:
@@ -89,7 +96,7 @@ def main() -> None:
         mode="json",
         include={
             **dict.fromkeys(("array", "receiver", "channel", "codebook", "sources", "impairments"), True),
-            "simulate": {"seed", "scenes_per_shard", split},
+            "simulate": {"seed", "scenes_per_shard", "augmentation", split},
         },
     )
     n_shards = -(-params.simulate.split(split).n_scenes // params.simulate.scenes_per_shard)

@@ -148,7 +148,7 @@ def draw_scenes(params: Params, point: Point, scenes: range) -> Scenes:
         )
         for scene in scenes
     ]
-    drawn = observe(draws, system, "independent", levels, installation is not None)
+    drawn = observe(draws, system, "independent", levels.amplitude_minimum, installation is not None)
     assert drawn.observation.noise_power is not None
     usable = (drawn.observation.noise_power > 0.0) & drawn.observation.snapshots.isfinite().all(-1).all(-1)
     if not bool(usable.all()):

@@ -13,7 +13,7 @@ from stages import simulate as simulate_verb
 from stages.artifacts.covariance_file import read_covariances
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.grid_setup import grid
-from stages.artifacts.measurements_file import read_observation
+from stages.artifacts.measurements_file import read_observation, read_truth
 from stages.artifacts.params_file import read_params
 from stages.covariance import sample_covariance
 from stages.inference.grid import grid_steering
@@ -24,7 +24,7 @@ from tests import tolerances
 from tests.tiny_run import call_verb, write_params
 from tests.worlds import scaled
 
-SPLITS = ("train", "test_constant")
+SPLITS = ("train", "train_constant", "test_constant")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_laws_of_the_stored_covariances(finished: Path, split: str) -> None:
     assert (norm >= n**0.5 * (1.0 - tolerances.TRACE)).all()
     assert (norm <= n * (1.0 + tolerances.TRACE)).all()
     rank = torch.linalg.matrix_rank(covariance.dense(), rtol=1e-4)
-    assert int(rank.max()) == (1 if split == "test_constant" else 6)
+    assert int(rank.max()) == (1 if split.endswith("constant") else 6)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -62,6 +62,21 @@ def test_files_hold_what_the_functions_make(finished: Path, split: str) -> None:
         assert (found.maps.iterations, found.maps.grid_shape) == ((0, 2), (3, 5, 7))
         steering = grid_steering(grid(params), observation.elements, observation.wavelength, False)
         assert torch.equal(found.maps.values, sparse_fit_maps(observation, steering, (0, 2)))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_scenes_without_sources_are_normalized_like_the_others(finished: Path, split: str) -> None:
+    """Noise of power 1 alone; K = 0 is among the scenes of every one of these splits."""
+    truth = read_truth(finished / "data/scenes" / split)
+    empty = truth.n_sources == 0
+    assert 0 < int(empty.sum()) < truth.n_scenes
+    observation = read_observation(finished / "data/scenes" / split)
+    assert observation.noise_power is not None
+    assert torch.equal(observation.noise_power[empty], torch.ones(int(empty.sum()), dtype=torch.float64))
+    assert bool((observation.noise_power[~empty] != 1.0).all())
+    found = read_covariances(finished / "data/covariances" / split)
+    assert bool(torch.view_as_real(found.factor[empty]).isfinite().all())
+    assert bool(found.maps.values[empty].isfinite().all())
 
 
 def test_factors_of_constant_sources_have_one_row(finished: Path) -> None:

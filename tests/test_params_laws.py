@@ -20,12 +20,17 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
     (
         "test split of the other source model",
         [("simulate.test_independent.source_model", "constant")],
-        "simulate.test_independent.source_model is independent, got constant",
+        "simulate.test_independent.source_model is independent, .* splits of its own; got constant",
     ),
     (
-        "constant sources to learn from",
+        "training split of the other source model",
         [("simulate.train.source_model", "constant")],
-        r"simulate.train.source_model is independent \(the network is trained on them.*got constant",
+        "simulate.train.source_model is independent, .* splits of its own; got constant",
+    ),
+    (
+        "constant training split of the other source model",
+        [("simulate.train_constant.source_model", "independent")],
+        "simulate.train_constant.source_model is constant, .* splits of its own; got independent",
     ),
     (
         "more independent sources than the snapshots determine",
@@ -33,9 +38,8 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             ("receiver.n_antennas", 3),
             ("receiver.n_snapshots", 2),
             ("sources.max_sources", 2),
-            *((f"simulate.{split}.strata", ONE_SOURCE) for split in ("train", "validation")),
+            *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
             ("simulate.test_independent.strata", [{**ONE_SOURCE[0], "n_sources": [2, 2]}]),
-            ("simulate.test_constant.strata", ONE_SOURCE),
         ],
         r"test_independent\.strata\[0\] asks for up to 2 .*2 L min\(M, N\) >= .* L = 2 .* M = 3 .*allow 1",
     ),
@@ -44,7 +48,7 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
         [
             ("receiver.n_antennas", 6),
             ("receiver.n_snapshots", 2),
-            *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS[:3]),
+            *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
             ("simulate.test_constant.strata", [{**ONE_SOURCE[0], "n_sources": [1, 5]}]),
         ],
         r"test_constant\.strata\[0\] asks for up to 5 .* 2 min\(L M, N\) >= 5 K: L = 2 .* M = 6 .*allow 4",
@@ -139,6 +143,22 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
         [("sweep.n_sources", 6)],
         r"sweep\.n_sources is at most sources\.max_sources = 5.* got 6",
     ),
+    *(
+        (
+            f"order of {name} of augmented scenes",
+            [(f"simulate.augmentation.{name}", [high, low])],
+            rf"{name} is \[lowest, highest\], got \[{high}, {low}\]",
+        )
+        for name, low, high in (
+            ("power_spread_db", 0.0, 20.0),
+            ("phase_bits", 1, 3),
+            ("position_jitter_m", 0.0, 0.02),
+            ("phase_error_deg", 0.0, 20.0),
+            ("gain_jitter_db", 0.0, 1.0),
+            ("dead_fraction", 0.0, 0.1),
+            ("channel_error", 0.0, 0.15),
+        )
+    ),
     ("maps once", [("normalize.map_iterations", [0, 0])], r"map_iterations increases strictly, got \[0, 0\]"),
     ("group norm", [("network.groups", 5)], r"channels is a multiple of groups.*got 32 and 5"),
     (
@@ -175,6 +195,22 @@ BOUNDS: list[tuple[str, float, bool]] = [
     ("impairments.amplitude_minimum", 0.0, True),
     ("impairments.channel_error", -0.1, False),
     ("simulate.seed", -1, False),
+    ("simulate.augmentation.spread_share", 1.01, False),
+    ("simulate.augmentation.spread_share", -0.01, False),
+    ("simulate.augmentation.spread_share", 1.0, True),
+    ("simulate.augmentation.impaired_share", 1.01, False),
+    ("simulate.augmentation.impaired_share", 0.0, True),
+    ("simulate.augmentation.power_spread_db.0", -1.0, False),
+    ("simulate.augmentation.power_spread_db.1", 201.0, False),
+    ("simulate.augmentation.phase_bits.0", 0, False),
+    ("simulate.augmentation.phase_bits.0", 3, True),
+    ("simulate.augmentation.phase_bits.1", 4, False),
+    ("simulate.augmentation.position_jitter_m.0", -0.01, False),
+    ("simulate.augmentation.phase_error_deg.0", -1.0, False),
+    ("simulate.augmentation.gain_jitter_db.1", 101.0, False),
+    ("simulate.augmentation.dead_fraction.1", 1.0, False),
+    ("simulate.augmentation.dead_fraction.1", 0.99, True),
+    ("simulate.augmentation.channel_error.0", -0.1, False),
     ("simulate.workers", 0, False),
     ("grid.n_u", 2, False),
     ("grid.n_w", 1, False),
@@ -235,7 +271,16 @@ def test_lists_are_not_empty(path: str) -> None:
     assert path in refusal(changed((path, [])))
 
 
-@pytest.mark.parametrize("path", ["channel.k_factor", "sources.range_m", "train.focal_exponents"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "channel.k_factor",
+        "sources.range_m",
+        "train.focal_exponents",
+        "simulate.augmentation.power_spread_db",
+        "simulate.augmentation.channel_error",
+    ],
+)
 @pytest.mark.parametrize("length", [1, 3])
 def test_pairs_are_pairs(path: str, length: int) -> None:
     assert path in refusal(changed((path, [1.0] * length)))

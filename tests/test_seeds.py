@@ -4,12 +4,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from stages.params import SPLITS
 from stages.seeds import Stream, generator, integer_seed
 from tests import tolerances
 from tests.worlds import default_parameters
 
 STREAMS: tuple[Stream, ...] = get_args(Stream)
-SPLITS: tuple[Stream, ...] = ("train", "validation", "test_independent", "test_constant")
 
 
 def _fingerprint(seed: int, stream: Stream, index: int) -> tuple[int, ...]:
@@ -44,7 +44,7 @@ def test_neighbouring_seeds_do_not_shift_scenes_into_each_other() -> None:
     """Seeds that were added to scene numbers would share scenes; here no (seed, i) equals (seed', i')."""
     seeds = (42, 165, 498)
     seen = [{_fingerprint(seed, stream, i) for stream in SPLITS for i in range(600)} for seed in seeds]
-    assert len(set.union(*seen)) == sum(len(s) for s in seen) == 3 * 4 * 600
+    assert len(set.union(*seen)) == sum(len(s) for s in seen) == 3 * len(SPLITS) * 600
 
 
 def test_neighbouring_streams_are_uncorrelated() -> None:

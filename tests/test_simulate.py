@@ -60,7 +60,7 @@ def test_no_two_scenes_of_any_splits_coincide(split_scenes: dict[Split, Scenes])
         return tensor.contiguous().numpy().tobytes()
 
     rows = [(scenes, i) for scenes in split_scenes.values() for i in range(scenes.observation.n_scenes)]
-    assert len(rows) == 10 + 5 + 9 + 6
+    assert len(rows) == 10 + 6 + 5 + 3 + 9 + 6
     for field in ("snapshots", "channel", "codes"):
         assert len({bytes_of(getattr(s.observation, field)[i]) for s, i in rows}) == len(rows), field
     occupied = [(scenes, i) for scenes, i in rows if scenes.n_sources[i] > 0]
@@ -73,6 +73,7 @@ def test_a_scene_does_not_depend_on_its_company(tmp_path: Path) -> None:
     found = params(tmp_path)
     together, apart = simulate(found, "train", range(10)), simulate(found, "train", range(6, 8))
     assert torch.equal(together.sources[6:8].nan_to_num(), apart.sources.nan_to_num())
+    assert torch.equal(together.power[6:8].nan_to_num(), apart.power.nan_to_num())
     assert torch.equal(together.observation.codes[6:8], apart.observation.codes)
     torch.testing.assert_close(
         together.observation.snapshots[6:8], apart.observation.snapshots, rtol=tolerances.SINGLE, atol=1e-6
@@ -89,18 +90,18 @@ def test_strata_hold_their_counts_and_snr(split_scenes: dict[Split, Scenes]) -> 
     assert test.n_sources.tolist() == [0] * 3 + [1] * 3 + [2] * 3
     assert test.snr_db.tolist() == [0.0] * 3 + [10.0] * 3 + [0.0] * 3
     train = split_scenes["train"]
-    assert set(train.n_sources.tolist()) <= {1, 2, 3}
+    assert set(train.n_sources.tolist()) <= {0, 1, 2, 3}
     assert ((train.snr_db >= -5.0) & (train.snr_db <= 20.0)).all()
 
 
 def test_counts_and_snr_are_uniform(tmp_path: Path) -> None:
-    """K takes each of 3 values with probability 1/3; the SNR has mean 7.5 and deviation 25 / sqrt(12) dB."""
+    """K takes each of 4 values with probability 1/4; the SNR has mean 7.5 and deviation 25 / sqrt(12) dB."""
     n = 600
-    strata = [{"n_sources": [1, 3], "snr_db": [-5.0, 20.0], "n_scenes": n}]
+    strata = [{"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n}]
     scenes = simulate(params(tmp_path, {"simulate.train.strata": strata}), "train", range(n))
-    for k in (1, 2, 3):
+    for k in range(4):
         share = float((scenes.n_sources == k).double().mean())
-        assert abs(share - 1 / 3) < tolerances.SIGMAS * math.sqrt(2 / 9 / n)
+        assert abs(share - 1 / 4) < tolerances.SIGMAS * math.sqrt(3 / 16 / n)
     assert abs(float(scenes.snr_db.mean()) - 7.5) < tolerances.SIGMAS * 25.0 / math.sqrt(12 * n)
     assert abs(float(torch.corrcoef(torch.stack((scenes.n_sources.double(), scenes.snr_db)))[0, 1])) < (
         tolerances.SIGMAS / math.sqrt(n)
@@ -171,9 +172,9 @@ IMPAIRMENTS: dict[str, float] = {
 
 @pytest.mark.parametrize("impairment", IMPAIRMENTS)
 def test_impairment_changes_the_snapshots_and_not_the_known_system(tmp_path: Path, impairment: str) -> None:
-    ideal = simulate(params(tmp_path), "train", range(6))
+    ideal = simulate(params(tmp_path), "test_independent", range(3, 9))
     changed = {f"impairments.{impairment}": IMPAIRMENTS[impairment]}
-    impaired = simulate(params(tmp_path, changed), "train", range(6))
+    impaired = simulate(params(tmp_path, changed), "test_independent", range(3, 9))
     assert not torch.isclose(impaired.observation.snapshots, ideal.observation.snapshots, rtol=1e-3).any()
     for name in ("channel", "codes", "elements"):
         assert torch.equal(getattr(impaired.observation, name), getattr(ideal.observation, name)), name

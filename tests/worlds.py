@@ -117,7 +117,7 @@ def make_scenes(
     if sources is not None:
         for draw in draws:
             draw.sources[:n_sources] = sources
-    return observe(draws, system, source_model, levels, shared_channel)
+    return observe(draws, system, source_model, levels.amplitude_minimum, shared_channel)
 
 
 def make_observation(

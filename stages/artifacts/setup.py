@@ -1,8 +1,10 @@
 """Parameters in the units of the core: degrees become radians and decibels become ratios here, once."""
 
 import math
+from dataclasses import replace
 
 from stages.params import Params
+from stages.physics.augmentation import Augmentation
 from stages.physics.impairments import ImpairmentLevels
 from stages.physics.scenario import SourceDistribution, System
 
@@ -36,15 +38,48 @@ def source_distribution(params: Params) -> SourceDistribution:
 
 
 def impairment_levels(params: Params) -> ImpairmentLevels:
-    """Departures of the true system; an amplitude of x dB has the natural logarithm x ln(10) / 20."""
+    """Departures of the true system."""
     return ImpairmentLevels(
         position_jitter=params.impairments.position_jitter_m,
         phase_error=math.radians(params.impairments.phase_error_deg),
-        gain_jitter=params.impairments.gain_jitter_db * math.log(10.0) / 20.0,
+        gain_jitter=_log_amplitude(params.impairments.gain_jitter_db),
         dead_fraction=params.impairments.dead_fraction,
         channel_error=params.impairments.channel_error,
         amplitude_minimum=params.impairments.amplitude_minimum,
     )
+
+
+def augmentation(params: Params) -> Augmentation:
+    """Departures of the scenes of the splits that are `augmented`.
+
+    A fixed installation keeps its hardware: its phase bits and its impairments are those of the installation
+    in every scene, and only the powers of the sources vary.
+    """
+    own, levels = params.simulate.augmentation, impairment_levels(params)
+
+    def end(at: int) -> ImpairmentLevels:
+        return replace(
+            levels,
+            position_jitter=own.position_jitter_m[at],
+            phase_error=math.radians(own.phase_error_deg[at]),
+            gain_jitter=_log_amplitude(own.gain_jitter_db[at]),
+            dead_fraction=own.dead_fraction[at],
+            channel_error=own.channel_error[at],
+        )
+
+    return Augmentation(
+        spread_share=own.spread_share,
+        power_spread_db=own.power_spread_db,
+        impaired_share=own.impaired_share if params.channel.per_scene else 0.0,
+        phase_bits=own.phase_bits,
+        lowest=end(0),
+        highest=end(1),
+    )
+
+
+def _log_amplitude(decibels: float) -> float:
+    """Natural logarithm of an amplitude of x dB, x ln(10) / 20."""
+    return decibels * math.log(10.0) / 20.0
 
 
 def radians(pair_deg: tuple[float, float]) -> tuple[float, float]:

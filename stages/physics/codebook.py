@@ -10,21 +10,30 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Complex, UInt8
+from jaxtyping import Complex, Int, UInt8
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from torch import Tensor
 
 CodebookKind: TypeAlias = Literal["random", "dft2d", "hadamard"]
 
+MOST_PHASE_BITS = 3
+
 
 def codes_from_levels(
-    levels: UInt8[Tensor, "*scene snapshot element"], phase_bits: int
+    levels: UInt8[Tensor, "*scene snapshot element"], phase_bits: Int[Tensor, "*scene"]
 ) -> Complex[Tensor, "*scene snapshot element"]:
-    """c = exp(j 2 pi level / 2^bits), complex64, unit modulus."""
-    n_levels = 2**phase_bits
+    """c = exp(j 2 pi level / 2^bits), complex64, unit modulus; every scene has its own number of bits.
+
+    Raises:
+        ValueError: phase bits outside 1..3.
+    """
+    if bool(((phase_bits < 1) | (phase_bits > MOST_PHASE_BITS)).any()):
+        raise ValueError(f"phase bits are 1..{MOST_PHASE_BITS}, got {phase_bits.unique().tolist()}")
+    n_levels = 2**MOST_PHASE_BITS
     phase = torch.arange(n_levels, dtype=torch.float64) * (2.0 * math.pi / n_levels)
-    return torch.polar(torch.ones_like(phase), phase).to(torch.complex64)[levels.long()]
+    finest = levels.long() << (MOST_PHASE_BITS - phase_bits)[..., None, None]
+    return torch.polar(torch.ones_like(phase), phase).to(torch.complex64)[finest]
 
 
 def random_levels(

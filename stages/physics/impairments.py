@@ -9,6 +9,9 @@ from jaxtyping import Complex
 from numpy.typing import NDArray
 from torch import Tensor
 
+RANDOM_LEVELS = ("position_jitter", "phase_error", "gain_jitter", "dead_fraction", "channel_error")
+"""Levels of the random impairments; the phase-dependent amplitude is not random."""
+
 
 @dataclass(frozen=True)
 class ImpairmentLevels:
@@ -28,15 +31,8 @@ class ImpairmentLevels:
 
     @property
     def any_random(self) -> bool:
-        """True where a random impairment is on (the phase-dependent amplitude is not random)."""
-        levels = (
-            self.position_jitter,
-            self.phase_error,
-            self.gain_jitter,
-            self.dead_fraction,
-            self.channel_error,
-        )
-        return any(level > 0.0 for level in levels)
+        """True where a random impairment is on."""
+        return any(getattr(self, name) > 0.0 for name in RANDOM_LEVELS)
 
 
 @dataclass(frozen=True)

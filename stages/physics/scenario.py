@@ -93,6 +93,7 @@ class SceneDraw:
     amplitudes: NDArray[np.complex128]
     noise: NDArray[np.complex64]
     levels: NDArray[np.uint8]
+    phase_bits: int
     system: SystemDraw
     impairment: impairments.ImpairmentDraw | None
 
@@ -188,7 +189,16 @@ def draw_scene(
     else:
         impairment = installation.impairment
     return SceneDraw(
-        n_sources, snr_db, sources, power_db, amplitudes, noise, code_levels, scene_system, impairment
+        n_sources,
+        snr_db,
+        sources,
+        power_db,
+        amplitudes,
+        noise,
+        code_levels,
+        system.phase_bits,
+        scene_system,
+        impairment,
     )
 
 
@@ -196,13 +206,14 @@ def observe(
     draws: list[SceneDraw],
     system: System,
     source_model: SourceModel,
-    levels: impairments.ImpairmentLevels,
+    amplitude_minimum: float,
     shared_channel: bool,
 ) -> Scenes:
     """What the base station receives in a batch of drawn scenes, in complex64 for all scenes at once.
 
-    The snapshots come from the true system (with its impairments); the observation carries the nominal one.
-    With `shared_channel` the observation holds one channel for all scenes.
+    The snapshots come from the true system (with the impairments of each draw, and elements whose amplitude
+    falls to `amplitude_minimum` with their phase); the observation carries the nominal one. With
+    `shared_channel` the observation holds one channel for all scenes.
     """
     elements = system.elements()
     sources = torch.from_numpy(np.stack([d.sources for d in draws]))
@@ -212,15 +223,20 @@ def observe(
     amplitudes = torch.from_numpy(np.stack([d.amplitudes for d in draws])) * power.sqrt()[:, None, :]
 
     channel = _channel(draws, system, elements)
-    codes = codes_from_levels(torch.from_numpy(np.stack([d.levels for d in draws])), system.phase_bits)
+    phase_bits = torch.tensor([d.phase_bits for d in draws])
+    codes = codes_from_levels(torch.from_numpy(np.stack([d.levels for d in draws])), phase_bits)
     true_channel, true_codes, array = channel, codes, elements
-    departures = [d.impairment for d in draws if d.impairment is not None]
+    departures = {scene: d.impairment for scene, d in enumerate(draws) if d.impairment is not None}
     if departures:
-        true_channel = channel + torch.from_numpy(np.stack([d.channel for d in departures]))
-        true_codes = codes * torch.from_numpy(np.stack([d.response for d in departures]))[:, None, :]
-        array = elements + torch.from_numpy(np.stack([d.position for d in departures]))
-    if levels.amplitude_minimum < 1.0:
-        true_codes = impairments.phase_dependent_amplitude(true_codes, levels.amplitude_minimum)
+        impaired, own = torch.tensor(list(departures)), list(departures.values())
+        true_channel = channel.index_add(0, impaired, torch.from_numpy(np.stack([d.channel for d in own])))
+        response = torch.ones((len(draws), system.n_elements), dtype=torch.complex64)
+        response[impaired] = torch.from_numpy(np.stack([d.response for d in own]))
+        true_codes = codes * response[:, None, :]
+        array = elements.repeat(len(draws), 1, 1)
+        array[impaired] += torch.from_numpy(np.stack([d.position for d in own]))
+    if amplitude_minimum < 1.0:
+        true_codes = impairments.phase_dependent_amplitude(true_codes, amplitude_minimum)
 
     wave = steering(sources.nan_to_num(nan=1.0), array, system.wavelength, system.spherical_amplitude)
     field = torch.where(present[:, None, :], amplitudes, 0.0).to(torch.complex64) @ wave.to(torch.complex64)

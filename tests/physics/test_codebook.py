@@ -21,17 +21,33 @@ def structured(
 ) -> NDArray[np.complex128]:
     assert kind in ("dft2d", "hadamard")
     levels = structured_levels(kind, n_horizontal, n_vertical, n_snapshots, bits)  # type: ignore[arg-type]
-    return np.asarray(codes_from_levels(torch.from_numpy(levels), bits).to(torch.complex128))
+    return np.asarray(codes_from_levels(torch.from_numpy(levels), torch.tensor(bits)).to(torch.complex128))
 
 
 @pytest.mark.parametrize("bits", BITS)
 def test_codes_have_unit_modulus_and_the_stated_phases(bits: int) -> None:
     levels = torch.arange(2**bits, dtype=torch.uint8).reshape(1, -1)
-    codes = codes_from_levels(levels, bits)
+    codes = codes_from_levels(levels, torch.tensor(bits))
     assert codes.dtype == torch.complex64
     assert float((codes.abs() - 1.0).abs().max()) < tolerances.UNIT_MODULUS
     expected = torch.exp(2j * math.pi * torch.arange(2**bits) / 2**bits).reshape(1, -1)
     torch.testing.assert_close(codes, expected.to(torch.complex64), rtol=0.0, atol=1e-6)
+
+
+def test_scenes_of_several_bit_depths_have_the_codes_that_each_has_alone() -> None:
+    levels = torch.arange(2, dtype=torch.uint8).expand(3, 4, 2).contiguous()
+    together = codes_from_levels(levels, torch.tensor(BITS))
+    for scene, bits in enumerate(BITS):
+        assert torch.equal(together[scene], codes_from_levels(levels[scene], torch.tensor(bits)))
+        step = torch.angle(together[scene, :, 1])
+        torch.testing.assert_close(step, torch.full((4,), 2.0 * math.pi / 2**bits), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("bits", [0, 4])
+def test_other_bit_depths_are_refused(bits: int) -> None:
+    levels = torch.zeros((2, 1, 1), dtype=torch.uint8)
+    with pytest.raises(ValueError, match=rf"phase bits are 1\.\.3, got \[{bits}\]"):
+        codes_from_levels(levels, torch.tensor([bits, bits]))
 
 
 @pytest.mark.parametrize("bits", BITS)

@@ -24,6 +24,8 @@ SMALL: Mapping[str, Any] = {
     "array.n_vertical": 4,
     "simulate.scenes_per_shard": 2,
     "simulate.train.strata": [{"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 32}],
+    "simulate.train_constant.strata": [{"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 4}],
+    "simulate.validation_constant.strata": [{"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 2}],
     "simulate.validation.strata": [{"n_sources": [1, 3], "snr_db": [0.0, 20.0], "n_scenes": 8}],
     "simulate.test_independent.strata": [
         {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 3},
