@@ -1,7 +1,7 @@
 """Reads params.yaml, data/models/covariance.pt; writes data/sweep: impairments.csv, impairments.svg.
 
-How every estimator, the network trained on the clean system included, bears departures of the true system
-from the known one. One kind of departure at a time is raised, the others off; the number of sources is known.
+How every estimator, the trained network included, bears departures of the true system from the known one.
+One kind of departure at a time is raised, the others off; the number of sources is known.
 
 impairments.csv: one row a kind (`impairment`, as `impairments` of params.yaml names it), `level` and method,
 with the columns of strata.csv. The bound is that of the known system at the truth and at the noise of the
