@@ -89,7 +89,7 @@ def make_covariances(
     comparison: Comparison,
     params: Params,
 ) -> dict[CovarianceKind, Made]:
-    """The covariances that estimators read; of all kinds."""
+    """The covariances that estimators read."""
     sample = sample_covariance(covariances.factor)
     started = time.process_time()
     predicted = network.predict(covariances.maps.values, covariances.maps.estimated_snr)
@@ -138,10 +138,7 @@ def read_bench(params: Params, root: Path) -> Bench:
                 f"{observations[split].n_scenes} scenes, got {covariances[split].n_scenes}; "
                 f"run `normalize` again"
             )
-        shape, iterations = (
-            (params.grid.n_w, params.grid.n_v, params.grid.n_u),
-            params.normalize.map_iterations,
-        )
+        shape, iterations = grid_setup.grid(params).shape, params.normalize.map_iterations
         require_maps(covariances[split].maps, shape, iterations, f"data/covariances/{split}")
     truths = {split: read_truth(root / "data/scenes" / split).sources for split in TEST_SPLITS}
     return Bench(observations, covariances, truths, network, estimator_setup.comparison(params))

@@ -51,13 +51,13 @@ class _Energies(NamedTuple):
 
 
 def estimated_noise_power(observation: Observation) -> Powers:
-    """sigma^2 of every scene from its snapshots, channel and codes; a stated noise power is not looked at.
+    """sigma^2 of every scene from its snapshots, channel and codes alone.
 
     Notes:
         `constant`: relative deviation 1 / sqrt(L M - N). `independent`: M antennas see no direction without
-        signal, so sigma^2 is told from the field by the spread of the eigenvalues alone: 0.3 to 0.5 dB up
-        to an SNR of 0 dB, 3 to 4 dB from 10 dB on, where maps hardly depend on it. Eigenvalues that are all
-        the same (channel = identity) tell nothing, and sigma^2 is then 8 dB below mean |y|^2.
+        signal, so sigma^2 is told from the field by the spread of the eigenvalues alone: to 0.3 ... 0.7 dB up
+        to an SNR of 0 dB, to 3 ... 4 dB from 10 dB on, where what is found hardly depends on it. Eigenvalues
+        that are all the same (channel = identity) tell nothing: sigma^2 is then 8 dB below mean |y|^2.
 
     Raises:
         ValueError: as `unit_scale`.

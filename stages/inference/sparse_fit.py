@@ -124,7 +124,8 @@ def _scaled_scenes(observation: Observation) -> _Scaled:
 
 def _maps(scaled: _Scaled, fold: MirrorFold, iterations: tuple[int, ...]) -> Float[Tensor, "scene map point"]:
     blocks = [scaled.select(slice(i, i + _BLOCK)) for i in range(0, len(scaled.noise), _BLOCK)]
-    quotient = _quotient([_at_start(scaled.observation)(block, fold) for block in blocks], fold)
+    first = _at_start(scaled.observation)
+    quotient = _quotient([first(block, fold) for block in blocks], fold)
     maps = {0: quotient.numerator / quotient.denominator}
     if max(iterations) > 0:
         rows = [_rows(block.observation, fold) for block in blocks]
