@@ -245,8 +245,12 @@ def sample_covariance(factor: Complex[Tensor, "scene rank element"]) -> Normaliz
     return _normalized(factor.mT, torch.ones(factor.shape[:2], dtype=factor.real.dtype, device=factor.device))
 
 
-def predicted_covariance(basis: SharedBasis, powers: Float[Tensor, "scene rank"]) -> NormalizedCovariance:
-    """R_pred = A diag(p) A^H, trace-normalized: A the steering matrix of a grid, p a power map."""
+def predicted_covariance(
+    basis: SharedBasis | Complex[Tensor, "scene element rank"], powers: Float[Tensor, "scene rank"]
+) -> NormalizedCovariance:
+    """R_pred = A diag(p) A^H, trace-normalized: A the steering matrix of a grid and p a power map, or any
+    factor a scene and the powers of its columns.
+    """
     return _normalized(basis, powers)
 
 

@@ -77,9 +77,11 @@ class Normalize(Section):
 
 
 class Network(Section):
-    """Residual network on the maps."""
+    """Residual network on the maps, and the covariance that it predicts."""
 
-    channels: PositiveInt
+    head: Literal["power_map", "factor"]
+    rank: PositiveInt
+    channels: Annotated[int, Field(ge=2)]
     blocks: PositiveInt
     groups: PositiveInt
 
@@ -109,14 +111,14 @@ class Train(Section):
     target_width_cells: Annotated[float, Field(ge=1e-3, le=1e3)]
     target_width_planes: Annotated[float, Field(ge=1e-3, le=1e3)]
     focal_exponents: tuple[NonNegativeFloat, NonNegativeFloat]
-    detection_weight: NonNegativeFloat
+    detection_weight: PositiveFloat
+    offset_weight: NonNegativeFloat
+    count_weight: NonNegativeFloat
     covariance_weight: NonNegativeFloat
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.detection_weight + self.covariance_weight == 0.0:
-            raise ValueError("one of detection_weight and covariance_weight is positive, got 0 and 0")
-        return self
+    subspace_weight: NonNegativeFloat
+    likelihood_weight: NonNegativeFloat
+    blend_beta_start: Fraction
+    blend_beta_jitter: Fraction
 
 
 class Estimators(Section):
@@ -318,6 +320,7 @@ class SourceRanges(Section):
     azimuth_deg: tuple[Finite, Finite]
     elevation_deg: tuple[Finite, Finite]
     range_m: tuple[Length, Length]
+    max_sources: PositiveInt
 
 
 class ModelParams(Section):

@@ -15,7 +15,7 @@ from stages import seeds
 from stages.artifacts import grid_setup
 from stages.artifacts.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from stages.artifacts.errors import CheckpointError
-from stages.networks.covariance_network import CovarianceNetwork
+from stages.networks.covariance_network import CovarianceNetwork, Layout
 from stages.networks.dictionary import Dictionary, planar_dictionary
 from stages.networks.features import n_channels
 from stages.networks.trained import TrainedNetwork
@@ -24,7 +24,7 @@ from stages.params import ModelParams, Params
 MODEL_SECTIONS: dict[str, Any] = {
     "array": True,
     "receiver": True,
-    "sources": {"azimuth_deg", "elevation_deg", "range_m"},
+    "sources": {"azimuth_deg", "elevation_deg", "range_m", "max_sources"},
     "grid": True,
     "covariance": True,
     "normalize": True,
@@ -50,15 +50,19 @@ def new_network(params: Params) -> CovarianceNetwork:
 
 def _layers(params: Params | ModelParams) -> CovarianceNetwork:
     """The network with weights from torch's global generator, that a caller forks, seeds or overwrites."""
-    n_maps = len(params.normalize.map_iterations)
-    grid = params.grid
-    return CovarianceNetwork(
-        n_inputs=n_channels(n_maps, (grid.n_w, grid.n_v, grid.n_u)),
-        n_planes=grid.n_w,
+    shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
+    layout = Layout(
+        n_inputs=n_channels(len(params.normalize.map_iterations), shape),
+        shape=shape,
         channels=params.network.channels,
         blocks=params.network.blocks,
         groups=params.network.groups,
+        most_sources=params.sources.max_sources,
+        head=params.network.head,
+        rank=params.network.rank,
+        n_elements=params.array.n_elements,
     )
+    return CovarianceNetwork(layout)
 
 
 def network_dictionary(params: Params | ModelParams) -> Dictionary:

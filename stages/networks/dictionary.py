@@ -37,6 +37,21 @@ class Dictionary:
             elements=self.elements.to(device),
         )
 
+    @property
+    def points(self) -> Float[Tensor, "point 3"]:
+        """(u, v, w) of the grid points."""
+        u, v, w = self.axes
+        return torch.stack([x.flatten() for x in torch.meshgrid(w, v, u, indexing="ij")][::-1], dim=-1)
+
+    @property
+    def steps(self) -> Float[Tensor, " 3"]:
+        """Cells of the grid along u, v and w."""
+        return torch.stack([axis[1] - axis[0] for axis in self.axes])
+
+    def places(self, offsets: Float[Tensor, "scene point 3"]) -> Float[Tensor, "scene point 3"]:
+        """(u, v, w) at offsets, in cells, from the grid points."""
+        return self.points + offsets * self.steps
+
     def mirror_sources(self, sources: Sources, mirror: Mirror) -> Sources:
         """Sources seen in the mirror: azimuth changes sign for u, elevation for v."""
         signs = (-1.0 if mirror.horizontal else 1.0, -1.0 if mirror.vertical else 1.0, 1.0)

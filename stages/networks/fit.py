@@ -2,8 +2,8 @@
 weights.
 
 The scored weights are the saved weights: validation runs on the exponential moving average, and that is what
-is kept. Shuffles and mirrors are functions of (seed, epoch), so a resumed training repeats the uninterrupted
-one exactly.
+is kept. Batches, mirrors and blend weights are functions of (seed, epoch), so a resumed training repeats the
+uninterrupted one exactly.
 """
 
 import copy
@@ -13,24 +13,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from stages import seeds
-from stages.covariance import BlendNorms, LoadedBlend, blend, sample_covariance, true_covariance
-from stages.networks.covariance_network import CovarianceNetwork, covariance
+from stages.networks.covariance_network import CovarianceNetwork
 from stages.networks.dictionary import Dictionary
-from stages.networks.features import Mirror, mirror_points, network_input
+from stages.networks.examples import Batch, Examples, Feed
+from stages.networks.features import Mirror
 from stages.networks.health import EpochReadings, Place, measure_blend, require_finite, require_finite_scenes
-from stages.networks.losses import covariance_loss, detection_loss, occupancy_target
-from stages.physics.geometry import cosines_from_sources
-from stages.physics.steering import steering
-from stages.shapes import Sources
+from stages.networks.objective import (
+    SCENE_PARTS,
+    BatchLoss,
+    LossSettings,
+    batch_loss,
+    beta_at,
+    outputs_of,
+)
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Optimization, losses and blend of one training; see params.yaml for the meaning of each."""
+    """Optimization of one training; see params.yaml for the meaning of each.
+
+    batch_size is that of the validation; the batches of training are those of their feed.
+    """
 
     seed: int
     epochs: int
@@ -42,59 +48,9 @@ class FitSettings:
     ema_decay: float
     flips: bool
     mixed_precision: bool
-    target_width_cells: float
-    target_width_planes: float
-    focal_exponents: tuple[float, float]
-    detection_weight: float
-    covariance_weight: float
-    blend_beta: float
-    diagonal_loading: float
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Scenes to learn from: what normalize stored, and the truth (NaN-padded slots, power 0 where empty)."""
-
-    maps: Float[Tensor, "scene map point"]
-    estimated_snr: Float[Tensor, " scene"]
-    factor: Complex[Tensor, "scene rank element"]
-    sources: Sources
-    power: Float[Tensor, "scene source"]
-    n_sources: Int[Tensor, " scene"]
-
-    def __len__(self) -> int:
-        return self.maps.shape[0]
-
-    def batch(self, scenes: Int[Tensor, " chosen"]) -> "Examples":
-        """The examples of some scenes."""
-        return Examples(*(getattr(self, name)[scenes] for name in self.__dataclass_fields__))
-
-    def to(self, device: torch.device) -> "Examples":
-        """The same examples on another device."""
-        return Examples(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
-    def mirrored(self, dictionary: Dictionary, mirror: Mirror) -> "Examples":
-        """The same scenes seen in a mirror."""
-        return Examples(
-            mirror_points(self.maps, dictionary.shape, mirror),
-            self.estimated_snr,
-            dictionary.mirror_elements(self.factor, mirror),
-            dictionary.mirror_sources(self.sources, mirror),
-            self.power,
-            self.n_sources,
-        )
-
-
-@dataclass(frozen=True)
-class BatchLoss:
-    """Loss of a batch and its parts; `blend` and `norms` cover the scenes that have sources."""
-
-    total: Float[Tensor, ""]
-    detection: Float[Tensor, ""]
-    covariance: Float[Tensor, ""]
-    blend: LoadedBlend
-    norms: BlendNorms
-    measured: Bool[Tensor, " scene"]
+    blend_beta_start: float
+    blend_beta_jitter: float
+    loss: LossSettings
 
 
 STATE_PARTS = ("epoch", "network", "average", "optimizer", "scheduler", "best", "history", "readings")
@@ -102,57 +58,10 @@ FitState = dict[str, Any]
 """`STATE_PARTS`: all that a training needs to go on, in tensors, numbers, strings, lists and mappings."""
 
 
-def logits_of(
-    network: CovarianceNetwork, examples: Examples, dictionary: Dictionary, mixed_precision: bool
-) -> Float[Tensor, "scene point"]:
-    """Logits of every scene; with mixed precision on a GPU the convolutions run in bfloat16, all else in
-    float32.
-    """
-    device = examples.maps.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision and device.type == "cuda"):
-        logits: Tensor = network(network_input(examples.maps, examples.estimated_snr, dictionary.shape))
-    return logits.float()
-
-
-def batch_loss(
-    logits: Float[Tensor, "scene point"], examples: Examples, dictionary: Dictionary, settings: FitSettings
-) -> BatchLoss:
-    """Loss of one batch.
-
-        loss = w_d detection + w_c covariance
-
-    A scene without sources has no covariance and enters the detection loss only.
-    """
-    present = examples.power > 0.0
-    sources = torch.where(present[..., None], examples.sources, 1.0)
-    target = occupancy_target(
-        cosines_from_sources(sources).float(),
-        present.float(),
-        dictionary.axes,
-        settings.target_width_cells,
-        settings.target_width_planes,
-    )
-    detection = detection_loss(logits, target, examples.n_sources.float(), settings.focal_exponents)
-    measured = examples.n_sources > 0
-    blended = blend(
-        covariance(logits[measured], dictionary.basis),
-        sample_covariance(examples.factor[measured]),
-        settings.blend_beta,
-        settings.diagonal_loading,
-    )
-    waves = steering(
-        sources[measured], dictionary.elements, dictionary.wavelength, dictionary.spherical_amplitude
-    )
-    truth = true_covariance(waves.to(torch.complex64), examples.power[measured].float())
-    norms = blended.squared_norms()
-    mismatch = covariance_loss(blended, norms, truth)
-    total = settings.detection_weight * detection + settings.covariance_weight * mismatch
-    return BatchLoss(total, detection, mismatch, blended, norms, measured)
-
-
 def fit(
     network: CovarianceNetwork,
-    training: Examples,
+    forward: nn.Module,
+    training: Feed,
     validation: Examples,
     dictionary: Dictionary,
     settings: FitSettings,
@@ -162,17 +71,20 @@ def fit(
 ) -> FitState:
     """Train until `settings.epochs`, from the start or from a state; returns the last state.
 
+    forward: the network itself, or what runs it in several processes and averages their gradients
+    (DistributedDataParallel); each then has a feed of its own, and all reach the same weights.
     `after_epoch(state)` is called with the state of each finished epoch, `after_batch(epoch, batch,
     n_batches)` for progress. state["best"] holds the EMA weights of least validation loss, state["history"]
-    one record an epoch and state["readings"] one health summary an epoch.
+    one record an epoch and state["readings"] one health summary an epoch, of the scenes of this process.
 
     Raises:
         TrainingDiverged: a law is broken or a number is not finite.
     """
-    n_batches = math.ceil(len(training) / settings.batch_size)
+    n_batches = training.n_batches
+    n_steps = settings.epochs * n_batches
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.lr)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, _warmup_cosine(settings.epochs * n_batches, settings.warmup_fraction)
+        optimizer, _warmup_cosine(n_steps, settings.warmup_fraction)
     )
     average = copy.deepcopy(network).requires_grad_(False)
     if state is None:
@@ -185,21 +97,22 @@ def fit(
 
     for epoch in range(state["epoch"] + 1, settings.epochs + 1):
         generator = seeds.generator(settings.seed, "shuffle", epoch)
-        order = torch.from_numpy(generator.permutation(len(training)))
         flips = generator.random((n_batches, 2)) < 0.5
+        jitter = settings.blend_beta_jitter * (2.0 * generator.random(n_batches) - 1.0)
         readings = EpochReadings()
         network.train()
-        for number in range(n_batches):
-            scenes = order[number * settings.batch_size : (number + 1) * settings.batch_size]
+        for number, batch in enumerate(training.batches(epoch)):
             mirror = Mirror(*(bool(f) for f in flips[number])) if settings.flips else Mirror(False, False)
-            examples = training.batch(scenes).mirrored(dictionary, mirror)
-            _step(network, optimizer, examples, dictionary, settings, readings, Place(epoch, number, scenes))
+            step = (epoch - 1) * n_batches + number
+            beta = beta_at(step / n_steps, settings.blend_beta_start, settings.loss.blend_beta)
+            beta = min(1.0, max(0.0, beta + float(jitter[number])))
+            place = Place(epoch, number, batch.scenes)
+            mirrored = Batch(batch.scenes, batch.examples.mirrored(dictionary, mirror))
+            _step(network, forward, optimizer, mirrored.examples, dictionary, settings, beta, readings, place)
             scheduler.step()
             with torch.no_grad():
                 for averaged, current in zip(average.parameters(), network.parameters(), strict=True):
-                    averaged.lerp_(
-                        current, 1.0 - _ema_decay(settings.ema_decay, (epoch - 1) * n_batches + number)
-                    )
+                    averaged.lerp_(current, 1.0 - _ema_decay(settings.ema_decay, step))
             after_batch(epoch, number + 1, n_batches)
         summary = readings.summary()
         scores = _validate(average, validation, dictionary, settings, epoch)
@@ -207,8 +120,8 @@ def fit(
             "epoch": epoch,
             "step": epoch * n_batches,
             "lr": float(scheduler.get_last_lr()[0]),
-            **{f"train_{part}": summary[part]["mean"] for part in ("loss", "detection", "covariance")},
-            **{f"validation_{part}": scores[part] for part in ("loss", "detection", "covariance")},
+            **{f"train_{part}": summary[part]["mean"] for part in scores},
+            **{f"validation_{part}": score for part, score in scores.items()},
             "gradient_norm": summary["gradient_norm"]["median"],
         }
         weights = copy.deepcopy(average.state_dict())
@@ -231,24 +144,25 @@ def fit(
 
 def _step(
     network: CovarianceNetwork,
+    forward: nn.Module,
     optimizer: torch.optim.Optimizer,
     examples: Examples,
     dictionary: Dictionary,
     settings: FitSettings,
+    beta: float,
     readings: EpochReadings,
     place: Place,
 ) -> None:
     """One optimizer step with its measurements and gates."""
     optimizer.zero_grad(set_to_none=True)
-    logits = logits_of(network, examples, dictionary, settings.mixed_precision)
-    require_finite_scenes("logits", logits, place)
-    loss = batch_loss(logits, examples, dictionary, settings)
-    measure_blend(
-        loss.blend, loss.norms, readings, Place(place.epoch, place.batch, place.scenes[loss.measured.cpu()])
-    )
-    for name, value in (("loss", loss.total), ("detection", loss.detection), ("covariance", loss.covariance)):
+    outputs = outputs_of(forward, examples, dictionary, settings.mixed_precision)
+    require_finite_scenes("logits", outputs.logits, place)
+    loss = batch_loss(outputs, examples, dictionary, settings.loss, beta)
+    own = Place(place.epoch, place.batch, place.scenes[loss.measured.cpu()])
+    measure_blend(loss.blend, loss.norms, readings, own)
+    for name, value in (("loss", loss.total), *loss.parts.items()):
         require_finite(name, float(value.detach()), place)
-        if name != "covariance" or bool(loss.measured.any()):
+        if name == "loss" or name in SCENE_PARTS or bool(loss.measured.any()):
             readings.add(name, value)
     loss.total.backward()
     for part, module in network.named_children():
@@ -270,30 +184,44 @@ def _validate(
 ) -> dict[str, float]:
     """Mean losses of a network on the validation scenes, in float32: as it is saved and evaluated.
 
-    The covariance loss is a mean over the scenes with sources.
+    Each part is a mean over the scenes that it applies to.
     """
     network.eval()
-    detection = covariance_error = 0.0
+    sums: dict[str, float] = {}
     for first in range(0, len(validation), settings.batch_size):
         scenes = torch.arange(first, min(first + settings.batch_size, len(validation)))
-        examples = validation.batch(scenes)
-        logits = logits_of(network, examples, dictionary, False)
-        require_finite_scenes("validation logits", logits, Place(epoch, first // settings.batch_size, scenes))
-        loss = batch_loss(logits, examples, dictionary, settings)
-        for name, value in (
-            ("loss", loss.total),
-            ("detection", loss.detection),
-            ("covariance", loss.covariance),
-        ):
-            require_finite(
-                f"validation {name}", float(value), Place(epoch, first // settings.batch_size, scenes)
-            )
-        detection += float(loss.detection) * len(scenes)
-        covariance_error += float(loss.covariance) * int(loss.measured.sum())
+        place = Place(epoch, first // settings.batch_size, scenes)
+        loss = validation_loss(network, validation.select(scenes), dictionary, settings.loss, place)
+        for name, value in loss.parts.items():
+            n_scenes = len(scenes) if name in SCENE_PARTS else int(loss.measured.sum())
+            sums[name] = sums.get(name, 0.0) + float(value) * n_scenes
     n_measured = int((validation.n_sources > 0).sum())
-    means = {"detection": detection / len(validation), "covariance": covariance_error / max(n_measured, 1)}
-    total = settings.detection_weight * means["detection"] + settings.covariance_weight * means["covariance"]
+    means = {
+        name: value / (len(validation) if name in SCENE_PARTS else max(n_measured, 1))
+        for name, value in sums.items()
+    }
+    total = sum(settings.loss.weights[name] * value for name, value in means.items())
     return {"loss": total, **means}
+
+
+def validation_loss(
+    network: CovarianceNetwork,
+    examples: Examples,
+    dictionary: Dictionary,
+    settings: LossSettings,
+    place: Place,
+) -> BatchLoss:
+    """Loss of a batch of validation scenes, whose blend has the weight that it is evaluated with.
+
+    Raises:
+        TrainingDiverged: a number is not finite.
+    """
+    outputs = outputs_of(network, examples, dictionary, mixed_precision=False)
+    require_finite_scenes("validation logits", outputs.logits, place)
+    loss = batch_loss(outputs, examples, dictionary, settings, settings.blend_beta)
+    for name, value in (("loss", loss.total), *loss.parts.items()):
+        require_finite(f"validation {name}", float(value), place)
+    return loss
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

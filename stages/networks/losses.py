@@ -1,11 +1,16 @@
-"""Targets and losses. Each is a mean over the scenes of a batch; over none, the covariance loss is 0."""
+"""Targets and losses. Each is a mean over the scenes of a batch that it applies to; over none it is 0.
+
+No loss has an eigenvector in its backward pass: subspaces enter as projectors onto the span of true steering
+vectors, by a triangular factor, and likelihoods by Cholesky factors.
+"""
 
 import torch
 import torch.nn.functional
-from jaxtyping import Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from stages.covariance import BlendNorms, LoadedBlend, NormalizedCovariance
+from stages.networks.covariance_network import count_log_probabilities
 
 
 def occupancy_target(
@@ -70,3 +75,61 @@ def covariance_loss(blend: LoadedBlend, norms: BlendNorms, truth: NormalizedCova
     reference = truth.squared_norm + (2.0 * blend.loading + blend.loading**2) * n_elements
     error = blend.squared_distance(truth, norms) / reference
     return error.sum() / max(len(error), 1)
+
+
+def offset_loss(
+    offsets: Float[Tensor, "scene point 3"],
+    cosines: Float[Tensor, "scene source 3"],
+    present: Bool[Tensor, "scene source"],
+    points: Float[Tensor, "point 3"],
+    steps: Float[Tensor, " 3"],
+    target: Float[Tensor, "scene point"],
+    softness: float,
+) -> Float[Tensor, ""]:
+    """Smooth absolute error of the places within the cells, at the points that sources occupy.
+
+        sum_g Y_g^b sum_i h(offset_gi - (x_ki - x_gi) / d_i) / sum_g Y_g^b,   k the source nearest to g
+
+    x = (u, v, w), d the steps of the grid, Y the occupancy, h(e) = e^2 / 2 for |e| < 1, |e| - 1/2 beyond. A
+    scene without sources has no place to miss.
+
+    References:
+        Girshick, "Fast R-CNN", ICCV 2015, eq. (3): h.
+    """
+    wanted = (cosines[:, None] - points[:, None]) / steps
+    distance = wanted.square().sum(-1).masked_fill(~present[:, None], torch.inf)
+    nearest = distance.argmin(-1)[..., None, None].expand(-1, -1, 1, 3)
+    error = torch.nn.functional.smooth_l1_loss(
+        offsets, wanted.gather(2, nearest)[:, :, 0], reduction="none"
+    ).sum(-1)
+    weight = target**softness
+    measured = present.any(-1)
+    weighted = (weight * error).sum(-1)[measured] / weight.sum(-1)[measured]
+    return weighted.sum() / max(len(weighted), 1)
+
+
+def count_loss(counts: Float[Tensor, "scene step"], n_sources: Int[Tensor, " scene"]) -> Float[Tensor, ""]:
+    """-log P(K) of the true count."""
+    log_probabilities = count_log_probabilities(counts)
+    return torch.nn.functional.nll_loss(log_probabilities, n_sources.long())
+
+
+def subspace_loss(
+    predicted: NormalizedCovariance, waves: Complex[Tensor, "scene source element"]
+) -> Float[Tensor, ""]:
+    """Share of R_pred outside the subspace of the true sources.
+
+        1 - tr(P R_pred) / N,   P = A (A^H A)^-1 A^H
+
+    waves: steering vectors of the true sources, zero in empty slots. By the triangular factor of A^H A: no
+    eigenvector of R_pred is needed, whose derivative has the gaps of the eigenvalues as denominators.
+    """
+    n_elements = predicted.n_elements
+    columns = waves.mT
+    gram = columns.mH @ columns
+    loading = 1e-6 * n_elements * torch.eye(columns.shape[-1], dtype=gram.dtype, device=gram.device)
+    factor = torch.linalg.cholesky(gram + loading)
+    inside = torch.linalg.solve_triangular(factor, columns.mH @ predicted.columns, upper=False)
+    energy = torch.view_as_real(inside).square().sum((-1, -3))
+    outside = 1.0 - (predicted.weights * energy).sum(-1) / n_elements
+    return outside.sum() / max(len(outside), 1)

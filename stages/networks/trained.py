@@ -1,15 +1,38 @@
-"""A trained network as the rest of the package uses it: maps in, covariance out."""
+"""A trained network as the rest of the package uses it: maps in; covariance, places and count out."""
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
-from stages.networks.covariance_network import CovarianceNetwork, covariance
+from stages.networks.covariance_network import CovarianceNetwork, count_log_probabilities, covariance
 from stages.networks.dictionary import Dictionary
 from stages.networks.features import network_input
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of scenes.
+
+    covariance: R_pred. occupancy: logits z of the grid points. places: (u, v, w) of the source that occupies
+    each point. count_log_probabilities: log P(K = k), k = 0, 1, ...
+    """
+
+    covariance: NormalizedCovariance
+    occupancy: Float[Tensor, "scene point"]
+    places: Float[Tensor, "scene point 3"]
+    count_log_probabilities: Float[Tensor, "scene count"]
+
+    def select(self, scenes: slice | Tensor) -> "Prediction":
+        """The predictions of some scenes."""
+        return Prediction(
+            self.covariance.select(scenes),
+            self.occupancy[scenes],
+            self.places[scenes],
+            self.count_log_probabilities[scenes],
+        )
 
 
 @dataclass(frozen=True)
@@ -21,9 +44,12 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def predict(
-        self, maps: Float[Tensor, "scene map point"], estimated_snr: Float[Tensor, " scene"]
-    ) -> NormalizedCovariance:
-        """R_pred of every scene; its weights are the power map on the grid.
+        self,
+        maps: Float[Tensor, "scene map point"],
+        estimated_snr: Float[Tensor, " scene"],
+        shared: Bool[Tensor, " scene"],
+    ) -> Prediction:
+        """The prediction of every scene.
 
         Raises:
             ValueError: maps of another grid.
@@ -32,6 +58,10 @@ class TrainedNetwork:
         if maps.shape[-1] != n_points:
             raise ValueError(f"the network reads maps of its grid, {n_points} points; got {maps.shape[-1]}")
         self.network.eval()
-        return covariance(
-            self.network(network_input(maps, estimated_snr, self.dictionary.shape)), self.dictionary.basis
+        outputs = self.network(network_input(maps, estimated_snr, shared, self.dictionary.shape))
+        return Prediction(
+            covariance(outputs, self.dictionary.basis),
+            outputs.logits,
+            self.dictionary.places(outputs.offsets),
+            count_log_probabilities(outputs.counts),
         )

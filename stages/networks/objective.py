@@ -1,0 +1,127 @@
+"""The objective of training: the loss of a batch, part by part, each with its weight."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from stages.covariance import BlendNorms, LoadedBlend, blend, sample_covariance, true_covariance
+from stages.networks.covariance_network import Outputs, covariance
+from stages.networks.dictionary import Dictionary
+from stages.networks.examples import Examples
+from stages.networks.features import network_input
+from stages.networks.likelihood_loss import likelihood_loss
+from stages.networks.losses import (
+    count_loss,
+    covariance_loss,
+    detection_loss,
+    occupancy_target,
+    offset_loss,
+    subspace_loss,
+)
+from stages.physics.geometry import cosines_from_sources
+from stages.physics.steering import steering
+
+PARTS = ("detection", "offset", "count", "covariance", "subspace", "likelihood")
+"""Parts of the loss, each the mean over the scenes that it applies to."""
+
+SCENE_PARTS = ("detection", "count", "likelihood")
+"""Parts that apply to every scene; the others to those with sources."""
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Targets, weights by part and blend of the objective; see params.yaml for the meaning of each."""
+
+    target_width_cells: float
+    target_width_planes: float
+    focal_exponents: tuple[float, float]
+    weights: dict[str, float]
+    blend_beta: float
+    diagonal_loading: float
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """Loss of a batch, and its parts before their weights.
+
+    `blend` and `norms` cover the scenes that have sources.
+    """
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Float[Tensor, ""]]
+    blend: LoadedBlend
+    norms: BlendNorms
+    measured: Bool[Tensor, " scene"]
+
+
+def outputs_of(
+    network: torch.nn.Module, examples: Examples, dictionary: Dictionary, mixed_precision: bool
+) -> Outputs:
+    """What the network says of every scene; with mixed precision the convolutions run in bfloat16, all else
+    in float32.
+    """
+    image = network_input(examples.maps, examples.estimated_snr, examples.shared, dictionary.shape)
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=mixed_precision):
+        outputs: Outputs = network(image)
+    return outputs
+
+
+def batch_loss(
+    outputs: Outputs, examples: Examples, dictionary: Dictionary, settings: LossSettings, beta: float
+) -> BatchLoss:
+    """Loss of one batch, the weighted sum of its parts.
+
+    A part without weight is not computed. A scene without sources has no covariance and no places, and
+    enters the detection, count and likelihood losses only.
+    """
+    present = examples.power > 0.0
+    sources = torch.where(present[..., None], examples.sources, 1.0)
+    cosines = cosines_from_sources(sources).float()
+    target = occupancy_target(
+        cosines, present.float(), dictionary.axes, settings.target_width_cells, settings.target_width_planes
+    )
+    measured = examples.n_sources > 0
+    predicted = covariance(outputs, dictionary.basis)
+    own = predicted.select(measured)
+    blended = blend(own, sample_covariance(examples.factor[measured]), beta, settings.diagonal_loading)
+    norms = blended.squared_norms()
+    waves = steering(
+        sources[measured], dictionary.elements, dictionary.wavelength, dictionary.spherical_amplitude
+    ).to(torch.complex64)
+
+    def offset() -> Tensor:
+        softness = settings.focal_exponents[1]
+        return offset_loss(
+            outputs.offsets, cosines, present, dictionary.points, dictionary.steps, target, softness
+        )
+
+    def likelihood() -> Tensor:
+        if examples.received is None:
+            raise ValueError("the likelihood loss reads snapshots, channel and codes; the examples have none")
+        return likelihood_loss(predicted, examples.received)
+
+    losses = {
+        "detection": lambda: detection_loss(
+            outputs.logits, target, examples.n_sources.float(), settings.focal_exponents
+        ),
+        "offset": offset,
+        "count": lambda: count_loss(outputs.counts, examples.n_sources),
+        "covariance": lambda: covariance_loss(
+            blended, norms, true_covariance(waves, examples.power[measured].float())
+        ),
+        "subspace": lambda: subspace_loss(own, waves * present[measured][..., None]),
+        "likelihood": likelihood,
+    }
+    weights = {name: weight for name, weight in settings.weights.items() if weight > 0.0}
+    parts = {name: losses[name]() for name in weights}
+    total = torch.stack([weight * parts[name] for name, weight in weights.items()]).sum()
+    return BatchLoss(total, parts, blended, norms, measured)
+
+
+def beta_at(progress: float, start: float, end: float) -> float:
+    """Weight of R_samp in the blend: from `start` to `end` in a straight line over the first half of the
+    training (progress 0 ... 1), `end` after it.
+    """
+    return end + (start - end) * max(0.0, 1.0 - 2.0 * progress)
