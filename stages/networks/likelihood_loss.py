@@ -73,15 +73,17 @@ def _of_model(predicted: NormalizedCovariance, received: Received, stacked: bool
         rows, snapshots = rows.flatten(1, 2)[:, None], snapshots.flatten(1)[:, None]
     noise = received.noise_power.to(snapshots.real.dtype)[:, None, None]
     whitened = snapshots / noise.sqrt()
-    signal = rows @ predicted.dense()[:, None] @ rows.mH / noise[..., None]
-    seen = signal.diagonal(dim1=-2, dim2=-1).real.mean((1, 2))
+    weighted = rows @ predicted.dense()[:, None] / noise[..., None]
+    signal = weighted @ rows.mH
+    seen = (weighted * rows.conj()).sum(-1).real.mean((1, 2))
     energy = torch.view_as_real(whitened).square().sum(-1)
     power = (energy.mean((1, 2)) - 1.0).clamp_min(_LEAST_SIGNAL) / seen
     identity = torch.eye(signal.shape[-1], dtype=signal.dtype, device=signal.device)
     factor = torch.linalg.cholesky(power[:, None, None, None] * signal + identity)
     explained = torch.linalg.solve_triangular(factor, whitened[..., None], upper=False)
     misfit = torch.view_as_real(explained).square().sum((1, 2, 3, 4))
-    log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).real.log().sum((1, 2))
+    pivots = factor.diagonal(dim1=-2, dim2=-1).real
+    log_det = 2.0 * pivots.log().sum((1, 2))
     size = energy.sum((1, 2))
     gain: Tensor = (log_det + misfit - size) / (energy[0].numel() + size)
     return gain
