@@ -1,5 +1,5 @@
 """What the code does not do: draw from global state, print, open files in the core, invent defaults, catch
-everything, pass over what it caught.
+everything, pass over what it caught, differentiate eigenvectors.
 """
 
 import ast
@@ -48,6 +48,15 @@ _LOADS = frozenset(
         *("memmap", "loadmat", "savemat", "from_file"),
     }
 )
+_EIGEN = frozenset(
+    {
+        *("eig", "eigh", "eigvals", "eigvalsh", "lobpcg"),
+        *("svd", "svdvals", "svd_lowrank", "pca_lowrank"),
+    }
+)
+DIFFERENTIATED = ("stages/networks/", "stages/covariance.py")
+"""What backward passes run through."""
+
 _BROAD = frozenset({"Exception", "BaseException"})
 SWALLOWS = {
     "flows/serve.py": "Ctrl-C is how serving ends",
@@ -128,6 +137,18 @@ def no_files(path: str, tree: ast.Module) -> Iterator[Finding]:
             last = parts[-1] if parts else library
             if last in _OPENS or (library in {"torch", "numpy", "scipy"} and last in _LOADS):
                 yield node.lineno, f"reaches a file or a module by name: {ast.unparse(node)}"
+
+
+def no_eigenvectors(path: str, tree: ast.Module) -> Iterator[Finding]:
+    """The derivative of an eigenvector has the gaps of the eigenvalues as denominators, and NaN without a
+    gap: what is trained knows subspaces by projectors and triangular factors.
+    """
+    if not path.startswith(DIFFERENTIATED):
+        return
+    names = imports(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and dotted(node, names).split(".")[-1] in _EIGEN:
+            yield node.lineno, f"takes eigenvectors: {ast.unparse(node)}"
 
 
 def _running_totals(tree: ast.Module) -> Iterator[ast.AST]:

@@ -22,6 +22,7 @@ RULES: dict[str, tuple[Rule, tuple[str, ...]]] = {
     "the core has no files": (conduct_rules.no_files, ("stages",)),
     "no second defaults": (conduct_rules.second_default, ("stages", "flows", "benchmarks")),
     "no broad except": (conduct_rules.broad_except, ("stages", "flows", "benchmarks")),
+    "no eigenvectors in what is trained": (conduct_rules.no_eigenvectors, ("stages",)),
     "no silent except": (conduct_rules.silent_except, ("stages", "flows", "benchmarks")),
 }
 
@@ -216,6 +217,9 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     ),
     (conduct_rules.global_randomness, "stages/simulate.py", "import random"),
     (conduct_rules.global_randomness, "stages/simulate.py", "from random import shuffle"),
+    (conduct_rules.no_eigenvectors, "stages/networks/losses.py", "torch.linalg.eigh(covariance.dense())"),
+    (conduct_rules.no_eigenvectors, "stages/networks/fit.py", "from torch.linalg import svd as f\nf(x)"),
+    (conduct_rules.no_eigenvectors, "stages/covariance.py", "values = self.dense().svd().S"),
     (conduct_rules.silent_core, "stages/physics/steering.py", "def main():\n    print(1)"),
     (conduct_rules.silent_core, "stages/train.py", "def train():\n    print(1)"),
     (conduct_rules.silent_core, "stages/train.py", "say = print"),
@@ -330,6 +334,8 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (conduct_rules.global_randomness, "stages/train.py", "nn.init.constant_(final.bias, prior)"),
     (conduct_rules.silent_core, "stages/train.py", "def main():\n    print(1)"),
     (conduct_rules.silent_core, "stages/artifacts/entry.py", "import sys\nsys.stderr.write(text)"),
+    (conduct_rules.no_eigenvectors, "stages/estimators/music.py", "torch.linalg.eigh(x)"),
+    (conduct_rules.no_eigenvectors, "stages/networks/losses.py", "torch.linalg.cholesky(gram)"),
     (conduct_rules.no_files, "stages/artifacts/checkpoint.py", "import torch\ntorch.save(state, file)"),
     (conduct_rules.no_files, "stages/networks/fit.py", "network.load_state_dict(weights)"),
     (conduct_rules.second_default, "stages/train.py", "getattr(params, name)"),

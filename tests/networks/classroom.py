@@ -1,20 +1,35 @@
 """A small training problem that the network tests share: surface 5 x 8, grid 7 x 5 x 3."""
 
 import math
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from stages.covariance import sample_factor
 from stages.inference.grid import Grid, search_grid
 from stages.inference.sparse_fit import sparse_fit_maps
-from stages.networks.covariance_network import CovarianceNetwork
+from stages.networks.covariance_network import CovarianceNetwork, Head, Layout
 from stages.networks.dictionary import Dictionary, planar_dictionary
+from stages.networks.examples import Batch, Examples
 from stages.networks.features import n_channels
-from stages.networks.fit import BatchLoss, Examples, FitSettings, batch_loss, logits_of
-from stages.physics.observation import estimated_snr
+from stages.networks.fit import FitSettings
+from stages.networks.likelihood_loss import Received
+from stages.networks.objective import PARTS, BatchLoss, LossSettings, batch_loss, outputs_of
+from stages.physics.observation import SourceModel, estimated_snr
 from stages.physics.scenario import Scenes
 from tests.worlds import WIDE, make_scenes
 
+LOSS = LossSettings(
+    target_width_cells=0.6,
+    target_width_planes=0.8,
+    focal_exponents=(2.0, 4.0),
+    weights={**dict.fromkeys(PARTS, 0.0), "detection": 1.0, "offset": 0.3, "count": 0.3, "covariance": 1.0},
+    blend_beta=0.3,
+    diagonal_loading=1e-3,
+)
+EVERY_PART = replace(LOSS, weights=dict.fromkeys(PARTS, 1.0))
 SETTINGS = FitSettings(
     seed=3,
     epochs=3,
@@ -25,15 +40,28 @@ SETTINGS = FitSettings(
     clip_norm=1.0,
     ema_decay=0.9,
     flips=True,
-    mixed_precision=True,
-    target_width_cells=0.6,
-    target_width_planes=0.8,
-    focal_exponents=(2.0, 4.0),
-    detection_weight=1.0,
-    covariance_weight=1.0,
-    blend_beta=0.3,
-    diagonal_loading=1e-3,
+    mixed_precision=False,
+    blend_beta_start=0.6,
+    blend_beta_jitter=0.1,
+    loss=LOSS,
 )
+
+
+@dataclass(frozen=True)
+class MemoryFeed:
+    """Examples in memory as a feed."""
+
+    examples: Examples
+    batch_size: int = SETTINGS.batch_size
+
+    @property
+    def n_batches(self) -> int:
+        return -(-len(self.examples) // self.batch_size)
+
+    def batches(self, epoch: int) -> Generator[Batch, None, None]:
+        order = torch.from_numpy(np.random.default_rng(epoch).permutation(len(self.examples)))
+        for scenes in order.split(self.batch_size):
+            yield Batch(scenes, self.examples.select(scenes))
 
 
 def classroom_grid() -> Grid:
@@ -45,28 +73,55 @@ def classroom_dictionary() -> Dictionary:
 
 
 def learn_from(scenes: Scenes, dictionary: Dictionary) -> Examples:
-    """What the normalize stage stores of the scenes, and their truth."""
+    """What the normalize stage stores of the scenes, their truth, and what the likelihood reads.
+
+    The maps of `constant` sources are those that the same snapshots of `independent` ones would have.
+    """
     observation = scenes.observation
+    as_independent = replace(observation, source_model="independent")
+    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
+    assert observation.noise_power is not None
     return Examples(
-        maps=sparse_fit_maps(observation, dictionary.basis.matrix, (0,)),
+        maps=sparse_fit_maps(as_independent, dictionary.basis.matrix, (0,)),
         estimated_snr=estimated_snr(observation).float(),
+        shared=shared,
         factor=sample_factor(observation, 1e-3),
         sources=scenes.sources,
         power=scenes.power.nan_to_num(nan=0.0),
         n_sources=scenes.n_sources,
+        received=Received(
+            observation.snapshots, observation.channel, observation.codes, observation.noise_power, shared
+        ),
     )
 
 
-def classroom(n_sources: int = 2, n_scenes: int = 48, seed: int = 1) -> Examples:
-    return learn_from(make_scenes(WIDE, n_sources, 15.0, n_scenes, seed=seed), classroom_dictionary())
+def classroom(
+    n_sources: int = 2, n_scenes: int = 48, seed: int = 1, source_model: SourceModel = "independent"
+) -> Examples:
+    scenes = make_scenes(WIDE, n_sources, 15.0, n_scenes, source_model, seed=seed)
+    return learn_from(scenes, classroom_dictionary())
 
 
-def small_network(seed: int = 0) -> CovarianceNetwork:
+def small_network(seed: int = 0, head: Head = "power_map") -> CovarianceNetwork:
+    layout = Layout(
+        n_inputs=n_channels(1, (3, 5, 7)),
+        shape=(3, 5, 7),
+        channels=8,
+        blocks=1,
+        groups=2,
+        most_sources=5,
+        head=head,
+        rank=4,
+        n_elements=40,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        return CovarianceNetwork(n_channels(1, (3, 5, 7)), 3, channels=8, blocks=1, groups=2)
+        return CovarianceNetwork(layout)
 
 
-def loss_of(network: CovarianceNetwork, examples: Examples, dictionary: Dictionary) -> BatchLoss:
-    """Loss of the examples as training computes it."""
-    return batch_loss(logits_of(network, examples, dictionary, False), examples, dictionary, SETTINGS)
+def loss_of(
+    network: CovarianceNetwork, examples: Examples, dictionary: Dictionary, settings: LossSettings = LOSS
+) -> BatchLoss:
+    """Loss of the examples as validation computes it."""
+    outputs = outputs_of(network, examples, dictionary, False)
+    return batch_loss(outputs, examples, dictionary, settings, settings.blend_beta)

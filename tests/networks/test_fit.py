@@ -4,17 +4,30 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.networks.fit import Examples, FitState, fit
+from stages.networks import fit as fit_module
+from stages.networks.examples import joined_examples
+from stages.networks.fit import FitState, fit
 from stages.networks.health import TrainingDiverged
-from tests.networks.classroom import SETTINGS, classroom, classroom_dictionary, loss_of, small_network
+from stages.networks.objective import batch_loss
+from tests.networks.classroom import (
+    LOSS,
+    SETTINGS,
+    MemoryFeed,
+    classroom,
+    classroom_dictionary,
+    loss_of,
+    small_network,
+)
 
 
 def train(
     settings=SETTINGS, state: FitState | None = None, network=None, after_epoch=lambda state: None, **sets
 ):
+    network = network or small_network()
     return fit(
-        network or small_network(),
-        sets.get("training", classroom()),
+        network,
+        network,
+        MemoryFeed(sets.get("training", classroom())),
         sets.get("validation", classroom(n_scenes=20, seed=2)),
         classroom_dictionary(),
         settings,
@@ -74,7 +87,9 @@ def test_health_is_measured_in_every_epoch():
         for name in ("r_samp_norm", "r_pred_norm", "r_blend_norm"):
             assert math.sqrt(n) <= summary[name]["min"] <= summary[name]["max"] <= n * (1 + 1e-5)
         assert summary["r_pred_trace_error"]["max"] < 1e-5
-        parts = [summary[f"gradient_norm_{part}"]["max"] for part in ("stem", "trunk", "head")]
+        parts = [
+            summary[f"gradient_norm_{part}"]["max"] for part in ("stem", "trunk", "map", "place", "count")
+        ]
         assert all(0.0 < part < math.inf for part in parts)
 
 
@@ -102,27 +117,22 @@ def test_scaling_the_powers_of_a_scene_changes_nothing():
     assert first == pytest.approx(second, rel=1e-5)
 
 
-def test_a_longer_training_starts_as_the_shorter_one_shuffles():
-    short = train(replace(SETTINGS, epochs=1, warmup_fraction=0.0, lr=0.0 + 1e-12))
-    long = train(replace(SETTINGS, epochs=2, warmup_fraction=0.0, lr=0.0 + 1e-12))
+def test_the_first_epoch_of_a_longer_training_is_that_of_a_shorter_one():
+    settings = replace(SETTINGS, warmup_fraction=0.0, lr=1e-12, blend_beta_start=LOSS.blend_beta)
+    short, long = (train(replace(settings, epochs=epochs)) for epochs in (1, 2))
     assert short["history"][0]["train_loss"] == pytest.approx(long["history"][0]["train_loss"], rel=1e-6)
-
-
-def joined(first: Examples, second: Examples) -> Examples:
-    names = first.__dataclass_fields__
-    return Examples(*(torch.cat((getattr(first, name), getattr(second, name))) for name in names))
 
 
 def test_batches_without_sources_train_and_are_not_scored_as_covariances():
     empty = classroom(n_sources=0, n_scenes=SETTINGS.batch_size, seed=5)
     scenes = classroom(n_scenes=20, seed=2)
-    state = train(training=joined(classroom(), empty), validation=joined(empty, scenes))
+    state = train(training=joined_examples([classroom(), empty]), validation=joined_examples([empty, scenes]))
     assert all(math.isfinite(record["train_loss"]) for record in state["history"])
-    alone = train(training=joined(classroom(), empty), validation=scenes)
+    alone = train(training=joined_examples([classroom(), empty]), validation=scenes)
     for both, without in zip(state["history"], alone["history"], strict=True):
         assert both["validation_covariance"] == pytest.approx(without["validation_covariance"], rel=1e-5)
     empty_loss = loss_of(small_network(), empty, classroom_dictionary())
-    assert empty_loss.covariance.item() == 0.0
+    assert empty_loss.parts["covariance"].item() == 0.0
 
 
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.5, 0.99])
@@ -135,3 +145,61 @@ def test_the_state_of_an_epoch_does_not_move_with_the_training():
     kept: list[FitState] = []
     whole = train(after_epoch=kept.append)
     assert_equal_states(whole, train(state=kept[0], network=small_network(seed=99)))
+
+
+def test_each_step_runs_the_network_as_it_is_told_to():
+    """`forward` may be another module that holds the network, as in several processes."""
+
+    class Counting(torch.nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.module, self.calls = network, 0
+
+        def forward(self, image):
+            self.calls += 1
+            return self.module(image)
+
+    network = small_network()
+    forward = Counting(network)
+    state = fit(
+        network,
+        forward,
+        MemoryFeed(classroom()),
+        classroom(n_scenes=20, seed=2),
+        classroom_dictionary(),
+        SETTINGS,
+        None,
+        lambda state: None,
+        lambda epoch, batch, n_batches: None,
+    )
+    assert forward.calls == state["history"][-1]["step"] == 9
+    assert_equal_states(state, train())
+
+
+def test_a_part_without_weight_has_no_history():
+    state = train(replace(SETTINGS, epochs=1))
+    parts = {name for name, weight in LOSS.weights.items() if weight > 0.0}
+    recorded = {key.removeprefix("train_") for key in state["history"][0] if key.startswith("train_")}
+    assert recorded == {"loss", *parts}
+
+
+def test_the_blend_weight_is_jittered_within_its_range(monkeypatch):
+    """And the same again in a second training, another one with every batch."""
+    seen: list[float] = []
+
+    def recorded(outputs, examples, dictionary, settings, beta):
+        seen.append(beta)
+        return batch_loss(outputs, examples, dictionary, settings, beta)
+
+    monkeypatch.setattr(fit_module, "batch_loss", recorded)
+    settings = replace(SETTINGS, blend_beta_start=0.3, blend_beta_jitter=0.25, epochs=4)
+    for _ in range(2):
+        train(settings)
+    own = seen[: len(seen) // 2]
+    assert seen == 2 * own
+    trained = [beta for beta in own if beta != LOSS.blend_beta]
+    assert len(set(trained)) == len(trained) == 12
+    assert all(abs(beta - 0.3) <= 0.25 for beta in trained) and max(trained) - min(trained) > 0.2
+    seen.clear()
+    train(replace(settings, blend_beta_start=0.0, loss=replace(LOSS, blend_beta=0.0)))
+    assert all(0.0 <= beta <= 0.25 for beta in seen) and max(seen) > 0.0
