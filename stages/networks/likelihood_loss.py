@@ -44,15 +44,16 @@ class Received(NamedTuple):
 
 
 def likelihood_loss(predicted: NormalizedCovariance, received: Received) -> Float[Tensor, ""]:
-    """Negative log-likelihood of Gaussian snapshots less that of noise alone, over their size.
+    """Negative log-likelihood of Gaussian snapshots, over its value for noise alone.
 
-        sum_l [ log det(S_l / sigma^2) + y_l^H S_l^-1 y_l - |y_l|^2 / sigma^2 ] / (L M + |y|^2 / sigma^2)
+        (sum_l [ log det(S_l / sigma^2) + y_l^H S_l^-1 y_l ] + L M) / (L M + |y|^2 / sigma^2)
         S_l = p B_l R B_l^H + sigma^2 I
         p = max(mean |y|^2 - sigma^2, 0.01 sigma^2) / mean (B_l R B_l^H)_mm
 
     averaged over the scenes. R has trace N, and p gives the snapshots their mean power. `constant` sources
-    see all snapshots stacked. The size keeps scenes of high SNR from outweighing all others: a scene is above
-    -1.
+    see all snapshots stacked. Without the constants log(pi sigma^2) - 1 of every number, S = sigma^2 I gives
+    1, and any S a positive number: a scene of high SNR does not outweigh all others, and losses can be
+    compared by their ratio.
 
     Raises:
         torch.linalg.LinAlgError: S is not positive definite, as for a channel that is not finite.
@@ -84,6 +85,6 @@ def _of_model(predicted: NormalizedCovariance, received: Received, stacked: bool
     misfit = torch.view_as_real(explained).square().sum((1, 2, 3, 4))
     pivots = factor.diagonal(dim1=-2, dim2=-1).real
     log_det = 2.0 * pivots.log().sum((1, 2))
-    size = energy.sum((1, 2))
-    gain: Tensor = (log_det + misfit - size) / (energy[0].numel() + size)
-    return gain
+    n_numbers = energy[0].numel()
+    loss: Tensor = (log_det + misfit + n_numbers) / (n_numbers + energy.sum((1, 2)))
+    return loss

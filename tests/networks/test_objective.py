@@ -122,7 +122,9 @@ def test_what_a_mirror_does_to_scenes_and_outputs_alike_changes_no_part(mirror, 
         assert mirrored.parts[name].item() == pytest.approx(expected.parts[name].item(), rel=SINGLE), name
     forgotten = batch_loss(outputs, examples.mirrored(dictionary, mirror), dictionary, EVERY_PART, 0.3)
     for name in set(PARTS) - {"count"}:
-        assert forgotten.parts[name].item() != pytest.approx(expected.parts[name].item(), rel=5 * SINGLE), name
+        assert forgotten.parts[name].item() != pytest.approx(expected.parts[name].item(), rel=5 * SINGLE), (
+            name
+        )
 
 
 def symmetrized(network):
