@@ -92,7 +92,9 @@ def make_covariances(
     """The covariances that estimators read."""
     sample = sample_covariance(covariances.factor)
     started = time.process_time()
-    predicted = network.predict(covariances.maps.values, covariances.maps.estimated_snr)
+    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
+    maps = covariances.maps
+    predicted = network.predict(maps.values, maps.estimated_snr, shared).covariance
     seconds = time.process_time() - started
     return comparison.made(observation, n_sources, sample, predicted, params.covariance.blend_beta, seconds)
 

@@ -79,7 +79,8 @@ def covariance_of(
         return sample_covariance(sample_factor(observation, LS_RIDGE))
     params = model.params
     maps = MapSettings(method.grid, params.normalize.map_iterations, params.array.spherical_amplitude)
-    predicted = model.trained.predict(*fit_maps(observation, maps))
+    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
+    predicted = model.trained.predict(*fit_maps(observation, maps), shared).covariance
     if kind == "predicted":
         return predicted
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))

@@ -94,7 +94,9 @@ def sweep(
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
     beta = params.covariance.blend_beta
     told = torch.full((observation.n_scenes,), params.sweep.n_sources)
-    made = comparison.made(observation, told, sample, network.predict(maps, snr), beta, 0.0)
+    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
+    predicted = network.predict(maps, snr, shared).covariance
+    made = comparison.made(observation, told, sample, predicted, beta, 0.0)
     truth = scenes.sources[:, : params.sweep.n_sources]
     return comparison.run(observation, truth, made, torch.Generator())
 

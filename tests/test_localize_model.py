@@ -61,7 +61,8 @@ def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
         observation = stream.chunk(0, 2).observation
     assert observation is not None
     maps = normalize(observation, params).maps
-    expected = read_network(model, params).predict(maps.values, maps.estimated_snr)
+    shared = torch.zeros(2, dtype=torch.bool)
+    expected = read_network(model, params).predict(maps.values, maps.estimated_snr, shared).covariance
     found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
     assert found is not None
     assert torch.equal(found.dense(), expected.dense())

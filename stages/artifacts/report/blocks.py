@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from stages.artifacts.grid_setup import grid as search_grid
 from stages.artifacts.report import bars, curves, figures, training_figures
 from stages.artifacts.report.figures import MethodStyle
-from stages.artifacts.report.run_files import EXAMPLES, Examples, ReportError
+from stages.artifacts.report.run_files import EXAMPLES, LOSSES, Examples, ReportError
 from stages.artifacts.report.strata_tables import PARAMETERS, cells_by_count, main_cells, of_cell
 from stages.params import Params
 
@@ -141,11 +141,11 @@ def timing_figure(timing: pd.DataFrame, styles: Mapping[str, MethodStyle]) -> Fi
 
 
 def training_figure(history: pd.DataFrame) -> FigureBlock:
-    """Losses, learning rate and gradient norm by epoch."""
+    """Loss, its parts that have a weight, learning rate and gradient norm by epoch."""
     parts = {
-        "loss": "Loss",
-        "detection": "Detection part of the loss",
-        "covariance": "Covariance part of the loss",
+        part: "Loss" if part == "loss" else f"{part.capitalize()} part of the loss"
+        for part in LOSSES
+        if f"validation_{part}" in history
     }
     panels = [
         panel(

@@ -40,13 +40,16 @@ class ReportError(StageError):
 
 @dataclass(frozen=True)
 class Column:
-    """Law of a numeric column: lowest <= value <= highest; whether cells may be empty (NaN) or infinite."""
+    """Law of a numeric column: lowest <= value <= highest; whether cells may be empty (NaN) or infinite, and
+    whether the table may lack the column.
+    """
 
     lowest: float = -math.inf
     highest: float = math.inf
     whole: bool = False
     empty: bool = False
     infinite: bool = False
+    optional: bool = False
 
 
 _RATE = Column(0.0, 1.0, empty=True)
@@ -56,7 +59,9 @@ _COUNT = Column(0.0, whole=True)
 _CASES = Column(1.0, whole=True)
 _LENGTH = Column(0.0)
 _NUMBER = Column()
-_LOSSES = ("train_loss", "validation_loss", "train_detection", "train_covariance")
+LOSSES = ("loss", "detection", "offset", "count", "covariance", "subspace", "likelihood")
+"""The loss of a training and its parts; a part without weight is not in the history."""
+
 _PARAMETERS = ("azimuth", "elevation", "inverse_range", "pooled")
 
 SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] = {
@@ -125,7 +130,11 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
             "epoch": _COUNT,
             "step": _COUNT,
             "lr": _LENGTH,
-            **dict.fromkeys((*_LOSSES, "validation_detection", "validation_covariance"), _NUMBER),
+            **{
+                f"{scenes}_{part}": Column(optional=part not in ("loss", "detection"))
+                for part in LOSSES
+                for scenes in ("train", "validation")
+            },
             "gradient_norm": _LENGTH,
         },
         ("epoch",),
@@ -201,6 +210,7 @@ def read_table(root: Path, path: Path) -> pd.DataFrame:
         table = pd.read_csv(_existing(root, path), dtype=dict.fromkeys(text_columns, "string"))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise _malformed(path, f"it is no CSV table ({error})") from error
+    number_columns = {name: law for name, law in number_columns.items() if name in table or not law.optional}
     missing = [name for name in (*text_columns, *number_columns) if name not in table]
     if missing:
         have = ", ".join(map(str, table.columns))

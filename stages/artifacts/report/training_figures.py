@@ -23,7 +23,7 @@ NORM_LOOKS = {
 
 
 def loss_curves(history: pd.DataFrame, part: str, title: str) -> bytes:
-    """Training and validation value of one part of the loss (`loss`, `detection`, `covariance`) by epoch."""
+    """Training and validation value of the loss, or of one of its parts, by epoch."""
 
     def draw(axes: Axes) -> None:
         for name, colour, marker in (("train", TRAIN_COLOUR, "o"), ("validation", VALIDATION_COLOUR, "s")):

@@ -12,7 +12,7 @@ import pytest
 from stages import seeds
 from stages.artifacts import evaluation_counts, evaluation_strata, evaluation_tables
 from stages.artifacts.evaluation_tables import BOUNDS, MethodEstimates, Scoring, SplitTruth
-from stages.artifacts.report import run_files
+from stages.artifacts.report import blocks, run_files
 from stages.artifacts.report.run_files import (
     CALIBRATION,
     COUNTS,
@@ -29,6 +29,7 @@ from stages.artifacts.report.run_files import (
     read_table,
 )
 from stages.estimators.comparison import Method
+from stages.networks.objective import PARTS
 from tests.artifacts.report.finished_run import FEW, write_run
 
 FILES = {
@@ -43,6 +44,8 @@ FILES = {
     HISTORY: "train",
     HEALTH: "train",
 }
+
+OFFSETS = {"train_offset": 0.2, "validation_offset": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,8 @@ TABLES: list[tuple[Path, Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     (TIMING, _with("cpu_ms_per_scene", -1.0, 0), ":2: cpu_ms_per_scene"),
     (HISTORY, _with("train_loss", "nan", 4), ":6: train_loss is empty"),
     (HISTORY, _with("validation_loss", math.inf, 4), ":6: validation_loss is a finite number"),
+    (HISTORY, lambda table: table.drop(columns="train_loss"), ": it has no column train_loss"),
+    (HISTORY, _with("train_covariance", "nan", 4), ":6: train_covariance is empty"),
 ]
 
 
@@ -134,6 +139,14 @@ def test_an_infinite_median_range_error_is_a_reading(run: Path) -> None:
     """An estimate at infinity has an infinite range error; its median is one where most estimates are."""
     _with("median_range_m", math.inf, 12)(pd.read_csv(run / STRATA)).to_csv(run / STRATA, index=False)
     assert math.isinf(read_inputs(run).strata["median_range_m"].iloc[12])
+
+
+def test_the_losses_that_a_history_may_have_are_those_of_training(run: Path) -> None:
+    assert run_files.LOSSES == ("loss", *PARTS)
+    table = pd.read_csv(run / HISTORY).drop(columns=["train_covariance", "validation_covariance"])
+    table.to_csv(run / HISTORY, index=False)
+    figure = blocks.training_figure(read_inputs(run).history)
+    assert len(figure.panels) == len(blocks.training_figure(table.assign(**OFFSETS)).panels) - 1 == 4
 
 
 @pytest.mark.parametrize("path", [COUNTS, CALIBRATION])
