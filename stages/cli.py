@@ -110,9 +110,9 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
     localize.add_argument(
         "--model",
         type=Path,
-        default=Path("data/models/covariance.pt"),
+        default=Path("data/calibration/learned.pt"),
         metavar="FILE",
-        help="network of a learned estimator; default data/models/covariance.pt",
+        help="network of a learned estimator; default data/calibration/learned.pt",
     )
     localize.set_defaults(command=_localize)
 

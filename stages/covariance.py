@@ -72,6 +72,10 @@ class NormalizedCovariance:
     def n_elements(self) -> int:
         return self.columns.shape[-2]
 
+    @property
+    def n_scenes(self) -> int:
+        return self.weights.shape[0]
+
     def dense(self) -> Complex[Tensor, "scene element element"]:
         """R as a matrix, made Hermitian exactly."""
         weighted = self.columns * self.weights[:, None, :].to(self.columns.dtype)
@@ -301,15 +305,19 @@ class LoadedBlend:
                 f"blended covariances have one N; predicted has {self.predicted.n_elements}, "
                 f"sample {self.sample.n_elements}"
             )
-        if self.predicted.weights.shape[0] != self.sample.weights.shape[0]:
+        if self.predicted.n_scenes != self.sample.n_scenes:
             raise ValueError(
-                f"blended covariances are of the same scenes; predicted has "
-                f"{self.predicted.weights.shape[0]}, sample {self.sample.weights.shape[0]}"
+                f"blended covariances are of the same scenes; predicted has {self.predicted.n_scenes}, "
+                f"sample {self.sample.n_scenes}"
             )
 
     @property
     def n_elements(self) -> int:
         return self.predicted.n_elements
+
+    @property
+    def n_scenes(self) -> int:
+        return self.predicted.n_scenes
 
     def dense(self) -> Complex[Tensor, "scene element element"]:
         """R_blend as a Hermitian matrix, formed once and kept: the parts do not change."""

@@ -1,5 +1,5 @@
 """Reads params.yaml, data/scenes/test_*, data/covariances/test_*, data/bounds/test_*.h5,
-data/models/covariance.pt; writes data/evaluation: sources.csv, scenes.csv, strata.csv, range_strata.csv,
+data/calibration/learned.pt; writes data/evaluation: sources.csv, scenes.csv, strata.csv, range_strata.csv,
 counts.csv, calibration.csv, found_rate.csv, rmse_over_bound.csv, metrics.json, timing.csv, examples.npz.
 
 Every estimator runs on the same scenes with the number of sources known: alone, and where it looks for no
@@ -92,11 +92,10 @@ def make_covariances(
     """The covariances that estimators read."""
     sample = sample_covariance(covariances.factor)
     started = time.process_time()
-    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
     maps = covariances.maps
-    predicted = network.predict(maps.values, maps.estimated_snr, shared).covariance
+    prediction = network.predict(maps.values, maps.estimated_snr, observation.source_model)
     seconds = time.process_time() - started
-    return comparison.made(observation, n_sources, sample, predicted, params.covariance.blend_beta, seconds)
+    return comparison.made(observation, n_sources, sample, prediction, params.covariance.blend_beta, seconds)
 
 
 def plan(params: Params, n_sources: Mapping[Split, Int[np.ndarray, " scene"]]) -> list[Batch]:
@@ -132,7 +131,7 @@ def read_bench(params: Params, root: Path) -> Bench:
     """Read once by every process."""
     observations = {split: read_observation(root / "data/scenes" / split) for split in TEST_SPLITS}
     covariances = {split: read_covariances(root / "data/covariances" / split) for split in TEST_SPLITS}
-    network = read_network(root / "data/models/covariance.pt", params)
+    network = read_network(root / "data/calibration/learned.pt", params)
     for split in TEST_SPLITS:
         if observations[split].n_scenes != covariances[split].n_scenes:
             raise MeasurementError(
@@ -311,7 +310,7 @@ def main() -> None:
     batches = tuple(plan(params, {split: truth.n_sources for split, truth in truths.items()}))
     if not batches:
         raise MeasurementError(f"data/scenes/{{{','.join(TEST_SPLITS)}}}: no scene has a source to estimate")
-    inputs = [root / "data/models/covariance.pt"]
+    inputs = [root / "data/calibration/learned.pt"]
     for split in TEST_SPLITS:
         inputs += shard_paths(root / "data/scenes" / split, "run `simulate` first")
         inputs += shard_paths(root / "data/covariances" / split, "run `normalize` first")

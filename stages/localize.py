@@ -26,7 +26,7 @@ from stages.artifacts.progress import Progress
 from stages.artifacts.sources_file import VALUES, LocatedSources, joined, read_sources, write_sources
 from stages.artifacts.truth_table import SceneScore
 from stages.covariance import blend, sample_covariance, sample_factor
-from stages.estimators.contract import Covariance, Estimate
+from stages.estimators.contract import Estimate, Reading
 from stages.estimators.fitted import fitted_covariance
 from stages.estimators.refined import refined
 from stages.inference.maps import MapSettings, fit_maps
@@ -68,8 +68,8 @@ def localize(observation: Observation, method: Method, n_sources: int | None) ->
 
 def covariance_of(
     observation: Observation, n_sources: Int[Tensor, " scene"] | None, method: Method
-) -> Covariance | None:
-    """The covariance that the estimator reads, by the functions that the pipeline makes it with."""
+) -> Reading | None:
+    """What the estimator reads, by the functions that the pipeline makes it with."""
     kind, model = method.estimator.covariance_kind, method.model
     if kind is None:
         return None
@@ -79,12 +79,13 @@ def covariance_of(
         return sample_covariance(sample_factor(observation, LS_RIDGE))
     params = model.params
     maps = MapSettings(method.grid, params.normalize.map_iterations, params.array.spherical_amplitude)
-    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
-    predicted = model.trained.predict(*fit_maps(observation, maps), shared).covariance
+    prediction = model.trained.predict(*fit_maps(observation, maps), observation.source_model)
     if kind == "predicted":
-        return predicted
+        return prediction
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
-    return blend(predicted, sample, params.covariance.blend_beta, params.covariance.diagonal_loading)
+    return blend(
+        prediction.covariance, sample, params.covariance.blend_beta, params.covariance.diagonal_loading
+    )
 
 
 def localize_files(

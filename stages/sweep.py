@@ -1,4 +1,4 @@
-"""Reads params.yaml, data/models/covariance.pt; writes data/sweep: impairments.csv, impairments.svg.
+"""Reads params.yaml, data/calibration/learned.pt; writes data/sweep: impairments.csv, impairments.svg.
 
 How every estimator, the trained network included, bears departures of the true system from the known one.
 One kind of departure at a time is raised, the others off; the number of sources is known.
@@ -94,9 +94,8 @@ def sweep(
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
     beta = params.covariance.blend_beta
     told = torch.full((observation.n_scenes,), params.sweep.n_sources)
-    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
-    predicted = network.predict(maps, snr, shared).covariance
-    made = comparison.made(observation, told, sample, predicted, beta, 0.0)
+    prediction = network.predict(maps, snr, observation.source_model)
+    made = comparison.made(observation, told, sample, prediction, beta, 0.0)
     truth = scenes.sources[:, : params.sweep.n_sources]
     return comparison.run(observation, truth, made, torch.Generator())
 
@@ -165,7 +164,7 @@ def draw_scenes(params: Params, point: Point, scenes: range) -> Scenes:
 @functools.lru_cache(maxsize=1)
 def _bench(params: Params, root: Path) -> tuple[TrainedNetwork, Comparison]:
     """Made once by every process; without the genie, and with the number of sources told alone."""
-    network = read_network(root / "data/models/covariance.pt", params)
+    network = read_network(root / "data/calibration/learned.pt", params)
     return network, replace(estimator_setup.comparison(params), blind=(), genie_starts=0)
 
 
@@ -281,7 +280,7 @@ def main() -> None:
         },
     )
     make = functools.partial(_make_batch, params, root, batches)
-    with work_directory("sweep", work_key(sections, [root / "data/models/covariance.pt"])) as work:
+    with work_directory("sweep", work_key(sections, [root / "data/calibration/learned.pt"])) as work:
         make_shards(make, len(batches), work, params.evaluate.workers, 2, "sweep", "batches")
         tables = work / "tables"
         tables.mkdir(exist_ok=True)

@@ -41,8 +41,9 @@ def write_examples(
     )
     counts = [max(int(truth.n_sources[scene]), 1) for scene in scenes]
     spectra = [music_spectrum(sample.select(slice(i, i + 1)), wave, k) for i, k in enumerate(counts)]
-    shared = torch.full((own.n_scenes,), own.source_model == "constant")
-    powers = network.predict(own.maps.values, own.maps.estimated_snr, shared).occupancy.softmax(-1)
+    maps = own.maps
+    prediction = network.predict(maps.values, maps.estimated_snr, own.source_model)
+    powers = prediction.occupancy.softmax(-1)
 
     def image(values: Tensor) -> np.ndarray:
         return values.reshape(len(scenes), *grid.shape).amax(1).numpy()

@@ -3,18 +3,19 @@ layers that it was trained with.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from stages import seeds
 from stages.artifacts import grid_setup
 from stages.artifacts.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from stages.artifacts.errors import CheckpointError
+from stages.networks.counting import CountRule
 from stages.networks.covariance_network import CovarianceNetwork, Layout
 from stages.networks.dictionary import Dictionary, planar_dictionary
 from stages.networks.features import n_channels
@@ -78,14 +79,14 @@ def network_dictionary(params: Params | ModelParams) -> Dictionary:
     )
 
 
-def write_network(path: Path, weights: dict[str, Tensor], params: Params) -> None:
-    """Write the weights of a trained network.
+def write_network(path: Path, weights: dict[str, Tensor], count_rule: CountRule, params: Params) -> None:
+    """Write the weights of a trained network, and the rule by which its counts count.
 
     Raises:
         StateError: the file cannot be written.
     """
     on_cpu = {name: value.detach().cpu() for name, value in weights.items()}
-    save_checkpoint(path, {"network": on_cpu}, _parameters(params))
+    save_checkpoint(path, {"network": on_cpu, "count_rule": asdict(count_rule)}, _parameters(params))
 
 
 def read_network(path: Path, params: Params) -> TrainedNetwork:
@@ -94,8 +95,7 @@ def read_network(path: Path, params: Params) -> TrainedNetwork:
     Raises:
         CheckpointError: missing, damaged, or trained with other parameters than these.
     """
-    weights: dict[str, Tensor] = load_checkpoint(path, _parameters(params)).get("network", {})
-    return _trained(path, weights, params)
+    return _trained(path, load_checkpoint(path, _parameters(params)), params)
 
 
 def read_model(path: Path) -> Model:
@@ -113,10 +113,14 @@ def read_model(path: Path) -> Model:
             f"{path}: parameters: those of a trained network, of which {faults} are missing or wrong; "
             "train again"
         ) from error
-    return Model(params, _trained(path, checkpoint.content.get("network", {}), params))
+    return Model(params, _trained(path, checkpoint.content, params))
 
 
-def _trained(path: Path, weights: dict[str, Tensor], params: Params | ModelParams) -> TrainedNetwork:
+def _trained(path: Path, content: dict[str, Any], params: Params | ModelParams) -> TrainedNetwork:
+    missing = sorted({"network", "count_rule"} - content.keys())
+    if missing:
+        raise CheckpointError(f"{path}: {', '.join(missing)}: missing; train again")
+    weights: dict[str, Tensor] = content["network"]
     with torch.random.fork_rng():
         network = _layers(params)
     expected = {name: value.shape for name, value in network.state_dict().items()}
@@ -133,7 +137,18 @@ def _trained(path: Path, weights: dict[str, Tensor], params: Params | ModelParam
             f"{path}: network: finite weights, which {', '.join(broken)} are not; train again"
         )
     network.load_state_dict(weights)
-    return TrainedNetwork(network.eval(), network_dictionary(params))
+    count_rule = _count_rule(path, content["count_rule"])
+    return TrainedNetwork(network.eval(), network_dictionary(params), count_rule)
+
+
+def _count_rule(path: Path, held: Any) -> CountRule:
+    try:
+        return TypeAdapter(CountRule).validate_python(held)
+    except ValidationError as error:
+        faults = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        raise CheckpointError(
+            f"{path}: count_rule: weights of a count, of which {faults} are missing or wrong; train again"
+        ) from error
 
 
 def _parameters(params: Params) -> dict[str, Any]:

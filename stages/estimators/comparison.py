@@ -10,11 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stages.covariance import NormalizedCovariance, blend
-from stages.estimators.contract import Covariance, CovarianceKind, Estimate, Estimator, Settings
+from stages.estimators.contract import CovarianceKind, Estimate, Estimator, Reading, Settings
 from stages.estimators.fitted import fitted_covariance
 from stages.estimators.genie import genie
 from stages.estimators.refined import refined
 from stages.inference.grid import Grid
+from stages.networks.trained import Prediction
 from stages.physics.observation import Observation
 
 REFINED = "+ml"
@@ -45,7 +46,7 @@ class Timed(NamedTuple):
 class Made(NamedTuple):
     """A covariance, and the CPU time (s) that it took."""
 
-    covariance: Covariance
+    covariance: Reading
     seconds: float
 
 
@@ -125,7 +126,7 @@ class Comparison:
         observation: Observation,
         n_sources: Int[Tensor, " scene"],
         sample: NormalizedCovariance,
-        predicted: NormalizedCovariance | None,
+        prediction: Prediction | None,
         beta: float,
         predicting: float,
     ) -> dict[CovarianceKind, Made]:
@@ -138,9 +139,9 @@ class Comparison:
             started = time.process_time()
             fitted = fitted_covariance(observation, n_sources, self.grid, self.settings)
             covariances["fitted"] = Made(fitted, time.process_time() - started)
-        if predicted is not None:
-            mixed = blend(predicted, sample, beta, self.settings.diagonal_loading)
-            covariances |= {"predicted": Made(predicted, predicting), "blend": Made(mixed, predicting)}
+        if prediction is not None:
+            mixed = blend(prediction.covariance, sample, beta, self.settings.diagonal_loading)
+            covariances |= {"predicted": Made(prediction, predicting), "blend": Made(mixed, predicting)}
         return covariances
 
 

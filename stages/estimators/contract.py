@@ -20,10 +20,14 @@ from stages.identifiability import most_sources
 from stages.inference.assessment import Likelihood, likelihood_at, no_likelihood
 from stages.inference.counting import CountingRule
 from stages.inference.grid import Grid
+from stages.networks.trained import Prediction
 from stages.physics.observation import Observation
 from stages.shapes import SourceMask, Sources
 
 Covariance: TypeAlias = NormalizedCovariance | LoadedBlend
+Reading: TypeAlias = Covariance | Prediction
+"""What an estimator reads beside the snapshots."""
+
 CovarianceKind: TypeAlias = Literal["sample", "predicted", "blend", "fitted"]
 
 
@@ -49,6 +53,8 @@ class Estimate:
     resolved: the method tells apart as many sources as the scene has, and found them all. candidates: the
     places among which the method chose its sources, best first, NaN-padded. likelihood: what the snapshots
     say of the sources. converged: the maximum of a likelihood was reached; None where none was looked for.
+    count_confidence: probability that the number of sources is right; None where it was told, or the method
+    states none.
     """
 
     sources: Sources
@@ -56,6 +62,7 @@ class Estimate:
     candidates: Float[Tensor, "scene candidate 3"]
     likelihood: Likelihood
     converged: Bool[Tensor, " scene"] | None
+    count_confidence: Float[Tensor, " scene"] | None = None
 
     @property
     def present(self) -> SourceMask:
@@ -105,7 +112,7 @@ class Estimator(Protocol):
     def estimate(
         self,
         observation: Observation,
-        covariance: Covariance | None,
+        covariance: Reading | None,
         n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene, batched over scenes; the number of them is counted where it is not told.

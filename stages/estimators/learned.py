@@ -1,34 +1,78 @@
-"""The learned estimator: sources at the peaks of a predicted power map."""
+"""The learned estimators: sources where a network puts them.
 
-from dataclasses import dataclass
+`learned_peaks`: the K points of highest occupancy, at the places that the network gives within their cells.
+
+`learned`: candidates are such points; the likelihood of Gaussian amplitudes compares hypotheses of them,
+refines the best, and exchanges sources for places that the rest of the snapshots asks for
+(`inference.hypotheses`). Where the number of sources is not told, fits of several numbers and the network
+decide (`networks.counting`).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stages.covariance import NormalizedCovariance
 from stages.estimators.contract import (
-    Covariance,
     CovarianceKind,
     Estimate,
     Factory,
     Group,
+    Reading,
     Settings,
     estimate_by_count,
+    joined,
     n_candidates,
+    require_determined,
 )
-from stages.estimators.counted import told_or_counted
 from stages.estimators.spectral import required
-from stages.inference.grid import Grid, peaks
+from stages.inference.assessment import unconditional_likelihood
+from stages.inference.grid import Grid, local_maxima
+from stages.inference.hypotheses import Field, field, likeliest_sources
+from stages.inference.unconditional import UnconditionalRefinement, refine_unconditional
+from stages.networks.counting import Evidence
+from stages.networks.trained import Prediction
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation
 
+_CANDIDATES = 12
+"""Points of highest occupancy that hypotheses are made of."""
+
+_PRIOR_WEIGHT = 0.5
+"""Of the occupancy logit in a hypothesis: the network has seen the same snapshots as the likelihood."""
+
+_PLAUSIBLE = 0.05
+"""Probability of a count, by the network, from which a fit is made of it at once."""
+
+
+class _Candidates(NamedTuple):
+    """Places of local maxima of the occupancy, best first, and their logits; -inf where there is none."""
+
+    places: Float[Tensor, "scene candidate 3"]
+    logits: Float[Tensor, "scene candidate"]
+
+
+def _candidates(prediction: Prediction, grid: Grid, n_kept: int) -> _Candidates:
+    maxima = local_maxima(prediction.occupancy, grid, n_kept)
+    cosines = prediction.places.gather(1, maxima.point[..., None].expand(-1, -1, 3)).double()
+    low, high = grid.cosines.amin(0), grid.cosines.amax(0)
+    places = sources_from_cosines(torch.minimum(torch.maximum(cosines, low), high))
+    logits = prediction.occupancy.gather(1, maxima.point).double()
+    return _Candidates(
+        places.masked_fill(~maxima.usable[..., None], torch.nan),
+        logits.masked_fill(~maxima.usable, -math.inf),
+    )
+
 
 @dataclass(frozen=True)
-class LearnedEstimator:
-    """The K strongest peaks of the power map p of R_pred = A diag(p) A^H, interpolated on log p in float64.
+class PeakEstimator:
+    """The K points of highest occupancy among their neighbours.
 
-    A scene whose map has fewer than K peaks is not resolved and gets those it has.
+    A scene with fewer than K local maxima is not resolved and gets those it has. The number of sources, where
+    it is not told, is that of the network alone.
     """
 
     name: str
@@ -37,42 +81,189 @@ class LearnedEstimator:
 
     @property
     def covariance_kind(self) -> CovarianceKind:
-        """R_pred, whose weights are the power map."""
+        """R_pred, with the occupancy, places and counts beside it."""
         return "predicted"
 
     def estimate(
         self,
         observation: Observation,
-        covariance: Covariance | None,
+        covariance: Reading | None,
         n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`."""
-        covariance = required(self.name, self.covariance_kind, covariance, observation.n_elements)
-        counts = told_or_counted(observation, n_sources, self.grid, self.settings)
-        powers = _power_map(covariance, self.grid)
+        prediction = _prediction(self.name, observation, covariance, self.grid)
+        confidence = None
+        if n_sources is None:
+            confidence, n_sources = prediction.count_log_probabilities.exp().double().max(-1)
+        require_determined(observation, n_sources)
 
         def group(scenes: Int[Tensor, " member"], count: int) -> Group:
-            logarithm = powers[scenes].clamp_min(torch.finfo(powers.dtype).tiny).double().log()
-            strongest = peaks(logarithm, self.grid, n_candidates(count))
-            candidates = sources_from_cosines(strongest.cosines)
-            resolved = strongest.usable.sum(-1) >= count
-            return Group(candidates[:, :count], resolved, candidates)
+            found = _candidates(prediction.select(scenes), self.grid, n_candidates(count))
+            resolved = found.logits[:, :count].isfinite().all(-1)
+            return Group(found.places[:, :count], resolved, found.places)
 
-        return estimate_by_count(observation, counts, self.settings.spherical_amplitude, group)
+        found = estimate_by_count(observation, n_sources, self.settings.spherical_amplitude, group)
+        return replace(found, count_confidence=confidence)
 
 
-def _power_map(covariance: Covariance, grid: Grid) -> Float[Tensor, "scene point"]:
-    if not isinstance(covariance, NormalizedCovariance) or covariance.weights.shape[-1] != grid.n_points:
-        held = covariance.weights.shape[-1] if isinstance(covariance, NormalizedCovariance) else 0
+@dataclass(frozen=True)
+class LearnedEstimator:
+    """Sources of largest likelihood among hypotheses of the network.
+
+    Both source models, the noise power known or not.
+    """
+
+    name: str
+    grid: Grid
+    settings: Settings
+
+    @property
+    def covariance_kind(self) -> CovarianceKind:
+        """R_pred, with the occupancy, places and counts beside it."""
+        return "predicted"
+
+    def estimate(
+        self,
+        observation: Observation,
+        covariance: Reading | None,
+        n_sources: Int[Tensor, " scene"] | None,
+    ) -> Estimate:
+        """Sources of every scene; see `Estimator.estimate`."""
+        prediction = _prediction(self.name, observation, covariance, self.grid)
+        scenes = field(observation, self.grid, self.settings.spherical_amplitude)
+        if n_sources is not None:
+            require_determined(observation, n_sources)
+            fits = {}
+            for count in sorted(set(n_sources.tolist()) - {0}):
+                members = torch.nonzero(n_sources == count).flatten()
+                fits[count] = _Fitted(members, self._fit(scenes, prediction, members, count))
+            found = self._joined(observation, scenes, fits, n_sources)
+            return replace(found, resolved=found.n_sources == n_sources)
+        counted = self._counted(scenes, prediction)
+        found = self._joined(observation, scenes, counted.fits, counted.n_sources)
+        return replace(found, count_confidence=counted.confidence)
+
+    def evidence(self, observation: Observation, prediction: Prediction) -> Evidence:
+        """What network and likelihood say of every count that the network knows."""
+        scenes = field(observation, self.grid, self.settings.spherical_amplitude)
+        every = torch.arange(observation.n_scenes)
+        n_counts = prediction.count_log_probabilities.shape[1]
+        costs = [self._fit(scenes, prediction, every, count).cost for count in range(n_counts)]
+        return _evidence(observation, prediction, torch.stack(costs, dim=1))
+
+    def _fit(
+        self, scenes: Field, prediction: Prediction, members: Int[Tensor, " member"], count: int
+    ) -> UnconditionalRefinement:
+        """The likeliest `count` sources of some scenes, in the unit of the scaled snapshots."""
+        part = scenes.select(members)
+        if count == 0:
+            none = torch.empty((len(members), 0, 3), dtype=torch.float64)
+            return refine_unconditional(part.observation, none, 0, self.settings.spherical_amplitude)
+        found = _candidates(prediction.select(members), self.grid, max(_CANDIDATES, count))
+        places, logits = found.places, found.logits
+        short = torch.nonzero(logits.isfinite().sum(-1) < count).flatten()
+        if short.numel():
+            # too few maxima: the points of highest occupancy beside them
+            points = prediction.occupancy[members[short]].topk(places.shape[1], dim=-1)
+            places[short] = self.grid.sources[points.indices]
+            logits[short] = points.values.double()
+        prior = _PRIOR_WEIGHT * logits
+        return likeliest_sources(part, places, prior, count, self.settings.n_iterations)
+
+    def _counted(self, scenes: Field, prediction: Prediction) -> "_Counted":
+        """Fits of the counts that the network or a neighbouring fit makes plausible, and the best of each
+        scene.
+        """
+        log_probabilities = prediction.count_log_probabilities
+        observation = scenes.observation
+        n_scenes, n_counts = log_probabilities.shape
+        cost = torch.full((n_scenes, n_counts), math.inf, dtype=torch.float64)
+        fits: dict[int, _Fitted] = {}
+        counts = torch.arange(n_counts)
+        likely = log_probabilities.argmax(-1, keepdim=True)
+        wanted = (log_probabilities > math.log(_PLAUSIBLE)) | ((counts - likely).abs() <= 1)
+        while True:
+            for count in torch.nonzero((wanted & ~cost.isfinite()).any(0)).flatten().tolist():
+                members = torch.nonzero(wanted[:, count] & ~cost[:, count].isfinite()).flatten()
+                fit = self._fit(scenes, prediction, members, count)
+                cost[members, count] = fit.cost
+                fits[count] = _with(fits.get(count), _Fitted(members, fit))
+            evidence = _evidence(observation, prediction, cost)
+            confidence, best = prediction.count_rule.probabilities(evidence).max(-1)
+            wanted = (counts - best[:, None]).abs() <= 1
+            if not bool((wanted & ~cost.isfinite()).any()):
+                return _Counted(fits, best, confidence)
+
+    def _joined(
+        self,
+        observation: Observation,
+        scenes: Field,
+        fits: dict[int, "_Fitted"],
+        n_sources: Int[Tensor, " scene"],
+    ) -> Estimate:
+        """The estimate of the fits that have the number of sources of their scene."""
+        spherical = self.settings.spherical_amplitude
+        groups = []
+        for count, (members, fit) in fits.items():
+            rows = torch.nonzero(n_sources[members] == count).flatten()
+            if count == 0 or rows.numel() == 0:
+                continue
+            chosen = members[rows]
+            own = scenes.select(chosen).in_own_units(fit, rows)
+            part = observation.select(chosen)
+            likelihood = unconditional_likelihood(part, own, torch.arange(len(chosen)), spherical)
+            present = own.powers > 0.0
+            sources = own.sources.masked_fill(~present[..., None], torch.nan)
+            groups.append((chosen, Group(sources, present.all(-1), own.sources, likelihood, own.converged)))
+        return joined(observation, groups, spherical, looked=True)
+
+
+class _Fitted(NamedTuple):
+    """Some scenes, and the fit of each."""
+
+    members: Int[Tensor, " member"]
+    fit: UnconditionalRefinement
+
+
+class _Counted(NamedTuple):
+    """Fits by number of sources, the likeliest number of every scene, and its probability."""
+
+    fits: dict[int, _Fitted]
+    n_sources: Int[Tensor, " scene"]
+    confidence: Float[Tensor, " scene"]
+
+
+def _with(before: _Fitted | None, more: _Fitted) -> _Fitted:
+    """Fits of more scenes."""
+    if before is None:
+        return more
+    return _Fitted(torch.cat((before.members, more.members)), before.fit.joined(more.fit))
+
+
+def _evidence(
+    observation: Observation, prediction: Prediction, cost: Float[Tensor, "scene count"]
+) -> Evidence:
+    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
+    return Evidence(prediction.count_log_probabilities, cost, prediction.estimated_snr, shared)
+
+
+def _prediction(name: str, observation: Observation, covariance: Reading | None, grid: Grid) -> Prediction:
+    prediction = required(name, "predicted", covariance, observation.n_elements)
+    assert isinstance(prediction, Prediction)
+    if prediction.occupancy.shape[-1] != grid.n_points:
         raise ValueError(
-            f"the learned estimator reads a power map, one weight a grid point: the grid has {grid.n_points} "
-            f"points, the covariance {held} weights"
+            f"{name} reads an occupancy, one logit a grid point: the grid has {grid.n_points} points, the "
+            f"prediction {prediction.occupancy.shape[-1]}"
         )
-    return covariance.weights
+    return prediction
 
 
-def _make(name: str, grid: Grid, settings: Settings) -> LearnedEstimator:
+def _peaks(name: str, grid: Grid, settings: Settings) -> PeakEstimator:
+    return PeakEstimator(name, grid, settings)
+
+
+def _learned(name: str, grid: Grid, settings: Settings) -> LearnedEstimator:
     return LearnedEstimator(name, grid, settings)
 
 
-ESTIMATORS: dict[str, Factory] = {"learned": _make}
+ESTIMATORS: dict[str, Factory] = {"learned": _learned, "learned_peaks": _peaks}

@@ -15,6 +15,7 @@ from stages.estimators.contract import (
     Estimate,
     Factory,
     Group,
+    Reading,
     Settings,
     estimate_by_count,
     n_candidates,
@@ -24,6 +25,7 @@ from stages.estimators.lattice import Lattice, rectangular_lattice
 from stages.estimators.music import column_space, signal_subspace
 from stages.estimators.spectral import has_short_factor, rank, required, short_factor, squared_norms
 from stages.inference.grid import Grid, vertex
+from stages.networks.trained import Prediction
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation
 from stages.physics.steering import steering
@@ -80,7 +82,7 @@ class ModifiedMusicEstimator:
     def estimate(
         self,
         observation: Observation,
-        covariance: Covariance | None,
+        covariance: Reading | None,
         n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`.
@@ -89,12 +91,13 @@ class ModifiedMusicEstimator:
             ValueError: also an array that is no centro-symmetric rectangular lattice; see
                 `rectangular_lattice`.
         """
-        covariance = required(self.name, self.covariance_kind, covariance, observation.n_elements)
+        read = required(self.name, self.covariance_kind, covariance, observation.n_elements)
+        assert not isinstance(read, Prediction)
         counts = told_or_counted(observation, n_sources, self.grid, self.settings)
         lattice = rectangular_lattice(observation.elements, observation.wavelength)
 
         def group(scenes: Int[Tensor, " member"], count: int) -> Group:
-            part = covariance.select(scenes)
+            part = read.select(scenes)
             virtual = anti_diagonal(part).unflatten(1, (lattice.n_vertical, lattice.n_horizontal))
             peaks = directions_modulo_period(
                 virtual, count, n_candidates(count), lattice, observation.wavelength

@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from stages.estimators.contract import (
-    Covariance,
     Estimate,
     Factory,
     Group,
+    Reading,
     Settings,
     joined,
     n_candidates,
@@ -46,7 +46,7 @@ class SblEstimator:
     def estimate(
         self,
         observation: Observation,
-        covariance: Covariance | None,
+        covariance: Reading | None,
         n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`."""

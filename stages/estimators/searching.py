@@ -9,9 +9,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from stages.estimators.contract import (
-    Covariance,
     Estimate,
     Group,
+    Reading,
     Settings,
     joined,
     require_determined,
@@ -50,7 +50,7 @@ class SearchEstimator:
     def estimate(
         self,
         observation: Observation,
-        covariance: Covariance | None,
+        covariance: Reading | None,
         n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`."""

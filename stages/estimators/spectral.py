@@ -14,19 +14,21 @@ from stages.estimators.contract import (
     CovarianceKind,
     Estimate,
     Group,
+    Reading,
     Settings,
     estimate_by_count,
     n_candidates,
 )
 from stages.estimators.counted import told_or_counted
 from stages.inference.grid import Grid, grid_steering, local_maxima, placed, stencils
+from stages.networks.trained import Prediction
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation
 from stages.physics.steering import steering
 
-_KINDS: dict[CovarianceKind, type[Covariance]] = {
+_KINDS: dict[CovarianceKind, type[Reading]] = {
     "sample": NormalizedCovariance,
-    "predicted": NormalizedCovariance,
+    "predicted": Prediction,
     "blend": LoadedBlend,
     "fitted": NormalizedCovariance,
 }
@@ -69,18 +71,19 @@ class SpectralEstimator:
     def estimate(
         self,
         observation: Observation,
-        covariance: Covariance | None,
+        covariance: Reading | None,
         n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`."""
-        covariance = required(self.name, self.covariance_kind, covariance, observation.n_elements)
+        read = required(self.name, self.covariance_kind, covariance, observation.n_elements)
+        assert not isinstance(read, Prediction)
         counts = told_or_counted(observation, n_sources, self.grid, self.settings)
         spherical = self.settings.spherical_amplitude
         system = (observation.elements, observation.wavelength, spherical)
         wave, rows = grid_steering(self.grid, *system), steering(self.grid.sources, *system)
 
         def group(scenes: Int[Tensor, " member"], count: int) -> Group:
-            part = covariance.select(scenes)
+            part = read.select(scenes)
             maxima = local_maxima(-1.0 / self.spectrum(part, wave, count), self.grid, n_candidates(count))
             around = stencils(self.grid, maxima.point)
             values = -1.0 / self.spectrum(part, rows[around.flatten(1)].mT, count)
@@ -92,8 +95,8 @@ class SpectralEstimator:
         return estimate_by_count(observation, counts, spherical, group)
 
 
-def required(name: str, kind: CovarianceKind, covariance: Covariance | None, n_elements: int) -> Covariance:
-    """The covariance that an estimator reads, refused where it is of another type or of another surface.
+def required(name: str, kind: CovarianceKind, covariance: Reading | None, n_elements: int) -> Reading:
+    """What an estimator reads, refused where it is of another type or of another surface.
 
     Raises:
         TypeError: not the type that the kind has.
@@ -129,12 +132,7 @@ def rank(covariance: Covariance) -> Int[Tensor, " scene"]:
     if isinstance(covariance, NormalizedCovariance) and has_short_factor(covariance):
         F = short_factor(covariance)
         return significant(torch.linalg.eigvalsh(F.mH @ F)).sum(-1)
-    n_scenes = (
-        covariance.weights.shape[0]
-        if isinstance(covariance, NormalizedCovariance)
-        else covariance.sample.weights.shape[0]
-    )
-    return torch.full((n_scenes,), covariance.n_elements)
+    return torch.full((covariance.n_scenes,), covariance.n_elements)
 
 
 def squared_norms(columns: Complex[Tensor, "*scene row point"]) -> Float[Tensor, "*scene point"]:

@@ -2,12 +2,14 @@
 
     explained(S) = sum_g |z_g|^2,   L L^H = G_S^H G_S,   L z = G_S^H y
 
-is |y|^2 less the concentrated residual of the subset S. Subsets are small, so the Cholesky factors are
-written out entry by entry, each entry for all scenes, groups and subsets at once.
+is |y|^2 less the concentrated residual of the subset S; `marginal_gain` is the same for Gaussian amplitudes.
+Subsets are small, so the Cholesky factors are written out entry by entry, each entry for all scenes, groups
+and subsets at once.
 """
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -26,6 +28,13 @@ class Match(NamedTuple):
 
     gram: Complex[Tensor, "scene group candidate candidate"]
     target: Complex[Tensor, "scene group candidate"]
+
+
+class Subsets(NamedTuple):
+    """Subsets of candidates by their numbers, and the score of each; best first."""
+
+    members: Int[Tensor, "scene subset source"]
+    score: Float[Tensor, "scene subset"]
 
 
 def match(
@@ -51,22 +60,53 @@ def most_explaining(seen: Match, n_sources: int) -> Int[Tensor, "scene source"]:
 
 def explained(seen: Match, subsets: Int[Tensor, "scene subset source"]) -> Float[Tensor, "scene subset"]:
     """sum_g |z_g|^2 of every subset."""
+    total = torch.zeros(subsets.shape[:2], dtype=torch.float64)
+    for member in _eliminated(seen, subsets, 0.0):
+        total = total + member.whitened.sum(1)
+    return total
+
+
+def marginal_gain(seen: Match, subsets: Int[Tensor, "scene subset source"]) -> Float[Tensor, "scene subset"]:
+    """Decrease of V by the sources of every subset, their amplitudes CN(0, p_k) integrated out.
+
+        sum_g |z_g|^2 - log det S_g,   S = I + G^H G = L L^H,   L z = G^H y
+
+    of inner products of columns and snapshots scaled by sqrt(p_k) / sigma and 1 / sigma.
+    """
+    total = torch.zeros(subsets.shape[:2], dtype=torch.float64)
+    for member in _eliminated(seen, subsets, 1.0):
+        total = total + (member.whitened - member.pivot.log()).sum(1)
+    return total
+
+
+class _Eliminated(NamedTuple):
+    """Squared pivot of one member of subsets, and |z|^2 of its entry of z."""
+
+    pivot: Float[Tensor, "scene group subset"]
+    whitened: Float[Tensor, "scene group subset"]
+
+
+def _eliminated(
+    seen: Match, subsets: Int[Tensor, "scene subset source"], loading: float
+) -> Iterator[_Eliminated]:
+    """The members of every subset, one after the other, with the Gram matrix plus `loading` I factored."""
     n_scenes, n_groups, n_candidates = seen.target.shape
     n_subsets, n_sources = subsets.shape[1:]
     shape = (n_scenes, n_groups, n_subsets)
     flat_gram = seen.gram.flatten(2)
     lower: dict[tuple[int, int], Tensor] = {}
     whitened: list[Tensor] = []
-    total = torch.zeros(shape, dtype=torch.float64)
 
     def entry(row: int, column: int) -> Tensor:
         place = subsets[:, :, row] * n_candidates + subsets[:, :, column]
         return flat_gram.gather(2, place[:, None].expand(shape))
 
     for column in range(n_sources):
-        own = entry(column, column).real
+        own = entry(column, column).real + loading
         left = own - sum((_squared(lower[column, p]) for p in range(column)), torch.zeros(()))
-        inverse = torch.where(left > _DEPENDENT * own, left, torch.inf).rsqrt()
+        # Loaded pivots are at least the loading, but for rounding; others tell dependent members.
+        pivot = left.clamp_min(loading) if loading else torch.where(left > _DEPENDENT * own, left, torch.inf)
+        inverse = pivot.rsqrt()
         for row in range(column + 1, n_sources):
             value = entry(row, column)
             for p in range(column):
@@ -76,8 +116,7 @@ def explained(seen: Match, subsets: Int[Tensor, "scene subset source"]) -> Float
         for p in range(column):
             value = value - lower[column, p] * whitened[p]
         whitened.append(value * inverse)
-        total = total + _squared(whitened[-1])
-    return total.sum(1)
+        yield _Eliminated(pivot, _squared(whitened[-1]))
 
 
 def _squared(values: Complex[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -99,6 +138,43 @@ def _grown(seen: Match, n_sources: int) -> Int[Tensor, "scene source"]:
         value = explained(seen, trials).scatter(1, chosen, -1.0)
         chosen = torch.cat((chosen, value.argmax(1, keepdim=True)), dim=1)
     return chosen
+
+
+def likeliest_subsets(
+    seen: Match, prior: Float[Tensor, "scene candidate"], n_sources: int, n_kept: int
+) -> Subsets:
+    """The K candidates of largest `marginal_gain` plus prior, and the next ones, the best first.
+
+    Subsets grow by one candidate at a time, and the `n_kept` best of each size go on (beam search). Those
+    with a candidate of prior -inf are last, with a score of -inf, and so are slots for which there are no
+    subsets.
+    """
+    n_candidates = prior.shape[1]
+    members = torch.empty((prior.shape[0], 1, 0), dtype=torch.int64)
+    score = torch.zeros(members.shape[:2], dtype=torch.float64)
+    for _ in range(n_sources):
+        kept = members.shape[1]
+        added = torch.arange(n_candidates).reshape(1, 1, -1, 1).expand(prior.shape[0], kept, -1, 1)
+        before = members[:, :, None].expand(-1, -1, n_candidates, -1)
+        grown = torch.cat((before, added), dim=-1).flatten(1, 2)
+        gain = marginal_gain(seen, grown) + prior.gather(1, grown.flatten(1)).unflatten(
+            1, grown.shape[1:]
+        ).sum(2)
+        again = (before == added).any(-1).flatten(1)
+        score, order = gain.masked_fill(again, -math.inf).sort(dim=1, descending=True, stable=True)
+        # A set of m members comes up to m times, once for each that was added last.
+        most = min(n_kept * (members.shape[2] + 1), grown.shape[1])
+        score, members = score[:, :most], _taken(grown, order[:, :most])
+        ordered = members.sort(-1).values
+        repeated = torch.tril((ordered[:, :, None] == ordered[:, None]).all(-1), diagonal=-1).any(-1)
+        score, order = score.masked_fill(repeated, -math.inf).sort(dim=1, descending=True, stable=True)
+        score, members = score[:, :n_kept], _taken(members, order[:, :n_kept])
+    return Subsets(members, score)
+
+
+def _taken(members: Int[Tensor, "scene subset source"], order: Int[Tensor, "scene kept"]) -> Tensor:
+    """Some subsets of each scene."""
+    return members.gather(1, order[..., None].expand(-1, -1, members.shape[2]))
 
 
 def _exchanged(seen: Match, chosen: Int[Tensor, "scene source"]) -> Int[Tensor, "scene source"]:

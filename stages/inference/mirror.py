@@ -80,6 +80,15 @@ class MirrorFold:
         images = _signed_sums(torch.stack(characters), 0)
         return images.permute(1, 0, 2).flatten(1).index_select(1, self.place)
 
+    def parity_blocks(
+        self, matrix: Complex[Tensor, "scene element element"]
+    ) -> Complex[Tensor, "scene folded folded"]:
+        """Parity blocks of Hermitian matrices over the elements, as `forms` reads them."""
+        order = self.elements.reshape(-1)
+        weights = self.element_weights.repeat(self.n_images)
+        spread = matrix[:, order][:, :, order] * weights[:, None] * weights
+        return self.transform(self.transform(spread).mT).mT
+
     def covariance(self, powers: Float[Tensor, "scene point"]) -> Complex[Tensor, "scene folded folded"]:
         """Parity blocks of R = sum_g p_g a_g a_g^H, the adjoint of `forms`."""
         n_scenes, n_images, n_orbits = powers.shape[0], self.n_images, self.elements.shape[1]

@@ -45,6 +45,16 @@ class UnconditionalRefinement:
     cost: Float[Tensor, " scene"]
     converged: Bool[Tensor, " scene"]
 
+    def select(self, rows: Int[Tensor, " row"]) -> "UnconditionalRefinement":
+        """Some rows."""
+        return UnconditionalRefinement(*(getattr(self, part.name)[rows] for part in fields(self)))
+
+    def joined(self, other: "UnconditionalRefinement") -> "UnconditionalRefinement":
+        """These rows and those of another refinement of as many sources."""
+        return UnconditionalRefinement(
+            *(torch.cat((getattr(self, part.name), getattr(other, part.name))) for part in fields(self))
+        )
+
 
 def refine_unconditional(
     observation: Observation,

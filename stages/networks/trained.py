@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
+from stages.networks.counting import CountRule
 from stages.networks.covariance_network import CovarianceNetwork, count_log_probabilities, covariance
 from stages.networks.dictionary import Dictionary
 from stages.networks.features import network_input
+from stages.physics.observation import SourceModel
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,25 @@ class Prediction:
     """What a network says of scenes.
 
     covariance: R_pred. occupancy: logits z of the grid points. places: (u, v, w) of the source that occupies
-    each point. count_log_probabilities: log P(K = k), k = 0, 1, ...
+    each point. count_log_probabilities: log P_net(K = k), k = 0, 1, ... count_rule: how they count beside the
+    likelihood. estimated_snr: what the network read.
     """
 
     covariance: NormalizedCovariance
     occupancy: Float[Tensor, "scene point"]
     places: Float[Tensor, "scene point 3"]
     count_log_probabilities: Float[Tensor, "scene count"]
+    count_rule: CountRule
+    estimated_snr: Float[Tensor, " scene"]
+
+    @property
+    def n_elements(self) -> int:
+        """N of R_pred."""
+        return self.covariance.n_elements
+
+    @property
+    def n_scenes(self) -> int:
+        return self.covariance.n_scenes
 
     def select(self, scenes: slice | Tensor) -> "Prediction":
         """The predictions of some scenes."""
@@ -32,22 +46,25 @@ class Prediction:
             self.occupancy[scenes],
             self.places[scenes],
             self.count_log_probabilities[scenes],
+            self.count_rule,
+            self.estimated_snr[scenes],
         )
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Network weights with the grid that they were trained on."""
+    """Network weights with the grid that they were trained on, and the rule by which their counts count."""
 
     network: CovarianceNetwork
     dictionary: Dictionary
+    count_rule: CountRule
 
     @torch.no_grad()
     def predict(
         self,
         maps: Float[Tensor, "scene map point"],
         estimated_snr: Float[Tensor, " scene"],
-        shared: Bool[Tensor, " scene"],
+        source_model: SourceModel,
     ) -> Prediction:
         """The prediction of every scene.
 
@@ -58,10 +75,13 @@ class TrainedNetwork:
         if maps.shape[-1] != n_points:
             raise ValueError(f"the network reads maps of its grid, {n_points} points; got {maps.shape[-1]}")
         self.network.eval()
+        shared = torch.full(estimated_snr.shape, source_model == "constant")
         outputs = self.network(network_input(maps, estimated_snr, shared, self.dictionary.shape))
         return Prediction(
             covariance(outputs, self.dictionary.basis),
             outputs.logits,
             self.dictionary.places(outputs.offsets),
             count_log_probabilities(outputs.counts),
+            self.count_rule,
+            estimated_snr,
         )
