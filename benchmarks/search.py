@@ -30,7 +30,7 @@ from stages.artifacts.network_file import new_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress
 from stages.artifacts.search_tables import read_trial
-from stages.artifacts.training_setup import read_examples
+from stages.artifacts.training_setup import training_feed, validation_examples
 from stages.params import Params
 from stages.search import Bench, count_found, read_bench, with_values
 from stages.train import train
@@ -41,13 +41,12 @@ SEEDS, DRAWS = 3, 2000
 
 def trained(params: Params, bench: Bench) -> tuple[np.ndarray, float]:
     """(found sources by validation scene, CPU time (s) of the training) at full size."""
-    training = read_examples(params, "train")
     started = time.process_time()
     device = torch.device("cpu")
     state = train(
         params,
-        training,
-        bench.validation,
+        training_feed(params, 1.0, device, 0, 1),
+        validation_examples(params),
         bench.dictionary,
         device,
         None,
@@ -88,8 +87,7 @@ def main() -> None:
     own = read_params()
     number, values = read_trial(TRIALS, None)
     bench = read_bench(own)
-    n_sources = bench.validation.n_sources.numpy()
-    n_sources = n_sources[n_sources > 0]
+    n_sources = bench.n_sources.numpy()
     progress = Progress("search benchmark", 2 * SEEDS, "trainings")
     rows, counts = [], {}
     for name, params in (("params.yaml", own), ("best trial", with_values(own, values))):

@@ -102,6 +102,9 @@ class Train(Section):
     mixed_precision: bool
     epochs: PositiveInt
     batch_size: PositiveInt
+    processes: PositiveInt
+    block_scenes: PositiveInt
+    buffer_blocks: PositiveInt
     lr: PositiveFloat
     warmup_fraction: FractionBelowOne
     weight_decay: NonNegativeFloat
@@ -119,6 +122,16 @@ class Train(Section):
     likelihood_weight: NonNegativeFloat
     blend_beta_start: Fraction
     blend_beta_jitter: Fraction
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.buffer_blocks - 1) * self.block_scenes < self.batch_size:
+            raise ValueError(
+                f"a batch is drawn from a buffer that has room for one block more: (buffer_blocks - 1) "
+                f"block_scenes >= batch_size, got ({self.buffer_blocks} - 1) x {self.block_scenes} and "
+                f"{self.batch_size}"
+            )
+        return self
 
 
 class Estimators(Section):

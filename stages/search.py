@@ -2,9 +2,9 @@
 trials.csv, importance.csv, history.svg, parallel_coordinate.svg, importance.svg.
 
 Every trial trains a network of hyperparameters that the sampler chooses within search.space, on a share of
-the training scenes for search.epochs, and is scored on the validation scenes: the share of sources that the
-learned estimator finds, refined, told their number. After each epoch the bare peaks are scored, by which a
-pruner ends a trial early. A training that diverges is pruned, and never scored.
+the training scenes for search.epochs, in one process, and is scored on the validation scenes: the share of
+sources that the learned estimator finds, refined, told their number. After each epoch the bare peaks are
+scored, by which a pruner ends a trial early. A training that diverges is pruned, and never scored.
 """
 
 import multiprocessing
@@ -19,6 +19,7 @@ import optuna
 import torch
 from jaxtyping import Int
 from optuna.trial import TrialState
+from torch import Tensor
 
 from stages.artifacts import estimator_setup, grid_setup, search_figures
 from stages.artifacts.atomic import write_text
@@ -26,41 +27,62 @@ from stages.artifacts.covariance_file import Covariances, read_covariances
 from stages.artifacts.device import training_device
 from stages.artifacts.entry import run
 from stages.artifacts.errors import ParameterError, StateError
-from stages.artifacts.measurements_file import read_observation
+from stages.artifacts.measurements_file import read_observation, read_truth
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress, say
 from stages.artifacts.search_tables import importances, trials_table, write_results
 from stages.artifacts.shards import start_worker
+from stages.artifacts.split_files import open_split
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.artifacts.study import claim, mend_journal, n_finished, open_study, record_epochs, requeue_stale
-from stages.artifacts.training_setup import fit_settings, read_examples, training_files
+from stages.artifacts.training_setup import (
+    VALIDATION_SPLITS,
+    fit_settings,
+    training_feed,
+    training_files,
+    validation_examples,
+)
 from stages.estimators.contract import Estimate
 from stages.estimators.refined import refined
 from stages.estimators.registry import estimator
 from stages.metrics.agreement import agreement
 from stages.metrics.localization import found_rate
+from stages.networks.counting import OF_NETWORK
 from stages.networks.covariance_network import CovarianceNetwork
 from stages.networks.dictionary import Dictionary
-from stages.networks.fit import Examples, FitState, fit
+from stages.networks.fit import FitState, fit
 from stages.networks.health import TrainingDiverged
 from stages.networks.trained import TrainedNetwork
-from stages.params import Params
+from stages.params import Params, Split
 from stages.physics.observation import Observation
 from stages.search_params import Choices, Interval, Scalar
+from stages.shapes import Sources
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What every trial is trained and scored on."""
+class Exam:
+    """Validation scenes that have sources, of one source model: what is known of them, and the truth."""
 
-    training: Examples
-    validation: Examples
     observation: Observation
     covariances: Covariances
+    sources: Sources
+    n_sources: Int[Tensor, " scene"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every trial is scored on."""
+
+    exams: tuple[Exam, ...]
     dictionary: Dictionary
+
+    @property
+    def n_sources(self) -> Int[Tensor, " scene"]:
+        """True number of sources of every scene."""
+        return torch.cat([exam.n_sources for exam in self.exams])
 
 
 @dataclass(frozen=True)
@@ -107,30 +129,25 @@ def count_found(
 ) -> tuple[Int[np.ndarray, "scenes"], float]:
     """(found sources of every validation scene that has sources, CPU time (s) a scene) with a network."""
     settings, grid = estimator_setup.settings(params), grid_setup.grid(params)
-    one = estimator("learned", grid, settings)
-    maps = bench.covariances.maps
-    present = torch.nonzero(bench.validation.n_sources > 0).flatten()
-    observation = bench.observation.select(present)
-    started = time.process_time()
-    trained = TrainedNetwork(network, bench.dictionary)
-    predicted = trained.predict(maps.values[present], maps.estimated_snr[present])
-    found: Estimate = one.estimate(observation, predicted, bench.validation.n_sources[present].long())
-    if is_refined:
-        n_iterations, spherical = settings.n_iterations, settings.spherical_amplitude
-        found = refined(observation, found, grid, n_iterations, spherical)
-    seconds = (time.process_time() - started) / len(present)
-    tolerance, n_found = np.deg2rad(params.evaluate.found_tolerance_deg), []
-    truths = bench.validation.sources[present].double().numpy()
-    for truth, places in zip(truths, found.sources.numpy(), strict=True):
-        true, own = (rows[np.isfinite(rows[:, 0])] for rows in (truth, places))
-        n_found.append(agreement(true, own, np.full_like(own, np.nan), tolerance).found.sum())
-    return np.array(n_found, int), seconds
+    one = estimator("learned" if is_refined else "learned_peaks", grid, settings)
+    trained = TrainedNetwork(network, bench.dictionary, OF_NETWORK)
+    tolerance, seconds, n_found = np.deg2rad(params.evaluate.found_tolerance_deg), 0.0, []
+    for exam in bench.exams:
+        maps = exam.covariances.maps
+        started = time.process_time()
+        prediction = trained.predict(maps.values, maps.estimated_snr, exam.observation.source_model)
+        found: Estimate = one.estimate(exam.observation, prediction, exam.n_sources)
+        seconds += time.process_time() - started
+        for truth, places in zip(exam.sources.numpy(), found.sources.numpy(), strict=True):
+            true, own = (rows[np.isfinite(rows[:, 0])] for rows in (truth, places))
+            n_found.append(agreement(true, own, np.full_like(own, np.nan), tolerance).found.sum())
+    return np.array(n_found, int), seconds / len(n_found)
 
 
 def score(params: Params, bench: Bench, network: CovarianceNetwork, is_refined: bool) -> Score:
     """Score of a network on the validation scenes that have sources."""
     n_found, seconds = count_found(params, bench, network, is_refined)
-    return Score(found_rate(int(n_found.sum()), int(bench.validation.n_sources.sum())), seconds)
+    return Score(found_rate(int(n_found.sum()), int(bench.n_sources.sum())), seconds)
 
 
 def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float, ...]:
@@ -155,12 +172,14 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
 
     try:
         with training_device(chosen.train.device, partial(say, "search")) as device:
+            network.to(device)
             state = fit(
-                network.to(device),
-                bench.training.to(device),
-                bench.validation.to(device),
+                network,
+                network,
+                training_feed(chosen, params.search.scene_fraction, device, 0, 1),
+                validation_examples(chosen).to(device),
                 bench.dictionary.to(device),
-                fit_settings(chosen),
+                fit_settings(chosen, device),
                 None,
                 after_epoch,
                 lambda epoch, batch, n_batches: None,
@@ -178,16 +197,24 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
 
 
 def read_bench(params: Params) -> Bench:
-    """The training scenes of a trial, evenly spaced among all, and the validation scenes."""
-    training, validation = read_examples(params, "train"), read_examples(params, "validation")
-    n_kept = max(1, round(params.search.scene_fraction * len(training)))
-    kept = torch.linspace(0, len(training) - 1, n_kept).round().long()
-    return Bench(
-        training.batch(kept),
-        validation,
-        read_observation(Path("data/scenes/validation")),
-        read_covariances(Path("data/covariances/validation")),
-        network_dictionary(params),
+    """The validation scenes that have sources.
+
+    Raises:
+        MeasurementError: files that cannot be read, or do not belong together.
+    """
+    return Bench(tuple(_exam(params, split) for split in VALIDATION_SPLITS), network_dictionary(params))
+
+
+def _exam(params: Params, split: Split) -> Exam:
+    open_split(params, split, True)  # files that do not belong together are refused
+    scenes, covariances = Path("data/scenes") / split, Path("data/covariances") / split
+    truth = read_truth(scenes)
+    present = torch.nonzero(truth.n_sources > 0).flatten()
+    return Exam(
+        read_observation(scenes).select(present),
+        read_covariances(covariances).select(present),
+        truth.sources[present],
+        truth.n_sources[present].long(),
     )
 
 

@@ -18,6 +18,7 @@ _FIXED = {
     "epochs": "search.epochs is the length of a trial",
     "seed": "a seed is nothing to choose by its luck",
     "device": "where a trial runs is no hyperparameter",
+    "processes": "a trial trains in one process",
 }
 
 

@@ -24,6 +24,8 @@ Stream: TypeAlias = Literal[
     "search",
     "train_constant",
     "validation_constant",
+    "blocks",
+    "buffer",
 ]
 
 _STREAM_NUMBERS: dict[Stream, int] = {
@@ -41,6 +43,8 @@ _STREAM_NUMBERS: dict[Stream, int] = {
     "search": 12,
     "train_constant": 13,
     "validation_constant": 14,
+    "blocks": 15,
+    "buffer": 16,
 }
 
 

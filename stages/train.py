@@ -24,18 +24,26 @@ from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, ne
 from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress, say
 from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.artifacts.training_setup import fit_settings, read_examples, training_files
+from stages.artifacts.training_setup import (
+    fit_settings,
+    training_feed,
+    training_files,
+    validation_examples,
+)
 from stages.networks import health
 from stages.networks.dictionary import Dictionary
-from stages.networks.fit import STATE_PARTS, Examples, FitState, fit
+from stages.networks.examples import Examples, Feed
+from stages.networks.fit import STATE_PARTS, FitState, fit
 from stages.params import Params
 
 _STATE = "state.pt"
+_KEPT = ("warnings", "seconds", "waited_s", "spent_s")
+"""What the state file holds beside `STATE_PARTS`: warnings, time, and the times of the feed."""
 
 
 def train(
     params: Params,
-    training: Examples,
+    training: Feed,
     validation: Examples,
     dictionary: Dictionary,
     device: torch.device,
@@ -44,14 +52,16 @@ def train(
     after_batch: Callable[[int, int, int], None],
 ) -> FitState:
     """Train the covariance network, from the start or from the state of an epoch; see
-    `stages.networks.fit.fit`.
+    `stages.networks.fit.fit`. The batches of the feed come on the device.
     """
+    network = new_network(params).to(device)
     return fit(
-        new_network(params).to(device),
-        training.to(device),
+        network,
+        network,
+        training,
         validation.to(device),
         dictionary.to(device),
-        fit_settings(params),
+        fit_settings(params, device),
         state,
         after_epoch,
         after_batch,
@@ -65,7 +75,7 @@ def _read_state(path: Path, sections: dict[str, Any]) -> FitState:
         CheckpointError: as `load_checkpoint`, or a part is missing.
     """
     state = load_checkpoint(path, sections)
-    missing = sorted({*STATE_PARTS, "warnings", "seconds"} - state.keys())
+    missing = sorted({*STATE_PARTS, *_KEPT} - state.keys())
     if missing:
         raise CheckpointError(f"{path}: {', '.join(missing)}: missing; remove the file and train again")
     return state
@@ -101,45 +111,55 @@ def main() -> None:
     params = read_params()
     inputs = training_files()
     sections = params.model_dump(mode="json", include={**MODEL_SECTIONS, "train": True})
-    training, validation = read_examples(params, "train"), read_examples(params, "validation")
     dictionary = network_dictionary(params)
-    with work_directory("train", work_key(sections, inputs)) as work:
+    with (
+        work_directory("train", work_key(sections, inputs)) as work,
+        training_device(params.train.device, partial(say, "train")) as device,
+    ):
         state = _read_state(work / _STATE, sections) if (work / _STATE).exists() else None
-        n_batches = -(-len(training) // params.train.batch_size)
-        done = 0 if state is None else state["epoch"] * n_batches
-        progress = Progress("train", params.train.epochs * n_batches, "batches", done)
+        feed, validation = training_feed(params, 1.0, device, 0, 1), validation_examples(params)
+        done = 0 if state is None else state["epoch"] * feed.n_batches
+        progress = Progress("train", params.train.epochs * feed.n_batches, "batches", done)
         loss = [] if state is None else [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
 
         warned = [] if state is None else list(state["warnings"])
         earlier_s = 0.0 if state is None else float(state["seconds"])
+        if state is not None:
+            feed.waited_s, feed.spent_s = float(state["waited_s"]), float(state["spent_s"])
+
+        def kept() -> dict[str, Any]:
+            return {
+                "warnings": [*warned, *(str(warning.message) for warning in caught)],
+                "seconds": earlier_s + time.monotonic() - started,
+                "waited_s": feed.waited_s,
+                "spent_s": feed.spent_s,
+            }
 
         def keep(state: FitState) -> None:
-            so_far = [*warned, *(str(warning.message) for warning in caught)]
-            spent = earlier_s + time.monotonic() - started
-            save_checkpoint(work / _STATE, {**state, "warnings": so_far, "seconds": spent}, sections)
+            save_checkpoint(work / _STATE, {**state, **kept()}, sections)
             loss[:] = [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
 
         def show(epoch: int, batch: int, n_batches: int) -> None:
             progress.advance(note=", ".join([f"epoch {epoch} of {params.train.epochs}", *loss]))
 
-        with (
-            training_device(params.train.device, partial(say, "train")) as device,
-            warnings.catch_warnings(record=True) as caught,
-        ):
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            state = train(params, training, validation, dictionary, device, state, keep, show)
+            state = train(params, feed, validation, dictionary, device, state, keep, show)
         models = work / "models"
         models.mkdir(exist_ok=True)
         write_network(models / "covariance.pt", state["best"]["network"], params)
-        warned += [str(warning.message) for warning in caught]
-        record = health_record(state, warned, params.array.n_elements)
+        record = health_record(state, kept()["warnings"], params.array.n_elements)
         write_text(models / "health.json", json.dumps(record, indent=1) + "\n")
         history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
         write_text(models / "history.csv", history)
-        spent = earlier_s + time.monotonic() - started
-        write_text(
-            models / "timing.csv", f"device,seconds,epochs\n{device.type},{spent:.1f},{state['epoch']}\n"
-        )
+        timing = {
+            "device": device.type,
+            "seconds": f"{kept()['seconds']:.1f}",
+            "epochs": state["epoch"],
+            "data_wait_share": f"{feed.waited_s / feed.spent_s:.4f}",
+        }
+        text = pd.DataFrame([timing]).to_csv(index=False, lineterminator="\n")
+        write_text(models / "timing.csv", text)
         publish(models, Path("data/models"))
         discard(work)
 

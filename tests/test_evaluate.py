@@ -22,6 +22,7 @@ from stages.artifacts.measurements_file import write_scenes
 from stages.artifacts.network_file import new_network, read_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.report import run_files
+from stages.artifacts.split_files import open_split
 from stages.artifacts.training_setup import fit_settings
 from stages.bound import bound
 from stages.covariance import LoadedBlend
@@ -29,7 +30,7 @@ from stages.estimators.contract import Settings
 from stages.estimators.refined import refined
 from stages.evaluate import plan
 from stages.inference.likelihood import concentrated_residual
-from stages.networks.fit import batch_loss, logits_of
+from stages.networks.objective import batch_loss, outputs_of
 from stages.normalize import normalize
 from stages.params import Params
 from stages.simulate import simulate
@@ -147,11 +148,11 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     root, split, scene = finished.parents[1], "test_independent", torch.tensor([7])
     params = read_params(root / "params.yaml")
     trained = read_network(root / "data/models/covariance.pt", params)
-    settings, dictionary = fit_settings(params), train.network_dictionary(params)
-    examples = train.read_examples(params, split).batch(scene)
+    settings, dictionary = fit_settings(params, torch.device("cpu")), train.network_dictionary(params)
+    examples = open_split(params, split, False).examples().select(scene)
     trained.network.train()
-    logits = logits_of(trained.network, examples, dictionary, settings.mixed_precision)
-    in_training = batch_loss(logits, examples, dictionary, settings).blend
+    outputs = outputs_of(trained.network, examples, dictionary, settings.mixed_precision)
+    in_training = batch_loss(outputs, examples, dictionary, settings.loss, settings.loss.blend_beta).blend
     bench = evaluate.read_bench(params, root)
     own = bench.covariances[split].select(scene)
     seen = bench.observations[split].select(scene)

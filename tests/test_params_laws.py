@@ -162,9 +162,14 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
     ("maps once", [("normalize.map_iterations", [0, 0])], r"map_iterations increases strictly, got \[0, 0\]"),
     ("group norm", [("network.groups", 5)], r"channels is a multiple of groups.*got 32 and 5"),
     (
-        "a loss",
-        [("train.detection_weight", 0.0), ("train.covariance_weight", 0.0)],
-        r"one of detection_weight and covariance_weight is positive",
+        "a detection loss",
+        [("train.detection_weight", 0.0)],
+        r"detection_weight\s+Input should be greater than 0",
+    ),
+    (
+        "a buffer for a batch",
+        [("train.batch_size", 129), ("train.buffer_blocks", 3)],
+        r"\(buffer_blocks - 1\) block_scenes >= batch_size, got \(3 - 1\) x 64 and 129",
     ),
 ]
 

@@ -288,6 +288,14 @@ def test_a_storage_that_cannot_be_reached_is_one_line(scenes: Path, tmp_path: Pa
             "epochs is not searched: search.epochs",
         ),
         (
+            {"space.train": {"processes": {"low": 1, "high": 3, "log": False}}},
+            "processes is not searched: a trial trains in one process",
+        ),
+        (
+            {"space.train": {"batch_size": {"choices": [64, 8192]}}},
+            "search.space.train allows {'batch_size': 8192}: a batch is drawn from a buffer",
+        ),
+        (
             {"space.train": {"lr": {"low": 1.0, "high": 0.1, "log": False}}},
             "low < high, finite; got 1.0 and 0.1",
         ),

@@ -109,6 +109,7 @@ def test_results_of_a_training(trained: Path) -> None:
     assert sum(weights.numel() for weights in network.network.parameters()) > 0
     timing = pd.read_csv(trained / "data/models/timing.csv")
     assert timing[["device", "epochs"]].to_numpy().tolist() == [["cpu", 3]]
+    assert 0.0 <= timing["data_wait_share"].item() <= 1.0
     assert [path.suffix for path in (trained / "state/train").iterdir()] == [".lock"]
 
 

@@ -9,6 +9,7 @@ estimated_snr   float32 [scene]                      (mean |y|^2 - sigma^2) / si
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -103,8 +104,19 @@ def read_covariances(source: Path | Sequence[Path]) -> Covariances:
     return replace(parts[0], factor=torch.cat([part.factor for part in parts]), maps=maps)
 
 
+@runtime_checkable
+class OnGrid(Protocol):
+    """What says of which maps it is: iterations of the fit, and grid (n_w, n_v, n_u)."""
+
+    @property
+    def iterations(self) -> tuple[int, ...]: ...
+
+    @property
+    def grid_shape(self) -> tuple[int, ...]: ...
+
+
 def require_maps(
-    maps: Maps, grid_shape: tuple[int, int, int], iterations: tuple[int, ...], source: str
+    maps: OnGrid, grid_shape: tuple[int, int, int], iterations: tuple[int, ...], source: str
 ) -> None:
     """Refuse maps on another grid (n_w, n_v, n_u), or after other iterations, than the parameters say.
 
@@ -121,14 +133,23 @@ def require_maps(
             )
 
 
+def broken_normalization(factor: Complex[np.ndarray, "scene rank element"], first_scene: int) -> str | None:
+    """How factors break the law tr R_samp = N; None where they keep it. Scenes are counted from
+    `first_scene`.
+    """
+    trace = np.einsum("brn,brn->b", factor.conj(), factor, dtype=np.complex128).real
+    wrong = np.flatnonzero(~(np.abs(trace / factor.shape[2] - 1.0) < _TRACE_TOLERANCE))
+    if not wrong.size:
+        return None
+    own, n_elements = int(wrong[0]), factor.shape[2]
+    return f"tr R_samp = N = {n_elements} in every scene, got {trace[own]:g} in scene {first_scene + own}"
+
+
 def _covariances(reader: Reader) -> Covariances:
     source_model = reader.choice("source_model", ("independent", "constant"))
     factor = reader.array("factor", np.complex64, "scene rank element")
-    trace = np.einsum("brn,brn->b", factor.conj(), factor, dtype=np.complex128).real
-    wrong = np.flatnonzero(~(np.abs(trace / factor.shape[2] - 1.0) < _TRACE_TOLERANCE))
-    if wrong.size:
-        scene, n_elements = int(wrong[0]), factor.shape[2]
-        law = f"tr R_samp = N = {n_elements} in every scene, got {trace[scene]:g} in scene {scene}"
+    law = broken_normalization(factor, 0)
+    if law is not None:
         raise reader.fault("factor", law)
     iterations, grid_shape = reader.integers("map_iterations"), reader.integers("grid_shape")
     if len(grid_shape) != 3:

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from stages.artifacts.atomic import replacing
 from stages.artifacts.errors import MeasurementError
+from stages.artifacts.extents import Extent, broken_finiteness, stamp_of
 
 # One fixed range of format versions, so that a newer library writes the same bytes.
 _LIBRARY_VERSIONS = ("v108", "v110")
@@ -99,6 +100,25 @@ class Reader:
         Raises:
             MeasurementError: missing, of another type or shape, unreadable, or (`finite`) not finite.
         """
+        values = self.rows(name, self._of_shape(name, dtype, shape), ())
+        if finite:
+            self.require_finite(name, values)
+        return values
+
+    def extent(self, name: str, dtype: DTypeLike, shape: str) -> Extent:
+        """Where a contiguous data set lies in the file, its type and shape checked as by `array`.
+
+        Raises:
+            MeasurementError: as `array`, but for the numbers, which are not read; or not contiguous.
+        """
+        dataset = self._of_shape(name, dtype, shape)
+        offset = dataset.id.get_offset()
+        if dataset.chunks is not None or offset is None:
+            raise self.fault(name, "contiguous and not compressed, as `simulate` and `normalize` write it")
+        stamp = stamp_of(self.path.stat())
+        return Extent(self.path, name, int(offset), np.dtype(dtype), tuple(map(int, dataset.shape)), stamp)
+
+    def _of_shape(self, name: str, dtype: DTypeLike, shape: str) -> h5py.Dataset:
         law = f"{np.dtype(dtype).name} [{', '.join(shape.split())}]"
         dataset = self.dataset(name, law)
         if dataset.dtype != np.dtype(dtype) or dataset.ndim != len(shape.split()):
@@ -106,10 +126,7 @@ class Reader:
             raise self.fault(name, f"{law}, got {dataset.dtype.name}{order} {dataset.shape}")
         for axis, (word, size) in enumerate(zip(shape.split(), dataset.shape, strict=True)):
             self._agree(name, law, axis, word, int(size))
-        values = self.rows(name, dataset, ())
-        if finite:
-            self.require_finite(name, values)
-        return values
+        return dataset
 
     def dataset(self, name: str, law: str) -> h5py.Dataset:
         """Data set of any type and shape; `law` says what is expected.
@@ -164,14 +181,9 @@ class Reader:
         Raises:
             MeasurementError: how many, and the first of them.
         """
-        wrong = ~np.isfinite(values)
-        if wrong.any():
-            first = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise self.fault(
-                name,
-                f"every number is finite; {int(wrong.sum())} of {values.size} are not, the first at index "
-                f"{first}, {values[first]}; remove or record again what it belongs to",
-            )
+        law = broken_finiteness(values, 0)
+        if law is not None:
+            raise self.fault(name, law)
 
 
 @contextmanager

@@ -1,22 +1,49 @@
-"""What a training is made of: settings and examples, for `train` and for the trials of `search`."""
+"""What a training is made of: settings, training scenes and validation scenes, for `train` and for the trials
+of `search`.
+"""
 
 from pathlib import Path
 
-from stages.artifacts.covariance_file import read_covariances, require_maps
-from stages.artifacts.errors import MeasurementError
+import torch
+
+from stages.artifacts.errors import ParameterError
 from stages.artifacts.hdf5 import shard_paths
-from stages.artifacts.measurements_file import read_truth
-from stages.networks.fit import Examples, FitSettings
+from stages.artifacts.split_files import open_split
+from stages.artifacts.training_feed import ShardFeed, blocks_of
+from stages.networks.examples import Examples, joined_examples
+from stages.networks.fit import FitSettings
+from stages.networks.objective import PARTS, LossSettings
+from stages.networks.shuffle import Shuffle
 from stages.params import Params, Split
 
+TRAINING_SPLITS: tuple[Split, ...] = ("train", "train_constant")
+VALIDATION_SPLITS: tuple[Split, ...] = ("validation", "validation_constant")
 
-def fit_settings(params: Params) -> FitSettings:
-    """Optimization, losses and blend of the parameters."""
-    chosen = params.train.model_dump(exclude={"device"})
+
+def fit_settings(params: Params, device: torch.device) -> FitSettings:
+    """Optimization, losses and blend of the parameters, on a device."""
+    train = params.train
     return FitSettings(
-        **chosen,
-        blend_beta=params.covariance.blend_beta,
-        diagonal_loading=params.covariance.diagonal_loading,
+        seed=train.seed,
+        epochs=train.epochs,
+        batch_size=train.batch_size,
+        lr=train.lr,
+        warmup_fraction=train.warmup_fraction,
+        weight_decay=train.weight_decay,
+        clip_norm=train.clip_norm,
+        ema_decay=train.ema_decay,
+        flips=train.flips,
+        mixed_precision=train.mixed_precision and device.type == "cuda",
+        blend_beta_start=train.blend_beta_start,
+        blend_beta_jitter=train.blend_beta_jitter,
+        loss=LossSettings(
+            target_width_cells=train.target_width_cells,
+            target_width_planes=train.target_width_planes,
+            focal_exponents=train.focal_exponents,
+            weights={part: getattr(train, f"{part}_weight") for part in PARTS},
+            blend_beta=params.covariance.blend_beta,
+            diagonal_loading=params.covariance.diagonal_loading,
+        ),
     )
 
 
@@ -29,42 +56,40 @@ def training_files() -> list[Path]:
     return [
         path
         for kind, verb in (("scenes", "simulate"), ("covariances", "normalize"))
-        for split in ("train", "validation")
+        for split in (*TRAINING_SPLITS, *VALIDATION_SPLITS)
         for path in shard_paths(Path("data") / kind / split, f"run `{verb} --split {split}` first")
     ]
 
 
-def read_examples(params: Params, split: Split) -> Examples:
-    """Maps, covariance factors and truth of a split.
+def validation_examples(params: Params) -> Examples:
+    """Maps, covariance factors and truth of the validation scenes, in memory; with the snapshots where the
+    likelihood has a weight.
 
     Raises:
-        MeasurementError: files that do not belong together.
+        MeasurementError: as `open_split`, or numbers that break a law.
     """
-    truth = read_truth(Path("data/scenes") / split)
-    covariances = read_covariances(Path("data/covariances") / split)
-    if truth.n_scenes != covariances.n_scenes:
-        raise MeasurementError(
-            f"data/covariances/{split}: one covariance a scene, data/scenes/{split} has "
-            f"{truth.n_scenes} scenes, got {covariances.n_scenes}; run `normalize` again"
-        )
-    n_elements = covariances.factor.shape[2]
-    if n_elements != params.array.n_elements:
-        raise MeasurementError(
-            f"data/covariances/{split}: the array of params.yaml has {params.array.n_elements} elements, got "
-            f"factors of {n_elements}; run `simulate` and `normalize` again"
-        )
-    shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
-    require_maps(covariances.maps, shape, params.normalize.map_iterations, f"data/covariances/{split}")
-    if not bool((truth.n_sources > 0).any()):
-        raise MeasurementError(
-            f"data/scenes/{split}: a covariance is learned from scenes with sources, 1 or more; all "
-            f"{truth.n_scenes} scenes have none: raise simulate.{split}.strata"
-        )
-    return Examples(
-        maps=covariances.maps.values,
-        estimated_snr=covariances.maps.estimated_snr,
-        factor=covariances.factor,
-        sources=truth.sources,
-        power=truth.power.nan_to_num(nan=0.0),
-        n_sources=truth.n_sources,
+    with_snapshots = params.train.likelihood_weight > 0.0
+    return joined_examples(
+        [open_split(params, split, with_snapshots).examples() for split in VALIDATION_SPLITS]
     )
+
+
+def training_feed(params: Params, fraction: float, device: torch.device, rank: int, world: int) -> ShardFeed:
+    """The training scenes, or evenly spaced blocks of them; those of process `rank` of `world`.
+
+    Raises:
+        MeasurementError: as `open_split`.
+        ParameterError: a process without a scene for each of its batches.
+    """
+    train = params.train
+    splits = [open_split(params, split, train.likelihood_weight > 0.0) for split in TRAINING_SPLITS]
+    blocks = blocks_of(splits, train.block_scenes, fraction)
+    buffer_scenes = train.block_scenes * train.buffer_blocks
+    sizes = tuple(map(len, blocks))
+    try:
+        shuffle = Shuffle(sizes, train.batch_size, buffer_scenes, train.seed, rank, world)
+    except ValueError as error:
+        raise ParameterError(
+            f"params.yaml: train.processes, train.block_scenes: {error}; take fewer or smaller ones"
+        ) from error
+    return ShardFeed(splits, blocks, shuffle, device)

@@ -1,6 +1,6 @@
 """Scenes to learn from, in batches."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -106,5 +106,7 @@ class Feed(Protocol):
     def n_batches(self) -> int:
         """Batches of an epoch."""
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch (from 1), every scene once, in an order of its own."""
+    def batches(self, epoch: int) -> Generator[Batch, None, None]:
+        """The batches of an epoch (from 1), every scene once, in an order of its own; closed when no more are
+        wanted.
+        """

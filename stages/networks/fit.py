@@ -9,6 +9,7 @@ uninterrupted one exactly.
 import copy
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn
 from stages import seeds
 from stages.networks.covariance_network import CovarianceNetwork
 from stages.networks.dictionary import Dictionary
-from stages.networks.examples import Batch, Examples, Feed
+from stages.networks.examples import Examples, Feed
 from stages.networks.features import Mirror
 from stages.networks.health import EpochReadings, Place, measure_blend, require_finite, require_finite_scenes
 from stages.networks.objective import (
@@ -101,19 +102,20 @@ def fit(
         jitter = settings.blend_beta_jitter * (2.0 * generator.random(n_batches) - 1.0)
         readings = EpochReadings()
         network.train()
-        for number, batch in enumerate(training.batches(epoch)):
-            mirror = Mirror(*(bool(f) for f in flips[number])) if settings.flips else Mirror(False, False)
-            step = (epoch - 1) * n_batches + number
-            beta = beta_at(step / n_steps, settings.blend_beta_start, settings.loss.blend_beta)
-            beta = min(1.0, max(0.0, beta + float(jitter[number])))
-            place = Place(epoch, number, batch.scenes)
-            mirrored = Batch(batch.scenes, batch.examples.mirrored(dictionary, mirror))
-            _step(network, forward, optimizer, mirrored.examples, dictionary, settings, beta, readings, place)
-            scheduler.step()
-            with torch.no_grad():
-                for averaged, current in zip(average.parameters(), network.parameters(), strict=True):
-                    averaged.lerp_(current, 1.0 - _ema_decay(settings.ema_decay, step))
-            after_batch(epoch, number + 1, n_batches)
+        with closing(training.batches(epoch)) as batches:
+            for number, batch in enumerate(batches):
+                mirror = Mirror(*(bool(f) for f in flips[number])) if settings.flips else Mirror(False, False)
+                step = (epoch - 1) * n_batches + number
+                beta = beta_at(step / n_steps, settings.blend_beta_start, settings.loss.blend_beta)
+                beta = min(1.0, max(0.0, beta + float(jitter[number])))
+                place = Place(epoch, number, batch.scenes)
+                mirrored = batch.examples.mirrored(dictionary, mirror)
+                _step(network, forward, optimizer, mirrored, dictionary, settings, beta, readings, place)
+                scheduler.step()
+                with torch.no_grad():
+                    for averaged, current in zip(average.parameters(), network.parameters(), strict=True):
+                        averaged.lerp_(current, 1.0 - _ema_decay(settings.ema_decay, step))
+                after_batch(epoch, number + 1, n_batches)
         summary = readings.summary()
         scores = _validate(average, validation, dictionary, settings, epoch)
         record = {
