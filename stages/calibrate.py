@@ -19,11 +19,10 @@ from stages.artifacts.network_file import MODEL_SECTIONS, read_network, write_ne
 from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.artifacts.training_setup import VALIDATION_SPLITS
 from stages.estimators.learned import LearnedEstimator
 from stages.networks.counting import Evidence, fitted_rule
 from stages.networks.trained import TrainedNetwork
-from stages.params import Params, Split
+from stages.params import VALIDATION_SPLITS, Params, Split
 from stages.physics.observation import Observation
 
 _NETWORK = Path("data/models/covariance.pt")

@@ -49,12 +49,10 @@ from stages.covariance import sample_covariance
 from stages.estimators.comparison import Comparison, Made, Method, Timed
 from stages.estimators.contract import CovarianceKind
 from stages.networks.trained import TrainedNetwork
-from stages.params import Params, Split
+from stages.params import TEST_SPLITS, Params, Split
 from stages.physics.observation import Observation
 from stages.seeds import integer_seed
 from stages.shapes import Sources
-
-TEST_SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from stages.identifiability import most_sources
 from stages.scene_params import (
     SPLITS,
+    TEST_SPLITS,
+    TRAINING_SPLITS,
+    VALIDATION_SPLITS,
     Array,
     Channel,
     Codebook,
@@ -29,7 +32,25 @@ from stages.scene_params import (
 )
 from stages.search_params import Search
 
-__all__ = ["SPLITS", "Grid", "Params", "Sources", "Split"]
+__all__ = [
+    "SPLITS",
+    "TEST_SPLITS",
+    "TRAINING_SPLITS",
+    "VALIDATION_SPLITS",
+    "Grid",
+    "Params",
+    "Sources",
+    "Split",
+]
+    "SPLITS",
+    "TEST_SPLITS",
+    "TRAINING_SPLITS",
+    "VALIDATION_SPLITS",
+    "Grid",
+    "Params",
+    "Sources",
+    "Split",
+]
 
 _MOST_POINTS = 20_000
 

@@ -14,7 +14,7 @@ from stages.artifacts.entry import run
 from stages.artifacts.params_file import PARAMS, read_params
 from stages.artifacts.report.blocks import rate_picture
 from stages.artifacts.report.figures import method_styles
-from stages.artifacts.report.page import SOURCE_MODELS, TEST_SPLITS, render
+from stages.artifacts.report.page import SOURCE_MODELS, render
 from stages.artifacts.report.provenance import provenance
 from stages.artifacts.report.run_files import PICTURE, REPORT, STRATA, ReportError, read_inputs, read_table
 from stages.artifacts.report.strata_tables import known, short_table, with_sources

@@ -26,6 +26,9 @@ Split = Literal[
     "train", "train_constant", "validation", "validation_constant", "test_independent", "test_constant"
 ]
 SPLITS: tuple[Split, ...] = get_args(Split)
+TRAINING_SPLITS: tuple[Split, ...] = ("train", "train_constant")
+VALIDATION_SPLITS: tuple[Split, ...] = ("validation", "validation_constant")
+TEST_SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
 
 
 class Section(BaseModel):

@@ -37,14 +37,12 @@ from stages.artifacts.split_files import open_split
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.artifacts.study import claim, mend_journal, n_finished, open_study, record_epochs, requeue_stale
 from stages.artifacts.training_setup import (
-    VALIDATION_SPLITS,
     fit_settings,
     training_feed,
     training_files,
     validation_examples,
 )
 from stages.estimators.contract import Estimate
-from stages.estimators.refined import refined
 from stages.estimators.registry import estimator
 from stages.metrics.agreement import agreement
 from stages.metrics.localization import found_rate
@@ -54,7 +52,7 @@ from stages.networks.dictionary import Dictionary
 from stages.networks.fit import FitState, fit
 from stages.networks.health import TrainingDiverged
 from stages.networks.trained import TrainedNetwork
-from stages.params import Params, Split
+from stages.params import VALIDATION_SPLITS, Params, Split
 from stages.physics.observation import Observation
 from stages.search_params import Choices, Interval, Scalar
 from stages.shapes import Sources

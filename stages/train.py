@@ -31,6 +31,7 @@ from stages.artifacts.training_setup import (
     validation_examples,
 )
 from stages.networks import health
+from stages.networks.counting import OF_NETWORK
 from stages.networks.dictionary import Dictionary
 from stages.networks.examples import Examples, Feed
 from stages.networks.fit import STATE_PARTS, FitState, fit
@@ -147,7 +148,7 @@ def main() -> None:
             state = train(params, feed, validation, dictionary, device, state, keep, show)
         models = work / "models"
         models.mkdir(exist_ok=True)
-        write_network(models / "covariance.pt", state["best"]["network"], params)
+        write_network(models / "covariance.pt", state["best"]["network"], OF_NETWORK, params)
         record = health_record(state, kept()["warnings"], params.array.n_elements)
         write_text(models / "health.json", json.dumps(record, indent=1) + "\n")
         history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")

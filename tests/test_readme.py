@@ -3,9 +3,10 @@
 import pandas as pd
 
 from stages.artifacts.params_file import read_params
-from stages.artifacts.report.page import SOURCE_MODELS, TEST_SPLITS
+from stages.artifacts.report.page import SOURCE_MODELS
 from stages.artifacts.report.run_files import PICTURE, STRATA, read_table
 from stages.artifacts.report.strata_tables import short_table
+from stages.params import TEST_SPLITS
 from stages.report import SHORT_HEIGHT, SHORT_WIDTH
 from tests.architecture.source import ROOT
 

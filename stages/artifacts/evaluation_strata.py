@@ -243,11 +243,11 @@ def ratio_curves(strata: pd.DataFrame) -> pd.DataFrame:
 
 
 HEADLINES: tuple[tuple[str, str, int, float], ...] = (
-    ("learned+ml", "found_rate", 1, 0.0),
-    ("learned+ml", "found_rate", 2, 5.0),
-    ("learned+ml", "found_rate", 3, 5.0),
-    ("learned+ml", "found_rate", 3, 10.0),
-    ("learned+ml", "gospa_m", 3, 10.0),
+    ("learned", "found_rate", 1, 0.0),
+    ("learned", "found_rate", 2, 5.0),
+    ("learned", "found_rate", 3, 5.0),
+    ("learned", "found_rate", 3, 10.0),
+    ("learned", "gospa_m", 3, 10.0),
     ("ml", "count_accuracy", 3, 10.0),
 )
 """(method, column of strata.csv, number of sources, SNR in dB) of the figures of `test_independent`."""
@@ -258,7 +258,7 @@ def headline_metrics(
 ) -> dict[str, int | dict[str, float]]:
     """metrics.json: the number of scenes, and method -> figures of single cells of `test_independent`.
 
-    For learned+ml also the RMSE over bound of all found sources of K <= 3 from 10 dB.
+    For learned also the RMSE over bound of all found sources of K <= 3 from 10 dB.
     """
     own = strata[strata["split"] == "test_independent"]
     methods: dict[str, dict[str, float]] = {}
@@ -272,14 +272,14 @@ def headline_metrics(
     hits = sources[
         (sources["split"] == "test_independent")
         & (sources["count"] == "known")
-        & (sources["method"] == "learned+ml")
+        & (sources["method"] == "learned")
         & (sources["n_sources"] <= 3)
         & (sources["snr_db"] >= 10.0)
         & sources["found"]
     ]
     if not hits.empty:
         ratios = {f"rmse_over_bound_{p}_k1to3_from_10db": _ratio_of(hits, p) for p in PARAMETERS}
-        methods.setdefault("learned+ml", {}).update(ratios)
+        methods.setdefault("learned", {}).update(ratios)
     return {"n_scenes": n_scenes, **methods}
 
 

@@ -14,10 +14,7 @@ from stages.networks.examples import Examples, joined_examples
 from stages.networks.fit import FitSettings
 from stages.networks.objective import PARTS, LossSettings
 from stages.networks.shuffle import Shuffle
-from stages.params import Params, Split
-
-TRAINING_SPLITS: tuple[Split, ...] = ("train", "train_constant")
-VALIDATION_SPLITS: tuple[Split, ...] = ("validation", "validation_constant")
+from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params
 
 
 def fit_settings(params: Params, device: torch.device) -> FitSettings:

@@ -39,7 +39,7 @@ class FigureBlock:
 AT_MOST = 8
 """Methods of a figure of curves, limits aside: more cannot be told apart."""
 
-PICTURE = ("learned+ml", "ml", "ml_unconditional", "nomp", "mvdr+ml", "genie")
+PICTURE = ("learned", "ml", "ml_unconditional", "nomp", "mvdr+ml", "genie")
 """Methods of the picture, where they were evaluated."""
 
 

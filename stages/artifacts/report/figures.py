@@ -76,6 +76,7 @@ DASHED, DOTTED = (3.0, 2.0), (1.0, 1.5)
 
 _ESTIMATORS: dict[str, tuple[str, str, str]] = {
     "learned": ("learned", BLUE, "o"),
+    "learned_peaks": ("peaks of the network", "#88CCEE", "*"),
     "ml": ("ML", VERMILION, "s"),
     "ml_unconditional": ("ML, unconditional", "#882255", "D"),
     "nomp": ("NOMP", GREEN, "^"),

@@ -21,18 +21,17 @@ from stages.artifacts.report import (
     training_figures,
 )
 from stages.artifacts.report.blocks import FigureBlock
-from stages.artifacts.report.figures import REFINED, MethodStyle, method_styles, strongest
+from stages.artifacts.report.figures import MethodStyle, method_styles, strongest
 from stages.artifacts.report.range_tables import RangeView, range_views
 from stages.artifacts.report.readings import flat, readings, text, words
 from stages.artifacts.report.run_files import ReportInputs
 from stages.artifacts.report.strata_tables import POOLED
 from stages.artifacts.report.tables import Table, number, ratio
 from stages.artifacts.report.timing_table import timing_table
-from stages.params import Params, Split
+from stages.params import TEST_SPLITS, Params, Split
 
-LEARNED = "learned" + REFINED
+LEARNED = "learned"
 LIMIT = "genie"
-TEST_SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
 SOURCE_MODELS = {
     "independent": "Independent amplitudes in every snapshot",
     "constant": "One constant amplitude a source",
