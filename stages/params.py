@@ -42,15 +42,6 @@ __all__ = [
     "Sources",
     "Split",
 ]
-    "SPLITS",
-    "TEST_SPLITS",
-    "TRAINING_SPLITS",
-    "VALIDATION_SPLITS",
-    "Grid",
-    "Params",
-    "Sources",
-    "Split",
-]
 
 _MOST_POINTS = 20_000
 
