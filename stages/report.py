@@ -18,6 +18,7 @@ from stages.artifacts.report.page import SOURCE_MODELS, render
 from stages.artifacts.report.provenance import provenance
 from stages.artifacts.report.run_files import PICTURE, REPORT, STRATA, ReportError, read_inputs, read_table
 from stages.artifacts.report.strata_tables import known, short_table, with_sources
+from stages.params import TEST_SPLITS
 
 SHORT_WIDTH, SHORT_HEIGHT = 110, 24
 
