@@ -41,8 +41,8 @@ from stages.physics.observation import Observation
 _CANDIDATES = 12
 """Points of highest occupancy that hypotheses are made of."""
 
-_PRIOR_WEIGHT = 0.5
-"""Of the occupancy logit in a hypothesis: the network has seen the same snapshots as the likelihood."""
+_PRIOR_WEIGHT = 0.75
+"""Of the occupancy logit beside the likelihood, as the network has seen the same snapshots."""
 
 _PLAUSIBLE = 0.05
 """Probability of a count, by the network, from which a fit is made of it at once."""
@@ -130,7 +130,7 @@ class LearnedEstimator:
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`."""
         prediction = _prediction(self.name, observation, covariance, self.grid)
-        scenes = field(observation, self.grid, self.settings.spherical_amplitude)
+        scenes = self._field(observation, prediction)
         if n_sources is not None:
             require_determined(observation, n_sources)
             fits = {}
@@ -145,7 +145,7 @@ class LearnedEstimator:
 
     def evidence(self, observation: Observation, prediction: Prediction) -> Evidence:
         """What network and likelihood say of every count that the network knows."""
-        scenes = field(observation, self.grid, self.settings.spherical_amplitude)
+        scenes = self._field(observation, prediction)
         every = torch.arange(observation.n_scenes)
         n_counts = prediction.count_log_probabilities.shape[1]
         costs = [self._fit(scenes, prediction, every, count).cost for count in range(n_counts)]
@@ -160,15 +160,20 @@ class LearnedEstimator:
             none = torch.empty((len(members), 0, 3), dtype=torch.float64)
             return refine_unconditional(part.observation, none, 0, self.settings.spherical_amplitude)
         found = _candidates(prediction.select(members), self.grid, max(_CANDIDATES, count))
-        places, logits = found.places, found.logits
-        short = torch.nonzero(logits.isfinite().sum(-1) < count).flatten()
+        places, usable = found.places, found.logits.isfinite()
+        short = torch.nonzero(usable.sum(-1) < count).flatten()
         if short.numel():
             # too few maxima: the points of highest occupancy beside them
-            points = prediction.occupancy[members[short]].topk(places.shape[1], dim=-1)
-            places[short] = self.grid.sources[points.indices]
-            logits[short] = points.values.double()
-        prior = _PRIOR_WEIGHT * logits
-        return likeliest_sources(part, places, prior, count, self.settings.n_iterations)
+            points = prediction.occupancy[members[short]].topk(places.shape[1], dim=-1).indices
+            places[short], usable[short] = self.grid.sources[points], True
+        return likeliest_sources(part, places, usable, count, self.settings.n_iterations)
+
+    def _field(self, observation: Observation, prediction: Prediction) -> Field:
+        """The scenes, with the highest logit around each grid point as its prior."""
+        lattice = prediction.occupancy.unflatten(1, (1, *self.grid.shape))
+        highest = torch.nn.functional.max_pool3d(lattice, 3, stride=1, padding=1).flatten(1)
+        spherical = self.settings.spherical_amplitude
+        return field(observation, self.grid, spherical, _PRIOR_WEIGHT * highest)
 
     def _counted(self, scenes: Field, prediction: Prediction) -> "_Counted":
         """Fits of the counts that the network or a neighbouring fit makes plausible, and the best of each

@@ -61,6 +61,7 @@ _LEAST_SIGNAL = 0.01
 class Field:
     """Scenes on unit scale with the grid in its parity parts, and sum_g |b_g(x)|^2 of every point.
 
+    prior: logarithm of what speaks for a source near each point beside the snapshots, 0 where nothing does.
     noise_power: known, or estimated from the snapshots. snapshot_power, system_power: mean |y|^2, and mean
     |H|^2 mean |c|^2, of the scenes before they were scaled.
     """
@@ -70,6 +71,7 @@ class Field:
     spherical_amplitude: bool
     fold: MirrorFold
     energy: Float[Tensor, "scene point"]
+    prior: Float[Tensor, "scene point"]
     noise_power: Powers
     snapshot_power: Powers
     system_power: Powers
@@ -80,10 +82,21 @@ class Field:
             self,
             observation=self.observation.select(scenes),
             energy=self.energy[scenes],
+            prior=self.prior[scenes],
             noise_power=self.noise_power[scenes],
             snapshot_power=self.snapshot_power[scenes],
             system_power=self.system_power[scenes],
         )
+
+    def prior_of(self, sources: Float[Tensor, "scene source 3"]) -> Float[Tensor, "scene source"]:
+        """The prior at the grid points nearest to sources; that of the border outside the grid."""
+        n_w, n_v, n_u = self.grid.shape
+        low = self.grid.cosines.amin(0)
+        steps = torch.where(self.grid.steps > 0.0, self.grid.steps, 1.0)
+        index = ((cosines_from_sources(sources) - low) / steps).round().long()
+        u, v, w = (index[..., axis].clamp(0, n - 1) for axis, n in enumerate((n_u, n_v, n_w)))
+        point = (w * n_v + v) * n_u + u
+        return self.prior.gather(1, point)
 
     def in_own_units(
         self, fit: UnconditionalRefinement, rows: Int[Tensor, " scene"]
@@ -99,7 +112,9 @@ class Field:
         )
 
 
-def field(observation: Observation, grid: Grid, spherical_amplitude: bool) -> Field:
+def field(
+    observation: Observation, grid: Grid, spherical_amplitude: bool, prior: Float[Tensor, "scene point"]
+) -> Field:
     """The field of a batch of scenes.
 
     Raises:
@@ -116,28 +131,49 @@ def field(observation: Observation, grid: Grid, spherical_amplitude: bool) -> Fi
         for values in (observation.snapshots, observation.channel, observation.codes)
     )
     system_power = (channel_power * code_power).expand_as(snapshot_power)
-    return Field(unit, grid, spherical_amplitude, fold, energy, noise_power, snapshot_power, system_power)
+    return Field(
+        unit,
+        grid,
+        spherical_amplitude,
+        fold,
+        energy,
+        prior.double(),
+        noise_power,
+        snapshot_power,
+        system_power,
+    )
+
+
+class _Starts(NamedTuple):
+    """Sources to start from, and the scene of each."""
+
+    scene: Int[Tensor, " start"]
+    sources: Float[Tensor, "start source 3"]
 
 
 def likeliest_sources(
     scenes: Field,
     places: Float[Tensor, "scene candidate 3"],
-    prior: Float[Tensor, "scene candidate"],
+    usable: Bool[Tensor, "scene candidate"],
     n_sources: int,
     n_iterations: int,
 ) -> UnconditionalRefinement:
-    """Sources of least V found from K > 0 candidates of each scene, and by one exchange of each source.
+    """Sources of least V less their prior, found from K > 0 candidates of each scene and by one exchange.
 
-    places: (azimuth, elevation, inverse range) of the candidates, of which each scene has K or more. prior:
-    logarithm of what speaks for each beside the snapshots, -inf for a slot without candidate. All in the unit
-    of the scaled snapshots.
+    places: (azimuth, elevation, inverse range) of the candidates, of which each scene has K or more usable
+    ones. The result is a minimum of V alone, in the unit of the scaled snapshots: the prior chooses among
+    minima.
     """
-    usable = prior > -torch.inf
     placed = torch.where(usable[..., None], places, 0.0)
     seen = _equal_powers(scenes, placed, usable, n_sources)
+    prior = scenes.prior_of(placed).masked_fill(~usable, -torch.inf)
     subsets = likeliest_subsets(seen, prior, n_sources, _KEPT)
     first = Subsets(subsets.members[:, :_STARTED], subsets.score[:, :_STARTED])
-    best = _screened(scenes, _starts(placed, first), n_iterations)
+    starts = _starts(placed, first)
+    begun = _begun(scenes, starts)
+    best = refine_unconditional(
+        scenes.observation, begun.fit.sources, n_iterations, scenes.spherical_amplitude
+    )
     return _exchanged(scenes, best, placed, usable, n_iterations)
 
 
@@ -148,7 +184,7 @@ def _exchanged(
     usable: Bool[Tensor, "scene candidate"],
     n_iterations: int,
 ) -> UnconditionalRefinement:
-    """The best, or where they have less V other subsets of its sources, their proposals and the candidates.
+    """The best, or what is better of other subsets of its sources, their proposals and the candidates.
 
     A subset is tried that, before any refinement, misses no more of the gain of the best one than a source
     loses that stands off its place; and goes on where a few steps bring it near the best.
@@ -158,29 +194,52 @@ def _exchanged(
     pool = torch.cat((best.sources, proposed, places), dim=1)
     offered = torch.cat((torch.ones_like(is_place[:, :n_sources]), is_place, usable), dim=1)
     seen = _equal_powers(scenes, pool, offered, n_sources)
-    even = torch.zeros(offered.shape, dtype=torch.float64).masked_fill(~offered, -torch.inf)
-    subsets = likeliest_subsets(seen, even, n_sources, _KEPT)
+    prior = scenes.prior_of(pool).masked_fill(~offered, -torch.inf)
+    subsets = likeliest_subsets(seen, prior, n_sources, _KEPT)
     same = torch.arange(n_sources)
     own = marginal_gain(seen, same.expand(offered.shape[0], 1, -1))
-    worth = subsets.score >= own - _OFF_PLACE / n_sources * own.abs()
+    worth = (
+        subsets.score >= own + prior[:, :n_sources].sum(-1, keepdim=True) - _OFF_PLACE / n_sources * own.abs()
+    )
     known = _same_cells(scenes.grid, pool, subsets.members, same)
     score, order = subsets.score.masked_fill(known | ~worth, -torch.inf).topk(_EXCHANGED, dim=1)
     members = subsets.members.gather(1, order[..., None].expand(-1, -1, n_sources))
     starts = _starts(pool, Subsets(members, score))
     if starts.scene.numel() == 0:
         return best
-    tried = refine_unconditional(
-        scenes.observation.select(starts.scene), starts.sources, _SCREENING, scenes.spherical_amplitude
-    )
-    first = leading(starts.scene, tried.cost, 1)
-    near = first[tried.cost[first] < best.cost[starts.scene[first]] + _STILL_TO_FALL]
-    if near.numel() == 0:
+    begun = _begun(scenes, starts)
+    near = begun.cost < _penalized(scenes, best)[begun.scene] + _STILL_TO_FALL
+    members = begun.scene[near]
+    if members.numel() == 0:
         return best
-    members = starts.scene[near]
+    part = scenes.select(members)
     other = refine_unconditional(
-        scenes.observation.select(members), tried.sources[near], n_iterations, scenes.spherical_amplitude
+        part.observation, begun.fit.sources[near], n_iterations, scenes.spherical_amplitude
     )
-    return _cheaper(best, other, members)
+    better = _penalized(part, other) < _penalized(part, best.select(members))
+    return _replaced(best, other.select(better), members[better])
+
+
+def _penalized(scenes: Field, fit: UnconditionalRefinement) -> Float[Tensor, " scene"]:
+    """V less the prior of the sources."""
+    return fit.cost - scenes.prior_of(fit.sources).sum(-1)
+
+
+class _Begun(NamedTuple):
+    """The best start of each scene that has one after a few steps, and its V less the prior."""
+
+    scene: Int[Tensor, " started"]
+    fit: UnconditionalRefinement
+    cost: Float[Tensor, " started"]
+
+
+def _begun(scenes: Field, starts: _Starts) -> _Begun:
+    """All starts take a few steps, the best of each scene is kept."""
+    part = scenes.select(starts.scene)
+    tried = refine_unconditional(part.observation, starts.sources, _SCREENING, scenes.spherical_amplitude)
+    cost = _penalized(part, tried)
+    first = leading(starts.scene, cost, 1)
+    return _Begun(starts.scene[first], tried.select(first), cost[first])
 
 
 def _same_cells(
@@ -197,13 +256,6 @@ def _same_cells(
     repeated = torch.tril((cells[:, :, None] == cells[:, None]).all(-1), diagonal=-1).any(-1)
     known: Tensor = repeated | (cells == own).all(-1)
     return known
-
-
-class _Starts(NamedTuple):
-    """Sources to start from, and the scene of each."""
-
-    scene: Int[Tensor, " start"]
-    sources: Float[Tensor, "start source 3"]
 
 
 def _starts(places: Float[Tensor, "scene candidate 3"], subsets: Subsets) -> _Starts:
@@ -234,23 +286,14 @@ def _equal_powers(
     return match(columns * scale, snapshots * noise.rsqrt()[:, None, None])
 
 
-def _screened(scenes: Field, starts: _Starts, n_iterations: int) -> UnconditionalRefinement:
-    """The least V of the starts of each scene: all take a few steps, the best goes on to the end."""
-    observation, spherical = scenes.observation, scenes.spherical_amplitude
-    tried = refine_unconditional(observation.select(starts.scene), starts.sources, _SCREENING, spherical)
-    first = leading(starts.scene, tried.cost, 1)
-    return refine_unconditional(observation, tried.sources[first], n_iterations, spherical)
-
-
-def _cheaper(
+def _replaced(
     best: UnconditionalRefinement, other: UnconditionalRefinement, scenes: Int[Tensor, " other"]
 ) -> UnconditionalRefinement:
-    """`best`, with those of `other` that have less V in their scene; one of each scene at most."""
-    lower = other.cost < best.cost[scenes]
+    """`best` with the rows of another in the place of those of some scenes."""
 
     def merged(name: str) -> Tensor:
         values: Tensor = getattr(best, name).clone()
-        values[scenes[lower]] = getattr(other, name)[lower]
+        values[scenes] = getattr(other, name)
         return values
 
     return UnconditionalRefinement(*(merged(part.name) for part in fields(UnconditionalRefinement)))
