@@ -198,11 +198,10 @@ def _exchanged(
     subsets = likeliest_subsets(seen, prior, n_sources, _KEPT)
     same = torch.arange(n_sources)
     own = marginal_gain(seen, same.expand(offered.shape[0], 1, -1))
-    worth = (
-        subsets.score >= own + prior[:, :n_sources].sum(-1, keepdim=True) - _OFF_PLACE / n_sources * own.abs()
-    )
+    least = own + prior[:, :n_sources].sum(-1, keepdim=True) - _OFF_PLACE / n_sources * own.abs()
     known = _same_cells(scenes.grid, pool, subsets.members, same)
-    score, order = subsets.score.masked_fill(known | ~worth, -torch.inf).topk(_EXCHANGED, dim=1)
+    tried = ~known & (subsets.score >= least)
+    score, order = subsets.score.masked_fill(~tried, -torch.inf).topk(_EXCHANGED, dim=1)
     members = subsets.members.gather(1, order[..., None].expand(-1, -1, n_sources))
     starts = _starts(pool, Subsets(members, score))
     if starts.scene.numel() == 0:
