@@ -38,7 +38,7 @@ _KEPT, _STARTED, _EXCHANGED = 12, 3, 4
 _SCREENING = 3
 """Steps of V after which hypotheses are compared."""
 
-_OFF_PLACE = 0.5
+_OFF_PLACE = 0.35
 """Share of what a source explains that it may lose where it stands off its place, on the grid."""
 
 _SAME_CELL = 0.75
