@@ -106,15 +106,23 @@ def comparison(params: Params, names: tuple[str, ...]) -> Comparison:
 
 @contextlib.contextmanager
 def finished(
-    name: str, params: Params, batches: tuple[Batch, ...], make: Make, settings: dict[str, Any]
+    name: str,
+    params: Params,
+    batches: tuple[Batch, ...],
+    make: Make,
+    settings: dict[str, Any],
+    inputs: Sequence[Path],
 ) -> Iterator[Path]:
-    """A directory with the estimates of all batches, removed when their tables are written."""
+    """A directory with the estimates of all batches, removed when their tables are written.
+
+    inputs: files that the estimates depend on.
+    """
     sections = params.model_dump(
         mode="json",
         include={"array", "receiver", "channel", "codebook", "sources", "impairments", "grid", "estimators"},
     )
     own = {**sections, "ls_ridge": params.covariance.ls_ridge, "batches": [asdict(b) for b in batches]}
-    with work_directory(name, work_key({**own, **settings, "seed": SEED})) as work:
+    with work_directory(name, work_key({**own, **settings, "seed": SEED}, inputs)) as work:
         run = functools.partial(make, params, batches)
         make_shards(run, len(batches), work, params.evaluate.workers, 1, name, "batches")
         yield work

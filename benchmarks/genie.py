@@ -52,15 +52,15 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
     write_estimates(path, one.run(drawn.observation, drawn.sources[:, : batch.n_sources], {}, random))
 
 
-def genie_table(own: Scored) -> pd.DataFrame:
-    """accuracy_genie.csv: the difference of two found rates on the same scenes, and its interval."""
+def genie_table(own: Scored, names: tuple[str, ...]) -> pd.DataFrame:
+    """Rows of accuracy_genie.csv: the difference of two found rates on the same scenes, and its interval."""
     keys = ["source_model", "n_sources", "snr_db"]
     hits = named(own.sources).groupby([*keys, "estimator", "scene"])["found"].sum()
     rows = []
     for cell in hits.index.droplevel(["estimator", "scene"]).unique():
         of_cell = hits.loc[cell].unstack("estimator") / cell[1]
         for limit in (name for name in GENIES if name in of_cell):
-            for name in LIKELIHOOD:
+            for name in names:
                 difference = (of_cell[name] - of_cell[limit]).to_numpy(dtype=np.float64)
                 label = zlib.crc32(f"{cell}/{name}/{limit}".encode())
                 random = seeds.generator(SEED, "bootstrap", label)
@@ -92,8 +92,8 @@ def main() -> None:
         for snr_db in SNRS_DB
         for batch in in_batches("known", model, k, snr_db, every, N_SCENES)
     )
-    with finished("genie", params, batches, make, {"starts": N_STARTS}) as work:
-        table = genie_table(scored(params, grouped(batches, work)))
+    with finished("genie", params, batches, make, {"starts": N_STARTS}, ()) as work:
+        table = genie_table(scored(params, grouped(batches, work)), LIKELIHOOD)
         write("accuracy_genie", table)
     print(table.to_string())
 

@@ -1,0 +1,141 @@
+"""How much the learned estimator and `ml` lose where the system is not the one that they know.
+
+    python -m benchmarks.robustness      writes benchmarks/results/robustness.csv, ten minutes on two cores
+
+Needs data/calibration/learned.pt of params.yaml in this working copy (`dvc repro calibrate`). One row a cell,
+departure and estimator, number of sources told: found rate on 300 scenes; its fall from the scenes without
+departure, which have the same sources; how much less that is than the fall of `ml`, scene by scene, with the
+interval of 95 %; and the CPU time of a scene (one thread, map and network included), side by side.
+"""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from benchmarks._cells import (
+    SEED,
+    Batch,
+    comparison,
+    finished,
+    grouped,
+    in_batches,
+    named,
+    scenes,
+    scored,
+    write,
+)
+from benchmarks.learned import MODEL, predicted
+from stages import seeds
+from stages.artifacts.estimates_file import read_estimates, write_estimates
+from stages.artifacts.params_file import read_params
+from stages.metrics.normalized import bootstrap_interval
+from stages.params import Params
+
+N_SCENES, N_BOOTSTRAP = 300, 2000
+CELLS = ((2, 10.0), (3, 5.0))
+ESTIMATORS = ("learned", "ml")
+WAVELENGTHS_OFF = 0.05
+NOMINAL = "none"
+
+
+def departures(params: Params) -> dict[str, dict[str, dict[str, Any]]]:
+    """Values in place of those of params.yaml, by the name of the departure."""
+    return {
+        NOMINAL: {},
+        "1-bit codes": {"codebook": {"phase_bits": 1}},
+        "position jitter 0.05 wavelength": {
+            "impairments": {"position_jitter_m": WAVELENGTHS_OFF * params.array.wavelength_m}
+        },
+        "5 % dead elements": {"impairments": {"dead_fraction": 0.05}},
+        "10 % channel error": {"impairments": {"channel_error": 0.1}},
+    }
+
+
+def departed(params: Params, departure: str) -> Params:
+    """The parameters of a system with one departure."""
+    tree = params.model_dump()
+    for section, values in departures(params)[departure].items():
+        tree[section] |= values
+    return Params.model_validate(tree)
+
+
+def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+    """Estimates of one batch under every departure, each in a file of its own beside the last."""
+    batch = batches[number]
+    for departure in departures(params):
+        drawn = scenes(departed(params, departure), batch)
+        truth = drawn.sources[:, : batch.n_sources]
+        own = comparison(params, ESTIMATORS)
+        results = own.run(drawn.observation, truth, predicted(params, drawn.observation), torch.Generator())
+        write_estimates(_file(path, departure), results)
+    _file(path, NOMINAL).rename(path)
+
+
+def _file(path: Path, departure: str) -> Path:
+    """File of a departure beside that of the scenes without one, which stands for all."""
+    return path.with_name(f"{path.stem}-{departure.replace(' ', '-')}.part")
+
+
+def table(params: Params, cells: list[list[tuple[Batch, Path]]]) -> pd.DataFrame:
+    """robustness.csv."""
+    rates: dict[tuple[str, int, float, str], Float[np.ndarray, " scene"]] = {}
+    seconds: dict[tuple[str, int, float, str], list[float]] = {}
+    for departure in departures(params):
+        files = [
+            [(batch, path if departure == NOMINAL else _file(path, departure)) for batch, path in cell]
+            for cell in cells
+        ]
+        own = named(scored(departed(params, departure), files).sources)
+        hits = own.groupby(["n_sources", "snr_db", "estimator", "scene"])["found"].mean()
+        for (k, snr_db, name), values in hits.groupby(level=[0, 1, 2]):
+            rates[departure, k, snr_db, name] = values.to_numpy(dtype=np.float64)
+        for cell in files:
+            for batch, path in cell:
+                for method, estimates in read_estimates(path).items():
+                    key = (departure, batch.n_sources, batch.snr_db, method.name)
+                    seconds.setdefault(key, []).append(estimates.cpu_seconds / batch.n_scenes)
+    rows = []
+    for (departure, k, snr_db, name), found in rates.items():
+        fall = rates[NOMINAL, k, snr_db, name] - found
+        spared = rates[NOMINAL, k, snr_db, "ml"] - rates[departure, k, snr_db, "ml"] - fall
+        random = seeds.generator(SEED, "bootstrap", zlib.crc32(f"{departure}/{k}/{snr_db}/{name}".encode()))
+        low, high = bootstrap_interval(spared, np.mean, random, N_BOOTSTRAP)
+        rows.append(
+            {
+                "n_sources": k,
+                "snr_db": snr_db,
+                "departure": departure,
+                "estimator": name,
+                "n_scenes": len(found),
+                "found_rate": float(found.mean()),
+                "fall": float(fall.mean()),
+                "less_than_ml": float(spared.mean()),
+                "less_than_ml_low": low,
+                "less_than_ml_high": high,
+                "cpu_ms": 1e3 * float(np.median(seconds[departure, k, snr_db, name])),
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["n_sources", "snr_db"], kind="stable")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    params = read_params()
+    batches = tuple(
+        batch
+        for k, snr_db in CELLS
+        for batch in in_batches("known", "independent", k, snr_db, params.sources.range_m, N_SCENES)
+    )
+    with finished("robustness", params, batches, make, {}, (MODEL,)) as work:
+        result = table(params, grouped(batches, work))
+        write("robustness", result)
+    print(result.to_string())
+
+
+if __name__ == "__main__":
+    main()
