@@ -197,6 +197,7 @@ def joined_estimates(method: Method, parts: list[BatchEstimates]) -> MethodEstim
         np.concatenate([padded(part.sources) for part in parts]),
         np.concatenate([padded(part.deviations) for part in parts]),
         np.concatenate([part.log_likelihood for part in parts]),
+        np.concatenate([part.count_confidence for part in parts]),
         resolved,
         np.ones_like(resolved),
     )

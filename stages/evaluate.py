@@ -1,6 +1,7 @@
 """Reads params.yaml, data/scenes/test_*, data/covariances/test_*, data/bounds/test_*.h5,
 data/calibration/learned.pt; writes data/evaluation: sources.csv, scenes.csv, strata.csv, range_strata.csv,
-counts.csv, calibration.csv, found_rate.csv, rmse_over_bound.csv, metrics.json, timing.csv, examples.npz.
+counts.csv, count_confidence.csv, calibration.csv, found_rate.csv, rmse_over_bound.csv, metrics.json,
+timing.csv, examples.npz.
 
 Every estimator runs on the same scenes with the number of sources known: alone, and where it looks for no
 maximum of the likelihood itself followed by the best refinement of several starts that its peaks give
@@ -192,6 +193,7 @@ def gather(work: Path, batches: tuple[Batch, ...], truths: Mapping[Split, SplitT
             own.sources[scenes, : found.sources.shape[1]] = found.sources
             own.deviations[scenes, : found.sources.shape[1]] = found.deviations
             own.log_likelihood[scenes] = found.log_likelihood
+            own.count_confidence[scenes] = found.count_confidence
             own.resolved[scenes] = found.resolved
             own.asked[scenes] = True
             if batch.n_sources:
@@ -209,6 +211,7 @@ def _none(method: Method, truth: SplitTruth) -> MethodEstimates:
         method,
         np.full(shape, np.nan),
         np.full(shape, np.nan),
+        np.full(shape[0], np.nan),
         np.full(shape[0], np.nan),
         unasked,
         unasked.copy(),
@@ -287,6 +290,7 @@ def write_tables(
         "strata": strata,
         "range_strata": evaluation_strata.range_table(with_errors, params.sources.range_m),
         "counts": evaluation_counts.count_table(scenes),
+        "count_confidence": evaluation_counts.confidence_table(scenes),
         "calibration": evaluation_counts.calibration_table(with_errors),
         "found_rate": evaluation_strata.found_rate_curves(strata),
         "rmse_over_bound": evaluation_strata.ratio_curves(strata),

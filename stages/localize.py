@@ -261,9 +261,12 @@ def _part(
     scenes = first_scene + torch.tensor(chunk.scenes, dtype=torch.int64)
     present = torch.zeros((len(scenes), 0), dtype=torch.bool)
     values = torch.empty((0, len(VALUES)), dtype=torch.float64)
+    confidence = torch.full((len(scenes),), torch.nan, dtype=torch.float64)
     if estimate is not None and chunk.observation is not None:
         present = estimate.present
         values = source_values(chunk.observation, estimate)[present]
+        if estimate.count_confidence is not None:
+            confidence = estimate.count_confidence
     scene = scenes[:, None].expand(present.shape)[present]
     return LocatedSources(
         estimator=estimator,
@@ -273,6 +276,7 @@ def _part(
         source=(present.cumsum(-1) - 1)[present].numpy(),
         values=values.numpy(),
         scenes=torch.stack((torch.full_like(scenes, number), scenes, present.sum(-1)), -1).numpy(),
+        count_confidence=confidence.numpy(),
         left_out=tuple((number, first_scene + scene, why) for scene, why in chunk.left_out.items()),
     )
 

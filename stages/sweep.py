@@ -228,7 +228,13 @@ def gather(work: Path, batches: tuple[Batch, ...]) -> dict[str, list[MethodEstim
         for method, found in read_estimates(work / shard_name(number)).items():
             asked = np.ones(len(batch.scenes), dtype=bool)
             own = MethodEstimates(
-                method, found.sources, found.deviations, found.log_likelihood, found.resolved, asked
+                method,
+                found.sources,
+                found.deviations,
+                found.log_likelihood,
+                found.count_confidence,
+                found.resolved,
+                asked,
             )
             parts.setdefault(batch.point.label, {}).setdefault(method, []).append(own)
     return {
@@ -237,7 +243,7 @@ def gather(work: Path, batches: tuple[Batch, ...]) -> dict[str, list[MethodEstim
 
 
 def _joined(method: Method, parts: list[MethodEstimates]) -> MethodEstimates:
-    names = ("sources", "deviations", "log_likelihood", "resolved", "asked")
+    names = ("sources", "deviations", "log_likelihood", "count_confidence", "resolved", "asked")
     return MethodEstimates(
         method, *(np.concatenate([getattr(part, name) for part in parts]) for name in names)
     )

@@ -23,6 +23,7 @@ from stages.artifacts import estimates_file, hdf5
 from stages.artifacts.network_file import new_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.estimators.registry import REGISTRY
+from stages.networks.counting import OF_NETWORK, CountRule
 from tests.architecture.source import ROOT
 from tests.measurement_files import (
     at,
@@ -108,7 +109,7 @@ def test_localize_says_what_it_leaves_out_by_its_status(tmp_path: Path) -> None:
         (["--out", "gone/sources.csv"], "error: gone/sources.csv: cannot be written, gone is no directory"),
         (["--out", "user.h5"], "error: user.h5: holds the measurements or stands among them"),
         (["--sources", "9"], "got --sources 9"),
-        (["--estimator", "learned"], "covariance.pt: there is no such checkpoint"),
+        (["--estimator", "learned"], "learned.pt: there is no such checkpoint"),
         (
             ["--field-of-view", "-60", "60", "-30", "30", "5", "1"],
             "error: --field-of-view: range is 0 < nearest",
@@ -212,7 +213,11 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("test_independent", "test_constant"):
         for verb in (simulate_verb, normalize_verb, bound_verb):
             call_verb(directory, verb.main, "--split", split)
-    write_network(directory / "data/models/covariance.pt", new_network(params).state_dict(), params)
+    write_network(
+        directory / "data/models/covariance.pt", new_network(params).state_dict(), OF_NETWORK, params
+    )
+    rule = CountRule(0.5, 0.75, (2.0, 1.0), (3.0, -0.25))
+    write_network(directory / "calibrated.pt", new_network(params).state_dict(), rule, params)
     parts = {"sources": np.zeros((2, 3, 3)), "resolved": np.array([True, False]), "cpu_s": np.array([0.5])}
     hdf5.write(
         directory / "estimates.h5",
@@ -236,6 +241,12 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("data/bounds/test_constant.h5", "6 scenes of constant sources"),
         ("data/models/covariance.pt", "a trained network of "),
         ("data/models/covariance.pt", "  receiver: n_antennas 4, n_snapshots 7"),
+        ("data/models/covariance.pt", "counts sources by the network alone; `calibrate` adds the likelihood"),
+        (
+            "calibrated.pt",
+            "counts sources by P(K) = softmax_K(a log P_net(K) - b V_K - (c + d log(1 + SNR)) K)",
+        ),
+        ("calibrated.pt", "  a 0.5, b 0.75; independent c 2, d 1; constant c 3, d -0.25"),
         ("estimates.h5", "known/music: 2 scenes, up to 3 sources, 1 scenes resolved, 0.5 s"),
     ],
 )

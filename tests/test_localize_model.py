@@ -1,9 +1,13 @@
 """`risolve localize` with a trained network: used where it fits, refused with the differences elsewhere."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,8 +17,12 @@ from stages.artifacts.localization_setup import FieldOfView, method_for, probe
 from stages.artifacts.measurement_stream import measurement_stream
 from stages.artifacts.network_file import new_network, read_network, write_network
 from stages.artifacts.params_file import read_params
+from stages.artifacts.sources_file import read_sources, write_sources
+from stages.artifacts.sources_text import source_lines
 from stages.estimators.registry import REGISTRY
 from stages.localize import FOUND_TOLERANCE_DEG, LS_RIDGE, covariance_of
+from stages.networks.counting import OF_NETWORK
+from stages.networks.trained import Prediction
 from stages.normalize import normalize
 from stages.params import Params
 from stages.physics.observation import SourceModel
@@ -31,8 +39,8 @@ from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 def tiny_model(directory: Path) -> tuple[Params, Path]:
     """Initial weights for a 5 x 3 surface, 4 antennas and 7 snapshots."""
     params = read_params(write_params(directory))
-    write_network(directory / "covariance.pt", new_network(params).state_dict(), params)
-    return params, directory / "covariance.pt"
+    write_network(directory / "learned.pt", new_network(params).state_dict(), OF_NETWORK, params)
+    return params, directory / "learned.pt"
 
 
 def fitting_scenes(source_model: SourceModel = "independent") -> Scenes:
@@ -40,7 +48,7 @@ def fitting_scenes(source_model: SourceModel = "independent") -> Scenes:
     return make_scenes(system, 1, 20.0, 2, source_model, distribution=FIELD_OF_VIEW)
 
 
-@pytest.mark.parametrize("name", ["learned", "learned+ml", "music_blend"])
+@pytest.mark.parametrize("name", ["learned", "learned_peaks", "learned_peaks+ml", "music_blend"])
 def test_a_model_is_used_on_the_array_that_it_was_trained_for(tmp_path: Path, name: str) -> None:
     _, model = tiny_model(tmp_path)
     path = write_user_file(tmp_path / "user.h5", fitting_scenes())
@@ -48,12 +56,50 @@ def test_a_model_is_used_on_the_array_that_it_was_trained_for(tmp_path: Path, na
     assert found.sources.scenes[:, 2].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("name", ["learned", "learned_peaks", "learned_peaks+ml", "music_blend"])
+@pytest.mark.parametrize("n_sources", [1, None])
+def test_the_confidence_of_a_count_is_in_every_result(
+    tmp_path: Path, name: str, n_sources: int | None
+) -> None:
+    """Stated by the learned estimators where they count; nothing is stated of a number that was told."""
+    _, model = tiny_model(tmp_path)
+    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
+    found = localized(path, estimator=name, n_sources=n_sources, model=model).sources
+    stated = n_sources is None and name.startswith("learned")
+    confidence = found.count_confidence
+    assert confidence.shape == (2,)
+    assert bool(((confidence > 0.0) & (confidence <= 1.0)).all() if stated else np.isnan(confidence).all())
+    for suffix in (".csv", ".json", ".h5"):
+        write_sources(tmp_path / f"sources{suffix}", found)
+    rows = pd.read_csv(tmp_path / "sources.csv")
+    by_row = np.repeat(confidence, found.scenes[:, 2])
+    np.testing.assert_allclose(rows["count_confidence"].to_numpy(dtype=float), by_row, rtol=1e-9)
+    document = json.loads((tmp_path / "sources.json").read_text("utf-8"))
+    expected = [None if math.isnan(value) else value for value in confidence.tolist()]
+    assert [scene["count_confidence"] for scene in document["scenes"]] == expected
+    again = read_sources(tmp_path / "sources.h5")
+    np.testing.assert_array_equal(again.count_confidence, confidence)
+    assert ("count sure" in source_lines(found)[0]) == stated
+
+
+def test_a_network_counts_no_further_than_it_was_trained(tmp_path: Path) -> None:
+    """A scene of as many sources as the network tells apart is remarked."""
+    params, model = tiny_model(tmp_path)
+    path = write_user_file(tmp_path / "user.h5", fitting_scenes())
+    with measurement_stream(path) as stream:
+        options = replace(OPTIONS, n_sources=None, model=model)
+        learned = method_for(stream, replace(options, estimator="learned"))
+        blended = method_for(stream, replace(options, estimator="music_blend"))
+    assert learned.settings.counting.most == params.sources.max_sources == 3
+    assert blended.settings.counting.most == 3
+
+
 @pytest.mark.parametrize("noise_power", [True, False])
 @pytest.mark.parametrize("source_model", ["independent", "constant"])
 def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
     tmp_path: Path, source_model: SourceModel, noise_power: bool
 ) -> None:
-    """R_pred of `localize` is that of `normalize`'s maps, bit by bit."""
+    """What `localize` predicts is what `normalize`'s maps say, bit by bit."""
     params, model = tiny_model(tmp_path)
     path = write_user_file(tmp_path / "user.h5", fitting_scenes(source_model), noise_power=noise_power)
     with measurement_stream(path) as stream:
@@ -61,11 +107,12 @@ def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
         observation = stream.chunk(0, 2).observation
     assert observation is not None
     maps = normalize(observation, params).maps
-    shared = torch.zeros(2, dtype=torch.bool)
-    expected = read_network(model, params).predict(maps.values, maps.estimated_snr, shared).covariance
+    expected = read_network(model, params).predict(maps.values, maps.estimated_snr, source_model)
     found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
-    assert found is not None
-    assert torch.equal(found.dense(), expected.dense())
+    assert isinstance(found, Prediction)
+    assert torch.equal(found.covariance.dense(), expected.covariance.dense())
+    for name in ("occupancy", "places", "count_log_probabilities", "estimated_snr"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +152,9 @@ def test_a_model_needs_its_own_field_of_view(tmp_path: Path) -> None:
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", fitting_scenes())
-    with pytest.raises(CheckpointError, match=r"gone\.pt: there is no such checkpoint; run `train` first"):
+    with pytest.raises(
+        CheckpointError, match=r"gone\.pt: there is no such checkpoint; run `train` and `calibrate` first"
+    ):
         localized(path, estimator="learned", n_sources=1)
 
 

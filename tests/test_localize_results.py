@@ -33,13 +33,16 @@ def test_results_in_every_format_say_the_same(tmp_path: Path) -> None:
         write_sources(tmp_path / f"sources{suffix}", found.sources)
     with (tmp_path / "sources.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["scene", "source", *VALUES]
+    assert list(rows[0]) == ["scene", "source", *VALUES, "count_confidence"]
     assert [int(row["scene"]) for row in rows] == [0, 0, 2, 2, 3, 3]
+    assert {row["count_confidence"] for row in rows} == {""}
     document = json.loads((tmp_path / "sources.json").read_text())
+    assert {scene["count_confidence"] for scene in document["scenes"]} == {None}
     assert document["left_out"] == [{"file": str(path), "scene": 1, "reason": "snapshots: all zero"}]
     flat = [source for scene in document["scenes"] for source in scene["sources"]]
     with h5py.File(tmp_path / "sources.h5", "r") as stored:
         assert dict(stored.attrs)["format"] == "risolve-sources"
+        assert np.isnan(stored["scenes/count_confidence"][()]).all()
         assert stored["left_out/reason"][()].tolist() == [b"snapshots: all zero"]
         for name in VALUES:
             values = stored[f"sources/{name}"][()].tolist()

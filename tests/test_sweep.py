@@ -16,6 +16,7 @@ from stages.artifacts.network_file import new_network, read_network, write_netwo
 from stages.artifacts.params_file import read_params
 from stages.bound import bound
 from stages.estimators.registry import REGISTRY
+from stages.networks.counting import OF_NETWORK
 from stages.params import Params
 from stages.sweep import Point, draw_scenes, plan, points, sweep, truth_of
 from tests import tolerances
@@ -34,7 +35,7 @@ FEW = {
     "sweep.points.channel_error": [0.0, 0.5],
 }
 CSV, SVG = Path("data/sweep/impairments.csv"), Path("data/sweep/impairments.svg")
-METHODS = ["music", "music+ml", "learned", "learned+ml"]
+METHODS = ["music", "music+ml", "learned"]
 IMPAIRED = [
     Point("position_jitter_m", 0.02),
     Point("phase_error_deg", 60.0),
@@ -46,8 +47,10 @@ IMPAIRED = [
 def make_inputs(directory: Path, **changes: object) -> Params:
     """Parameters, and a network that was not trained."""
     params = read_params(write_params(directory, {**FEW, **changes}))
-    (directory / "data/models").mkdir(parents=True)
-    write_network(directory / "data/models/covariance.pt", new_network(params).state_dict(), params)
+    (directory / "data/calibration").mkdir(parents=True)
+    write_network(
+        directory / "data/calibration/learned.pt", new_network(params).state_dict(), OF_NETWORK, params
+    )
     return params
 
 
@@ -162,7 +165,7 @@ def test_the_truth_has_the_bound_of_the_known_system(params: Params) -> None:
 
 
 def test_estimates_are_of_the_number_of_sources_told(swept: Path, params: Params) -> None:
-    network = read_network(swept / "data/models/covariance.pt", params)
+    network = read_network(swept / "data/calibration/learned.pt", params)
     comparison = replace(estimator_setup.comparison(params), genie_starts=0)
     found = sweep(draw_scenes(params, IMPAIRED[0], range(3)), network, comparison, params)
     assert [method.name for method in found] == METHODS
@@ -195,7 +198,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
 
 
 def test_workers_change_no_byte(swept: Path, tmp_path: Path) -> None:
-    shutil.copytree(swept / "data/models", tmp_path / "data/models")
+    shutil.copytree(swept / "data/calibration", tmp_path / "data/calibration")
     write_params(tmp_path, {**FEW, "evaluate.workers": 2})
     ended = run_verb(tmp_path, "sweep")
     assert ended.returncode == 0, ended.stderr
@@ -250,9 +253,9 @@ def test_nothing_found_leaves_panels_empty(swept: Path) -> None:
 
 def test_what_is_wrong_is_named(swept: Path, tmp_path: Path) -> None:
     write_params(tmp_path, FEW)
-    with pytest.raises(CheckpointError, match=r"data/models/covariance\.pt"):
+    with pytest.raises(CheckpointError, match=r"data/calibration/learned\.pt"):
         call_verb(tmp_path, sweep_verb.main)
-    shutil.copytree(swept / "data/models", tmp_path / "data/models")
+    shutil.copytree(swept / "data/calibration", tmp_path / "data/calibration")
     write_params(tmp_path, {**FEW, "sweep.points.dead_fraction": [0.9999]})
     message = r"sweep\.points\.dead_fraction: an SNR needs a signal.*scenes \[0, 1\] have none at 0\.9999"
     with pytest.raises(ParameterError, match=message):

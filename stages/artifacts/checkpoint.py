@@ -87,7 +87,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _document(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such checkpoint; run `train` first")
+        raise CheckpointError(
+            f"{path}: there is no such checkpoint; run `train` first, and `calibrate` for one that counts"
+        )
     try:
         document = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:

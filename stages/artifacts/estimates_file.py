@@ -1,13 +1,15 @@
-"""Files of estimates, "risolve-estimates" version 2: what several methods found in one batch of scenes.
+"""Files of estimates, "risolve-estimates" version 3: what several methods found in one batch of scenes.
 
 attributes                    format, version, methods (COUNT/NAME, separated by blanks)
 COUNT/NAME/sources            float64 [scene, source, 3]    azimuth, elevation (rad), inverse range (1/m)
 COUNT/NAME/deviations         float64 [scene, source, 3]    standard deviations of the same
 COUNT/NAME/log_likelihood     float64 [scene]
+COUNT/NAME/count_confidence   float64 [scene]               stated probability that the count is right
 COUNT/NAME/resolved           bool [scene]
 COUNT/NAME/cpu_s              float64 [1]                   CPU time of the batch
 
-COUNT is `known` or `estimated`. Slots without an estimate are NaN.
+COUNT is `known` or `estimated`. Slots without an estimate are NaN, and so is a confidence that is not
+stated.
 """
 
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ from stages.artifacts import hdf5
 from stages.estimators.comparison import Method, Timed
 
 FORMAT = "risolve-estimates"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class BatchEstimates:
     sources: Float[np.ndarray, "scene source 3"]
     deviations: Float[np.ndarray, "scene source 3"]
     log_likelihood: Float[np.ndarray, " scene"]
+    count_confidence: Float[np.ndarray, " scene"]
     resolved: Bool[np.ndarray, " scene"]
     cpu_seconds: float
 
@@ -46,6 +49,10 @@ def write_estimates(path: Path, methods: Mapping[Method, Timed]) -> None:
         arrays[f"{group}/sources"] = np.pad(estimate.sources.numpy(), more, constant_values=np.nan)
         arrays[f"{group}/deviations"] = np.pad(variances.sqrt().numpy(), more, constant_values=np.nan)
         arrays[f"{group}/log_likelihood"] = estimate.likelihood.log_likelihood.numpy()
+        stated = estimate.count_confidence
+        arrays[f"{group}/count_confidence"] = (
+            np.full(len(estimate.resolved), np.nan) if stated is None else stated.numpy()
+        )
         arrays[f"{group}/resolved"] = estimate.resolved.numpy()
         arrays[f"{group}/cpu_s"] = np.array([seconds])
     labels = " ".join(method.label for method in methods)
@@ -67,6 +74,7 @@ def read_estimates(path: Path) -> dict[Method, BatchEstimates]:
                 reader.array(f"{group}/sources", np.float64, "scene source 3", finite=False),
                 reader.array(f"{group}/deviations", np.float64, "scene source 3", finite=False),
                 reader.array(f"{group}/log_likelihood", np.float64, "scene", finite=False),
+                reader.array(f"{group}/count_confidence", np.float64, "scene", finite=False),
                 reader.array(f"{group}/resolved", np.bool_, "scene"),
                 float(reader.array(f"{group}/cpu_s", np.float64, "1")[0]),
             )

@@ -1,6 +1,9 @@
 """Tables of counting and of stated uncertainty.
 
 counts.csv        one row a split, number of sources, SNR, method that counts, and number it gave
+count_confidence.csv
+                  one row a split, method that states how sure it is of its count, and bin of that
+                  probability, the bin 0 to 1 of all scenes last: the mean stated, and the share that is right
 calibration.csv   one row a split, count, method, number of sources, SNR and parameter: the shares of matched
                   sources whose error lies inside one and two of the stated standard deviations
 
@@ -22,6 +25,41 @@ def count_table(scenes: pd.DataFrame) -> pd.DataFrame:
     table = own.groupby(keys, sort=False).size().rename("n_scenes").reset_index()
     table["n_estimated"] = table["n_estimated"].astype(int)
     return table.sort_values(keys, kind="stable", ignore_index=True)
+
+
+CONFIDENCES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+"""Edges of the bins of stated probabilities; most are high, so that there the bins are narrow."""
+
+
+def confidence_table(scenes: pd.DataFrame) -> pd.DataFrame:
+    """count_confidence.csv from the table of scenes.
+
+    gap = share_right - mean_confidence: positive where a method is right more often than it says.
+    """
+    own = scenes[(scenes["count"] == "estimated") & scenes["count_confidence"].notna()]
+    stated = own["count_confidence"].to_numpy(dtype=np.float64)
+    band = np.clip(np.searchsorted(CONFIDENCES, stated, side="right") - 1, 0, len(CONFIDENCES) - 2)
+    own = own.assign(band=band, right=own["n_estimated"] == own["n_sources"])
+    rows: list[dict[str, Any]] = []
+    for key, of_method in own.groupby(["split", "method"], sort=False):
+        bins = [(cast(int, n), part) for n, part in of_method.groupby("band")]
+        rows_of = [*((n, n + 1, part) for n, part in bins), (0, len(CONFIDENCES) - 1, of_method)]
+        for first, last, part in rows_of:
+            share, confidence = float(part["right"].mean()), float(part["count_confidence"].mean())
+            rows.append(
+                {
+                    **dict(zip(("split", "method"), cast(tuple[str, str], key), strict=True)),
+                    "confidence_from": CONFIDENCES[first],
+                    "confidence_to": CONFIDENCES[last],
+                    "mean_confidence": confidence,
+                    "share_right": share,
+                    "gap": share - confidence,
+                    "n_scenes": len(part),
+                }
+            )
+    columns = ["split", "method", "confidence_from", "confidence_to"]
+    columns += ["mean_confidence", "share_right", "gap", "n_scenes"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def calibration_table(sources: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,8 @@ bound_azimuth_deg, bound_elevation_deg, bound_range_m, bound_inverse_range_per_m
 scenes.csv, one row a scene and method; a scene that the method was not asked about has a row, in which
 nothing is measured:
 
-split, scene, n_sources, snr_db, count, method, resolved, n_estimated, log_likelihood, n_false
+split, scene, n_sources, snr_db, count, method, resolved, n_estimated, count_confidence (that n_estimated is
+right, as the method states it), log_likelihood, n_false
 gospa_m, gospa_location_m, gospa_missed_m, gospa_false_m
 
 The range of an estimate at infinity (inverse range 0) is `inf`; it stands at `_FAR` where a distance is
@@ -82,7 +83,8 @@ class SplitTruth:
 class MethodEstimates:
     """Estimates of one method on every scene of a split; slots without an estimate are NaN.
 
-    deviations: standard deviations of the sources. asked: the method was given the scene; one told that there
+    deviations: standard deviations of the sources. count_confidence: stated probability that their number is
+    right. asked: the method was given the scene; one told that there
     is no source is not.
     """
 
@@ -90,6 +92,7 @@ class MethodEstimates:
     sources: Float[np.ndarray, "scene estimate 3"]
     deviations: Float[np.ndarray, "scene estimate 3"]
     log_likelihood: Float[np.ndarray, " scene"]
+    count_confidence: Float[np.ndarray, " scene"]
     resolved: Bool[np.ndarray, " scene"]
     asked: Bool[np.ndarray, " scene"]
 
@@ -120,6 +123,7 @@ def score(
             "n_estimated": np.where(
                 estimates.asked, np.isfinite(estimates.sources[..., 0]).sum(axis=1), np.nan
             ),
+            "count_confidence": np.where(estimates.asked, estimates.count_confidence, np.nan),
             "log_likelihood": np.where(estimates.asked, estimates.log_likelihood, np.nan),
         }
     )

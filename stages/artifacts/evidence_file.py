@@ -2,7 +2,7 @@
 
 attributes          format, version
 log_probabilities   float32 [scene, count]    log P_net(K), K = 0, 1, ...
-cost                float64 [scene, count]    V_K of the likelihood
+cost                float64 [scene, count]    V_K of the likelihood; infinite for a count not determined
 estimated_snr       float32 [scene]           a power ratio
 shared              bool [scene]              amplitudes shared by all snapshots (`constant` sources)
 n_sources           int32 [scene]             the truth
@@ -55,7 +55,7 @@ def read_evidence(paths: list[Path]) -> KnownCounts:
             parts.append(
                 (
                     reader.array("log_probabilities", np.float32, "scene count"),
-                    reader.array("cost", np.float64, "scene count"),
+                    reader.array("cost", np.float64, "scene count", finite=False),
                     reader.array("estimated_snr", np.float32, "scene"),
                     reader.array("shared", np.bool_, "scene"),
                     reader.array("n_sources", np.int32, "scene"),

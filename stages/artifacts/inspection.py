@@ -13,6 +13,8 @@ from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import Reader, opened, shard_paths
 from stages.artifacts.inspection_measurements import measurement_lines
 from stages.artifacts.measurement_stream import MeasurementStream
+from stages.artifacts.network_file import count_rule_of
+from stages.networks.counting import OF_NETWORK, CountRule
 
 _KINDS = {
     measurements_file.FORMAT: "measurements: coded snapshots with the system behind them",
@@ -131,10 +133,24 @@ def _checkpoint_lines(path: Path) -> list[str]:
     n_weights = sum(value.numel() for value in weights.values())
     lines = [f"{path}: risolve-checkpoint: a trained network of {n_weights} weights, valid for"]
     lines += _values(checkpoint.parameters)
+    lines += _count_rule_lines(count_rule_of(path, checkpoint.content))
     rows = [
         (name, str(value.dtype).removeprefix("torch."), tuple(value.shape)) for name, value in weights.items()
     ]
     return [*lines, "", *_table(rows)]
+
+
+def _count_rule_lines(rule: CountRule) -> list[str]:
+    if rule == OF_NETWORK:
+        return ["counts sources by the network alone; `calibrate` adds the likelihood"]
+    penalties = [
+        f"{name} c {c:.4g}, d {d:.4g}"
+        for name, (c, d) in (("independent", rule.independent), ("constant", rule.constant))
+    ]
+    return [
+        "counts sources by P(K) = softmax_K(a log P_net(K) - b V_K - (c + d log(1 + SNR)) K)",
+        f"  a {rule.network:.4g}, b {rule.likelihood:.4g}; {'; '.join(penalties)}",
+    ]
 
 
 def _values(values: dict[str, Any], prefix: str = "  ") -> list[str]:

@@ -4,7 +4,7 @@ A network is used only on the array, the receiver and the field of view that it 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stages.artifacts import grid_setup
@@ -123,8 +123,8 @@ def method_for(stream: MeasurementStream, options: Options) -> Method:
 def _learned_method(stream: MeasurementStream, options: Options, name: str, refines: bool) -> Method:
     if not options.model.exists():
         raise CheckpointError(
-            f"{options.model}: there is no such checkpoint; run `train` first, name another with --model, or "
-            f"take --estimator {CLASSICAL}, which needs none"
+            f"{options.model}: there is no such checkpoint; run `train` and `calibrate` first, name another "
+            f"with --model, or take --estimator {CLASSICAL}, which needs none"
         )
     model = read_model(options.model)
     params = model.params
@@ -142,6 +142,10 @@ def _learned_method(stream: MeasurementStream, options: Options, name: str, refi
     settings = _settings(
         stream, options, params.covariance.diagonal_loading, params.array.spherical_amplitude
     )
+    if probe(name).covariance_kind == "predicted":
+        # the network counts, and knows no larger number than those it was trained on
+        most = min(_most(stream).n_sources, params.sources.max_sources)
+        settings = replace(settings, counting=replace(settings.counting, most=most))
     return Method(estimator(name, grid, settings), settings, refines, grid, field, model)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from stages import seeds
@@ -32,6 +32,17 @@ MODEL_SECTIONS: dict[str, Any] = {
     "network": True,
 }
 """Parameters without which the weights mean nothing."""
+
+
+class _StoredRule(BaseModel):
+    """`CountRule` as it is stored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    network: float
+    likelihood: float
+    independent: tuple[float, float]
+    constant: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -117,9 +128,8 @@ def read_model(path: Path) -> Model:
 
 
 def _trained(path: Path, content: dict[str, Any], params: Params | ModelParams) -> TrainedNetwork:
-    missing = sorted({"network", "count_rule"} - content.keys())
-    if missing:
-        raise CheckpointError(f"{path}: {', '.join(missing)}: missing; train again")
+    if "network" not in content:
+        raise CheckpointError(f"{path}: network: missing; train again")
     weights: dict[str, Tensor] = content["network"]
     with torch.random.fork_rng():
         network = _layers(params)
@@ -137,18 +147,26 @@ def _trained(path: Path, content: dict[str, Any], params: Params | ModelParams) 
             f"{path}: network: finite weights, which {', '.join(broken)} are not; train again"
         )
     network.load_state_dict(weights)
-    count_rule = _count_rule(path, content["count_rule"])
-    return TrainedNetwork(network.eval(), network_dictionary(params), count_rule)
+    return TrainedNetwork(network.eval(), network_dictionary(params), count_rule_of(path, content))
 
 
-def _count_rule(path: Path, held: Any) -> CountRule:
+def count_rule_of(path: Path, content: dict[str, Any]) -> CountRule:
+    """The count rule in the content of a checkpoint.
+
+    Raises:
+        CheckpointError: missing, or not the finite weights of a rule.
+    """
+    if "count_rule" not in content:
+        raise CheckpointError(f"{path}: count_rule: missing; train again")
     try:
-        return TypeAdapter(CountRule).validate_python(held)
+        held = _StoredRule.model_validate(content["count_rule"])
     except ValidationError as error:
-        faults = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        faults = ", ".join(".".join(map(str, fault["loc"])) or "the rule" for fault in error.errors())
         raise CheckpointError(
-            f"{path}: count_rule: weights of a count, of which {faults} are missing or wrong; train again"
+            f"{path}: count_rule: finite weights, of which {faults} are missing, superfluous or wrong; "
+            "run `train` and `calibrate` again"
         ) from error
+    return CountRule(held.network, held.likelihood, held.independent, held.constant)
 
 
 def _parameters(params: Params) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""Located sources as a file: CSV (one row a source), JSON (one object a scene) or HDF5, "risolve-sources" 1.
+"""Located sources as a file: CSV (one row a source), JSON (one object a scene) or HDF5, "risolve-sources" 2.
 
 HDF5 attributes     format, version, estimator, files (paths, one a line)
 sources/COLUMN      [row]              the columns of the CSV, float64; scene, source and file int64
 scenes/scene, scenes/file, scenes/n_sources     int64 [located scene]
+scenes/count_confidence     float64 [located scene]     stated probability that n_sources is right
 left_out/scene, left_out/file          int64 [scene]
 left_out/reason                        bytes, UTF-8 [scene]
 
-file is the number of a line of the attribute files. What is not known is NaN in HDF5, an empty cell in CSV
-and null in JSON, which has no infinity either.
+file is the number of a line of the attribute files. The confidence of a count stands in every row of the CSV
+and in every scene of the JSON; it is not known where the number was told, or the estimator states none. What
+is not known is NaN in HDF5, an empty cell in CSV and null in JSON, which has no infinity either.
 """
 
 import csv
@@ -28,7 +30,7 @@ from stages.artifacts.atomic import write_text
 from stages.artifacts.errors import MeasurementError
 
 FORMAT = "risolve-sources"
-VERSION = 1
+VERSION = 2
 VALUES = (
     *("azimuth_deg", "elevation_deg", "range_m", "x_m", "y_m", "z_m", "power_db"),
     *("azimuth_std_deg", "elevation_std_deg", "range_std_m"),
@@ -40,6 +42,8 @@ misfit: J of the scene over its mean at a true model, sigma^2 (L M - (a + 3/2) K
 or 1 (`constant`) amplitudes a source; NaN where the noise power is not given.
 """
 
+CONFIDENCE = "count_confidence"
+
 _REASON = "left_out/reason"
 
 SUFFIXES = (".csv", ".json", ".h5")
@@ -49,8 +53,9 @@ SUFFIXES = (".csv", ".json", ".h5")
 class LocatedSources:
     """Sources of scenes of one or several files, row by row; `values` has the columns `VALUES`.
 
-    scenes: (file, scene, n_sources) of every scene that was located. left_out: (file, scene, reason) of every
-    other one. file is a number into `files`.
+    scenes: (file, scene, n_sources) of every scene that was located. count_confidence: stated probability
+    that n_sources is right, NaN where it was told or nothing is stated. left_out: (file, scene, reason) of
+    every other one. file is a number into `files`.
     """
 
     estimator: str
@@ -60,6 +65,7 @@ class LocatedSources:
     source: Int[np.ndarray, " row"]
     values: Float[np.ndarray, "row value"]
     scenes: Int[np.ndarray, "located 3"]
+    count_confidence: Float[np.ndarray, " located"]
     left_out: tuple[tuple[int, int, str], ...]
 
     def of_scenes(self) -> Iterator[tuple[int, Float[np.ndarray, "source value"]]]:
@@ -72,10 +78,12 @@ class LocatedSources:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row a source; the file is named where there are several."""
+        confidence = np.repeat(self.count_confidence, self.scenes[:, 2]).tolist()
         for number in range(self.file.size):
             named = {"file": self.files[int(self.file[number])]} if len(self.files) > 1 else {}
             place = {"scene": int(self.scene[number]), "source": int(self.source[number])}
-            yield {**named, **place, **dict(zip(VALUES, self.values[number].tolist(), strict=True))}
+            values = dict(zip(VALUES, self.values[number].tolist(), strict=True))
+            yield {**named, **place, **values, CONFIDENCE: confidence[number]}
 
 
 def joined(parts: Sequence[LocatedSources]) -> LocatedSources:
@@ -92,6 +100,7 @@ def joined(parts: Sequence[LocatedSources]) -> LocatedSources:
         source=together("source"),
         values=together("values"),
         scenes=together("scenes"),
+        count_confidence=together("count_confidence"),
         left_out=tuple(scene for part in parts for scene in part.left_out),
     )
 
@@ -124,6 +133,7 @@ def read_sources(path: Path) -> LocatedSources:
                 ],
                 axis=-1,
             ),
+            count_confidence=reader.array(f"scenes/{CONFIDENCE}", np.float64, "located", finite=False),
             left_out=tuple(zip(*(numbers.tolist() for numbers in left_out), reasons, strict=True)),
         )
 
@@ -175,7 +185,7 @@ def write_sources(path: Path, sources: LocatedSources) -> None:
 
 def header(sources: LocatedSources) -> Sequence[str]:
     """Columns of `rows`."""
-    return (*(("file",) if len(sources.files) > 1 else ()), "scene", "source", *VALUES)
+    return (*(("file",) if len(sources.files) > 1 else ()), "scene", "source", *VALUES, CONFIDENCE)
 
 
 def _csv(sources: LocatedSources) -> str:
@@ -193,14 +203,16 @@ def _document(sources: LocatedSources) -> dict[str, Any]:
     }
     for file, scene, row in zip(sources.file.tolist(), sources.scene.tolist(), sources.rows(), strict=True):
         known = {name: value if _is_finite(value) else None for name, value in row.items()}
-        by_scene[file, scene].append({k: v for k, v in known.items() if k not in {"file", "scene"}})
+        of_source = {k: v for k, v in known.items() if k not in {"file", "scene", CONFIDENCE}}
+        by_scene[file, scene].append(of_source)
+    confidence = [value if _is_finite(value) else None for value in sources.count_confidence.tolist()]
     return {
         "format": FORMAT,
         "version": VERSION,
         "estimator": sources.estimator,
         "scenes": [
-            {"file": sources.files[file], "scene": scene, "sources": found}
-            for (file, scene), found in by_scene.items()
+            {"file": sources.files[file], "scene": scene, CONFIDENCE: sure, "sources": found}
+            for ((file, scene), found), sure in zip(by_scene.items(), confidence, strict=True)
         ],
         "left_out": [
             {"file": sources.files[file], "scene": scene, "reason": reason}
@@ -227,6 +239,7 @@ def _write_hdf5(path: Path, sources: LocatedSources) -> None:
             f"scenes/{name}": sources.scenes[:, i].astype(np.int64)
             for i, name in enumerate(("file", "scene", "n_sources"))
         },
+        f"scenes/{CONFIDENCE}": sources.count_confidence.astype(np.float64),
         "left_out/file": np.array([file for file, _, _ in sources.left_out], dtype=np.int64),
         "left_out/scene": np.array([scene for _, scene, _ in sources.left_out], dtype=np.int64),
     }

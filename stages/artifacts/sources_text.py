@@ -2,11 +2,14 @@
 
 import sys
 
+import numpy as np
+
 from stages.artifacts.localization_setup import CLASSICAL, NEEDS_MODEL, probe
-from stages.artifacts.sources_file import LocatedSources
+from stages.artifacts.sources_file import CONFIDENCE, LocatedSources
 from stages.estimators.registry import REGISTRY
 
 _MOST_ROWS = 50
+_SURE = "  count sure"
 _KINDS = {
     None: "none, the snapshots",
     "sample": "R_samp",
@@ -20,7 +23,8 @@ def source_lines(sources: LocatedSources) -> list[str]:
     """One line a source, the first ones of many, and a summary."""
     named = len(sources.files) > 1
     head = f"{'file  ' if named else ''}scene source    azimuth deg     elevation deg             range m"
-    lines = [head + "        x m        y m        z m  power dB  log-likelihood"]
+    stated = bool(np.isfinite(sources.count_confidence).any())
+    lines = [head + "        x m        y m        z m  power dB  log-likelihood" + (_SURE if stated else "")]
     for row in list(sources.rows())[:_MOST_ROWS]:
         number = f"{sources.files.index(row['file']):4d}  " if named else ""
         lines.append(
@@ -30,6 +34,7 @@ def source_lines(sources: LocatedSources) -> list[str]:
             f"{row['range_m']:9.4g} ± {row['range_std_m']:<7.2g}"
             f"{row['x_m']:10.4g} {row['y_m']:10.4g} {row['z_m']:10.4g} "
             f"{row['power_db']:9.2f} {row['log_likelihood']:15.2f}"
+            + (f"{row[CONFIDENCE]:{len(_SURE)}.3f}" if stated else "")
         )
     if sources.scene.size > _MOST_ROWS:
         lines.append(f"... {sources.scene.size - _MOST_ROWS} more; --out writes all of them")

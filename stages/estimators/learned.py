@@ -29,6 +29,7 @@ from stages.estimators.contract import (
     require_determined,
 )
 from stages.estimators.spectral import required
+from stages.identifiability import most_sources
 from stages.inference.assessment import unconditional_likelihood
 from stages.inference.grid import Grid, local_maxima
 from stages.inference.hypotheses import Field, field, likeliest_sources
@@ -94,7 +95,8 @@ class PeakEstimator:
         prediction = _prediction(self.name, observation, covariance, self.grid)
         confidence = None
         if n_sources is None:
-            confidence, n_sources = prediction.count_log_probabilities.exp().double().max(-1)
+            among = _determined(observation, prediction)
+            confidence, n_sources = prediction.count_log_probabilities[:, :among].double().softmax(-1).max(-1)
         require_determined(observation, n_sources)
 
         def group(scenes: Int[Tensor, " member"], count: int) -> Group:
@@ -144,12 +146,15 @@ class LearnedEstimator:
         return replace(found, count_confidence=counted.confidence)
 
     def evidence(self, observation: Observation, prediction: Prediction) -> Evidence:
-        """What network and likelihood say of every count that the network knows."""
+        """What network and likelihood say of every count that the network knows; a count that the snapshots
+        do not determine has no cost.
+        """
         scenes = self._field(observation, prediction)
         every = torch.arange(observation.n_scenes)
-        n_counts = prediction.count_log_probabilities.shape[1]
-        costs = [self._fit(scenes, prediction, every, count).cost for count in range(n_counts)]
-        return _evidence(observation, prediction, torch.stack(costs, dim=1))
+        cost = _no_costs(prediction)
+        for count in range(_determined(observation, prediction)):
+            cost[:, count] = self._fit(scenes, prediction, every, count).cost
+        return _evidence(observation, prediction, cost)
 
     def _fit(
         self, scenes: Field, prediction: Prediction, members: Int[Tensor, " member"], count: int
@@ -181,12 +186,12 @@ class LearnedEstimator:
         """
         log_probabilities = prediction.count_log_probabilities
         observation = scenes.observation
-        n_scenes, n_counts = log_probabilities.shape
-        cost = torch.full((n_scenes, n_counts), math.inf, dtype=torch.float64)
+        cost = _no_costs(prediction)
         fits: dict[int, _Fitted] = {}
-        counts = torch.arange(n_counts)
-        likely = log_probabilities.argmax(-1, keepdim=True)
+        counts, n_determined = torch.arange(cost.shape[1]), _determined(observation, prediction)
+        likely = log_probabilities[:, :n_determined].argmax(-1, keepdim=True)
         wanted = (log_probabilities > math.log(_PLAUSIBLE)) | ((counts - likely).abs() <= 1)
+        wanted &= counts < n_determined
         while True:
             for count in torch.nonzero((wanted & ~cost.isfinite()).any(0)).flatten().tolist():
                 members = torch.nonzero(wanted[:, count] & ~cost[:, count].isfinite()).flatten()
@@ -195,7 +200,7 @@ class LearnedEstimator:
                 fits[count] = _with(fits.get(count), _Fitted(members, fit))
             evidence = _evidence(observation, prediction, cost)
             confidence, best = prediction.count_rule.probabilities(evidence).max(-1)
-            wanted = (counts - best[:, None]).abs() <= 1
+            wanted = ((counts - best[:, None]).abs() <= 1) & (counts < n_determined)
             if not bool((wanted & ~cost.isfinite()).any()):
                 return _Counted(fits, best, confidence)
 
@@ -214,7 +219,8 @@ class LearnedEstimator:
             if count == 0 or rows.numel() == 0:
                 continue
             chosen = members[rows]
-            own = scenes.select(chosen).in_own_units(fit, rows)
+            # the order of a beam search depends on rounding
+            own = scenes.select(chosen).in_own_units(fit, rows).strongest_first()
             part = observation.select(chosen)
             likelihood = unconditional_likelihood(part, own, torch.arange(len(chosen)), spherical)
             present = own.powers > 0.0
@@ -243,6 +249,18 @@ def _with(before: _Fitted | None, more: _Fitted) -> _Fitted:
     if before is None:
         return more
     return _Fitted(torch.cat((before.members, more.members)), before.fit.joined(more.fit))
+
+
+def _determined(observation: Observation, prediction: Prediction) -> int:
+    """How many of the counts 0, 1, ... of the network the snapshots determine."""
+    L, M, N = observation.n_snapshots, observation.n_antennas, observation.n_elements
+    most = most_sources(observation.source_model, L, M, N).n_sources
+    return min(prediction.count_log_probabilities.shape[1], most + 1)
+
+
+def _no_costs(prediction: Prediction) -> Float[Tensor, "scene count"]:
+    """Costs of counts of which no fit was made yet."""
+    return torch.full(prediction.count_log_probabilities.shape, math.inf, dtype=torch.float64)
 
 
 def _evidence(

@@ -56,7 +56,12 @@ def refined(
         )
         groups.append((scenes, group))
     best = joined(observation, groups, spherical_amplitude, looked=True)
-    return replace(best, resolved=start.resolved, candidates=start.candidates)
+    return replace(
+        best,
+        resolved=start.resolved,
+        candidates=start.candidates,
+        count_confidence=start.count_confidence,
+    )
 
 
 def best_of_starts(

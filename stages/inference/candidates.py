@@ -160,7 +160,7 @@ def likeliest_subsets(
         gain = marginal_gain(seen, grown) + prior.gather(1, grown.flatten(1)).unflatten(
             1, grown.shape[1:]
         ).sum(2)
-        again = (before == added).any(-1).flatten(1)
+        again = ((before == added).any(-1) | (score == -math.inf)[..., None]).flatten(1)
         score, order = gain.masked_fill(again, -math.inf).sort(dim=1, descending=True, stable=True)
         # A set of m members comes up to m times, once for each that was added last.
         most = min(n_kept * (members.shape[2] + 1), grown.shape[1])

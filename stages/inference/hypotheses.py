@@ -124,7 +124,8 @@ def field(
     wave = grid_steering(grid, observation.elements, observation.wavelength, spherical_amplitude)
     fold = mirror_fold(wave, observation.elements)
     channel, codes = unit.channel.to(torch.complex64), unit.codes.to(torch.complex64)
-    energy = fold.forms(fold.parity_blocks((channel.mH @ channel) * (codes.mH @ codes)))
+    gram = fold.parity_blocks((channel.mH @ channel) * (codes.mH @ codes))
+    energy = fold.forms(gram).expand(observation.n_scenes, -1)
     noise_power = estimated_noise_power(unit) if unit.noise_power is None else unit.noise_power
     snapshot_power, channel_power, code_power = (
         values.to(torch.complex128).abs().square().mean((1, 2))
@@ -215,7 +216,8 @@ def _exchanged(
     other = refine_unconditional(
         part.observation, begun.fit.sources[near], n_iterations, scenes.spherical_amplitude
     )
-    better = _penalized(part, other) < _penalized(part, best.select(members))
+    is_better = _penalized(part, other) < _penalized(part, best.select(members))
+    better = torch.nonzero(is_better).flatten()
     return _replaced(best, other.select(better), members[better])
 
 

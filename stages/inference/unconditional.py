@@ -49,6 +49,12 @@ class UnconditionalRefinement:
         """Some rows."""
         return UnconditionalRefinement(*(getattr(self, part.name)[rows] for part in fields(self)))
 
+    def strongest_first(self) -> "UnconditionalRefinement":
+        """The same with the sources of every scene in the order of their powers."""
+        order = self.powers.argsort(dim=1, descending=True, stable=True)
+        sources = self.sources.gather(1, order[..., None].expand(-1, -1, 3))
+        return replace(self, sources=sources, powers=self.powers.gather(1, order))
+
     def joined(self, other: "UnconditionalRefinement") -> "UnconditionalRefinement":
         """These rows and those of another refinement of as many sources."""
         return UnconditionalRefinement(

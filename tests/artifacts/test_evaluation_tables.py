@@ -39,12 +39,12 @@ def truth_of(*scenes: list[tuple[float, float, float]], split: str = "test_indep
     )
 
 
-def estimates_of(*scenes: list[tuple[float, float, float]], method: str = "learned+ml") -> MethodEstimates:
+def estimates_of(*scenes: list[tuple[float, float, float]], method: str = "learned") -> MethodEstimates:
     every = np.ones(len(scenes), dtype=bool)
     sources = padded(scenes, 3)
     nothing = np.full(len(scenes), np.nan)
     return MethodEstimates(
-        Method("known", method), sources, np.full_like(sources, 0.1), nothing, every, every
+        Method("known", method), sources, np.full_like(sources, 0.1), nothing, nothing, every, every
     )
 
 
@@ -213,8 +213,8 @@ def test_intervals_depend_on_the_cell_alone() -> None:
     scenes = pd.concat([rows for _, rows in both], ignore_index=True)
     table = evaluation_strata.strata_table(sources, scenes, BOOTSTRAP).set_index("method")
     name = "rmse_over_bound_azimuth_low"
-    assert table.loc["learned+ml", name] == strata_of(truth, one)[name]
-    assert table.loc["learned+ml", name] < table.loc["learned+ml", "rmse_over_bound_azimuth"]
+    assert table.loc["learned", name] == strata_of(truth, one)[name]
+    assert table.loc["learned", name] < table.loc["learned", "rmse_over_bound_azimuth"]
 
 
 def test_headlines_exist_only_for_cells_that_do() -> None:
@@ -225,8 +225,8 @@ def test_headlines_exist_only_for_cells_that_do() -> None:
     strata = evaluation_strata.strata_table(sources, scenes, BOOTSTRAP)
     metrics = evaluation_strata.headline_metrics(strata, sources, 2)
     assert metrics["n_scenes"] == 2
-    assert set(metrics) == {"n_scenes", "learned+ml"}
-    figures = metrics["learned+ml"]
+    assert set(metrics) == {"n_scenes", "learned"}
+    figures = metrics["learned"]
     assert isinstance(figures, dict)
     assert figures["found_rate_k3_10db"] == 1.0
     assert figures["gospa_m_k3_10db"] == pytest.approx(0.0, abs=1e-9)
@@ -252,6 +252,43 @@ def test_counts_and_their_accuracy_are_of_methods_that_count() -> None:
     accuracy = strata[strata["count"] == "estimated"].set_index("n_sources")["count_accuracy"]
     assert accuracy.to_dict() == {0: 1.0, 1: 0.5, 2: 0.0}
     assert strata[strata["count"] == "known"]["count_accuracy"].isna().all()
+
+
+def test_stated_confidences_are_held_against_the_share_that_is_right() -> None:
+    """Of four scenes stated at .6, .6, .97 and 1.0 the second alone is counted wrong."""
+    place = [(10.0, 0.0, 2.0)]
+    truth = truth_of([], place, place, place)
+    found = estimates_of([], [], place, place)
+    counted = replace(
+        found,
+        method=Method("estimated", "learned"),
+        count_confidence=np.array([0.6, 0.6, 0.97, 1.0]),
+    )
+    silent = replace(found, method=Method("estimated", "ml"))
+    scenes = pd.concat(
+        [evaluation_tables.score(truth, one, SCORING)[1] for one in (found, counted, silent)],
+        ignore_index=True,
+    )
+    own = scenes[scenes["method"] == "learned"]
+    assert own.loc[own["count"] == "estimated", "count_confidence"].tolist() == [0.6, 0.6, 0.97, 1.0]
+    assert scenes.loc[scenes["count"] == "known", "count_confidence"].isna().all()
+    table = evaluation_counts.confidence_table(scenes)
+    assert set(table["method"]) == {"learned"}
+    numbers = table.drop(columns=["split", "method"]).to_numpy(dtype=float)
+    expected = [
+        [0.5, 0.7, 0.6, 0.5, -0.1, 2],
+        [0.95, 0.99, 0.97, 1.0, 0.03, 1],
+        [0.99, 1.0, 1.0, 1.0, 0.0, 1],
+        [0.0, 1.0, 0.7925, 0.75, -0.0425, 4],
+    ]
+    np.testing.assert_allclose(numbers, expected, atol=1e-12)
+
+
+def test_where_nobody_states_a_confidence_the_table_has_its_columns_alone() -> None:
+    truth = truth_of([(10.0, 0.0, 2.0)])
+    _, scenes = evaluation_tables.score(truth, estimates_of([(10.0, 0.0, 2.0)]), SCORING)
+    table = evaluation_counts.confidence_table(scenes)
+    assert table.empty and "gap" in table
 
 
 def test_calibration_is_the_share_inside_the_stated_deviations() -> None:

@@ -1,6 +1,7 @@
-"""Covariances for the tests of estimators: R_samp of the snapshots, R_pred of a map drawn at the truth."""
+"""What estimators read, for their tests: R_samp of the snapshots, and predictions drawn at the truth."""
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -14,14 +15,17 @@ from stages.covariance import (
     sample_covariance,
     sample_factor,
 )
-from stages.estimators.contract import Covariance, Estimator, Settings
+from stages.estimators.contract import Estimator, Reading, Settings
 from stages.estimators.registry import estimator
 from stages.inference.counting import CountingRule
 from stages.inference.grid import Grid, search_grid
+from stages.networks.counting import CountRule
+from stages.networks.trained import Prediction
 from stages.physics.geometry import cosines_from_sources
-from stages.physics.observation import Observation
+from stages.physics.observation import Observation, SourceModel
+from stages.physics.scenario import Scenes
 from stages.physics.steering import steering
-from tests.worlds import FIELD_OF_VIEW
+from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 
 LOADING = 1e-3
 GRID = search_grid(15, 13, 4, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
@@ -36,21 +40,57 @@ SETTINGS = Settings(
 )
 
 
+COUNT_RULE = CountRule(0.5, 0.5, (2.0, 1.0), (2.0, 0.5))
+"""A rule like those that calibration finds: a further source costs V of 4 at low SNR, and more above."""
+
+_SURE = 0.9
+"""Probability of the true count in a drawn prediction."""
+
+
 def make_estimator(name: str) -> Estimator:
     return estimator(name, GRID, SETTINGS)
 
 
 def covariance_for(
     one: Estimator, observation: Observation, sources: Float[Tensor, "scene source 3"]
-) -> Covariance | None:
-    """The covariance that an estimator reads, in complex128; R_pred and R_fit are drawn at the truth."""
+) -> Reading | None:
+    """What an estimator reads, covariances in complex128; R_pred and R_fit are drawn at the truth."""
     if one.covariance_kind is None:
         return None
     sample = sample_covariance(sample_factor(observation.to(torch.complex128), 1e-3))
     if one.covariance_kind == "sample":
         return sample
+    if one.covariance_kind == "predicted":
+        return network_prediction(observation, sources, GRID)
     predicted = drawn_prediction(observation, sources, GRID, torch.complex128)
     return blend(predicted, sample, 0.3, LOADING) if one.covariance_kind == "blend" else predicted
+
+
+def network_prediction(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], grid: Grid
+) -> Prediction:
+    """What a good network would say, in its precision: occupancy of width 0.7 cells at every source, places
+    half of the way from the points to them, the true count with probability 0.9, an SNR of 10 dB.
+    """
+    apart = cosines_from_sources(sources)[:, :, None] - grid.cosines
+    squared = (apart / grid.steps).square().sum(-1).nan_to_num(nan=torch.inf)
+    near, nearest = squared.min(1)
+    occupancy = torch.exp(-0.5 * near / 0.7**2).clamp(1e-4, 1.0 - 1e-4).logit()
+    own = apart.gather(1, nearest[:, None, :, None].expand(-1, -1, -1, 3))[:, 0]
+    moved = (own.abs() <= grid.steps).all(-1, keepdim=True)
+    places = grid.cosines + torch.where(moved, 0.5 * own, 0.0)
+    n_counts = sources.shape[1] + 1
+    count = (~sources[..., 0].isnan()).sum(-1, keepdim=True)
+    others = (1.0 - _SURE) / (n_counts - 1)
+    probabilities = torch.full((len(count), n_counts), others).scatter(1, count, _SURE)
+    return Prediction(
+        drawn_prediction(observation, sources, grid, torch.complex64),
+        occupancy.float(),
+        places.float(),
+        probabilities.log(),
+        COUNT_RULE,
+        torch.full((len(count),), 10.0),
+    )
 
 
 def drawn_prediction(
@@ -75,3 +115,35 @@ def largest_errors(
     angles = (ordered[0][..., :2] - ordered[1][..., :2]).abs().max()
     ranges = (1.0 / ordered[0][..., 2] - 1.0 / ordered[1][..., 2]).abs().max()
     return math.degrees(float(angles)), float(ranges)
+
+
+def mixed(source_model: SourceModel = "independent") -> Scenes:
+    """Scenes of 0 to 3 sources on a 5 x 8 surface, at 20 dB."""
+    parts = [make_scenes(WIDE, k, 20.0, 2, source_model, seed=3 + k) for k in (2, 0, 3, 1)]
+    observations = [part.observation for part in parts]
+    observation = replace(
+        observations[0],
+        snapshots=torch.cat([o.snapshots for o in observations]),
+        channel=torch.cat([o.channel for o in observations]),
+        codes=torch.cat([o.codes for o in observations]),
+        noise_power=torch.cat([o.noise_power for o in observations if o.noise_power is not None]),
+    )
+    return Scenes(
+        observation,
+        torch.cat([p.n_sources for p in parts]),
+        torch.cat([p.snr_db for p in parts]),
+        torch.cat([p.sources for p in parts]),
+        torch.cat([p.power for p in parts]),
+        torch.cat([p.amplitudes for p in parts]),
+    )
+
+
+def select(scenes: Scenes, chosen: torch.Tensor) -> Scenes:
+    return Scenes(
+        scenes.observation.select(chosen),
+        scenes.n_sources[chosen],
+        scenes.snr_db[chosen],
+        scenes.sources[chosen],
+        scenes.power[chosen],
+        scenes.amplitudes[chosen],
+    )

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.covariance import sample_covariance, sample_factor
 from stages.estimators.contract import Estimate, require_determined
 from stages.estimators.refined import refined
 from stages.estimators.registry import REGISTRY, estimator
@@ -16,9 +15,11 @@ from tests.estimators.cases import (
     GRID,
     SETTINGS,
     covariance_for,
-    drawn_prediction,
     largest_errors,
     make_estimator,
+    mixed,
+    network_prediction,
+    select,
 )
 from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless, scaled
 
@@ -40,38 +41,6 @@ def estimate(name: str, scenes: Scenes, observation: Observation | None = None) 
     one = make_estimator(name)
     return one.estimate(
         observation, covariance_for(one, observation, scenes.sources), scenes.n_sources.long()
-    )
-
-
-def mixed() -> Scenes:
-    """Scenes of 0 to 3 sources on a 5 x 8 surface, at 20 dB."""
-    parts = [make_scenes(WIDE, k, 20.0, 2, seed=3 + k) for k in (2, 0, 3, 1)]
-    observations = [part.observation for part in parts]
-    observation = replace(
-        observations[0],
-        snapshots=torch.cat([o.snapshots for o in observations]),
-        channel=torch.cat([o.channel for o in observations]),
-        codes=torch.cat([o.codes for o in observations]),
-        noise_power=torch.cat([o.noise_power for o in observations if o.noise_power is not None]),
-    )
-    return Scenes(
-        observation,
-        torch.cat([p.n_sources for p in parts]),
-        torch.cat([p.snr_db for p in parts]),
-        torch.cat([p.sources for p in parts]),
-        torch.cat([p.power for p in parts]),
-        torch.cat([p.amplitudes for p in parts]),
-    )
-
-
-def select(scenes: Scenes, chosen: torch.Tensor) -> Scenes:
-    return Scenes(
-        scenes.observation.select(chosen),
-        scenes.n_sources[chosen],
-        scenes.snr_db[chosen],
-        scenes.sources[chosen],
-        scenes.power[chosen],
-        scenes.amplitudes[chosen],
     )
 
 
@@ -199,7 +168,7 @@ def test_an_ordinary_array_is_localized(name: str) -> None:
 def test_a_covariance_of_another_type_is_refused(name: str) -> None:
     scenes = make_scenes(WIDE, 1, 20.0, 2)
     one = make_estimator(name)
-    wrong = make_estimator("learned" if one.covariance_kind == "blend" else "music_blend")
+    wrong = make_estimator("music" if one.covariance_kind == "blend" else "music_blend")
     with pytest.raises(TypeError, match=f"{name} reads a {one.covariance_kind} covariance"):
         one.estimate(
             scenes.observation,
@@ -219,7 +188,9 @@ def test_a_covariance_of_another_surface_is_refused(name: str) -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="no estimator is called 'esprit'; there are beamformer, learned"):
+    with pytest.raises(
+        ValueError, match="no estimator is called 'esprit'; there are beamformer, learned, learned_peaks"
+    ):
         estimator("esprit", GRID, SETTINGS)
 
 
@@ -235,25 +206,18 @@ def test_rank_one_covariance_resolves_one_source(name: str) -> None:
 def test_a_power_map_of_float32_gives_the_same_sources_in_any_batch() -> None:
     """The map is as the network gave it; only its peaks are placed in double."""
     scenes = mixed()
-    predicted = drawn_prediction(scenes.observation, scenes.sources, GRID, torch.complex64)
-    assert predicted.weights.dtype == torch.float32
-    one, counts = make_estimator("learned"), scenes.n_sources.long()
-    whole = one.estimate(scenes.observation, predicted, counts)
+    prediction = network_prediction(scenes.observation, scenes.sources, GRID)
+    assert prediction.occupancy.dtype == torch.float32
+    one, counts = make_estimator("learned_peaks"), scenes.n_sources.long()
+    whole = one.estimate(scenes.observation, prediction, counts)
     for number in range(8):
         chosen = torch.tensor([number])
         alone = one.estimate(
-            scenes.observation.select(chosen), predicted.select(chosen), counts[chosen]
+            scenes.observation.select(chosen), prediction.select(chosen), counts[chosen]
         ).sources
         torch.testing.assert_close(
             alone, whole.sources[chosen, : alone.shape[1]], equal_nan=True, rtol=0.0, atol=0.0
         )
-
-
-def test_learned_refuses_a_covariance_without_a_map() -> None:
-    scenes = make_scenes(WIDE, 1, 20.0, 2)
-    sample = sample_covariance(sample_factor(scenes.observation, 1e-3))
-    with pytest.raises(ValueError, match="the grid has 780 points, the covariance 9 weights"):
-        make_estimator("learned").estimate(scenes.observation, sample, scenes.n_sources.long())
 
 
 @pytest.mark.parametrize(

@@ -76,11 +76,11 @@ DASHED, DOTTED = (3.0, 2.0), (1.0, 1.5)
 
 _ESTIMATORS: dict[str, tuple[str, str, str]] = {
     "learned": ("learned", BLUE, "o"),
-    "learned_peaks": ("peaks of the network", "#88CCEE", "*"),
     "ml": ("ML", VERMILION, "s"),
     "ml_unconditional": ("ML, unconditional", "#882255", "D"),
     "nomp": ("NOMP", GREEN, "^"),
     "sbl": ("SBL", PURPLE, "v"),
+    "learned_peaks": ("peaks of the network", "#88CCEE", "*"),
     "mvdr_blend": ("MVDR, R_blend", ORANGE, "p"),
     "music": ("MUSIC, R_samp", SKY, "h"),
     "mvdr": ("MVDR, R_samp", "#8C6D00", "P"),

@@ -14,6 +14,7 @@ from stages.artifacts.report import (
     bars,
     blocks,
     calibration,
+    confidence,
     counting,
     figures,
     run_files,
@@ -59,6 +60,8 @@ class CountView:
     rates: Table | None
     accuracy_figure: FigureBlock | None
     confusion_figure: FigureBlock
+    confidence_figure: FigureBlock | None
+    confidences: Table | None
     n_noise_scenes: int
 
 
@@ -163,7 +166,7 @@ def _split_view(
         ratio_figure=blocks.ratio_figure(strata, curves),
         gospa_figure=blocks.gospa_figure(strata, strongest(own)),
         threshold_figure=blocks.threshold_figure(inputs.threshold, strata, curves) if first else None,
-        counting=_count_view(strata_tables.estimated(everything), inputs.counts, split, styles),
+        counting=_count_view(strata_tables.estimated(everything), inputs, split, styles),
         calibration=_calibration_view(inputs.calibration, split, styles),
     )
 
@@ -175,7 +178,7 @@ def _of(styles: dict[str, MethodStyle], table: pd.DataFrame) -> dict[str, Method
 
 
 def _count_view(
-    blind: pd.DataFrame, counts: pd.DataFrame, split: Split, styles: dict[str, MethodStyle]
+    blind: pd.DataFrame, inputs: ReportInputs, split: Split, styles: dict[str, MethodStyle]
 ) -> CountView | None:
     """How methods count that are not told the number of sources; None where there is none."""
     if blind.empty:
@@ -184,11 +187,16 @@ def _count_view(
     shown = strongest(own, blocks.AT_MOST)
     with_sources = strata_tables.with_sources(blind)
     noise = blind[blind["n_sources"] == 0]
+    counts = inputs.counts[inputs.counts["split"] == split]
+    stated = inputs.confidence[inputs.confidence["split"] == split]
+    sure = _of(styles, stated)
     return CountView(
         accuracies=strata_tables.count_table(blind, own),
         rates=strata_tables.rate_table(with_sources, own) if len(with_sources) else None,
         accuracy_figure=counting.accuracy_figure(with_sources, shown) if len(with_sources) else None,
-        confusion_figure=counting.confusion_figure(counts[counts["split"] == split], shown),
+        confusion_figure=counting.confusion_figure(counts, shown),
+        confidence_figure=confidence.confidence_figure(stated, sure) if sure else None,
+        confidences=confidence.confidence_table(stated, sure) if sure else None,
         n_noise_scenes=strata_tables.count_scenes(noise),
     )
 

@@ -23,6 +23,7 @@ PICTURE = Path("data/report/found_rate.svg")
 STRATA = Path("data/evaluation/strata.csv")
 RANGE_STRATA = Path("data/evaluation/range_strata.csv")
 COUNTS = Path("data/evaluation/counts.csv")
+CONFIDENCE = Path("data/evaluation/count_confidence.csv")
 CALIBRATION = Path("data/evaluation/calibration.csv")
 TIMING = Path("data/evaluation/timing.csv")
 METRICS = Path("data/evaluation/metrics.json")
@@ -104,6 +105,17 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
         {"n_sources": _COUNT, "snr_db": _NUMBER, "n_estimated": _COUNT, "n_scenes": _CASES},
         ("split", "method", "n_sources", "snr_db", "n_estimated"),
     ),
+    CONFIDENCE: (
+        ("split", "method"),
+        {
+            **dict.fromkeys(
+                ("confidence_from", "confidence_to", "mean_confidence", "share_right"), Column(0.0, 1.0)
+            ),
+            "gap": Column(-1.0, 1.0),
+            "n_scenes": _CASES,
+        },
+        ("split", "method", "confidence_from", "confidence_to"),
+    ),
     CALIBRATION: (
         ("split", "count", "method", "parameter"),
         {
@@ -142,8 +154,8 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
 }
 """File -> (text columns, numeric columns, columns that name a row)."""
 
-_MAY_BE_EMPTY = (COUNTS, CALIBRATION)
-"""Without rows where no method counts, or none finds a source."""
+_MAY_BE_EMPTY = (COUNTS, CONFIDENCE, CALIBRATION)
+"""Without rows where no method counts, says how sure it is, or finds a source."""
 
 NORMS = ("r_samp_norm", "r_pred_norm", "r_blend_norm")
 """Frobenius norms that health.json reads in every epoch, each with its min, median and max."""
@@ -167,6 +179,7 @@ class ReportInputs:
     strata: pd.DataFrame
     range_strata: pd.DataFrame
     counts: pd.DataFrame
+    confidence: pd.DataFrame
     calibration: pd.DataFrame
     threshold: pd.DataFrame
     timing: pd.DataFrame
@@ -189,6 +202,7 @@ def read_inputs(root: Path) -> ReportInputs:
         strata=read_table(root, STRATA),
         range_strata=read_table(root, RANGE_STRATA),
         counts=read_table(root, COUNTS),
+        confidence=read_table(root, CONFIDENCE),
         calibration=read_table(root, CALIBRATION),
         threshold=read_table(root, THRESHOLD),
         timing=read_table(root, TIMING),

@@ -11,7 +11,7 @@ RATE = Quantity("found_rate", "found_low", "found_high", "found rate")
 
 def _cells(**changes: object) -> pd.DataFrame:
     cells = {
-        "method": ["learned+ml", "learned+ml", "music"],
+        "method": ["learned", "learned", "music"],
         "snr_db": [0.0, 10.0, 0.0],
         "found_rate": [0.9, 0.95, 0.4],
         "found_low": [0.85, 0.9, 0.3],
@@ -21,7 +21,7 @@ def _cells(**changes: object) -> pd.DataFrame:
 
 
 def _draw(cells: pd.DataFrame, snr_db: list[float]) -> bytes:
-    styles = method_styles(["learned+ml", "music"])
+    styles = method_styles(["learned", "music"])
     draw = curves.by_snr(cells, styles, RATE, snr_db, "K = 1", curves.rate_axis)
     return figures.svg_row([draw, draw], styles.values(), 6.0, 3.0)
 
@@ -44,8 +44,8 @@ def test_absent_values_draw_no_point(absent: list[float | None]) -> None:
 
 def test_a_limit_at_one_snr_is_drawn() -> None:
     """A line needs two points; the limit of a single cell is a bar across the methods there."""
-    styles = method_styles(["learned+ml", "genie"])
-    cells = _cells(method=["learned+ml", "learned+ml", "genie"])
+    styles = method_styles(["learned", "genie"])
+    cells = _cells(method=["learned", "learned", "genie"])
     drawn, other, without = (
         figures.svg(curves.by_snr(own, styles, RATE, [0.0, 10.0], "K = 1", curves.rate_axis), 3.0, 3.0)
         for own in (cells, cells.assign(found_rate=[0.9, 0.95, 0.5]), cells.iloc[:2])
@@ -59,13 +59,27 @@ def test_one_snr_is_a_figure() -> None:
 
 def test_the_strongest_method_of_each_estimator_comes_first_and_learned_leads() -> None:
     """Alone is strongest where nothing refines it: it seeks the maximum itself, or refining was not asked."""
-    names = ["mvdr", "music", "learned", "genie", "nomp", "music+ml", "ml", "learned+ml"]
+    names = [
+        "mvdr",
+        "music",
+        "learned_peaks",
+        "genie",
+        "nomp",
+        "music+ml",
+        "ml",
+        "learned",
+        "learned_peaks+ml",
+    ]
     styles = method_styles(names)
-    assert list(styles) == ["learned+ml", "ml", "nomp", "music+ml", "mvdr", "learned", "music", "genie"]
-    assert [name for name, style in styles.items() if style.strongest] == list(styles)[:5]
-    assert [name for name, style in styles.items() if style.dash] == ["learned", "music"]
-    assert list(strongest(styles)) == ["learned+ml", "ml", "nomp", "music+ml", "mvdr", "genie"]
-    assert list(strongest(styles, 2)) == ["learned+ml", "ml", "genie"]
+    assert list(styles) == [
+        *("learned", "ml", "nomp", "learned_peaks+ml", "music+ml", "mvdr", "learned_peaks", "music", "genie")
+    ]
+    assert [name for name, style in styles.items() if style.strongest] == list(styles)[:6]
+    assert [name for name, style in styles.items() if style.dash] == ["learned_peaks", "music"]
+    assert list(strongest(styles)) == [
+        *("learned", "ml", "nomp", "learned_peaks+ml", "music+ml", "mvdr", "genie")
+    ]
+    assert list(strongest(styles, 2)) == ["learned", "ml", "genie"]
 
 
 def test_an_estimator_keeps_its_look_and_shares_it_with_no_other() -> None:

@@ -123,7 +123,7 @@ def test_both_splits_and_the_gates_are_shown(page: str) -> None:
     assert "noise alone · MUSIC" not in text
     assert text.count("✓ held") == 7
     assert "training loss fell" in text
-    assert "found_rate.learned+ml.k2.5db 0.962" in text
+    assert "found_rate.learned.k2.5db 0.962" in text
     assert "3.46e+12" in text
     assert "No warnings in training." in text
 

@@ -15,6 +15,7 @@ from stages.artifacts.evaluation_tables import BOUNDS, MethodEstimates, Scoring,
 from stages.artifacts.report import blocks, run_files
 from stages.artifacts.report.run_files import (
     CALIBRATION,
+    CONFIDENCE,
     COUNTS,
     EXAMPLES,
     HEALTH,
@@ -224,9 +225,12 @@ def test_what_the_evaluation_writes_is_what_the_report_reads(tmp_path: Path) -> 
     estimate[3, 1] = [-0.9, -0.2, 0.0]
     split = SplitTruth("test_independent", truth, snr_db, bounds)
     deviations, asked = np.full((5, 2, 3), 2e-3), np.arange(5) > 0
+    unsaid, sure = np.full(5, np.nan), np.linspace(0.2, 1.0, 5)
     methods = [
-        MethodEstimates(Method("known", "music"), estimate, deviations, np.zeros(5), asked, asked),
-        MethodEstimates(Method("estimated", "music"), estimate, deviations, np.zeros(5), asked, asked | True),
+        MethodEstimates(Method("known", "music"), estimate, deviations, np.zeros(5), unsaid, asked, asked),
+        MethodEstimates(
+            Method("estimated", "music"), estimate, deviations, np.zeros(5), sure, asked, asked | True
+        ),
     ]
     scored = [evaluation_tables.score(split, one, Scoring(math.radians(5.0), 3.0)) for one in methods]
     sources = evaluation_tables.with_errors(pd.concat([rows for rows, _ in scored], ignore_index=True))
@@ -237,6 +241,7 @@ def test_what_the_evaluation_writes_is_what_the_report_reads(tmp_path: Path) -> 
         STRATA: evaluation_strata.strata_table(sources, scenes, bootstrap),
         RANGE_STRATA: evaluation_strata.range_table(sources, (0.5, 10.0)),
         COUNTS: evaluation_counts.count_table(scenes),
+        CONFIDENCE: evaluation_counts.confidence_table(scenes),
         CALIBRATION: evaluation_counts.calibration_table(sources),
         TIMING: evaluation_strata.timing_table(dict.fromkeys(names, 0.1), dict.fromkeys(names, 4)),
     }

@@ -1,0 +1,152 @@
+"""The rule that counts: probabilities of its formula, and weights found again from counts drawn by them."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from stages.networks.counting import OF_NETWORK, CountRule, Evidence, fitted_rule
+
+RULE = CountRule(0.6, 0.8, (1.5, 0.7), (2.5, -0.3))
+RIDGE = 1e-3
+"""Second derivative of the penalty of `fitted_rule`."""
+
+
+def drawn(n_scenes: int, seed: int = 1, n_counts: int = 5) -> Evidence:
+    """Evidence of any kind: the rule asks for no law between its parts."""
+    random = torch.Generator().manual_seed(seed)
+    return Evidence(
+        torch.randn((n_scenes, n_counts), generator=random).mul(2.0).log_softmax(-1),
+        100.0 + 4.0 * torch.randn((n_scenes, n_counts), dtype=torch.float64, generator=random),
+        torch.rand(n_scenes, generator=random) * 20.0 - 1.0,
+        torch.rand(n_scenes, generator=random) < 0.4,
+    )
+
+
+def weights_of(rule: CountRule) -> Tensor:
+    return torch.tensor(
+        (rule.network, rule.likelihood, *rule.independent, *rule.constant), dtype=torch.float64
+    )
+
+
+def features_of(evidence: Evidence) -> Tensor:
+    """What multiplies a, b, c and d of either model, count by count as in the formula."""
+    n_scenes, n_counts = evidence.cost.shape
+    features = torch.zeros((n_scenes, n_counts, 6), dtype=torch.float64)
+    for scene in range(n_scenes):
+        level = math.log1p(max(float(evidence.estimated_snr[scene]), 0.0))
+        first = 4 if bool(evidence.shared[scene]) else 2
+        for count in range(n_counts):
+            features[scene, count, 0] = float(evidence.log_probabilities[scene, count])
+            features[scene, count, 1] = -float(evidence.cost[scene, count])
+            features[scene, count, first] = -count
+            features[scene, count, first + 1] = -level * count
+    return features
+
+
+def counted(evidence: Evidence, seed: int) -> Tensor:
+    """True counts drawn by the rule."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.multinomial(RULE.probabilities(evidence), 1, generator=random)[:, 0]
+
+
+def test_probabilities_are_those_of_the_formula() -> None:
+    evidence = drawn(40)
+    expected = (features_of(evidence) @ weights_of(RULE)).softmax(-1)
+    torch.testing.assert_close(RULE.probabilities(evidence), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_probabilities_sum_to_one_and_counts_without_a_cost_have_none() -> None:
+    evidence = drawn(40)
+    missing = torch.rand((40, 5), generator=torch.Generator().manual_seed(3)) < 0.5
+    missing[:, 2] = False
+    evidence = replace(evidence, cost=evidence.cost.masked_fill(missing, math.inf))
+    found = RULE.probabilities(evidence)
+    torch.testing.assert_close(found.sum(1), torch.ones(40, dtype=torch.float64))
+    assert torch.equal(found == 0.0, missing)
+
+
+def test_of_the_network_alone_the_probabilities_are_its_own() -> None:
+    evidence = drawn(40)
+    expected = evidence.log_probabilities.exp().double()
+    torch.testing.assert_close(OF_NETWORK.probabilities(evidence), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("shift", [-1e6, 1e3])
+def test_the_unit_of_the_snapshots_does_not_matter(shift: float) -> None:
+    """It adds the same to the costs of all counts."""
+    evidence = drawn(40)
+    moved = replace(evidence, cost=evidence.cost + shift)
+    torch.testing.assert_close(RULE.probabilities(moved), RULE.probabilities(evidence), rtol=1e-6, atol=1e-9)
+
+
+def test_a_further_source_costs_more_where_the_rule_says_so() -> None:
+    evidence = replace(drawn(40), shared=torch.zeros(40, dtype=torch.bool))
+    dear = replace(RULE, independent=(4.0, 0.7))
+    numbers = torch.arange(5, dtype=torch.float64)
+    assert bool((dear.probabilities(evidence) @ numbers < RULE.probabilities(evidence) @ numbers).all())
+    other = replace(RULE, constant=(9.0, 9.0))
+    assert torch.equal(other.probabilities(evidence), RULE.probabilities(evidence))
+
+
+def test_weights_are_found_again_from_counts_drawn_by_them() -> None:
+    """With the mean Fisher information F = mean X^T (diag P - P P^T) X and the ridge r, H = F + r I:
+
+    E w = w - r H^-1 w,   cov w = H^-1 F H^-1 / n        (to first order)
+    """
+    n_scenes = 3000
+    evidence = drawn(n_scenes)
+    found = weights_of(fitted_rule(evidence, counted(evidence, 2)))
+    X, P = features_of(evidence), RULE.probabilities(evidence)
+    middle = torch.diag_embed(P) - P[:, :, None] * P[:, None, :]
+    fisher = (X.mT @ middle @ X).mean(0)
+    inverse = torch.linalg.inv(fisher + RIDGE * torch.eye(6, dtype=torch.float64))
+    true = weights_of(RULE)
+    expected = true - RIDGE * inverse @ true
+    deviation = (inverse @ fisher @ inverse / n_scenes).diagonal().sqrt()
+    assert bool((deviation < 0.2 * true.abs().clamp_min(0.5)).all())
+    assert bool(((found - expected).abs() < 4.5 * deviation).all())
+
+
+def test_the_stated_confidence_is_the_share_that_is_right() -> None:
+    """On scenes that the rule was not fitted on: sum of c less number right has variance sum c (1 - c)."""
+    rule = fitted_rule(drawn(3000), counted(drawn(3000), 2))
+    fresh = drawn(6000, seed=9)
+    confidence, count = rule.probabilities(fresh).max(-1)
+    right = (count == counted(fresh, 10)).double()
+    for chosen in (confidence > 0.0, confidence < 0.6, confidence > 0.9):
+        c = confidence[chosen]
+        assert len(c) > 100
+        assert abs(float((right[chosen] - c).sum())) < 4.5 * float((c * (1.0 - c)).sum().sqrt())
+
+
+def test_a_fit_does_not_depend_on_the_order_of_the_scenes() -> None:
+    evidence = drawn(500)
+    counts = counted(evidence, 2)
+    order = torch.randperm(500, generator=torch.Generator().manual_seed(4))
+    mixed = Evidence(
+        evidence.log_probabilities[order],
+        evidence.cost[order],
+        evidence.estimated_snr[order],
+        evidence.shared[order],
+    )
+    first, second = (weights_of(fitted_rule(*case)) for case in ((evidence, counts), (mixed, counts[order])))
+    torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
+
+
+def test_a_source_model_without_scenes_has_no_weights() -> None:
+    evidence = replace(drawn(500), shared=torch.zeros(500, dtype=torch.bool))
+    assert fitted_rule(evidence, counted(evidence, 2)).constant == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("fault", ["no cost", "beyond"])
+def test_a_true_count_without_a_cost_is_refused(fault: str) -> None:
+    evidence, counts = drawn(4), torch.tensor([0, 1, 2, 3])
+    if fault == "no cost":
+        evidence.cost[2, 2] = math.inf
+    else:
+        counts[2] = 5
+    with pytest.raises(ValueError, match=r"the cost of the true count is known; not so in scenes \[2\]"):
+        fitted_rule(evidence, counts)
