@@ -28,6 +28,7 @@ from stages.adopt import TRIALS
 from stages.artifacts.atomic import write_text
 from stages.artifacts.network_file import new_network
 from stages.artifacts.params_file import read_params
+from stages.artifacts.processes import ALONE
 from stages.artifacts.progress import Progress
 from stages.artifacts.search_tables import read_trial
 from stages.artifacts.training_setup import training_feed, validation_examples
@@ -47,7 +48,7 @@ def trained(params: Params, bench: Bench) -> tuple[np.ndarray, float]:
         params,
         training_feed(params, 1.0, device, 0, 1),
         validation_examples(params),
-        bench.dictionary,
+        ALONE,
         device,
         None,
         lambda state: None,

@@ -169,7 +169,7 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
                 raise optuna.TrialPruned(f"behind after epoch {state['epoch']}")
 
     try:
-        with training_device(chosen.train.device, partial(say, "search")) as device:
+        with training_device(chosen.train.device, 1, partial(say, "search")) as device:
             network.to(device)
             state = fit(
                 network,

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from stages.artifacts import processes
 from stages.artifacts.atomic import write_text
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from stages.artifacts.device import training_device
@@ -22,6 +23,7 @@ from stages.artifacts.entry import run
 from stages.artifacts.errors import CheckpointError
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
 from stages.artifacts.params_file import read_params
+from stages.artifacts.processes import Team
 from stages.artifacts.progress import Progress, say
 from stages.artifacts.state import discard, publish, work_directory, work_key
 from stages.artifacts.training_setup import (
@@ -32,7 +34,6 @@ from stages.artifacts.training_setup import (
 )
 from stages.networks import health
 from stages.networks.counting import OF_NETWORK
-from stages.networks.dictionary import Dictionary
 from stages.networks.examples import Examples, Feed
 from stages.networks.fit import STATE_PARTS, FitState, fit
 from stages.params import Params
@@ -46,22 +47,22 @@ def train(
     params: Params,
     training: Feed,
     validation: Examples,
-    dictionary: Dictionary,
+    team: Team,
     device: torch.device,
     state: FitState | None,
     after_epoch: Callable[[FitState], None],
     after_batch: Callable[[int, int, int], None],
 ) -> FitState:
     """Train the covariance network, from the start or from the state of an epoch; see
-    `stages.networks.fit.fit`. The batches of the feed come on the device.
+    `stages.networks.fit.fit`. The batches of the feed come on the device, and are the share of this process.
     """
     network = new_network(params).to(device)
     return fit(
         network,
-        network,
+        team.averaging(network, device),
         training,
         validation.to(device),
-        dictionary.to(device),
+        network_dictionary(params).to(device),
         fit_settings(params, device),
         state,
         after_epoch,
@@ -107,18 +108,35 @@ def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[s
 def main() -> None:
     """python -m stages.train"""
     started = time.monotonic()
+    params = read_params()
+    if params.train.processes > 1 and not processes.is_started():
+        processes.start("stages.train", params.train.processes)
+        return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    params = read_params()
+    team = processes.team_of(params.train.processes)
+    with (
+        training_device(params.train.device, team.on_this_machine, partial(say, "train")) as device,
+        processes.connected(team, device),
+    ):
+        if team.rank == 0:
+            _lead(params, team, device, started)
+        else:
+            _follow(params, team, device)
+
+
+def _lead(params: Params, team: Team, device: torch.device, started: float) -> None:
+    """The first process: keeps the state of every epoch, says how far the training is, and writes the model.
+
+    The others begin when it has found everything that it needs.
+    """
     inputs = training_files()
     sections = params.model_dump(mode="json", include={**MODEL_SECTIONS, "train": True})
-    dictionary = network_dictionary(params)
-    with (
-        work_directory("train", work_key(sections, inputs)) as work,
-        training_device(params.train.device, partial(say, "train")) as device,
-    ):
+    with work_directory("train", work_key(sections, inputs)) as work:
         state = _read_state(work / _STATE, sections) if (work / _STATE).exists() else None
-        feed, validation = training_feed(params, 1.0, device, 0, 1), validation_examples(params)
+        feed = training_feed(params, 1.0, device, team.rank, team.world)
+        validation = validation_examples(params)
+        team.shared(state, device)
         done = 0 if state is None else state["epoch"] * feed.n_batches
         progress = Progress("train", params.train.epochs * feed.n_batches, "batches", done)
         loss = [] if state is None else [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
@@ -145,7 +163,7 @@ def main() -> None:
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            state = train(params, feed, validation, dictionary, device, state, keep, show)
+            state = train(params, feed, validation, team, device, state, keep, show)
         models = work / "models"
         models.mkdir(exist_ok=True)
         write_network(models / "covariance.pt", state["best"]["network"], OF_NETWORK, params)
@@ -155,14 +173,22 @@ def main() -> None:
         write_text(models / "history.csv", history)
         timing = {
             "device": device.type,
+            "processes": team.world,
             "seconds": f"{kept()['seconds']:.1f}",
             "epochs": state["epoch"],
             "data_wait_share": f"{feed.waited_s / feed.spent_s:.4f}",
         }
-        text = pd.DataFrame([timing]).to_csv(index=False, lineterminator="\n")
-        write_text(models / "timing.csv", text)
+        write_text(models / "timing.csv", pd.DataFrame([timing]).to_csv(index=False, lineterminator="\n"))
         publish(models, Path("data/models"))
         discard(work)
+
+
+def _follow(params: Params, team: Team, device: torch.device) -> None:
+    """Another process: takes the same steps on scenes of its own."""
+    state = team.shared(None, device)
+    feed = training_feed(params, 1.0, device, team.rank, team.world)
+    validation = validation_examples(params)
+    train(params, feed, validation, team, device, state, lambda state: None, lambda *place: None)
 
 
 if __name__ == "__main__":

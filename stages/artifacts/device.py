@@ -18,17 +18,19 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @contextlib.contextmanager
-def training_device(name: str, remark: Callable[[str], None]) -> Iterator[torch.device]:
+def training_device(name: str, processes: int, remark: Callable[[str], None]) -> Iterator[torch.device]:
     """The device of `train.device`, held until the block ends; `auto` is a GPU where there is one.
 
     Of several GPUs the first that no training holds is taken. Where all are held this one waits, and says for
     whom.
 
     Args:
+        processes: how many of this machine share a training, each with a GPU of its own.
         remark: takes a line for whoever watches.
 
     Raises:
-        ParameterError: a GPU is asked for and none is there.
+        ParameterError: a GPU is asked for and none is there, or fewer than processes that wait for each
+            other.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -36,6 +38,11 @@ def training_device(name: str, remark: Callable[[str], None]) -> Iterator[torch.
     if name == "cpu" or not available:
         yield torch.device("cpu")
         return
+    if torch.cuda.device_count() < processes:
+        raise ParameterError(
+            f"params.yaml: train.processes: each of {processes} has a GPU of its own, torch finds "
+            f"{torch.cuda.device_count()}; take fewer processes, or device cpu"
+        )
     # By identity: the numbers depend on CUDA_VISIBLE_DEVICES of each process.
     gpus = [str(torch.cuda.get_device_properties(n).uuid) for n in range(torch.cuda.device_count())]
     with first_free(gpus, remark, LOCKS) as index:

@@ -1,5 +1,5 @@
 """How a verb starts, and how it ends: an expected error, or Ctrl-C, becomes one line on standard error and an
-exit status, and a verb does not outlive the dvc that started it.
+exit status, and a verb does not outlive the dvc, or the torchrun, that started it.
 """
 
 import argparse
@@ -25,8 +25,8 @@ def run(
 
     Any other exception is a fault of the code and keeps its traceback.
     """
-    if "DVC_STAGE" in os.environ:
-        threading.Thread(target=_end_with_dvc, daemon=True).start()
+    if "DVC_STAGE" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
+        threading.Thread(target=_end_with_starter, daemon=True).start()
     ends: tuple[type[Exception], ...] = (StageError, *expected)
     try:
         main()
@@ -41,20 +41,22 @@ def run(
         sys.exit(130)
 
 
-def _end_with_dvc() -> None:
-    """End this process when dvc is gone, which would neither record its result nor let the next run go on."""
-    dvc = _dvc_above()
+def _end_with_starter() -> None:
+    """End this process when dvc is gone, which would neither record its result nor let the next run go on; or
+    torchrun, which would not end it with the other processes.
+    """
+    starter = _starter()
     with suppress(psutil.NoSuchProcess):
-        while dvc is not None and dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+        while starter is not None and starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.3)
-    # where it went may be gone with dvc
+    # where it went may be gone with the starter
     with suppress(OSError):
-        sys.stderr.write("stopped with dvc; run again to resume\n")
+        sys.stderr.write("stopped with what started it; run again to resume\n")
     os._exit(130)
 
 
-def _dvc_above() -> psutil.Process | None:
-    """The nearest Python process above, a shell may stand between; None where dvc is gone already."""
+def _starter() -> psutil.Process | None:
+    """The nearest Python process above, a shell may stand between; None where it is gone already."""
     for process in psutil.Process().parents():
         with suppress(psutil.NoSuchProcess):
             program = Path((process.cmdline() or [""])[0]).name

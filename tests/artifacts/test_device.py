@@ -12,7 +12,7 @@ import torch
 
 from stages.artifacts import device
 from stages.artifacts.device import first_free, training_device
-from stages.artifacts.errors import StateError
+from stages.artifacts.errors import ParameterError, StateError
 
 HOLD = """
 import sys, time
@@ -88,10 +88,15 @@ def test_a_device_is_known_by_its_identity(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid=f"identity-{number}")
     )
-    with training_device("auto", silent) as first, training_device("cuda", silent) as second:
+    with training_device("auto", 2, silent) as first, training_device("cuda", 2, silent) as second:
         assert (first, second) == (torch.device("cuda", 0), torch.device("cuda", 1))
-    with training_device("cpu", silent) as chosen:
+    with training_device("cpu", 3, silent) as chosen:
         assert chosen == torch.device("cpu")
+    with (
+        pytest.raises(ParameterError, match="each of 3 has a GPU of its own, torch finds 2"),
+        training_device("auto", 3, silent),
+    ):
+        pass
     assert {path.name for path in tmp_path.iterdir()} == {
         "risolve-identity-0.lock",
         "risolve-identity-1.lock",
