@@ -50,8 +50,8 @@ _STILL_TO_FALL = 4.0
 _PROPOSED = 3
 """Maxima of q_k that are proposed for a source."""
 
-_LEAST_FREE = 0.05
-"""Share of sum_g |b_g|^2 that is left of den at least, which counts the others as orthogonal."""
+_LEAST_FREE = 1e-3
+"""Share of sum_g |b_g|^2 that is left of den at least: a place that the others explain has no say."""
 
 _LEAST_SIGNAL = 0.01
 """Power of the sources at least, over that of the noise, where the snapshots show none."""
@@ -320,29 +320,29 @@ def left_out_ratios(
 ) -> Float[Tensor, "scene source point"]:
     """q_k of every source at every grid point, in complex64.
 
-    den is exact for one source; of the others each takes its own part of |b_g|^2, as if they were orthogonal:
+    With columns G of the sources scaled by sqrt(p_k) / sigma, and S = I + G^H G = L L^H,
 
-        den = sum_g [ |b_g|^2 - sum_{j != k} |b_g^H g_gj|^2 / (|g_gj|^2 + sigma^2 / p_j) ] / sigma^2
+        sigma^2 R^-1 = I - W W^H,   W = G L^-H
+        sigma^2 R_-k^-1 = sigma^2 R^-1 + u_k u_k^H,   u_k = G S^-1 e_k / sqrt([S^-1]_kk)
     """
     single = scenes.observation.to(torch.complex64)
     waves = steering(sources, single.elements, single.wavelength, scenes.spherical_amplitude)
-    columns = responses(single, waves.to(torch.complex64))
     noise = noise_power.float()
     ratio = powers.float() / noise[:, None]
-    n_sources = sources.shape[1]
-    others = 1.0 - torch.eye(n_sources)
-    weighted = columns * ratio.sqrt()[:, None, :, None]
-    left = (weighted[:, :, None] * others[:, :, None]).contiguous()
+    columns = responses(single, waves.to(torch.complex64)) * ratio.sqrt()[:, None, :, None]
     snapshots = grouped_snapshots(single)
-    gram = left.conj() @ left.mT + torch.eye(n_sources, dtype=left.dtype)
-    target = left.conj() @ snapshots[:, :, None, :, None]
-    mean = torch.linalg.solve(gram, target)
-    misfit = snapshots[:, :, None] - (mean.mT @ left)[..., 0, :]
-    matched = _on_grid(scenes, misfit)
-    energy = _squared(columns).sum(-1) * ratio[:, None] + 1.0
-    taken = _on_grid(scenes, weighted * energy.rsqrt()[..., None])
-    free = scenes.energy[:, None] - torch.einsum("kj,sjx->skx", others, taken)
-    free = torch.maximum(free, _LEAST_FREE * scenes.energy[:, None])
+    identity = torch.eye(sources.shape[1], dtype=torch.complex128)
+    exact = columns.to(torch.complex128)
+    lower = torch.linalg.cholesky(exact.conj() @ exact.mT + identity)
+    inverse = torch.cholesky_solve(identity.expand_as(lower), lower)
+    own = inverse.diagonal(dim1=-2, dim2=-1).real.rsqrt()[..., None]
+    orthogonal = torch.linalg.solve_triangular(lower.conj(), exact, upper=False).to(torch.complex64)
+    added = ((inverse.conj() @ exact) * own).to(torch.complex64)
+    along = (added.conj() @ snapshots[..., None]) * added
+    within = (orthogonal.conj() @ snapshots[..., None]).mT @ orthogonal
+    matched = _on_grid(scenes, snapshots[:, :, None] - within + along)
+    free = scenes.energy[:, None] - _on_grid(scenes, orthogonal).sum(1, keepdim=True)
+    free = torch.maximum(free + _on_grid(scenes, added), _LEAST_FREE * scenes.energy[:, None])
     ratios: Tensor = matched / (noise[:, None, None] * free)
     return ratios
 

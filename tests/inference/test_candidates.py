@@ -122,7 +122,7 @@ def test_fewer_subsets_than_slots_leave_slots_without_a_score() -> None:
 
 
 def test_no_subset_holds_a_candidate_twice_where_there_are_few() -> None:
-    """Three candidates of seven, one of them much stronger: twice that one would explain more than all three."""
+    """Three candidates of seven, one of them much stronger: twice that one would explain more than all."""
     seen, _, _ = drawn(9)
     strong = torch.ones(N_CANDIDATES, dtype=torch.float64)
     strong[0] = 5.0
