@@ -1,0 +1,203 @@
+"""The verb: the network with the rule by which it counts; resumable, the same for any number of workers."""
+
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages import calibrate
+from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from stages.artifacts.covariance_file import write_covariances
+from stages.artifacts.errors import CheckpointError, MeasurementError
+from stages.artifacts.evidence_file import KnownCounts, read_evidence, write_evidence
+from stages.artifacts.measurements_file import write_scenes
+from stages.artifacts.network_file import new_network, read_model, read_network, write_network
+from stages.artifacts.params_file import read_params
+from stages.networks.counting import OF_NETWORK, Evidence
+from stages.normalize import normalize
+from stages.params import VALIDATION_SPLITS, Params
+from stages.simulate import simulate
+from tests.tiny_run import call_verb, run_verb, write_params
+
+MODEL, RESULT = Path("data/models/covariance.pt"), Path("data/calibration/learned.pt")
+FEW = {"evaluate.batch_size": 2, "evaluate.workers": 1}
+
+
+def make_inputs(directory: Path) -> Params:
+    """Everything that `calibrate` reads, of a tiny run with a network that was not trained."""
+    params = read_params(write_params(directory, FEW))
+    for split in VALIDATION_SPLITS:
+        scenes = simulate(params, split, range(params.simulate.split(split).n_scenes))
+        for kind in ("scenes", "covariances"):
+            (directory / "data" / kind / split).mkdir(parents=True)
+        write_scenes(directory / "data/scenes" / split / "shard-0000.h5", scenes)
+        covariances = normalize(scenes.observation, params)
+        write_covariances(directory / "data/covariances" / split / "shard-0000.h5", covariances)
+    (directory / "data/models").mkdir()
+    write_network(directory / MODEL, new_network(params).state_dict(), OF_NETWORK, params)
+    return params
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working copy in which `calibrate` has run; tests change copies of it."""
+    root = tmp_path_factory.mktemp("calibrated")
+    make_inputs(root)
+    call_verb(root, calibrate.main)
+    return root
+
+
+@pytest.fixture
+def copy(calibrated: Path, tmp_path: Path) -> Path:
+    """A working copy of the test's own, in which `calibrate` has run."""
+    shutil.copytree(calibrated, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_the_result_is_the_network_with_another_rule(calibrated: Path) -> None:
+    params = read_params(calibrated / "params.yaml")
+    before, after = read_network(calibrated / MODEL, params), read_network(calibrated / RESULT, params)
+    assert before.count_rule == OF_NETWORK
+    assert after.count_rule != OF_NETWORK
+    held, weights = after.network.state_dict(), before.network.state_dict()
+    assert held.keys() == weights.keys()
+    assert all(torch.equal(held[name], weights[name]) for name in weights)
+    assert not list((calibrated / "state/calibrate").glob("*/"))
+
+
+def test_the_result_is_a_model_without_its_params_file(calibrated: Path) -> None:
+    params = read_params(calibrated / "params.yaml")
+    model = read_model(calibrated / RESULT)
+    assert model.params.sources.max_sources == params.sources.max_sources
+    assert model.trained.count_rule == read_network(calibrated / RESULT, params).count_rule
+
+
+def test_batches_hold_every_validation_scene_once(calibrated: Path) -> None:
+    params = read_params(calibrated / "params.yaml")
+    batches = calibrate.plan(params)
+    for split in VALIDATION_SPLITS:
+        own = [range(batch.first, batch.last) for batch in batches if batch.split == split]
+        n_scenes = params.simulate.split(split).n_scenes
+        assert [scene for part in own for scene in part] == list(range(n_scenes))
+        assert all(1 <= len(part) <= params.evaluate.batch_size for part in own)
+
+
+def test_a_stopped_run_goes_on_where_it_was(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third batch is interrupted; the next run makes that one and those after it, same bytes."""
+    whole = (copy / RESULT).read_bytes()
+    real, calls = calibrate.calibrate, []
+
+    def counted(stop_at: int) -> Callable[..., object]:
+        @functools.wraps(real)
+        def call(*arguments: object) -> object:
+            calls.append(arguments)
+            if len(calls) == stop_at:
+                raise KeyboardInterrupt
+            return real(*arguments)  # type: ignore[arg-type]
+
+        return call
+
+    monkeypatch.setattr(calibrate, "calibrate", counted(3))
+    with pytest.raises(KeyboardInterrupt):
+        call_verb(copy, calibrate.main)
+    assert (copy / RESULT).read_bytes() == whole
+    monkeypatch.setattr(calibrate, "calibrate", counted(0))
+    calls.clear()
+    call_verb(copy, calibrate.main)
+    assert len(calls) == len(calibrate.plan(read_params(copy / "params.yaml"))) - 2
+    assert (copy / RESULT).read_bytes() == whole
+
+
+def test_workers_change_no_byte(copy: Path) -> None:
+    alone = (copy / RESULT).read_bytes()
+    (copy / RESULT).unlink()
+    write_params(copy, {**FEW, "evaluate.workers": 2})
+    ended = run_verb(copy, "calibrate")
+    assert ended.returncode == 0, ended.stderr
+    assert "calibrate: 5 of 5 batches" in ended.stderr
+    assert (copy / RESULT).read_bytes() == alone
+
+
+def test_a_missing_network_is_named_and_the_result_stands(copy: Path) -> None:
+    whole = (copy / RESULT).read_bytes()
+    (copy / MODEL).unlink()
+    with pytest.raises(
+        CheckpointError, match=r"covariance\.pt: there is no such checkpoint; run `train` first"
+    ):
+        call_verb(copy, calibrate.main)
+    assert (copy / RESULT).read_bytes() == whole
+
+
+def test_a_network_of_another_grid_is_refused(copy: Path) -> None:
+    write_params(copy, {**FEW, "grid.n_u": 9})
+    with pytest.raises(CheckpointError, match=r"grid\.n_u was 7, is 9"):
+        call_verb(copy, calibrate.main)
+
+
+def test_missing_scenes_are_named(copy: Path) -> None:
+    shutil.rmtree(copy / "data/scenes/validation_constant")
+    with pytest.raises(MeasurementError, match=r"run `simulate --split validation_constant` first"):
+        call_verb(copy, calibrate.main)
+
+
+@pytest.mark.parametrize("n_scenes", [4, 9])
+def test_scenes_of_other_parameters_are_refused(copy: Path, n_scenes: int) -> None:
+    strata = [{"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n_scenes}]
+    write_params(copy, {**FEW, "simulate.validation.strata": strata})
+    law = rf"data/scenes/validation: simulate\.validation of params\.yaml has {n_scenes} scenes, got 5; run"
+    with pytest.raises(MeasurementError, match=law):
+        call_verb(copy, calibrate.main)
+
+
+def test_covariances_of_another_grid_are_refused(copy: Path) -> None:
+    params = read_params(write_params(copy, {**FEW, "grid.n_u": 9}))
+    write_network(copy / MODEL, new_network(params).state_dict(), OF_NETWORK, params)
+    with pytest.raises(MeasurementError, match=r"data/covariances/validation.*\(3, 5, 9\); got \(3, 5, 7\)"):
+        call_verb(copy, calibrate.main)
+
+
+# files
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"likelihood": "much"}, "likelihood"),
+        ({"network": float("nan")}, "network"),
+        ({"constant": (1.0, float("inf"))}, r"constant\.1"),
+        ({"independent": (1.0,)}, r"independent\.1"),
+        ({"prior": 1.0}, "prior"),
+    ],
+)
+def test_a_rule_that_is_no_rule_is_refused(copy: Path, change: dict[str, object], fault: str) -> None:
+    params = read_params(copy / "params.yaml")
+    model = read_model(copy / RESULT).params.model_dump(mode="json")
+    content = load_checkpoint(copy / RESULT, model)
+    content["count_rule"] = {**content["count_rule"], **change}
+    save_checkpoint(copy / RESULT, content, model)
+    for read in (lambda: read_network(copy / RESULT, params), lambda: read_model(copy / RESULT)):
+        with pytest.raises(
+            CheckpointError, match=rf"count_rule: finite weights, of which {fault} are missing"
+        ):
+            read()
+    del content["count_rule"]
+    save_checkpoint(copy / RESULT, content, model)
+    with pytest.raises(CheckpointError, match="count_rule: missing; train again"):
+        read_network(copy / RESULT, params)
+
+
+def test_evidence_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """A count that is not determined has an infinite cost."""
+    cost = torch.tensor([[1.0, 2.0, torch.inf], [3.0, 0.5, 0.25]], dtype=torch.float64)
+    evidence = Evidence(torch.randn(2, 3), cost, torch.rand(2), torch.tensor([True, False]))
+    known = KnownCounts(evidence, torch.tensor([1, 2], dtype=torch.int32))
+    for name in ("a.h5", "b.h5"):
+        write_evidence(tmp_path / name, known)
+    again = read_evidence([tmp_path / "a.h5", tmp_path / "b.h5"])
+    assert again.n_sources.tolist() == [1, 2, 1, 2]
+    for name in ("log_probabilities", "cost", "estimated_snr", "shared"):
+        own = getattr(evidence, name)
+        assert torch.equal(getattr(again.evidence, name), torch.cat((own, own)))
