@@ -165,10 +165,10 @@ def test_covariances_of_another_grid_are_refused(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"likelihood": "much"}, "likelihood"),
+        ({"network": "much"}, "network"),
         ({"network": float("nan")}, "network"),
-        ({"constant": (1.0, float("inf"))}, r"constant\.1"),
-        ({"independent": (1.0,)}, r"independent\.1"),
+        ({"constant": (1.0, float("inf"), 1.0)}, r"constant\.1"),
+        ({"independent": (1.0, 1.0)}, r"independent\.2"),
         ({"prior": 1.0}, "prior"),
     ],
 )

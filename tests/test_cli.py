@@ -216,7 +216,7 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_network(
         directory / "data/models/covariance.pt", new_network(params).state_dict(), OF_NETWORK, params
     )
-    rule = CountRule(0.5, 0.75, (2.0, 1.0), (3.0, -0.25))
+    rule = CountRule(0.5, (0.75, 2.0, 1.0), (0.5, 3.0, -0.25))
     write_network(directory / "calibrated.pt", new_network(params).state_dict(), rule, params)
     parts = {"sources": np.zeros((2, 3, 3)), "resolved": np.array([True, False]), "cpu_s": np.array([0.5])}
     hdf5.write(
@@ -244,9 +244,9 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("data/models/covariance.pt", "counts sources by the network alone; `calibrate` adds the likelihood"),
         (
             "calibrated.pt",
-            "counts sources by P(K) = softmax_K(a log P_net(K) - b V_K - (c + d log(1 + SNR)) K)",
+            "counts sources by P(K) = softmax_K(a log P_net(K) - b h(V_K - V) - (c + d log(1 + SNR)) K)",
         ),
-        ("calibrated.pt", "  a 0.5, b 0.75; independent c 2, d 1; constant c 3, d -0.25"),
+        ("calibrated.pt", "  a 0.5; independent b 0.75, c 2, d 1; constant b 0.5, c 3, d -0.25"),
         ("estimates.h5", "known/music: 2 scenes, up to 3 sources, 1 scenes resolved, 0.5 s"),
     ],
 )

@@ -144,12 +144,12 @@ def _count_rule_lines(rule: CountRule) -> list[str]:
     if rule == OF_NETWORK:
         return ["counts sources by the network alone; `calibrate` adds the likelihood"]
     penalties = [
-        f"{name} c {c:.4g}, d {d:.4g}"
-        for name, (c, d) in (("independent", rule.independent), ("constant", rule.constant))
+        f"{name} b {b:.4g}, c {c:.4g}, d {d:.4g}"
+        for name, (b, c, d) in (("independent", rule.independent), ("constant", rule.constant))
     ]
     return [
-        "counts sources by P(K) = softmax_K(a log P_net(K) - b V_K - (c + d log(1 + SNR)) K)",
-        f"  a {rule.network:.4g}, b {rule.likelihood:.4g}; {'; '.join(penalties)}",
+        "counts sources by P(K) = softmax_K(a log P_net(K) - b h(V_K - V) - (c + d log(1 + SNR)) K)",
+        f"  a {rule.network:.4g}; {'; '.join(penalties)}",
     ]
 
 

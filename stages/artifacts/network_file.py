@@ -40,9 +40,8 @@ class _StoredRule(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     network: float
-    likelihood: float
-    independent: tuple[float, float]
-    constant: tuple[float, float]
+    independent: tuple[float, float, float]
+    constant: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def count_rule_of(path: Path, content: dict[str, Any]) -> CountRule:
             f"{path}: count_rule: finite weights, of which {faults} are missing, superfluous or wrong; "
             "run `train` and `calibrate` again"
         ) from error
-    return CountRule(held.network, held.likelihood, held.independent, held.constant)
+    return CountRule(held.network, held.independent, held.constant)
 
 
 def _parameters(params: Params) -> dict[str, Any]:

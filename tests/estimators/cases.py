@@ -40,7 +40,7 @@ SETTINGS = Settings(
 )
 
 
-COUNT_RULE = CountRule(0.5, 0.5, (2.0, 1.0), (2.0, 0.5))
+COUNT_RULE = CountRule(0.5, (0.5, 2.0, 1.0), (0.5, 2.0, 0.5))
 """A rule like those that calibration finds: a further source costs V of 4 at low SNR, and more above."""
 
 _SURE = 0.9

@@ -9,9 +9,12 @@ from torch import Tensor
 
 from stages.networks.counting import OF_NETWORK, CountRule, Evidence, fitted_rule
 
-RULE = CountRule(0.6, 0.8, (1.5, 0.7), (2.5, -0.3))
-RIDGE = 1e-3
-"""Second derivative of the penalty of `fitted_rule`."""
+RULE = CountRule(0.6, (0.8, 1.5, 0.7), (0.9, 2.5, -0.3))
+RIDGE = 2e-6
+"""Second derivative of the penalty of `fitted_rule`, for features scaled to 1."""
+
+DOUBTED = 10.0
+"""t of h."""
 
 
 def drawn(n_scenes: int, seed: int = 1, n_counts: int = 5) -> Evidence:
@@ -26,23 +29,23 @@ def drawn(n_scenes: int, seed: int = 1, n_counts: int = 5) -> Evidence:
 
 
 def weights_of(rule: CountRule) -> Tensor:
-    return torch.tensor(
-        (rule.network, rule.likelihood, *rule.independent, *rule.constant), dtype=torch.float64
-    )
+    return torch.tensor((rule.network, *rule.independent, *rule.constant), dtype=torch.float64)
 
 
 def features_of(evidence: Evidence) -> Tensor:
-    """What multiplies a, b, c and d of either model, count by count as in the formula."""
+    """What multiplies a, and b, c and d of either model, count by count as in the formula."""
     n_scenes, n_counts = evidence.cost.shape
-    features = torch.zeros((n_scenes, n_counts, 6), dtype=torch.float64)
+    features = torch.zeros((n_scenes, n_counts, 7), dtype=torch.float64)
     for scene in range(n_scenes):
+        least = min(evidence.cost[scene].tolist())
         level = math.log1p(max(float(evidence.estimated_snr[scene]), 0.0))
-        first = 4 if bool(evidence.shared[scene]) else 2
+        first = 4 if bool(evidence.shared[scene]) else 1
         for count in range(n_counts):
             features[scene, count, 0] = float(evidence.log_probabilities[scene, count])
-            features[scene, count, 1] = -float(evidence.cost[scene, count])
-            features[scene, count, first] = -count
-            features[scene, count, first + 1] = -level * count
+            above = float(evidence.cost[scene, count]) - least
+            features[scene, count, first] = -DOUBTED * math.log(1.0 + above / DOUBTED)
+            features[scene, count, first + 1] = -count
+            features[scene, count, first + 2] = -level * count
     return features
 
 
@@ -84,17 +87,17 @@ def test_the_unit_of_the_snapshots_does_not_matter(shift: float) -> None:
 
 def test_a_further_source_costs_more_where_the_rule_says_so() -> None:
     evidence = replace(drawn(40), shared=torch.zeros(40, dtype=torch.bool))
-    dear = replace(RULE, independent=(4.0, 0.7))
+    dear = replace(RULE, independent=(0.8, 4.0, 0.7))
     numbers = torch.arange(5, dtype=torch.float64)
     assert bool((dear.probabilities(evidence) @ numbers < RULE.probabilities(evidence) @ numbers).all())
-    other = replace(RULE, constant=(9.0, 9.0))
+    other = replace(RULE, constant=(9.0, 9.0, 9.0))
     assert torch.equal(other.probabilities(evidence), RULE.probabilities(evidence))
 
 
 def test_weights_are_found_again_from_counts_drawn_by_them() -> None:
-    """With the mean Fisher information F = mean X^T (diag P - P P^T) X and the ridge r, H = F + r I:
+    """With the mean Fisher information F = mean X^T (diag P - P P^T) X and the ridge r, H = F + r:
 
-    E w = w - r H^-1 w,   cov w = H^-1 F H^-1 / n        (to first order)
+    E w = w - H^-1 r w,   cov w = H^-1 F H^-1 / n        (to first order)
     """
     n_scenes = 3000
     evidence = drawn(n_scenes)
@@ -102,9 +105,10 @@ def test_weights_are_found_again_from_counts_drawn_by_them() -> None:
     X, P = features_of(evidence), RULE.probabilities(evidence)
     middle = torch.diag_embed(P) - P[:, :, None] * P[:, None, :]
     fisher = (X.mT @ middle @ X).mean(0)
-    inverse = torch.linalg.inv(fisher + RIDGE * torch.eye(6, dtype=torch.float64))
+    ridge = torch.diag(RIDGE * X.abs().amax((0, 1)).square())
+    inverse = torch.linalg.inv(fisher + ridge)
     true = weights_of(RULE)
-    expected = true - RIDGE * inverse @ true
+    expected = true - inverse @ ridge @ true
     deviation = (inverse @ fisher @ inverse / n_scenes).diagonal().sqrt()
     assert bool((deviation < 0.2 * true.abs().clamp_min(0.5)).all())
     assert bool(((found - expected).abs() < 4.5 * deviation).all())
@@ -138,7 +142,7 @@ def test_a_fit_does_not_depend_on_the_order_of_the_scenes() -> None:
 
 def test_a_source_model_without_scenes_has_no_weights() -> None:
     evidence = replace(drawn(500), shared=torch.zeros(500, dtype=torch.bool))
-    assert fitted_rule(evidence, counted(evidence, 2)).constant == (0.0, 0.0)
+    assert fitted_rule(evidence, counted(evidence, 2)).constant == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("fault", ["no cost", "beyond"])
