@@ -1,4 +1,4 @@
-"""The learned estimators: sources where a network puts them.
+"""Sources where a network puts them: its peaks (`learned_peaks`), or their likeliest hypothesis (`learned`).
 
 `learned_peaks`: the K points of highest occupancy, at the places that the network gives within their cells.
 
