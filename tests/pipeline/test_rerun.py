@@ -7,29 +7,27 @@ from typing import Any
 
 import pytest
 
+from stages.params import SPLITS
 from tests.pipeline.working_copy import WorkingCopy, clone
-
-REACHED = ("train", "validation", "test_independent", "test_constant")
-"""Splits that the report depends on."""
 
 # `check` reads params.yaml and the report shows its text, so these two follow every change.
 STALE: list[tuple[dict[str, Any], set[str]]] = [
     ({"train.lr": 1e-3}, {"check", "train", "report"}),
     ({"simulate.workers": 2}, {"check", "report"}),
     ({"evaluate.workers": 2}, {"check", "report"}),
-    ({"covariance.blend_beta": 0.25}, {"check", "train", "evaluate", "report"}),
+    ({"covariance.blend_beta": 0.25}, {"check", "train", "calibrate", "evaluate", "report"}),
     ({"evaluate.found_tolerance_deg": 4.0}, {"check", "evaluate", "report"}),
     (
         {"simulate.validation.strata": [{"n_sources": [1, 2], "snr_db": [0.0, 9.0], "n_scenes": 5}]},
-        {"check", "simulate@validation", "report"},
+        {"check", "simulate@validation", "calibrate", "report"},
     ),
     (
         {"simulate.augmentation.spread_share": 0.25},
-        {f"simulate@{split}" for split in REACHED} | {"check", "report"},
+        {f"simulate@{split}" for split in SPLITS} | {"check", "report"},
     ),
     (
         {"covariance.ls_ridge": 2e-3},
-        {f"normalize@{split}" for split in REACHED} | {"check", "train", "evaluate", "report"},
+        {f"normalize@{split}" for split in SPLITS} | {"check", "train", "calibrate", "evaluate", "report"},
     ),
 ]
 
@@ -54,8 +52,8 @@ def test_a_second_run_does_nothing(finished: WorkingCopy) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"train.lr": 1e-3}, ["check", "train", "evaluate", "report"]),
-        ({"covariance.blend_beta": 0.25}, ["check", "train", "evaluate", "report"]),
+        ({"train.lr": 1e-3}, ["check", "train", "calibrate", "evaluate", "report"]),
+        ({"covariance.blend_beta": 0.25}, ["check", "train", "calibrate", "evaluate", "report"]),
         ({"simulate.workers": 2, "evaluate.workers": 2}, ["check", "report"]),
     ],
 )
@@ -96,7 +94,7 @@ def test_two_runs_are_bit_identical_whatever_the_number_of_workers(
 ) -> None:
     """HDF5, weights, history, health, tables, metrics, pictures: byte for byte."""
     other = clone(tmp_path / "repository", {"simulate.workers": 2, "evaluate.workers": 2})
-    assert len(other.reproduce()) == 15
+    assert len(other.reproduce()) == 20
     first, second = finished.contents("data"), other.contents("data")
     assert set(first) == set(second)
     assert [name for name in first if first[name] != second[name]] == []

@@ -13,10 +13,9 @@ from ruamel.yaml import YAML
 
 from stages import report
 from stages.artifacts.report.figures import method_styles
+from stages.params import SPLITS, TEST_SPLITS
 from tests.pipeline.working_copy import WorkingCopy
 from tests.tiny_run import call_verb
-
-SPLITS = ("train", "validation", "test_independent", "test_constant")
 
 
 def declared_outputs(working_copy: WorkingCopy) -> set[str]:
@@ -29,10 +28,11 @@ def test_every_stage_ran_and_every_output_is_there(finished: WorkingCopy) -> Non
     lock = YAML(typ="safe").load((finished.root / "dvc.lock").read_text("utf-8"))
     assert set(lock["stages"]) == {
         *(f"{verb}@{split}" for verb in ("simulate", "normalize") for split in SPLITS),
-        *(f"bound@{split}" for split in SPLITS[2:]),
+        *(f"bound@{split}" for split in TEST_SPLITS),
         "check",
         "threshold",
         "train",
+        "calibrate",
         "evaluate",
         "report",
         # results that are committed, and not made again here
@@ -40,7 +40,8 @@ def test_every_stage_ran_and_every_output_is_there(finished: WorkingCopy) -> Non
         "sweep",
     }
     outputs = declared_outputs(finished)
-    assert {"data/models/covariance.pt", "data/evaluation/metrics.json", "data/report/report.html"} <= outputs
+    assert {"data/models/covariance.pt", "data/calibration/learned.pt"} <= outputs
+    assert {"data/evaluation/metrics.json", "data/report/report.html"} <= outputs
     for path in outputs:
         out = finished.root / path
         files = [out] if out.is_file() else sorted(out.glob("*.h5"))
@@ -99,12 +100,20 @@ def test_the_report_stands_alone_and_names_every_method(finished: WorkingCopy) -
     assert [link for link in page.references if not link.startswith(("#", "data:"))] == []
     assert not {"link", "script", "iframe", "object", "embed", "base"} & page.tags
     methods = set(pd.read_csv(finished.root / "data/evaluation/strata.csv")["method"])
-    assert {"learned", "learned+ml", "music", "music_blend", "mvdr", "mvdr_blend+ml"} <= methods
+    assert {
+        "learned",
+        "learned_peaks",
+        "learned_peaks+ml",
+        "music",
+        "music_blend",
+        "mvdr",
+        "mvdr_blend+ml",
+    } <= methods
     labels = {style.label for style in method_styles(methods).values()}
     assert len(labels) == len(methods)
     said = " ".join(page.words.split())
     assert [label for label in sorted(labels) if label not in said] == []
-    assert all(name in said for name in ("learned + ML", "MUSIC", "MVDR"))
+    assert all(name in said for name in ("learned", "peaks of the network + ML", "MUSIC", "MVDR"))
 
 
 def test_the_short_table_is_printed(finished: WorkingCopy, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +121,7 @@ def test_the_short_table_is_printed(finished: WorkingCopy, capsys: pytest.Captur
     call_verb(finished.root, report.main, "--show")
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"Report: {finished.root.resolve() / 'data/report/report.html'}"
-    assert "learned+ml" in "".join(lines)
+    assert "learned" in "".join(lines)
     # A row a cell that has sources: K and SNR.
     cells = {tuple(line.split()[:2]) for line in lines}
     assert {("1", "0"), ("1", "20"), ("2", "5"), ("2", "10")} <= cells
@@ -156,11 +165,13 @@ def test_metrics_are_few_numbers_and_absence_is_an_absent_key(finished: WorkingC
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
     assert metrics["n_scenes"] == 18
     strata = pd.read_csv(finished.root / "data/evaluation/strata.csv")
-    own = strata[strata["split"] == "test_independent"].set_index(["method", "n_sources", "snr_db"])
+    own = strata[strata["split"] == "test_independent"]
+    own = own.set_index(["count", "method", "n_sources", "snr_db"])
     named = [re.fullmatch(r"(.+)\.(\w+)_k(\d)_([\d.]+)db", key) for key in metrics]
     cells = [match for match in named if match]
     for match in cells:
         method, column, count, snr_db = match.groups()
-        expected = own.loc[(method, int(count), float(snr_db)), column]
+        told = "estimated" if column == "count_accuracy" else "known"
+        expected = own.loc[(told, method, int(count), float(snr_db)), column]
         assert metrics[match[0]] == pytest.approx(expected, rel=1e-9)
     assert {(match[3], match[4]) for match in cells} == {("1", "0"), ("2", "5")}
