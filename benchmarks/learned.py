@@ -6,9 +6,9 @@ Needs data/calibration/learned.pt of params.yaml in this working copy (`dvc repr
 benchmarks/results, with NAME_ before the names where one is given:
 
 learned_genie.csv       1,000 scenes a cell, number of sources told. Found rate; the genie's (the cheapest
-                        of the truth, of what `learned` found and of 20 random starts), and the mean difference
-                        with its interval of 95 %; RMSE over bound of found sources; CPU time of a scene, map
-                        and network included, one thread.
+                        of the truth, of what `learned` found and of 20 random starts), and the mean
+                        difference with its interval of 95 %; RMSE over bound of found sources; CPU time of a
+                        scene, map and network included, one thread.
 learned_counts.csv      200 scenes a cell, neither the number of sources nor the noise power told: share of
                         right counts, and the mean of the stated confidence.
 learned_confidence.csv  The same scenes by stated confidence.
