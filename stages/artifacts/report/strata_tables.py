@@ -216,7 +216,7 @@ def _with_interval(row: dict[Any, Any], name: str, low: str, high: str, text: Ca
     return f"{text(row[name])} [{text(row[low])}, {text(row[high])}]"
 
 
-SCORED = "ml"
+SCORED = "learned"
 """Method whose RMSE over bound and count the short table shows, where it was evaluated."""
 
 
