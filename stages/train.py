@@ -99,7 +99,7 @@ def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[s
     return {
         "incident": health.INCIDENT,
         "training_split": {
-            "r_samp_norm": first["r_samp_norm"],
+            **{name: first[name] for name in first if name.startswith("r_samp_norm_")},
             "r_samp_trace_error": first["r_samp_trace_error"],
         },
         "epochs": epochs,

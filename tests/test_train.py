@@ -22,7 +22,7 @@ from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress
 from stages.networks.health import TrainingDiverged
 from stages.normalize import normalize
-from stages.params import Params, Split
+from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params, Split
 from stages.simulate import simulate
 from tests.tiny_run import call_verb, run_verb, write_params
 
@@ -63,7 +63,7 @@ def _own_determinism() -> Iterator[None]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `train` has run; tests change copies of it."""
     root = tmp_path_factory.mktemp("trained")
-    for split in ("train", "validation"):
+    for split in (*TRAINING_SPLITS, *VALIDATION_SPLITS):
         make_split(root, split)
     call_verb(root, verb.main)
     return root
@@ -123,7 +123,7 @@ def test_health_of_a_training(trained: Path) -> None:
     recorded = [epoch["loss"]["train"] for epoch in health["epochs"]]
     np.testing.assert_allclose(recorded, history["train_loss"], rtol=1e-5)
     n = read_params(trained / "params.yaml").array.n_elements
-    assert n**0.5 <= health["training_split"]["r_samp_norm"]["mean"] <= n
+    assert n**0.5 <= health["training_split"]["r_samp_norm_independent"]["mean"] <= n
     assert health["incident"]["r_blend_norm"]["measured"] == 3.46e12
 
 

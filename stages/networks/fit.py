@@ -162,6 +162,10 @@ def _step(
     loss = batch_loss(outputs, examples, dictionary, settings.loss, beta)
     own = Place(place.epoch, place.batch, place.scenes[loss.measured.cpu()])
     measure_blend(loss.blend, loss.norms, readings, own)
+    shared = examples.shared[loss.measured]
+    for source_model, scenes in (("independent", ~shared), ("constant", shared)):
+        if bool(scenes.any()):
+            readings.add(f"r_samp_norm_{source_model}", loss.norms.sample[scenes].sqrt())
     for name, value in (("loss", loss.total), *loss.parts.items()):
         require_finite(name, float(value.detach()), place)
         if name == "loss" or name in SCENE_PARTS or bool(loss.measured.any()):

@@ -144,7 +144,7 @@ def test_the_training_was_healthy(finished: WorkingCopy) -> None:
     )
     assert health["warnings"] == {}
     assert len(health["epochs"]) == 2
-    r_samp = health["training_split"]["r_samp_norm"]
+    r_samp = health["training_split"]["r_samp_norm_independent"]
     assert math.sqrt(20) <= r_samp["min"] <= r_samp["mean"] <= r_samp["max"] <= 20.0 * (1.0 + 1e-5)
 
 

@@ -344,7 +344,7 @@ def _training() -> tuple[pd.DataFrame, dict[str, Any]]:
     health = {
         "incident": dict(INCIDENT),
         "training_split": {
-            "r_samp_norm": _summary(28.4, 44.1, 72.3),
+            "r_samp_norm_independent": _summary(28.4, 44.1, 72.3),
             "r_samp_trace_error": _summary(0.0, 1e-7, 4e-7),
         },
         "epochs": epochs,
