@@ -21,12 +21,12 @@ from stages import normalize as normalize_verb
 from stages import search as search_verb
 from stages import simulate as simulate_verb
 from stages.artifacts.study import claim, mend_journal, n_finished, open_study, requeue_stale
-from stages.params import Params
+from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params
 from stages.search_params import Search
 from tests.postgres import postgres, programs
 from tests.tiny_run import call_verb, environment, run_verb, write_params
 
-SPLITS = ("train", "validation")
+SPLITS = (*TRAINING_SPLITS, *VALIDATION_SPLITS)
 
 
 @pytest.fixture(scope="module")

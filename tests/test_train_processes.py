@@ -17,6 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS
 from tests.test_train import SMALL, make_split, results
 from tests.tiny_run import environment, run_verb, write_params
 
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.slow
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which two processes have trained; tests change copies of it."""
     root = tmp_path_factory.mktemp("trained")
-    for split in ("train", "validation"):
+    for split in (*TRAINING_SPLITS, *VALIDATION_SPLITS):
         make_split(root, split, **TWO)
     ended = run_verb(root, "train")
     assert ended.returncode == 0, ended.stderr
