@@ -30,6 +30,7 @@ from stages.artifacts.errors import ParameterError, StateError
 from stages.artifacts.measurements_file import read_observation, read_truth
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network
 from stages.artifacts.params_file import read_params
+from stages.artifacts.processes import ALONE
 from stages.artifacts.progress import Progress, say
 from stages.artifacts.search_tables import importances, trials_table, write_results
 from stages.artifacts.shards import start_worker
@@ -169,7 +170,7 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
                 raise optuna.TrialPruned(f"behind after epoch {state['epoch']}")
 
     try:
-        with training_device(chosen.train.device, 1, partial(say, "search")) as device:
+        with training_device(chosen.train.device, ALONE, partial(say, "search")) as device:
             network.to(device)
             state = fit(
                 network,

@@ -119,8 +119,8 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     team = processes.team_of(params.train.processes)
     with (
-        training_device(params.train.device, team.on_this_machine, partial(say, "train")) as device,
-        processes.connected(team, device),
+        processes.connected(team),
+        training_device(params.train.device, team, partial(say, "train")) as device,
     ):
         if team.rank == 0:
             _lead(params, team, device, started)
@@ -139,7 +139,7 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
         state = _read_state(work / _STATE, sections) if (work / _STATE).exists() else None
         feed = training_feed(params, 1.0, device, team.rank, team.world)
         validation = validation_examples(params)
-        team.shared(state, device)
+        team.shared(state)
         done = 0 if state is None else state["epoch"] * feed.n_batches
         progress = Progress("train", params.train.epochs * feed.n_batches, "batches", done)
         loss = [] if state is None else [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
@@ -188,7 +188,7 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
 
 def _follow(params: Params, team: Team, device: torch.device) -> None:
     """Another process: takes the same steps on scenes of its own."""
-    state = team.shared(None, device)
+    state = team.shared(None)
     feed = training_feed(params, 1.0, device, team.rank, team.world)
     validation = validation_examples(params)
     train(params, feed, validation, team, device, state, lambda state: None, lambda *place: None)

@@ -293,7 +293,7 @@ def test_a_storage_that_cannot_be_reached_is_one_line(scenes: Path, tmp_path: Pa
         ),
         (
             {"space.train": {"batch_size": {"choices": [64, 8192]}}},
-            "search.space.train allows {'batch_size': 8192}: a batch is drawn from a buffer",
+            "search.space.train.batch_size allows {'batch_size': 8192}: a batch is drawn from a buffer",
         ),
         (
             {"space.train": {"lr": {"low": 1.0, "high": 0.1, "log": False}}},

@@ -21,6 +21,7 @@ from stages.artifacts.network_file import read_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress
 from stages.networks.health import TrainingDiverged
+from stages.networks.objective import PARTS
 from stages.normalize import normalize
 from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params, Split
 from stages.simulate import simulate
@@ -166,6 +167,35 @@ def test_batches_without_a_source_are_trained_on(folder: Path) -> None:
     health = json.loads((folder / "data/models/health.json").read_text("utf-8"))
     # What no batch measured lowers no mean: the least reading is that of a batch with a source.
     assert all(epoch["covariance"]["min"] > 0.0 for epoch in health["epochs"])
+
+
+EVERY_PART: dict[str, Any] = {
+    "network.head": "factor",
+    "train.subspace_weight": 0.2,
+    "train.likelihood_weight": 0.5,
+    "train.blend_beta_jitter": 0.1,
+}
+
+
+def test_every_part_of_the_loss_is_trained_on_what_the_files_hold(folder: Path) -> None:
+    """With the likelihood also the snapshots of training and validation scenes."""
+    write_params(folder, {**SMALL, **EVERY_PART})
+    call_verb(folder, verb.main)
+    history = pd.read_csv(folder / "data/models/history.csv")
+    for part in PARTS:
+        assert np.isfinite(history[[f"train_{part}", f"validation_{part}"]].to_numpy()).all()
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    trained = read_network(folder / "data/models/covariance.pt", read_params(folder / "params.yaml"))
+    assert trained.network.layout.head == "factor"
+
+
+def test_a_likelihood_without_noise_power_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File(folder / "data/scenes/validation/shard-0000.h5", "r+") as file:
+        del file["noise_power"]
+    line = refusal(folder, capsys, **EVERY_PART)
+    assert line.startswith("error: data/scenes/validation/shard-0000.h5: noise_power: missing")
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

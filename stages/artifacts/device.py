@@ -12,25 +12,25 @@ from typing import TextIO
 import torch
 
 from stages.artifacts.errors import ParameterError, StateError
+from stages.artifacts.processes import Team
 
 LOCKS = Path("/tmp")  # the same for all users of a machine, whatever their TMPDIR
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @contextlib.contextmanager
-def training_device(name: str, processes: int, remark: Callable[[str], None]) -> Iterator[torch.device]:
+def training_device(name: str, team: Team, remark: Callable[[str], None]) -> Iterator[torch.device]:
     """The device of `train.device`, held until the block ends; `auto` is a GPU where there is one.
 
     Of several GPUs the first that no training holds is taken. Where all are held this one waits, and says for
     whom.
 
     Args:
-        processes: how many of this machine share a training, each with a GPU of its own.
+        team: the processes that share the training, each with a GPU of its own.
         remark: takes a line for whoever watches.
 
     Raises:
-        ParameterError: a GPU is asked for and none is there, or fewer than processes that wait for each
-            other.
+        ParameterError: a GPU is asked for and none is there, or fewer than processes.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -38,15 +38,31 @@ def training_device(name: str, processes: int, remark: Callable[[str], None]) ->
     if name == "cpu" or not available:
         yield torch.device("cpu")
         return
-    if torch.cuda.device_count() < processes:
+    if torch.cuda.device_count() < team.local_world:
         raise ParameterError(
-            f"params.yaml: train.processes: each of {processes} has a GPU of its own, torch finds "
+            f"params.yaml: train.processes: each of {team.local_world} has a GPU of its own, torch finds "
             f"{torch.cuda.device_count()}; take fewer processes, or device cpu"
         )
     # By identity: the numbers depend on CUDA_VISIBLE_DEVICES of each process.
     gpus = [str(torch.cuda.get_device_properties(n).uuid) for n in range(torch.cuda.device_count())]
-    with first_free(gpus, remark, LOCKS) as index:
+    with contextlib.ExitStack() as held:
+        with _turn(team, LOCKS):
+            index = held.enter_context(first_free(gpus, remark, LOCKS))
         yield torch.device("cuda", index)
+
+
+@contextlib.contextmanager
+def _turn(team: Team, locks: Path) -> Iterator[None]:
+    """The GPUs of a machine are taken by one team at a time: two that have a part of them each would wait
+    for each other.
+    """
+    with contextlib.ExitStack() as stack:
+        if team.world > 1 and team.local_rank == 0:
+            file = stack.enter_context(_opened(locks / "risolve-team.lock"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        team.meet()
+        yield
+        team.meet()
 
 
 @contextlib.contextmanager

@@ -41,18 +41,24 @@ _LOST = ("gloo/transport", "NCCL")
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that share a training, which of them this one is, and how many run on this machine."""
+    """The processes that share a training, and which of them this one is: of all, and of this machine's."""
 
     rank: int
     world: int
-    on_this_machine: int
+    local_rank: int
+    local_world: int
 
-    def shared(self, value: Any, device: torch.device) -> Any:
-        """What the first process hands in, on all of them; they wait for each other here."""
+    def meet(self) -> None:
+        """Wait until all processes are here."""
+        if self.world > 1:
+            torch.distributed.all_reduce(torch.zeros(1))
+
+    def shared(self, value: Any) -> Any:
+        """What the first process hands in, on all of them; the others wait for it."""
         if self.world == 1:
             return value
         values = [value]
-        torch.distributed.broadcast_object_list(values, src=0, device=device)
+        torch.distributed.broadcast_object_list(values, src=0, device=torch.device("cpu"))
         return values[0]
 
     def averaging(self, network: nn.Module, device: torch.device) -> nn.Module:
@@ -64,11 +70,14 @@ class Team:
         """
         if self.world == 1:
             return network
-        devices = None if device.index is None else [device.index]
+        devices = None
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            devices = [device]
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=True)
 
 
-ALONE = Team(0, 1, 1)
+ALONE = Team(0, 1, 0, 1)
 
 
 def is_started() -> bool:
@@ -86,8 +95,7 @@ def start(module: str, processes: int) -> None:
         StateError: a process was killed.
         SystemExit: a process ended with an error, which it has said.
     """
-    cores = len(os.sched_getaffinity(0))
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
     # torch warns that every layer may have a gradient, and names the dead in many lines: here they are said
@@ -138,11 +146,11 @@ def team_of(processes: int) -> Team:
             f"params.yaml: train.processes: as many as torchrun starts, {world}; got {processes}: a step "
             "sees processes x batch_size scenes, so their number is a parameter of the result"
         )
-    return Team(rank, world, int(os.environ["LOCAL_WORLD_SIZE"]))
+    return Team(rank, world, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
 
 
 @contextmanager
-def connected(team: Team, device: torch.device) -> Iterator[None]:
+def connected(team: Team) -> Iterator[None]:
     """The processes of a team can reach each other until the block ends.
 
     Raises:
@@ -151,9 +159,8 @@ def connected(team: Team, device: torch.device) -> Iterator[None]:
     if team.world == 1:
         yield
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield
     except RuntimeError as error:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import torch
 from stages.artifacts import device
 from stages.artifacts.device import first_free, training_device
 from stages.artifacts.errors import ParameterError, StateError
+from stages.artifacts.processes import ALONE, Team
 
 HOLD = """
 import sys, time
@@ -22,6 +24,9 @@ with first_free(["gpu-a"], print, Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
+
+
+THREE = Team(0, 3, 0, 3)
 
 
 def silent(line: str) -> None:
@@ -88,16 +93,62 @@ def test_a_device_is_known_by_its_identity(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid=f"identity-{number}")
     )
-    with training_device("auto", 2, silent) as first, training_device("cuda", 2, silent) as second:
+    with training_device("auto", ALONE, silent) as first, training_device("cuda", ALONE, silent) as second:
         assert (first, second) == (torch.device("cuda", 0), torch.device("cuda", 1))
-    with training_device("cpu", 3, silent) as chosen:
+    with training_device("cpu", THREE, silent) as chosen:
         assert chosen == torch.device("cpu")
     with (
         pytest.raises(ParameterError, match="each of 3 has a GPU of its own, torch finds 2"),
-        training_device("auto", 3, silent),
+        training_device("auto", THREE, silent),
     ):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {
         "risolve-identity-0.lock",
         "risolve-identity-1.lock",
     }
+
+
+@dataclass(frozen=True)
+class Threads(Team):
+    """A team of threads of this process."""
+
+    barrier: threading.Barrier
+
+    def meet(self) -> None:
+        self.barrier.wait(60)
+
+
+def test_teams_that_need_all_gpus_take_them_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of two teams takes both GPUs or none: neither waits for the half that the other has."""
+    monkeypatch.setattr(device, "LOCKS", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid=f"identity-{number}")
+    )
+    holders: list[tuple[int, int]] = []
+    seen: list[set[int]] = []
+
+    def train(number: int, team: Team) -> None:
+        with training_device("auto", team, lambda line: None) as own:
+            holders.append((number, own.index))
+            team.meet()
+            seen.append({holder for holder, _ in holders})
+            team.meet()
+            holders.remove((number, own.index))
+
+    for _ in range(5):
+        barriers = [threading.Barrier(2) for _ in range(2)]
+        threads = [
+            threading.Thread(target=train, args=(number, Threads(rank, 2, rank, 2, barriers[number])))
+            for rank in range(2)
+            for number in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in threads)
+    assert len(seen) == 20 and all(len(teams) == 1 for teams in seen)

@@ -65,7 +65,7 @@ def train_share(rank: int, world: int, folder: Path, scenes: Examples, weights: 
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-    state = trained(Share(MemoryFeed(scenes), rank, world), Team(rank, world, world), weights)
+    state = trained(Share(MemoryFeed(scenes), rank, world), Team(rank, world, rank, world), weights)
     torch.save(state, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -133,7 +133,13 @@ def test_parts_without_weight_leave_heads_unused_in_every_process(tmp_path: Path
 @pytest.fixture
 def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of the second of three processes, two of them on this machine."""
-    own = {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "2"}
+    own = {
+        "TORCHELASTIC_RUN_ID": "1",
+        "RANK": "1",
+        "WORLD_SIZE": "3",
+        "LOCAL_RANK": "0",
+        "LOCAL_WORLD_SIZE": "2",
+    }
     for name, value in own.items():
         monkeypatch.setenv(name, value)
 
@@ -144,12 +150,12 @@ def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert team_of(1) == team_of(2) == ALONE
     network = small_network()
     assert ALONE.averaging(network, CPU) is network
-    assert ALONE.shared({"epoch": 2}, CPU) == {"epoch": 2}
+    assert ALONE.shared({"epoch": 2}) == {"epoch": 2}
 
 
 @pytest.mark.usefixtures("torchrun")
 def test_a_team_is_what_torchrun_says() -> None:
     assert is_started()
-    assert team_of(3) == Team(1, 3, 2)
+    assert team_of(3) == Team(1, 3, 0, 2)
     with pytest.raises(ParameterError, match=r"train\.processes: as many as torchrun starts, 3; got 2"):
         team_of(2)
