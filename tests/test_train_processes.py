@@ -2,6 +2,7 @@
 epoch.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -175,6 +176,9 @@ def test_a_killed_process_ends_all_and_the_next_run_repeats_the_uninterrupted_on
 def test_processes_end_with_what_started_them(running: subprocess.Popen[str], how: signal.Signals) -> None:
     own = workers(running.pid)
     os.kill(running.pid, how)
+    with contextlib.suppress(ProcessLookupError):
+        time.sleep(0.2)
+        os.kill(running.pid, how)
     _, said = running.communicate(timeout=SECONDS_TO_END)
     deadline = time.monotonic() + SECONDS_TO_END
     while any(process.is_running() for process in own) and time.monotonic() < deadline:

@@ -39,6 +39,10 @@ _LOST = ("gloo/transport", "NCCL")
 """In the error of a process that has lost another one."""
 
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""What torchrun stops at; whoever stops a group of processes sends it more than once."""
+
+
 @dataclass(frozen=True)
 class Team:
     """The processes that share a training, and which of them this one is: of all, and of this machine's."""
@@ -116,6 +120,8 @@ def start(module: str, processes: int) -> None:
         try:
             elastic_launch(config, sys.executable)("-m", module)
         except SignalException as stopped:
+            for number in _STOPPING:
+                signal.signal(number, signal.SIG_IGN)
             raise KeyboardInterrupt from stopped
         except ChildFailedError as error:
             codes = {failure.local_rank: failure.exitcode for failure in error.failures.values()}

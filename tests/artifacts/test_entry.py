@@ -52,11 +52,15 @@ def is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-@pytest.mark.parametrize("when", ["running", "starting", "by hand"])
-def test_a_verb_ends_with_the_dvc_that_started_it(when: str) -> None:
-    """Killed alone, dvc leaves its stage behind, at work or still starting; one started by hand lives on."""
-    known = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+@pytest.mark.parametrize("when", ["running", "starting", "under torchrun", "by hand"])
+def test_a_verb_ends_with_what_started_it(when: str) -> None:
+    """Killed alone, dvc leaves its stage behind, at work or still starting, and torchrun its processes; one
+    started by hand lives on.
+    """
+    known = {k: v for k, v in os.environ.items() if k not in {"DVC_STAGE", "TORCHELASTIC_RUN_ID"}}
     by_dvc = {} if when == "by hand" else {"DVC_STAGE": "dvc.yaml:sleep"}
+    if when == "under torchrun":
+        by_dvc = {"TORCHELASTIC_RUN_ID": "1"}
     with subprocess.Popen(
         [sys.executable, "-c", DVC, STAGE % ("time.sleep(1.0)" if when == "starting" else "")],
         env={**known, "PYTHONPATH": str(ROOT), **by_dvc},
