@@ -156,9 +156,9 @@ def test_batches_without_a_source_are_trained_on(folder: Path) -> None:
     """A scene of noise alone has no covariance to learn; a batch may hold nothing else."""
     strata = [{"n_sources": [0, 1], "snr_db": [0.0, 20.0], "n_scenes": 8}]
     shutil.rmtree(folder / "data")
-    changes = {"simulate.train.strata": strata, "simulate.validation.strata": strata, "train.batch_size": 1}
-    make_split(folder, "validation", **changes)
-    params = make_split(folder, "train", **changes)
+    splits = (*VALIDATION_SPLITS, *TRAINING_SPLITS)
+    changes = {f"simulate.{split}.strata": strata for split in splits} | {"train.batch_size": 1}
+    params = [make_split(folder, split, **changes) for split in splits][-1]
     counts = [int(simulate(params, "train", range(i, i + 1)).n_sources[0]) for i in range(8)]
     assert set(counts) == {0, 1}
     call_verb(folder, verb.main)
@@ -327,7 +327,7 @@ def test_a_diverging_training_ends_with_one_line_and_no_model(folder: Path) -> N
     assert lines[0].startswith("error: logits are finite; epoch 1, batch 1: not so in scenes [")
     named = json.loads(lines[0].rpartition("scenes ")[2])
     assert 1 <= len(set(named)) == len(named) <= 4
-    assert set(named) <= set(range(10))
+    assert set(named) <= set(range(16))
     assert ended.stdout == ""
     assert results(folder) == before
 
@@ -337,12 +337,12 @@ class Stopped(BaseException):
 
 
 def stop_in_second_epoch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stop a training after four of its nine batches; the state file that it leaves."""
+    """Stop a training after five of its twelve batches; the state file that it leaves."""
     batches: list[int] = []
 
     def advance(progress: Progress, items: int = 1, note: str = "") -> None:
         batches.append(items)
-        if len(batches) == 4:
+        if len(batches) == 5:
             raise Stopped
 
     with monkeypatch.context() as patch:
@@ -370,7 +370,7 @@ def test_a_stopped_training_goes_on_to_the_same_result(
     shutil.rmtree(folder / "data/models")
     capsys.readouterr()
     call_verb(folder, verb.main)
-    assert "train: 3 of 9 batches found finished" in capsys.readouterr().err
+    assert "train: 4 of 12 batches found finished" in capsys.readouterr().err
     assert results(folder) == whole
     assert not path.parent.exists()
 
@@ -433,5 +433,5 @@ def test_an_output_that_cannot_be_written_keeps_the_finished_work(
     obstacle.unlink()
     shutil.rmtree(folder / "data/models")
     call_verb(folder, verb.main)
-    assert "train: 9 of 9 batches found finished" in capsys.readouterr().err
+    assert "train: 12 of 12 batches found finished" in capsys.readouterr().err
     assert results(folder) == whole
