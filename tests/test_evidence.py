@@ -10,8 +10,8 @@ import pytest
 from stages.artifacts.params_file import read_params
 from tests.architecture.source import ROOT
 
-FOUND_AT_LEAST = {(1, 0.0): 0.95, (2, 5.0): 0.92, (3, 5.0): 0.80, (3, 10.0): 0.94}
-"""(K, SNR in dB) -> found rate of the learned start with maximum likelihood, K known."""
+FOUND_AT_LEAST = {(1, 0.0): 0.95, (2, 5.0): 0.95, (3, 5.0): 0.90, (3, 10.0): 0.97}
+"""(K, SNR in dB) -> found rate of the learned estimator, K known."""
 
 
 def read_json(path: str) -> dict[str, Any]:
@@ -27,7 +27,8 @@ def bench(name: str) -> pd.DataFrame:
 @pytest.mark.parametrize(("cell", "least"), FOUND_AT_LEAST.items())
 def test_the_learned_estimator_finds_the_sources(cell: tuple[int, float], least: float) -> None:
     strata = pd.read_csv(ROOT / "data/evaluation/strata.csv")
-    own = strata[(strata["split"] == "test_independent") & (strata["method"] == "learned")]
+    told = (strata["count"] == "known") & (strata["method"] == "learned")
+    own = strata[told & (strata["split"] == "test_independent")]
     (row,) = own[(own["n_sources"] == cell[0]) & (own["snr_db"] == cell[1])].to_dict("records")
     assert row["n_scenes"] >= 100
     assert row["found_rate"] >= least
@@ -44,7 +45,8 @@ def test_the_covariances_of_the_committed_training_are_those_that_the_laws_allow
     assert len(health["epochs"]) == params.train.epochs
     for epoch in health["epochs"]:
         for name in ("r_samp", "r_pred", "r_blend"):
-            assert math.sqrt(n) <= epoch[f"{name}_norm"]["min"] <= epoch[f"{name}_norm"]["max"] <= n
+            low, high = math.sqrt(n) * (1.0 - 1e-5), n * (1.0 + 1e-5)
+            assert low <= epoch[f"{name}_norm"]["min"] <= epoch[f"{name}_norm"]["max"] <= high
             assert epoch[f"{name}_trace_error"]["max"] <= 1e-5
         assert math.isfinite(epoch["loss"]["max"]) and math.isfinite(epoch["gradient_norm"]["max"])
     assert 1.0 <= health["epochs"][0]["loss"]["train"] <= 1000.0

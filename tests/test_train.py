@@ -103,7 +103,7 @@ def test_results_of_a_training(trained: Path) -> None:
     assert set(results(trained)) == {"covariance.pt", "health.json", "history.csv"}
     history = pd.read_csv(trained / "data/models/history.csv")
     assert history["epoch"].tolist() == [1, 2, 3]
-    assert history["step"].tolist() == [3, 6, 9]
+    assert history["step"].tolist() == [4, 8, 12]
     assert history["lr"].iloc[-1] == 0.0
     assert np.isfinite(history.to_numpy()).all()
     network = read_network(trained / "data/models/covariance.pt", params)
