@@ -119,8 +119,8 @@ def test_short_table_fits_a_terminal(strata: pd.DataFrame) -> None:
     )
     line = next(line.split() for line in lines if line.split()[:2] == ["2", "5"])
     assert line[3:10] == [f"{told['found_rate'][method]:.2f}" for method in methods]
-    assert line[10] == ratio(told[strata_tables.POOLED]["ml"])
-    assert line[11] == f"{blind['count_accuracy']['ml']:.2f}"
+    assert line[10] == ratio(told[strata_tables.POOLED]["learned"])
+    assert line[11] == f"{blind['count_accuracy']['learned']:.2f}"
 
 
 def test_short_table_has_a_dash_for_what_was_not_asked(strata: pd.DataFrame) -> None:
