@@ -13,7 +13,7 @@ from tests.pipeline.working_copy import WorkingCopy
 
 pytestmark = pytest.mark.slow
 
-# An epoch of 32 batches takes about a second: long enough to be hit in the middle.
+# An epoch of 36 batches takes about a second: long enough to be hit in the middle.
 LONG_TRAINING: dict[str, Any] = {
     "train.batch_size": 1,
     "train.epochs": 3,
@@ -23,25 +23,28 @@ LONG_TRAINING: dict[str, Any] = {
 MANY_BATCHES: dict[str, Any] = {"evaluate.batch_size": 1, "estimators.refine_iterations": 41}
 
 
-def uninterrupted(finished: WorkingCopy, folder: Path, target: str, changes: dict[str, Any]) -> WorkingCopy:
-    """A working copy in which the target has run with the changes, without an interruption."""
+def uninterrupted(
+    finished: WorkingCopy, folder: Path, stages: list[str], changes: dict[str, Any]
+) -> WorkingCopy:
+    """A working copy in which the stages have run with the changes, without an interruption."""
     working_copy = finished.copy(folder)
     working_copy.write_params(changes)
-    assert working_copy.reproduce(target) == ["check", target]
+    assert working_copy.reproduce(stages[-1]) == stages
     return working_copy
 
 
 def test_training_goes_on_after_the_last_epoch(
     finished: WorkingCopy, own: WorkingCopy, tmp_path: Path
 ) -> None:
-    whole = uninterrupted(finished, tmp_path / "whole", "train", LONG_TRAINING).contents("data/models")
+    stages = ["check", "train"]
+    whole = uninterrupted(finished, tmp_path / "whole", stages, LONG_TRAINING).contents("data/models")
     own.write_params(LONG_TRAINING)
     work = own.root / "state/train"
     own.kill_when("train", lambda: any(work.glob("*/state.pt")))
     (state,) = work.glob("*/state.pt")
     assert torch.load(state, weights_only=True)["content"]["epoch"] == 1
     assert not (own.root / "data/models/covariance.pt").exists()
-    assert "train: 32 of 96 batches found finished" in own.succeed("dvc", "repro", "train").stderr
+    assert "train: 36 of 108 batches found finished" in own.succeed("dvc", "repro", "train").stderr
     assert own.contents("data/models") == whole
     assert {"data/models/history.csv", "data/models/covariance.pt"} <= whole.keys()
     assert not state.parent.exists()
@@ -50,7 +53,8 @@ def test_training_goes_on_after_the_last_epoch(
 def test_evaluation_goes_on_after_the_last_batch(
     finished: WorkingCopy, own: WorkingCopy, tmp_path: Path
 ) -> None:
-    whole = uninterrupted(finished, tmp_path / "whole", "evaluate", MANY_BATCHES).contents("data/evaluation")
+    stages = ["check", "calibrate", "evaluate"]
+    whole = uninterrupted(finished, tmp_path / "whole", stages, MANY_BATCHES).contents("data/evaluation")
     own.write_params(MANY_BATCHES)
     work = own.root / "state/evaluate"
     own.kill_when("evaluate", lambda: any(work.glob("*/shard-0005.h5")))
