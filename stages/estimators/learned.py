@@ -31,8 +31,9 @@ from stages.estimators.contract import (
 from stages.estimators.spectral import required
 from stages.identifiability import most_sources
 from stages.inference.assessment import unconditional_likelihood
+from stages.inference.field import Field, field
 from stages.inference.grid import Grid, local_maxima
-from stages.inference.hypotheses import Field, field, likeliest_sources
+from stages.inference.hypotheses import likeliest_sources
 from stages.inference.unconditional import UnconditionalRefinement, refine_unconditional
 from stages.networks.counting import Evidence
 from stages.networks.trained import Prediction

@@ -3,16 +3,11 @@
     V = sum_g [ log det R_g + y_g^H R_g^-1 y_g ],   R_g = G_g diag(p) G_g^H + sigma^2 I
 
 Hypotheses are subsets of candidates, of equal powers at first. A few steps of V compare them, and the best is
-refined to the end. Where one source may stand better elsewhere, the grid tells from what the others leave:
-
-    q_k(x) = num / den,   num = sum_g |b_g(x)^H R_-k,g^-1 y_g|^2,   den = sum_g b_g(x)^H R_-k,g^-1 b_g(x)
-
-R_-k is R without source k. A source at x of the best power lowers V by about n (q - 1 - log q) for q > 1, n
-groups, so that the maxima of q_k are the places for source k. All sums over the grid are products with its
-steering vectors: the responses B_g A of the grid, which `detection.Detector` holds, are never formed.
+refined to the end. Where one source may stand better elsewhere, the grid tells from what the others leave
+(`inference.left_out`).
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -20,22 +15,22 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from stages.inference.candidates import Match, Subsets, likeliest_subsets, marginal_gain, match
-from stages.inference.grid import Grid, grid_steering, peaks
-from stages.inference.mirror import MirrorFold, mirror_fold
-from stages.inference.noise import estimated_noise_power
+from stages.inference.field import Field
+from stages.inference.grid import Grid, peaks
+from stages.inference.left_out import left_out_decrease
 from stages.inference.projection import grouped_snapshots, responses
-from stages.inference.scaling import unit_scale
 from stages.inference.search import leading
 from stages.inference.unconditional import UnconditionalRefinement, refine_unconditional
 from stages.physics.geometry import cosines_from_sources, sources_from_cosines
-from stages.physics.observation import Observation
 from stages.physics.steering import steering
-from stages.shapes import Powers
 
-_KEPT, _STARTED, _EXCHANGED = 12, 3, 4
+_KEPT, _STARTED, _EXCHANGED = 12, 2, 3
 """Subsets of a beam search; hypotheses that are compared at the start, and in an exchange."""
 
-_SCREENING = 3
+_ROUNDS = 2
+"""Exchanges at most, the next of scenes alone that the last one changed."""
+
+_SCREENING = 2
 """Steps of V after which hypotheses are compared."""
 
 _OFF_PLACE = 0.35
@@ -48,101 +43,10 @@ _STILL_TO_FALL = 4.0
 """What V may still fall after the screening."""
 
 _PROPOSED = 3
-"""Maxima of q_k that are proposed for a source."""
-
-_LEAST_FREE = 1e-3
-"""Share of sum_g |b_g|^2 that is left of den at least: a place that the others explain has no say."""
+"""Places that are proposed for a source."""
 
 _LEAST_SIGNAL = 0.01
 """Power of the sources at least, over that of the noise, where the snapshots show none."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """Scenes on unit scale with the grid in its parity parts, and sum_g |b_g(x)|^2 of every point.
-
-    prior: logarithm of what speaks for a source near each point beside the snapshots, 0 where nothing does.
-    noise_power: known, or estimated from the snapshots. snapshot_power, system_power: mean |y|^2, and mean
-    |H|^2 mean |c|^2, of the scenes before they were scaled.
-    """
-
-    observation: Observation
-    grid: Grid
-    spherical_amplitude: bool
-    fold: MirrorFold
-    energy: Float[Tensor, "scene point"]
-    prior: Float[Tensor, "scene point"]
-    noise_power: Powers
-    snapshot_power: Powers
-    system_power: Powers
-
-    def select(self, scenes: Int[Tensor, " chosen"]) -> "Field":
-        """The same of some scenes."""
-        return replace(
-            self,
-            observation=self.observation.select(scenes),
-            energy=self.energy[scenes],
-            prior=self.prior[scenes],
-            noise_power=self.noise_power[scenes],
-            snapshot_power=self.snapshot_power[scenes],
-            system_power=self.system_power[scenes],
-        )
-
-    def prior_of(self, sources: Float[Tensor, "scene source 3"]) -> Float[Tensor, "scene source"]:
-        """The prior at the grid points nearest to sources; that of the border outside the grid."""
-        n_w, n_v, n_u = self.grid.shape
-        low = self.grid.cosines.amin(0)
-        steps = torch.where(self.grid.steps > 0.0, self.grid.steps, 1.0)
-        index = ((cosines_from_sources(sources) - low) / steps).round().long()
-        u, v, w = (index[..., axis].clamp(0, n - 1) for axis, n in enumerate((n_u, n_v, n_w)))
-        point = (w * n_v + v) * n_u + u
-        return self.prior.gather(1, point)
-
-    def in_own_units(
-        self, fit: UnconditionalRefinement, rows: Int[Tensor, " scene"]
-    ) -> UnconditionalRefinement:
-        """One row of a fit a scene, in the units that the scenes had before they were scaled."""
-        own = fit.select(rows)
-        n_numbers = self.observation.n_snapshots * self.observation.n_antennas
-        return replace(
-            own,
-            powers=own.powers * (self.snapshot_power / self.system_power)[:, None],
-            noise_power=own.noise_power * self.snapshot_power,
-            cost=own.cost + n_numbers * self.snapshot_power.log(),
-        )
-
-
-def field(
-    observation: Observation, grid: Grid, spherical_amplitude: bool, prior: Float[Tensor, "scene point"]
-) -> Field:
-    """The field of a batch of scenes.
-
-    Raises:
-        ValueError: as `unit_scale`.
-    """
-    unit = unit_scale(observation)
-    wave = grid_steering(grid, observation.elements, observation.wavelength, spherical_amplitude)
-    fold = mirror_fold(wave, observation.elements)
-    channel, codes = unit.channel.to(torch.complex64), unit.codes.to(torch.complex64)
-    gram = fold.parity_blocks((channel.mH @ channel) * (codes.mH @ codes))
-    energy = fold.forms(gram).expand(observation.n_scenes, -1)
-    noise_power = estimated_noise_power(unit) if unit.noise_power is None else unit.noise_power
-    snapshot_power, channel_power, code_power = (
-        values.to(torch.complex128).abs().square().mean((1, 2))
-        for values in (observation.snapshots, observation.channel, observation.codes)
-    )
-    system_power = (channel_power * code_power).expand_as(snapshot_power)
-    return Field(
-        unit,
-        grid,
-        spherical_amplitude,
-        fold,
-        energy,
-        prior.double(),
-        noise_power,
-        snapshot_power,
-        system_power,
-    )
 
 
 class _Starts(NamedTuple):
@@ -159,7 +63,7 @@ def likeliest_sources(
     n_sources: int,
     n_iterations: int,
 ) -> UnconditionalRefinement:
-    """Sources of least V less their prior, found from K > 0 candidates of each scene and by one exchange.
+    """Sources of least V less their prior, found from K > 0 candidates of each scene and by exchanges.
 
     places: (azimuth, elevation, inverse range) of the candidates, of which each scene has K or more usable
     ones. The result is a minimum of V alone, in the unit of the scaled snapshots: the prior chooses among
@@ -175,7 +79,18 @@ def likeliest_sources(
     best = refine_unconditional(
         scenes.observation, begun.fit.sources, n_iterations, scenes.spherical_amplitude
     )
-    return _exchanged(scenes, best, placed, usable, n_iterations)
+    unsettled = torch.arange(scenes.observation.n_scenes)
+    for _ in range(_ROUNDS):
+        before = best.select(unsettled)
+        after = _exchanged(
+            scenes.select(unsettled), before, placed[unsettled], usable[unsettled], n_iterations
+        )
+        changed = torch.nonzero(after.cost != before.cost).flatten()
+        unsettled = unsettled[changed]
+        if unsettled.numel() == 0:
+            break
+        best = _replaced(best, after.select(changed), unsettled)
+    return best
 
 
 def _exchanged(
@@ -303,66 +218,13 @@ def _replaced(
 def _proposals(
     scenes: Field, fit: UnconditionalRefinement
 ) -> tuple[Float[Tensor, "scene place 3"], Bool[Tensor, "scene place"]]:
-    """Places at the maxima of q_k of every source, between the grid points, and whether each is one."""
-    ratios = left_out_ratios(scenes, fit.sources, fit.powers, fit.noise_power)
-    found = peaks(ratios.flatten(0, 1), scenes.grid, _PROPOSED)
+    """Places where each source would stand best, between the grid points, and whether each is one."""
+    decrease = left_out_decrease(scenes, fit.sources, fit.powers, fit.noise_power)
+    found = peaks((decrease + scenes.prior.float()[:, None]).flatten(0, 1), scenes.grid, _PROPOSED)
     low, high = scenes.grid.cosines.amin(0), scenes.grid.cosines.amax(0)
     inside = torch.minimum(torch.maximum(found.cosines.nan_to_num(nan=0.0), low), high)
-    n_scenes = ratios.shape[0]
+    n_scenes = decrease.shape[0]
     return sources_from_cosines(inside).reshape(n_scenes, -1, 3), found.usable.reshape(n_scenes, -1)
-
-
-def left_out_ratios(
-    scenes: Field,
-    sources: Float[Tensor, "scene source 3"],
-    powers: Float[Tensor, "scene source"],
-    noise_power: Powers,
-) -> Float[Tensor, "scene source point"]:
-    """q_k of every source at every grid point, in complex64.
-
-    With columns G of the sources scaled by sqrt(p_k) / sigma, and S = I + G^H G = L L^H,
-
-        sigma^2 R^-1 = I - W W^H,   W = G L^-H
-        sigma^2 R_-k^-1 = sigma^2 R^-1 + u_k u_k^H,   u_k = G S^-1 e_k / sqrt([S^-1]_kk)
-    """
-    single = scenes.observation.to(torch.complex64)
-    waves = steering(sources, single.elements, single.wavelength, scenes.spherical_amplitude)
-    noise = noise_power.float()
-    ratio = powers.float() / noise[:, None]
-    columns = responses(single, waves.to(torch.complex64)) * ratio.sqrt()[:, None, :, None]
-    snapshots = grouped_snapshots(single)
-    identity = torch.eye(sources.shape[1], dtype=torch.complex128)
-    exact = columns.to(torch.complex128)
-    lower = torch.linalg.cholesky(exact.conj() @ exact.mT + identity)
-    inverse = torch.cholesky_solve(identity.expand_as(lower), lower)
-    own = inverse.diagonal(dim1=-2, dim2=-1).real.rsqrt()[..., None]
-    orthogonal = torch.linalg.solve_triangular(lower.conj(), exact, upper=False).to(torch.complex64)
-    added = ((inverse.conj() @ exact) * own).to(torch.complex64)
-    along = (added.conj() @ snapshots[..., None]) * added
-    within = (orthogonal.conj() @ snapshots[..., None]).mT @ orthogonal
-    matched = _on_grid(scenes, snapshots[:, :, None] - within + along)
-    free = scenes.energy[:, None] - _on_grid(scenes, orthogonal).sum(1, keepdim=True)
-    free = torch.maximum(free + _on_grid(scenes, added), _LEAST_FREE * scenes.energy[:, None])
-    ratios: Tensor = matched / (noise[:, None, None] * free)
-    return ratios
-
-
-def _on_grid(
-    scenes: Field, rows: Complex[Tensor, "scene group column row"]
-) -> Float[Tensor, "scene column point"]:
-    """sum_g |b_g(x)^H r_g|^2 of every column at every grid point."""
-    observation, fold = scenes.observation, scenes.fold
-    channel, codes = observation.channel.to(torch.complex64), observation.codes.to(torch.complex64)
-    n_scenes, n_groups, n_columns, _ = rows.shape
-    if observation.source_model == "constant":
-        by_snapshot = rows[:, 0].unflatten(-1, (observation.n_snapshots, observation.n_antennas))
-        received = ((by_snapshot @ channel.conj()[:, None]) * codes.conj()[:, None]).sum(2)[:, :, None]
-    else:
-        coded = (rows.flatten(1, 2) @ channel.conj()).unflatten(1, (n_groups, n_columns))
-        received = (coded * codes.conj()[:, :, None]).permute(0, 2, 1, 3)
-    seen = fold.powers(fold.columns(received.flatten(0, 1)))
-    by_column: Tensor = seen.unflatten(0, (n_scenes, n_columns))
-    return by_column
 
 
 def _squared(values: Complex[Tensor, "*any"]) -> Float[Tensor, "*any"]:

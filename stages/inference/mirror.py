@@ -65,6 +65,15 @@ class MirrorFold:
         per_image = squared.reshape(-1, n_scenes, n_snapshots, squared.shape[-1]).sum(2)
         return per_image.permute(1, 0, 2).flatten(1).index_select(1, self.place)
 
+    def products(self, fields: Complex[Tensor, "scene row folded"]) -> Complex[Tensor, "scene row point"]:
+        """a_g^H f at every point, from the parity parts of the fields f."""
+        n_scenes, n_rows, _ = fields.shape
+        by_parity = fields.reshape(n_scenes * n_rows, self.n_images, -1).permute(1, 0, 2)
+        images = _signed_sums(by_parity @ self.parts.conj(), 0)
+        by_row = images.permute(1, 0, 2).flatten(1).index_select(1, self.place)
+        products: Tensor = by_row.unflatten(0, (n_scenes, n_rows))
+        return products
+
     def forms(self, matrix: Complex[Tensor, "scene folded folded"]) -> Float[Tensor, "scene point"]:
         """a_g^H Q a_g at every point, from the parity blocks Q_ss' of Hermitian matrices.
 

@@ -26,7 +26,7 @@ _LEAST_ENERGY = 1e-6
 """Energy of a source in a group, over sigma^2, at which it counts as absent: V differs by about as much."""
 
 _MOST_ENERGY = 1e12
-"""The same above which an estimated sigma^2 is that of snapshots without noise."""
+"""That of all sources above which an estimated sigma^2 is that of snapshots without noise."""
 
 _LEAST_START = 0.1
 """Power to start from, over the noise power that a least-squares amplitude carries."""
@@ -244,7 +244,8 @@ def _start(
     silent = snapshots.abs().amax((1, 2)) == 0.0
     usual = usual.masked_fill(silent[:, None], 0.0)
     low = (_LEAST_ENERGY / energy).log()
-    most = _MOST_ENERGY if observation.noise_power is None else math.inf
+    # Of all sources together, so that sources of one place explain no more than one does.
+    most = _MOST_ENERGY / max(1, sources.shape[1]) if observation.noise_power is None else math.inf
     return _Start((usual / noise_power[:, None]).log(), low, (most / energy).log())
 
 

@@ -161,23 +161,23 @@ def test_the_rule_decides_where_network_and_likelihood_disagree() -> None:
     """A network that is sure of a wrong count is believed by its own rule and not by a rule of V."""
     scenes = make_scenes(WIDE, 2, 20.0, 4, sources=SPREAD_SOURCES[:2])
     prediction = network_prediction(scenes.observation, scenes.sources, GRID)
-    wrong = prediction.count_log_probabilities.roll(1, dims=1)
+    wrong = prediction.count_log_probabilities.roll(-1, dims=1)
     found = {}
     for rule in (OF_NETWORK, prediction.count_rule):
         own = replace(prediction, count_log_probabilities=wrong, count_rule=rule)
         found[rule] = make_estimator("learned").estimate(scenes.observation, own, None)
-    assert found[OF_NETWORK].n_sources.tolist() == [3] * 4
+    assert found[OF_NETWORK].n_sources.tolist() == [1] * 4
     confidence = found[OF_NETWORK].count_confidence
     assert confidence is not None
     torch.testing.assert_close(
-        confidence, wrong[:, 3].exp().double() / fitted_mass(wrong), rtol=1e-5, atol=0.0
+        confidence, wrong[:, 1].exp().double() / fitted_mass(wrong), rtol=1e-5, atol=0.0
     )
     assert found[prediction.count_rule].n_sources.tolist() == [2] * 4
 
 
 def fitted_mass(log_probabilities: torch.Tensor) -> torch.Tensor:
-    """Probability, by the network, of the counts 2 to 4 of which fits are made around 3."""
-    return log_probabilities[:, 2:5].exp().double().sum(1)
+    """Probability, by the network, of the counts 0 to 2 of which fits are made around 1."""
+    return log_probabilities[:, :3].exp().double().sum(1)
 
 
 def test_a_scene_of_few_maxima_gets_the_points_of_highest_occupancy_beside_them() -> None:
