@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
+
+from tests import shape_checks
 
 imported_early = sorted(name for name in sys.modules if name.partition(".")[0] == "stages")
 if imported_early:
@@ -15,9 +16,7 @@ if imported_early:
 # Every module but the parameters, which hold no tensors: pydantic checks them, and beartype refuses `Self`.
 found = pkgutil.iter_modules([str(Path(__file__).parents[1] / "stages")], "stages.")
 without = {"stages.params", "stages.scene_params", "stages.search_params"}
-install_import_hook(
-    sorted(module.name for module in found if module.name not in without), "beartype.beartype"
-)
+shape_checks.install(sorted(module.name for module in found if module.name not in without))
 
 torch.set_num_threads(1)
 
