@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,14 @@ def parsed(values: dict[str, Any]) -> Params:
 
 
 def default_parameters() -> dict[str, Any]:
-    """params.yaml as plain values, lists where it has lists."""
+    """params.yaml as plain values of the caller's own, lists where it has lists."""
+    values: dict[str, Any] = json.loads(_default_parameters())
+    return values
+
+
+@cache
+def _default_parameters() -> str:
     file = Path(__file__).resolve().parents[1] / "params.yaml"
     values = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
     assert isinstance(values, dict)
-    return values
+    return json.dumps(values)

@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from stages.artifacts.evaluation_tables import GOSPA
 from stages.estimators.comparison import Method
@@ -130,7 +130,7 @@ def rate_interval(found: Float[np.ndarray, " scene"], n_sources: int) -> tuple[f
     size = float(n_scenes)
     if variance > 0.0:
         size = min(max(p * (1.0 - p) / variance, size), size * n_sources)
-    z = float(norm.ppf((1.0 + CONFIDENCE) / 2.0))
+    z = float(ndtri((1.0 + CONFIDENCE) / 2.0))
     centre = (p + z**2 / (2.0 * size)) / (1.0 + z**2 / size)
     half = z / (1.0 + z**2 / size) * math.sqrt(p * (1.0 - p) / size + z**2 / (4.0 * size**2))
     return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -4,9 +4,11 @@ Relative imports are refused by ruff (TID252), so that a name says where it come
 """
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from configparser import ConfigParser
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,10 +19,13 @@ Rule = Callable[[str, ast.Module], Iterator[Finding]]
 """Path of a file in the repository and its tree -> findings."""
 
 
-def modules(*packages: str) -> dict[str, ast.Module]:
+@cache
+def modules(*packages: str) -> Mapping[str, ast.Module]:
     """Path in the repository -> tree of every module of some packages."""
     files = [file for package in packages for file in sorted((ROOT / package).rglob("*.py"))]
-    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
+    return MappingProxyType(
+        {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
+    )
 
 
 def contract(name: str, key: str) -> list[str]:
@@ -39,7 +44,7 @@ def is_core(path: str) -> bool:
     return any(path == f"{name}.py" or path.startswith(f"{name}/") for name in CORE)
 
 
-def violations(rule: Rule, trees: dict[str, ast.Module]) -> list[str]:
+def violations(rule: Rule, trees: Mapping[str, ast.Module]) -> list[str]:
     """Findings of a rule as "path:line: what"."""
     return [f"{path}:{line}: {what}" for path, tree in trees.items() for line, what in rule(path, tree)]
 

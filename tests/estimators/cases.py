@@ -1,6 +1,7 @@
 """What estimators read, for their tests: R_samp of the snapshots, and predictions drawn at the truth."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -119,7 +120,11 @@ def largest_errors(
 
 def mixed(source_model: SourceModel = "independent") -> Scenes:
     """Scenes of 0 to 3 sources on a 5 x 8 surface, at 20 dB."""
-    parts = [make_scenes(WIDE, k, 20.0, 2, source_model, seed=3 + k) for k in (2, 0, 3, 1)]
+    return together([make_scenes(WIDE, k, 20.0, 2, source_model, seed=3 + k) for k in (2, 0, 3, 1)])
+
+
+def together(parts: Sequence[Scenes]) -> Scenes:
+    """Scenes of one system in one batch."""
     observations = [part.observation for part in parts]
     observation = replace(
         observations[0],

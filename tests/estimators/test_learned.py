@@ -1,7 +1,7 @@
 """The learned estimators on both source models, the noise power and the number of sources told or not."""
 
-import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from stages.networks.trained import Prediction
 from stages.physics.observation import Observation, SourceModel
 from stages.physics.scenario import Scenes
 from tests.estimators.cases import GRID, largest_errors, make_estimator, mixed, network_prediction, select
-from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, make_scenes, noiseless, scaled
+from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, make_scenes, noiseless
 
 LEARNED = pytest.mark.parametrize("name", ["learned", "learned_peaks"])
 MODELS = pytest.mark.parametrize("source_model", ["independent", "constant"])
@@ -29,8 +29,18 @@ def estimate(name: str, scenes: Scenes, observation: Observation, told: bool) ->
     return make_estimator(name).estimate(observation, prediction, scenes.n_sources.long() if told else None)
 
 
+@cache
+def whole(name: str, source_model: SourceModel, noise_known: bool, told: bool) -> Estimate:
+    """Of the mixed scenes, which several tests compare with."""
+    scenes = mixed(source_model)
+    return estimate(name, scenes, seen(scenes, noise_known), told)
+
+
 def assert_same(
-    first: Estimate, second: Estimate, rows: torch.Tensor | slice = slice(None), power: float = 1.0
+    first: Estimate,
+    second: Estimate,
+    rows: torch.Tensor | slice = slice(None),
+    power: float | torch.Tensor = 1.0,
 ) -> None:
     """Two estimates of the same scenes, the second from some rows of a batch, powers in a unit of its own."""
     width = first.sources.shape[1]
@@ -56,7 +66,7 @@ def test_every_source_is_found_and_counted_at_20_db(
     name: str, source_model: SourceModel, noise_known: bool, told: bool
 ) -> None:
     scenes = mixed(source_model)
-    found = estimate(name, scenes, seen(scenes, noise_known), told)
+    found = whole(name, source_model, noise_known, told)
     assert found.n_sources.tolist() == scenes.n_sources.tolist()
     assert bool(found.resolved.all())
     assert (found.converged is None) == (name == "learned_peaks")
@@ -73,26 +83,29 @@ def test_permuted_scenes_and_scenes_alone_are_estimated_as_in_a_batch(
     name: str, source_model: SourceModel, noise_known: bool, told: bool
 ) -> None:
     scenes = mixed(source_model)
-    whole = estimate(name, scenes, seen(scenes, noise_known), told)
+    together = whole(name, source_model, noise_known, told)
     order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
     for rows in (order, *order[:4].split(1)):
         part = select(scenes, rows)
-        assert_same(estimate(name, part, seen(part, noise_known), told), whole, rows)
+        assert_same(estimate(name, part, seen(part, noise_known), told), together, rows)
 
 
 @LEARNED
 @MODELS
 @NOISE
 @TOLD
-@pytest.mark.parametrize("size", [1e-8, 1e8])
 def test_phase_and_scale_change_nothing_but_the_unit_of_powers(
-    name: str, source_model: SourceModel, noise_known: bool, told: bool, size: float
+    name: str, source_model: SourceModel, noise_known: bool, told: bool
 ) -> None:
+    """Of the two scenes of every number of sources one becomes small and one large, in one batch."""
     scenes = mixed(source_model)
     observation = seen(scenes, noise_known).to(torch.complex128)
-    turned = scaled(observation, size * complex(math.cos(2.1), math.sin(2.1)))
-    plain = estimate(name, scenes, observation, told)
-    assert_same(estimate(name, scenes, turned, told), plain, power=size**2)
+    size = torch.tensor([1e-8, 1e8], dtype=torch.float64).repeat(4)
+    noise_power = None if observation.noise_power is None else observation.noise_power * size.square()
+    turn = torch.polar(size, torch.full_like(size, 2.1))[:, None, None]
+    turned = replace(observation, snapshots=observation.snapshots * turn, noise_power=noise_power)
+    plain = whole(name, source_model, noise_known, told)
+    assert_same(estimate(name, scenes, turned, told), plain, power=size.square()[:, None])
 
 
 @MODELS

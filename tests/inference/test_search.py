@@ -73,8 +73,8 @@ def test_the_source_that_explains_nothing_is_left_out(source_model: SourceModel)
 @pytest.mark.parametrize("n_sources", [1, 2, 3])
 @pytest.mark.parametrize("source_model", MODELS)
 def test_no_step_raises_the_residual(n_sources: int, source_model: SourceModel) -> None:
-    detector = detector_of(make_scenes(WIDE, 3, 0.0, 12, source_model))
-    fit = refine(detector.observation, GRID.sources[[20, 150, 300][:n_sources]].expand(12, -1, -1), 40, False)
+    detector = detector_of(make_scenes(WIDE, 3, 0.0, 6, source_model))
+    fit = refine(detector.observation, GRID.sources[[20, 150, 300][:n_sources]].expand(6, -1, -1), 40, False)
     for step in (exchanged, pairs_exchanged, exchanged):
         better = step(detector, fit, 4, 40)
         assert bool((better.residual <= fit.residual).all())
