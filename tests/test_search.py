@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import pytest
 from optuna.trial import TrialState
 from ruamel.yaml import YAML
 
+from stages import check as check_verb
 from stages import normalize as normalize_verb
 from stages import search as search_verb
 from stages import simulate as simulate_verb
+from stages.artifacts.entry import run
 from stages.artifacts.study import claim, mend_journal, n_finished, open_study, requeue_stale
 from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params
 from stages.search_params import Search
@@ -42,7 +45,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def folder(scenes: Path, directory: Path, **changes: Any) -> Path:
     """A run with the scenes, and changes of the section search."""
-    write_params(directory, {f"search.{key}": value for key, value in changes.items()})
+    own = {f"search.{key}": value for key, value in changes.items()}
+    write_params(directory, {"network.blocks": 1, **own})
     (directory / "data").mkdir(exist_ok=True)
     for kind in ("scenes", "covariances"):
         link = directory / "data" / kind
@@ -51,8 +55,32 @@ def folder(scenes: Path, directory: Path, **changes: Any) -> Path:
     return directory
 
 
+@pytest.fixture(scope="module")
+def searched(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which three trials were drawn at random; tests go on in copies of it."""
+    directory = folder(scenes, tmp_path_factory.mktemp("searched"), sampler="random", pruner="none")
+    call_verb(directory, search_verb.main)
+    return directory
+
+
+@pytest.fixture
+def own(searched: Path, tmp_path: Path) -> Path:
+    """That run, in a folder of the test's own."""
+    shutil.copytree(searched, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return tmp_path
+
+
 def trials(directory: Path) -> pd.DataFrame:
     return pd.read_csv(directory / "data/search/trials.csv")
+
+
+def refusal(directory: Path, main: Callable[[], None], capfd: pytest.CaptureFixture[str]) -> str:
+    """What a verb that ends with status 2 says, with the processes that it starts."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        call_verb(directory, lambda: run(main))
+    assert ended.value.code == 2
+    return capfd.readouterr().err
 
 
 def journal(directory: Path) -> Path:
@@ -60,57 +88,48 @@ def journal(directory: Path) -> Path:
     return path
 
 
-def test_results_of_a_search(scenes: Path, tmp_path: Path) -> None:
-    directory = folder(scenes, tmp_path, pruner="none")
-    call_verb(directory, search_verb.main)
-    table = trials(directory)
+def test_results_of_a_search(searched: Path) -> None:
+    table = trials(searched)
     assert table["trial"].tolist() == [0, 1, 2]
     assert (table["state"] == "complete").all() and (table["epochs"] == 2).all()
     assert table["found_rate"].between(0.0, 1.0).all()
     assert table["train.lr"].between(5e-4, 1e-2).all() and table["train.lr"].nunique() == 3
     assert set(table["network.channels"]) <= {8, 16}
-    best = YAML(typ="safe").load((directory / "data/search/best.yaml").read_text("utf-8"))
+    best = YAML(typ="safe").load((searched / "data/search/best.yaml").read_text("utf-8"))
     assert best["objectives"]["found_rate"] == pytest.approx(table["found_rate"].max(), rel=1e-7)
     row = table[table["trial"] == best["trial"]].iloc[0]
     assert best["parameters"]["train.lr"] == pytest.approx(row["train.lr"], rel=1e-7)
     for name in ("history", "parallel_coordinate", "importance"):
-        assert (directory / f"data/search/{name}.svg").read_text("utf-8").startswith("<?xml")
+        assert (searched / f"data/search/{name}.svg").read_text("utf-8").startswith("<?xml")
 
 
 def test_a_larger_budget_goes_on_with_the_same_study_and_draws_no_trial_twice(
-    scenes: Path, tmp_path: Path
+    scenes: Path, own: Path
 ) -> None:
-    directory = folder(scenes, tmp_path, sampler="random", pruner="none")
-    call_verb(directory, search_verb.main)
-    first = trials(directory)
-    call_verb(folder(scenes, tmp_path, sampler="random", pruner="none", n_trials=6), search_verb.main)
-    table = trials(directory)
+    first = trials(own)
+    call_verb(folder(scenes, own, sampler="random", pruner="none", n_trials=6), search_verb.main)
+    table = trials(own)
     pd.testing.assert_frame_equal(table.iloc[:3], first)
     assert len(table) == 6 and table["train.lr"].nunique() == 6
-    call_verb(folder(scenes, tmp_path, sampler="random", pruner="none", n_trials=2), search_verb.main)
-    pd.testing.assert_frame_equal(trials(directory), table)
+    call_verb(folder(scenes, own, sampler="random", pruner="none", n_trials=2), search_verb.main)
+    pd.testing.assert_frame_equal(trials(own), table)
 
 
-def test_another_space_is_another_study(scenes: Path, tmp_path: Path) -> None:
-    call_verb(folder(scenes, tmp_path, pruner="none"), search_verb.main)
-    call_verb(
-        folder(scenes, tmp_path, **{"pruner": "none", "space.train": {"flips": {"choices": [True, False]}}}),
-        search_verb.main,
-    )
-    assert len(trials(tmp_path)) == 3 and "train.flips" in trials(tmp_path)
-    assert len(list((tmp_path / "state/search").glob("*/journal.log"))) == 2
-
-
-def test_whole_numbers_are_those_of_whole_hyperparameters(scenes: Path, tmp_path: Path) -> None:
+def test_another_space_is_another_study_in_which_whole_numbers_stay_whole(scenes: Path, own: Path) -> None:
     """0 to 1 of a weight is an interval, 1 to 2 blocks are two numbers, however the ends are written."""
     space = {
-        "space.train": {"covariance_weight": {"low": 0, "high": 1, "log": False}},
+        "space.train": {
+            "flips": {"choices": [True, False]},
+            "covariance_weight": {"low": 0, "high": 1, "log": False},
+        },
         "space.network": {"blocks": {"low": 1, "high": 2, "log": False}},
     }
-    call_verb(folder(scenes, tmp_path, pruner="none", sampler="random", **space), search_verb.main)
-    table = trials(tmp_path)
+    call_verb(folder(scenes, own, pruner="none", sampler="random", **space), search_verb.main)
+    table = trials(own)
+    assert len(table) == 3 and "train.flips" in table
     assert not set(table["train.covariance_weight"]) & {0.0, 1.0}
     assert set(table["network.blocks"]) <= {1, 2}
+    assert len(list((own / "state/search").glob("*/journal.log"))) == 2
 
 
 def test_two_objectives(scenes: Path, tmp_path: Path) -> None:
@@ -133,18 +152,21 @@ def test_a_training_that_diverges_is_pruned_and_says_why(scenes: Path, tmp_path:
     assert (table.loc[~diverged, "state"] == "complete").all()
 
 
-def test_a_space_in_which_everything_diverges_is_one_line(scenes: Path, tmp_path: Path) -> None:
+def test_a_space_in_which_everything_diverges_is_one_line(
+    scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     space = {"lr": {"choices": [1e29, 1e30]}}
-    done = run_verb(folder(scenes, tmp_path, **{"space.train": space, "pruner": "none"}), "search")
-    assert done.returncode == 2
-    assert "error: params.yaml: search.space: all 3 trials were pruned: " in done.stderr
-    assert "Traceback" not in done.stderr
+    said = refusal(
+        folder(scenes, tmp_path, **{"space.train": space, "pruner": "none"}), search_verb.main, capfd
+    )
+    assert "error: params.yaml: search.space: all 3 trials were pruned: " in said
+    assert "Traceback" not in said
 
 
 @pytest.fixture
 def killed(scenes: Path, tmp_path: Path) -> Iterator[Path]:
     """A search of 5 trials by two workers, killed while a trial runs, after one has finished."""
-    directory = folder(scenes, tmp_path, n_trials=5, workers=2, epochs=150, pruner="none", sampler="random")
+    directory = folder(scenes, tmp_path, n_trials=5, workers=2, epochs=60, pruner="none", sampler="random")
     command = [sys.executable, "-m", "stages.search"]
     with subprocess.Popen(
         command, cwd=directory, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -157,6 +179,7 @@ def killed(scenes: Path, tmp_path: Path) -> Iterator[Path]:
     yield directory
 
 
+@pytest.mark.slow
 def test_a_killed_search_ends_in_as_many_distinct_trials(killed: Path, scenes: Path) -> None:
     """Its workers end with it; what ran is run again with the same hyperparameters."""
     deadline = time.monotonic() + 20.0
@@ -268,12 +291,13 @@ def test_a_journal_is_cut_back_to_its_last_whole_line(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["journal.log"]
 
 
-def test_a_storage_that_cannot_be_reached_is_one_line(scenes: Path, tmp_path: Path) -> None:
+def test_a_storage_that_cannot_be_reached_is_one_line(
+    scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     directory = folder(scenes, tmp_path, storage="postgresql+psycopg://user:secret@127.0.0.1:9/none")
-    done = run_verb(directory, "search")
-    assert done.returncode == 2
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
-    assert "search.storage: 127.0.0.1:9/none: cannot be reached" in line and "secret" not in done.stderr
+    said = refusal(directory, search_verb.main, capfd)
+    (line,) = [line for line in said.splitlines() if line.startswith("error")]
+    assert "search.storage: 127.0.0.1:9/none: cannot be reached" in line and "secret" not in said
 
 
 @pytest.mark.parametrize(
@@ -315,10 +339,8 @@ def test_a_storage_that_cannot_be_reached_is_one_line(scenes: Path, tmp_path: Pa
     ],
 )
 def test_what_is_no_search_is_refused_with_its_line(
-    scenes: Path, tmp_path: Path, changes: dict[str, Any], message: str
+    scenes: Path, tmp_path: Path, changes: dict[str, Any], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    done = run_verb(folder(scenes, tmp_path, **changes), "check")
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    (line,) = refusal(folder(scenes, tmp_path, **changes), check_verb.main, capfd).splitlines()
     assert message in line
     assert line.startswith("error: params.yaml:") and line.split(":")[2].strip().isdigit()

@@ -52,8 +52,10 @@ def test_a_second_run_does_nothing(finished: WorkingCopy) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"train.lr": 1e-3}, ["check", "train", "calibrate", "evaluate", "report"]),
-        ({"covariance.blend_beta": 0.25}, ["check", "train", "calibrate", "evaluate", "report"]),
+        (
+            {"train.lr": 1e-3, "covariance.blend_beta": 0.25},
+            ["check", "train", "calibrate", "evaluate", "report"],
+        ),
         ({"simulate.workers": 2, "evaluate.workers": 2}, ["check", "report"]),
     ],
 )
@@ -65,22 +67,16 @@ def test_a_change_runs_what_depends_on_it(
     assert own.reproduce() == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "law"),
-    [
-        ({"train.lr": -1.0}, r"params.yaml:\d+: train.lr: input should be greater than 0, got -1"),
-        ({"train.epochz": 3}, r"params.yaml:\d+: train.epochz: unknown key; did you mean epochs\?"),
-        ({"array.wavelength_m": "0.3"}, r"params.yaml:\d+: array.wavelength_m: .* got \"0.3\""),
-    ],
-)
-def test_refused_parameters_leave_every_result_where_it_is(
-    own: WorkingCopy, changes: dict[str, Any], law: str
-) -> None:
-    """DVC removes the results of a stage before it runs; the parameters are refused before that."""
+def test_refused_parameters_leave_every_result_where_it_is(own: WorkingCopy) -> None:
+    """DVC removes the results of a stage before it runs; the parameters are refused before that.
+
+    An unknown key is named before a value out of its range and one of the wrong type.
+    """
     before = own.contents("data")
-    own.write_params(changes)
+    own.write_params({"train.lr": -1.0, "train.epochz": 3, "array.wavelength_m": "0.3"})
     refused = own.run("dvc", "repro", "report")
     assert refused.returncode != 0
+    law = r"params.yaml:\d+: train.epochz: unknown key; did you mean epochs\? \(and 2 more\)"
     assert re.search(law, refused.stdout + refused.stderr)
     after = own.contents("data")
     assert {name: after.get(name) for name in before if not name.startswith("data/check/")} == {

@@ -46,6 +46,7 @@ SMALL: Mapping[str, Any] = {
     "search.space.network": {"blocks": {"choices": [1, 2]}},
     "evaluate.batch_size": 3,
     "evaluate.workers": 1,
+    "evaluate.genie_starts": 3,
     "evaluate.bootstrap_samples": 20,
     "report.example_scenes": 2,
 }
