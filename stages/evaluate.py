@@ -284,13 +284,14 @@ def write_tables(
     with_errors = evaluation_tables.with_errors(sources)
     bootstrap = evaluation_strata.Bootstrap(params.evaluate.seed, params.evaluate.bootstrap_samples)
     strata = evaluation_strata.strata_table(with_errors, scenes, bootstrap)
+    trained = evaluation_counts.trained_snr_db(params)
     tables = {
         "sources": sources,
         "scenes": scenes,
         "strata": strata,
         "range_strata": evaluation_strata.range_table(with_errors, params.sources.range_m),
         "counts": evaluation_counts.count_table(scenes),
-        "count_confidence": evaluation_counts.confidence_table(scenes),
+        "count_confidence": evaluation_counts.confidence_table(scenes, trained),
         "calibration": evaluation_counts.calibration_table(with_errors),
         "found_rate": evaluation_strata.found_rate_curves(strata),
         "rmse_over_bound": evaluation_strata.ratio_curves(strata),

@@ -3,7 +3,9 @@
 counts.csv        one row a split, number of sources, SNR, method that counts, and number it gave
 count_confidence.csv
                   one row a split, method that states how sure it is of its count, and bin of that
-                  probability, the bin 0 to 1 of all scenes last: the mean stated, and the share that is right
+                  probability, the bin 0 to 1 of all scenes last: the mean stated, and the share that is
+                  right. Of scenes whose SNR lies where the network was trained: a stated
+                  probability is one under the scenes of the training
 calibration.csv   one row a split, count, method, number of sources, SNR and parameter: the shares of matched
                   sources whose error lies inside one and two of the stated standard deviations
 
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from stages.artifacts.evaluation_strata import PARAMETERS
+from stages.params import TRAINING_SPLITS, Params
 
 
 def count_table(scenes: pd.DataFrame) -> pd.DataFrame:
@@ -31,12 +34,19 @@ CONFIDENCES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 """Edges of the bins of stated probabilities; most are high, so that there the bins are narrow."""
 
 
-def confidence_table(scenes: pd.DataFrame) -> pd.DataFrame:
-    """count_confidence.csv from the table of scenes.
+def trained_snr_db(params: Params) -> tuple[float, float]:
+    """Least and greatest SNR (dB) of the training scenes."""
+    strata = [stratum for split in TRAINING_SPLITS for stratum in params.simulate.split(split).strata]
+    return min(stratum.snr_db[0] for stratum in strata), max(stratum.snr_db[1] for stratum in strata)
+
+
+def confidence_table(scenes: pd.DataFrame, snr_db: tuple[float, float]) -> pd.DataFrame:
+    """count_confidence.csv from the table of scenes, of those between two SNRs (dB).
 
     gap = share_right - mean_confidence: positive where a method is right more often than it says.
     """
     own = scenes[(scenes["count"] == "estimated") & scenes["count_confidence"].notna()]
+    own = own[own["snr_db"].between(*snr_db)]
     stated = own["count_confidence"].to_numpy(dtype=np.float64)
     band = np.clip(np.searchsorted(CONFIDENCES, stated, side="right") - 1, 0, len(CONFIDENCES) - 2)
     own = own.assign(band=band, right=own["n_estimated"] == own["n_sources"])

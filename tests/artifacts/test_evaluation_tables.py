@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ import pytest
 from stages.artifacts import evaluation_counts, evaluation_strata, evaluation_tables
 from stages.artifacts.evaluation_strata import Bootstrap, rate_interval
 from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
+from stages.artifacts.params_file import read_params
 from stages.estimators.comparison import Method
+from tests.tiny_run import write_params
 
 DEG = math.pi / 180.0
 SCORING = Scoring(tolerance=5.0 * DEG, cutoff=3.0)
@@ -272,7 +275,7 @@ def test_stated_confidences_are_held_against_the_share_that_is_right() -> None:
     own = scenes[scenes["method"] == "learned"]
     assert own.loc[own["count"] == "estimated", "count_confidence"].tolist() == [0.6, 0.6, 0.97, 1.0]
     assert scenes.loc[scenes["count"] == "known", "count_confidence"].isna().all()
-    table = evaluation_counts.confidence_table(scenes)
+    table = evaluation_counts.confidence_table(scenes, (-5.0, 20.0))
     assert set(table["method"]) == {"learned"}
     numbers = table.drop(columns=["split", "method"]).to_numpy(dtype=float)
     expected = [
@@ -284,10 +287,35 @@ def test_stated_confidences_are_held_against_the_share_that_is_right() -> None:
     np.testing.assert_allclose(numbers, expected, atol=1e-12)
 
 
+def test_stated_confidences_are_of_scenes_with_an_snr_of_the_training() -> None:
+    """The truth of these scenes is at one SNR; just beside it there is nothing to hold."""
+    place = [(10.0, 0.0, 2.0)]
+    truth = truth_of(place)
+    found = replace(
+        estimates_of(place), method=Method("estimated", "learned"), count_confidence=np.array([0.6])
+    )
+    _, scenes = evaluation_tables.score(truth, found, SCORING)
+    snr_db = float(scenes["snr_db"].iloc[0])
+    assert len(evaluation_counts.confidence_table(scenes, (snr_db, snr_db))) == 2
+    for beside in ((snr_db - 9.0, snr_db - 0.1), (snr_db + 0.1, snr_db + 9.0)):
+        assert evaluation_counts.confidence_table(scenes, beside).empty
+
+
+def test_the_snr_of_the_training_is_that_of_all_its_strata(tmp_path: Path) -> None:
+    strata = [
+        {"n_sources": [1, 1], "snr_db": [-3.0, 4.0], "n_scenes": 4},
+        {"n_sources": [0, 1], "snr_db": [2.0, 9.0], "n_scenes": 4},
+    ]
+    high = [{"n_sources": [1, 1], "snr_db": [5.0, 11.0], "n_scenes": 4}]
+    changes = {"simulate.train.strata": strata, "simulate.train_constant.strata": high}
+    params = read_params(write_params(tmp_path, changes))
+    assert evaluation_counts.trained_snr_db(params) == (-3.0, 11.0)
+
+
 def test_where_nobody_states_a_confidence_the_table_has_its_columns_alone() -> None:
     truth = truth_of([(10.0, 0.0, 2.0)])
     _, scenes = evaluation_tables.score(truth, estimates_of([(10.0, 0.0, 2.0)]), SCORING)
-    table = evaluation_counts.confidence_table(scenes)
+    table = evaluation_counts.confidence_table(scenes, (-5.0, 20.0))
     assert table.empty and "gap" in table
 
 

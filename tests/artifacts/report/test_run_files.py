@@ -241,7 +241,7 @@ def test_what_the_evaluation_writes_is_what_the_report_reads(tmp_path: Path) -> 
         STRATA: evaluation_strata.strata_table(sources, scenes, bootstrap),
         RANGE_STRATA: evaluation_strata.range_table(sources, (0.5, 10.0)),
         COUNTS: evaluation_counts.count_table(scenes),
-        CONFIDENCE: evaluation_counts.confidence_table(scenes),
+        CONFIDENCE: evaluation_counts.confidence_table(scenes, (-5.0, 20.0)),
         CALIBRATION: evaluation_counts.calibration_table(sources),
         TIMING: evaluation_strata.timing_table(dict.fromkeys(names, 0.1), dict.fromkeys(names, 4)),
     }
