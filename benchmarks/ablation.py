@@ -115,7 +115,7 @@ def score(params: Params, model: Model) -> dict[str, float]:
             mixed = blend(
                 prediction.covariance,
                 sample_covariance(sample_factor(observation, params.covariance.ls_ridge)),
-                params.covariance.blend_beta,
+                prediction.calibration.blend_beta,
                 params.covariance.diagonal_loading,
             )
             truth = true_covariance(waves.to(torch.complex64), drawn.power[:, :k].float())

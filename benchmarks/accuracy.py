@@ -75,14 +75,16 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
     batch = batches[number]
     drawn = scenes(params, batch)
     truth = drawn.sources[:, : batch.n_sources]
+    observation, n_sources = drawn.observation, drawn.n_sources.long()
+    sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
     if batch.count == "known":
         one = comparison(params, (*LIKELIHOOD, *SPECTRAL))
+        made = {batch.count: one.made(observation, n_sources, sample, None, 0.0)}
     else:
         # Nobody is told how many there are where there is no truth.
         one, truth = replace(comparison(params, COUNTING), blind=COUNTING), truth[:, :0]
-    observation = drawn.observation
-    sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
-    made = one.made(observation, drawn.n_sources.long(), sample, None, params.covariance.blend_beta, 0.0)
+        unknown = replace(observation, noise_power=None)
+        made = {batch.count: one.made(unknown, None, sample, None, 0.0)}
     random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
     write_estimates(path, one.run(observation, truth, made, random))
 

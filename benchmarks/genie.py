@@ -54,7 +54,8 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
     drawn = scenes(params, batch)
     one = replace(comparison(params, LIKELIHOOD), genie_starts=N_STARTS)
     random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
-    write_estimates(path, one.run(drawn.observation, drawn.sources[:, : batch.n_sources], {}, random))
+    truth = drawn.sources[:, : batch.n_sources]
+    write_estimates(path, one.run(drawn.observation, truth, {"known": {}}, random))
 
 
 def found_by_scene(own: Scored) -> pd.DataFrame:

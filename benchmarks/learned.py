@@ -85,7 +85,8 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
     if batch.count == "estimated":
         one, truth = replace(one, blind=("learned",)), truth[:, :0]
         observation = replace(observation, noise_power=None)
-    write_estimates(path, one.run(observation, truth, predicted(params, observation), torch.Generator()))
+    made = {batch.count: predicted(params, observation)}
+    write_estimates(path, one.run(observation, truth, made, torch.Generator()))
 
 
 def headline(params: Params, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.DataFrame:

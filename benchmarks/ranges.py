@@ -42,7 +42,8 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
     drawn = scenes(params, batch)
     random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
     one = comparison(params, ("ml",))
-    write_estimates(path, one.run(drawn.observation, drawn.sources[:, : batch.n_sources], {}, random))
+    truth = drawn.sources[:, : batch.n_sources]
+    write_estimates(path, one.run(drawn.observation, truth, {"known": {}}, random))
 
 
 def stratum_table(params: Params, sources: pd.DataFrame) -> pd.DataFrame:

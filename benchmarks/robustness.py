@@ -71,7 +71,8 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
         drawn = scenes(departed(params, departure), batch)
         truth = drawn.sources[:, : batch.n_sources]
         own = comparison(params, ESTIMATORS)
-        results = own.run(drawn.observation, truth, predicted(params, drawn.observation), torch.Generator())
+        made = {"known": predicted(params, drawn.observation)}
+        results = own.run(drawn.observation, truth, made, torch.Generator())
         write_estimates(_file(path, departure), results)
     _file(path, NOMINAL).rename(path)
 

@@ -1,40 +1,122 @@
 """Reads data/models/covariance.pt, and scenes and covariances of the validation splits; writes
-data/calibration/learned.pt: the network with the rule by which it counts sources.
+data/calibration: learned.pt, the network with the rules by which it counts sources, the noise power told or
+not, and with the weight of R_samp in the blend; blend.csv, the errors by that weight.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from stages.artifacts import estimator_setup, grid_setup
+from stages.artifacts.atomic import write_text
 from stages.artifacts.covariance_file import Covariances, read_covariances, require_maps
 from stages.artifacts.entry import run
 from stages.artifacts.errors import MeasurementError
-from stages.artifacts.evidence_file import KnownCounts, read_evidence, write_evidence
+from stages.artifacts.evidence_file import Known, read_evidence, write_evidence
 from stages.artifacts.hdf5 import shard_name, shard_paths
-from stages.artifacts.measurements_file import read_observation, read_truth
+from stages.artifacts.measurements_file import Truth, read_observation, read_truth
 from stages.artifacts.network_file import MODEL_SECTIONS, read_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, publish, work_directory, work_key
+from stages.covariance import NormalizedCovariance, blend, sample_covariance, true_covariance
 from stages.estimators.learned import LearnedEstimator
-from stages.networks.counting import Evidence, fitted_rule
-from stages.networks.trained import TrainedNetwork
+from stages.inference.maps import MapSettings, fit_maps
+from stages.networks.counting import fitted_rule
+from stages.networks.losses import covariance_errors
+from stages.networks.trained import Calibration, TrainedNetwork
 from stages.params import VALIDATION_SPLITS, Params, Split
 from stages.physics.observation import Observation
+from stages.physics.steering import steering
 
 _NETWORK = Path("data/models/covariance.pt")
 
+BETAS = tuple(n / 20 for n in range(21))
+"""Weights of R_samp in the blend among which one is chosen."""
+
 
 def calibrate(
-    observation: Observation, covariances: Covariances, network: TrainedNetwork, estimator: LearnedEstimator
-) -> Evidence:
-    """What network and likelihood say of every count of some scenes."""
+    observation: Observation,
+    covariances: Covariances,
+    truth: Truth,
+    network: TrainedNetwork,
+    estimator: LearnedEstimator,
+) -> Known:
+    """What network and likelihood say of the counts of some scenes, the noise power told and not told, and
+    the errors of R_blend.
+    """
     maps = covariances.maps
     prediction = network.predict(maps.values, maps.estimated_snr, observation.source_model)
-    return estimator.evidence(observation, prediction)
+    unknown = replace(observation, noise_power=None)
+    spherical = network.dictionary.spherical_amplitude
+    estimated = fit_maps(unknown, MapSettings(estimator.grid, maps.iterations, spherical))
+    blind = network.predict(*estimated, observation.source_model)
+
+    present = torch.nonzero(truth.n_sources > 0).flatten()
+    errors = torch.full((observation.n_scenes, len(BETAS)), torch.nan)
+    errors[present] = blend_errors(
+        prediction.covariance.select(present),
+        sample_covariance(covariances.factor[present]),
+        _true_covariance(truth, present, network),
+        estimator.settings.diagonal_loading,
+    )
+    return Known(
+        estimator.evidence(observation, prediction),
+        estimator.evidence(unknown, blind),
+        truth.n_sources,
+        errors,
+    )
+
+
+def blend_errors(
+    predicted: NormalizedCovariance, sample: NormalizedCovariance, truth: NormalizedCovariance, loading: float
+) -> Float[Tensor, "scene beta"]:
+    """`covariance_errors` of R_blend at every weight of `BETAS`: parabolas, which three weights tell."""
+    blends = [blend(predicted, sample, beta, loading) for beta in (0.0, 0.5, 1.0)]
+    told = torch.stack([covariance_errors(own, own.squared_norms(), truth) for own in blends], dim=-1)
+    beta = told.new_tensor(BETAS)
+    parts = ((1.0 - beta) * (1.0 - 2.0 * beta), 4.0 * beta * (1.0 - beta), beta * (2.0 * beta - 1.0))
+    return told @ torch.stack(parts)
+
+
+def _true_covariance(truth: Truth, scenes: Tensor, network: TrainedNetwork) -> NormalizedCovariance:
+    """R of scenes that have sources."""
+    dictionary, power = network.dictionary, truth.power[scenes].float().nan_to_num()
+    sources = torch.where(power[..., None] > 0.0, truth.sources[scenes], 1.0)
+    waves = steering(sources, dictionary.elements, dictionary.wavelength, dictionary.spherical_amplitude)
+    return true_covariance(waves.to(torch.complex64), power)
+
+
+def blend_table(known: Known) -> pd.DataFrame:
+    """blend.csv: the mean error by weight, of the scenes of either source model that have sources and of all.
+
+    Empty where there are none.
+    """
+    shared = known.noise_known.shared
+    kinds = {"independent": ~shared, "constant": shared, "all": torch.ones_like(shared)}
+    errors = {f"error_{name}": known.blend_error[of].nanmean(0).numpy() for name, of in kinds.items()}
+    return pd.DataFrame({"blend_beta": BETAS, **errors})
+
+
+def fitted_calibration(known: Known) -> Calibration:
+    """The rules of largest likelihood and the weight of least mean error.
+
+    Raises:
+        ValueError: no scene has sources; or as `fitted_rule`.
+    """
+    error = known.blend_error.nanmean(0)
+    if bool(error.isnan().any()):
+        raise ValueError("the weight of the blend is chosen on scenes with sources; there is none")
+    return Calibration(
+        fitted_rule(known.noise_known, known.n_sources),
+        fitted_rule(known.noise_unknown, known.n_sources),
+        BETAS[int(error.argmin())],
+    )
 
 
 @dataclass(frozen=True)
@@ -81,8 +163,10 @@ def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: 
     shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
     source = f"data/covariances/{batch.split}"
     require_maps(covariances.maps, shape, params.normalize.map_iterations, source)
-    evidence = calibrate(observation.select(scenes), covariances.select(scenes), network, estimator)
-    write_evidence(path, KnownCounts(evidence, truth.n_sources[scenes]))
+    known = calibrate(
+        observation.select(scenes), covariances.select(scenes), truth.select(scenes), network, estimator
+    )
+    write_evidence(path, known)
 
 
 def main() -> None:
@@ -102,10 +186,15 @@ def main() -> None:
     with work_directory("calibrate", work_key(sections, inputs)) as work:
         make_shards(make, len(batches), work, params.evaluate.workers, 2, "calibrate", "batches")
         known = read_evidence([work / shard_name(number) for number in range(len(batches))])
-        rule = fitted_rule(known.evidence, known.n_sources)
+        try:
+            fitted = fitted_calibration(known)
+        except ValueError as error:
+            raise MeasurementError(f"data/scenes/{{{','.join(VALIDATION_SPLITS)}}}: {error}") from error
         calibration = work / "calibration"
         calibration.mkdir(exist_ok=True)
-        write_network(calibration / "learned.pt", network.network.state_dict(), rule, params)
+        write_network(calibration / "learned.pt", network.network.state_dict(), fitted, params)
+        text = blend_table(known).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        write_text(calibration / "blend.csv", text)
         publish(calibration, root / "data/calibration")
         discard(work)
 

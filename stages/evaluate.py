@@ -6,9 +6,9 @@ timing.csv, examples.npz.
 Every estimator runs on the same scenes with the number of sources known: alone, and where it looks for no
 maximum of the likelihood itself followed by the best refinement of several starts that its peaks give
 ("+ml", the same for all). Those of evaluate.blind run again without being told the number of sources and the
-noise power. The genie (`genie`, `genie_unconditional`) is also started at the truth. The network is trained
-on `independent` sources and predicts for both models. Times are CPU times from the covariance file on, one
-torch thread: what `normalize` took is not in them.
+noise power; the network then reads maps that are made without it. The genie (`genie`, `genie_unconditional`)
+is also started at the truth. The network is trained on `independent` sources and predicts for both models.
+Times are CPU times from the covariance file on, one torch thread: what maps took is not in them.
 """
 
 import functools
@@ -46,9 +46,10 @@ from stages.artifacts.network_file import read_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.covariance import sample_covariance
-from stages.estimators.comparison import Comparison, Made, Method, Timed
+from stages.covariance import NormalizedCovariance, sample_covariance
+from stages.estimators.comparison import Comparison, Count, Made, Method, Timed
 from stages.estimators.contract import CovarianceKind
+from stages.inference.maps import MapSettings, MapValues, fit_maps
 from stages.networks.trained import TrainedNetwork
 from stages.params import TEST_SPLITS, Params, Split
 from stages.physics.observation import Observation
@@ -71,30 +72,34 @@ def evaluate(
     truth: Float[Tensor, "scene source 3"],
     network: TrainedNetwork,
     comparison: Comparison,
-    params: Params,
     random: torch.Generator,
 ) -> dict[Method, Timed]:
     """Method -> estimate on scenes of K = truth.shape[1] sources; see `Comparison.run`."""
     told = torch.full((observation.n_scenes,), truth.shape[1])
-    made = make_covariances(observation, covariances, told, network, comparison, params)
+    sample = sample_covariance(covariances.factor)
+    maps = MapValues(covariances.maps.values, covariances.maps.estimated_snr)
+    made: dict[Count, dict[CovarianceKind, Made]] = {}
+    made["known"] = make_covariances(observation, sample, maps, told, network, comparison)
+    if comparison.blind:
+        unknown = replace(observation, noise_power=None)
+        spherical = comparison.settings.spherical_amplitude
+        maps = fit_maps(unknown, MapSettings(comparison.grid, covariances.maps.iterations, spherical))
+        made["estimated"] = make_covariances(unknown, sample, maps, None, network, comparison)
     return comparison.run(observation, truth, made, random)
 
 
 def make_covariances(
     observation: Observation,
-    covariances: Covariances,
-    n_sources: Int[Tensor, " scene"],
+    sample: NormalizedCovariance,
+    maps: MapValues,
+    n_sources: Int[Tensor, " scene"] | None,
     network: TrainedNetwork,
     comparison: Comparison,
-    params: Params,
 ) -> dict[CovarianceKind, Made]:
-    """The covariances that estimators read."""
-    sample = sample_covariance(covariances.factor)
+    """What estimators read of an observation, its sample covariance and its maps; see `Comparison.made`."""
     started = time.process_time()
-    maps = covariances.maps
-    prediction = network.predict(maps.values, maps.estimated_snr, observation.source_model)
-    seconds = time.process_time() - started
-    return comparison.made(observation, n_sources, sample, prediction, params.covariance.blend_beta, seconds)
+    prediction = network.predict(*maps, observation.source_model)
+    return comparison.made(observation, n_sources, sample, prediction, time.process_time() - started)
 
 
 def plan(params: Params, n_sources: Mapping[Split, Int[np.ndarray, " scene"]]) -> list[Batch]:
@@ -154,7 +159,6 @@ def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: 
             bench.truths[batch.split][scenes, : batch.n_sources],
             bench.network,
             bench.comparison,
-            params,
             torch.Generator().manual_seed(integer_seed(params.evaluate.seed, "genie", number)),
         )
     except ValueError as error:
@@ -323,7 +327,7 @@ def main() -> None:
             "array": {"spherical_amplitude"},
             "sources": {"azimuth_deg", "elevation_deg", "range_m"},
             "grid": True,
-            "covariance": {"blend_beta", "diagonal_loading"},
+            "covariance": {"diagonal_loading"},
             "estimators": True,
             "evaluate": {"batch_size", "estimators", "blind", "refine", "genie_starts", "seed"},
         },

@@ -83,9 +83,8 @@ def covariance_of(
     if kind == "predicted":
         return prediction
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
-    return blend(
-        prediction.covariance, sample, params.covariance.blend_beta, params.covariance.diagonal_loading
-    )
+    beta = prediction.calibration.blend_beta
+    return blend(prediction.covariance, sample, beta, params.covariance.diagonal_loading)
 
 
 def localize_files(

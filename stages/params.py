@@ -73,7 +73,6 @@ class Covariance(Section):
     """The shared normalization and blend."""
 
     ls_ridge: PositiveFloat
-    blend_beta: Fraction
     diagonal_loading: NonNegativeFloat
 
 
@@ -133,6 +132,7 @@ class Train(Section):
     subspace_weight: NonNegativeFloat
     likelihood_weight: NonNegativeFloat
     blend_beta_start: Fraction
+    blend_beta_end: Fraction
     blend_beta_jitter: Fraction
 
     @model_validator(mode="after")

@@ -47,12 +47,11 @@ from stages.estimators.contract import Estimate
 from stages.estimators.registry import estimator
 from stages.metrics.agreement import agreement
 from stages.metrics.localization import found_rate
-from stages.networks.counting import OF_NETWORK
 from stages.networks.covariance_network import CovarianceNetwork
 from stages.networks.dictionary import Dictionary
 from stages.networks.fit import FitState, fit
 from stages.networks.health import TrainingDiverged
-from stages.networks.trained import TrainedNetwork
+from stages.networks.trained import TrainedNetwork, uncalibrated
 from stages.params import VALIDATION_SPLITS, Params, Split
 from stages.physics.observation import Observation
 from stages.search_params import Choices, Interval, Scalar
@@ -129,7 +128,7 @@ def count_found(
     """(found sources of every validation scene that has sources, CPU time (s) a scene) with a network."""
     settings, grid = estimator_setup.settings(params), grid_setup.grid(params)
     one = estimator("learned" if is_refined else "learned_peaks", grid, settings)
-    trained = TrainedNetwork(network, bench.dictionary, OF_NETWORK)
+    trained = TrainedNetwork(network, bench.dictionary, uncalibrated(params.train.blend_beta_end))
     tolerance, seconds, n_found = np.deg2rad(params.evaluate.found_tolerance_deg), 0.0, []
     for exam in bench.exams:
         maps = exam.covariances.maps

@@ -92,12 +92,11 @@ def sweep(
     )
     maps, snr = fit_maps(observation, settings)
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
-    beta = params.covariance.blend_beta
     told = torch.full((observation.n_scenes,), params.sweep.n_sources)
     prediction = network.predict(maps, snr, observation.source_model)
-    made = comparison.made(observation, told, sample, prediction, beta, 0.0)
+    made = comparison.made(observation, told, sample, prediction, 0.0)
     truth = scenes.sources[:, : params.sweep.n_sources]
-    return comparison.run(observation, truth, made, torch.Generator())
+    return comparison.run(observation, truth, {"known": made}, torch.Generator())
 
 
 def points(params: Params) -> list[Point]:

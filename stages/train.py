@@ -36,9 +36,9 @@ from stages.artifacts.training_setup import (
     validation_examples,
 )
 from stages.networks import health
-from stages.networks.counting import OF_NETWORK
 from stages.networks.examples import Examples, Feed
 from stages.networks.fit import STATE_PARTS, FitState, fit
+from stages.networks.trained import uncalibrated
 from stages.params import Params
 
 _STATE = "state.pt"
@@ -169,7 +169,8 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
             state = train(params, feed, validation, team, device, state, keep, show)
         models = work / "models"
         models.mkdir(exist_ok=True)
-        write_network(models / "covariance.pt", state["best"]["network"], OF_NETWORK, params)
+        calibration = uncalibrated(params.train.blend_beta_end)
+        write_network(models / "covariance.pt", state["best"]["network"], calibration, params)
         record = health_record(state, kept()["warnings"], params.array.n_elements)
         write_text(models / "health.json", json.dumps(record, indent=1) + "\n")
         history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")

@@ -1,28 +1,37 @@
-"""The verb: the network with the rule by which it counts; resumable, the same for any number of workers."""
+"""The verb: the network with the rules by which it counts and the weight of its blend; resumable, the same
+for any number of workers.
+"""
 
 import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from stages import calibrate
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
-from stages.artifacts.covariance_file import write_covariances
+from stages.artifacts.covariance_file import read_covariances, write_covariances
 from stages.artifacts.errors import CheckpointError, MeasurementError
-from stages.artifacts.evidence_file import KnownCounts, read_evidence, write_evidence
-from stages.artifacts.measurements_file import write_scenes
+from stages.artifacts.evidence_file import Known, read_evidence, write_evidence
+from stages.artifacts.measurements_file import read_scenes, write_scenes
 from stages.artifacts.network_file import new_network, read_model, read_network, write_network
 from stages.artifacts.params_file import read_params
-from stages.networks.counting import OF_NETWORK, Evidence
+from stages.covariance import sample_covariance
+from stages.networks.counting import Evidence
+from stages.networks.trained import uncalibrated
 from stages.normalize import normalize
 from stages.params import VALIDATION_SPLITS, Params
+from stages.physics.steering import steering
 from stages.simulate import simulate
 from tests.tiny_run import call_verb, run_verb, write_params
 
 MODEL, RESULT = Path("data/models/covariance.pt"), Path("data/calibration/learned.pt")
+BLEND = Path("data/calibration/blend.csv")
+UNTRAINED = uncalibrated(0.3)
 FEW = {"evaluate.batch_size": 2, "evaluate.workers": 1}
 
 
@@ -37,7 +46,7 @@ def make_inputs(directory: Path) -> Params:
         covariances = normalize(scenes.observation, params)
         write_covariances(directory / "data/covariances" / split / "shard-0000.h5", covariances)
     (directory / "data/models").mkdir()
-    write_network(directory / MODEL, new_network(params).state_dict(), OF_NETWORK, params)
+    write_network(directory / MODEL, new_network(params).state_dict(), UNTRAINED, params)
     return params
 
 
@@ -57,11 +66,12 @@ def copy(calibrated: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_result_is_the_network_with_another_rule(calibrated: Path) -> None:
+def test_the_result_is_the_network_with_another_calibration(calibrated: Path) -> None:
     params = read_params(calibrated / "params.yaml")
     before, after = read_network(calibrated / MODEL, params), read_network(calibrated / RESULT, params)
-    assert before.count_rule == OF_NETWORK
-    assert after.count_rule != OF_NETWORK
+    assert before.calibration == UNTRAINED
+    rules = {UNTRAINED.noise_known, after.calibration.noise_known, after.calibration.noise_unknown}
+    assert len(rules) == 3
     held, weights = after.network.state_dict(), before.network.state_dict()
     assert held.keys() == weights.keys()
     assert all(torch.equal(held[name], weights[name]) for name in weights)
@@ -72,7 +82,38 @@ def test_the_result_is_a_model_without_its_params_file(calibrated: Path) -> None
     params = read_params(calibrated / "params.yaml")
     model = read_model(calibrated / RESULT)
     assert model.params.sources.max_sources == params.sources.max_sources
-    assert model.trained.count_rule == read_network(calibrated / RESULT, params).count_rule
+    assert model.trained.calibration == read_network(calibrated / RESULT, params).calibration
+
+
+def test_the_blend_is_the_best_of_the_validation_scenes(calibrated: Path) -> None:
+    """||R_blend - R_true - eps I||^2 / ||R_true + eps I||^2 of dense matrices, scene by scene."""
+    params = read_params(calibrated / "params.yaml")
+    network = read_network(calibrated / RESULT, params)
+    loading = params.covariance.diagonal_loading * torch.eye(params.array.n_elements)
+    errors: dict[str, list[list[float]]] = {"independent": [], "constant": []}
+    for split in VALIDATION_SPLITS:
+        scenes = read_scenes(calibrated / "data/scenes" / split)
+        covariances = read_covariances(calibrated / "data/covariances" / split)
+        maps = covariances.maps
+        predicted = network.predict(maps.values, maps.estimated_snr, covariances.source_model).covariance
+        sample = sample_covariance(covariances.factor).dense()
+        for i in torch.nonzero(scenes.n_sources).flatten().tolist():
+            K = int(scenes.n_sources[i])
+            waves = steering(scenes.sources[i, :K], network.dictionary.elements, 0.3, False)
+            true = (waves.mT * scenes.power[i, :K]) @ waves.conj()
+            true = true * len(loading) / true.trace() + loading
+            errors[covariances.source_model].append([])
+            for beta in np.arange(21) / 20:
+                blended = (1.0 - beta) * predicted.dense()[i] + beta * sample[i] + loading
+                error = (blended - true).abs().square().sum() / true.abs().square().sum()
+                errors[covariances.source_model][-1].append(float(error))
+    table = pd.read_csv(calibrated / BLEND)
+    np.testing.assert_allclose(table["blend_beta"], np.arange(21) / 20)
+    errors["all"] = errors["independent"] + errors["constant"]
+    for name, own in errors.items():
+        np.testing.assert_allclose(table[f"error_{name}"], np.mean(own, axis=0), rtol=1e-3)
+    best = table["blend_beta"][table["error_all"].argmin()]
+    assert network.calibration.blend_beta == pytest.approx(best, abs=0.0)
 
 
 def test_batches_hold_every_validation_scene_once(calibrated: Path) -> None:
@@ -154,50 +195,73 @@ def test_scenes_of_other_parameters_are_refused(copy: Path, n_scenes: int) -> No
 
 def test_covariances_of_another_grid_are_refused(copy: Path) -> None:
     params = read_params(write_params(copy, {**FEW, "grid.n_u": 9}))
-    write_network(copy / MODEL, new_network(params).state_dict(), OF_NETWORK, params)
+    write_network(copy / MODEL, new_network(params).state_dict(), UNTRAINED, params)
     with pytest.raises(MeasurementError, match=r"data/covariances/validation.*\(3, 5, 9\); got \(3, 5, 7\)"):
         call_verb(copy, calibrate.main)
+
+
+def test_validation_scenes_without_sources_choose_no_blend() -> None:
+    cost = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
+    evidence = Evidence(torch.zeros(2, 2), cost, torch.ones(2), torch.tensor([True, False]))
+    errors = torch.full((2, len(calibrate.BETAS)), torch.nan)
+    known = Known(evidence, evidence, torch.tensor([0, 0], dtype=torch.int32), errors)
+    with pytest.raises(ValueError, match="is chosen on scenes with sources; there is none"):
+        calibrate.fitted_calibration(known)
+    errors[1] = (torch.tensor(calibrate.BETAS) - 0.35).square()
+    assert calibrate.fitted_calibration(known).blend_beta == 0.35
 
 
 # files
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("part", "change", "fault"),
     [
-        ({"network": "much"}, "network"),
-        ({"network": float("nan")}, "network"),
-        ({"constant": (1.0, float("inf"), 1.0)}, r"constant\.1"),
-        ({"independent": (1.0, 1.0)}, r"independent\.2"),
-        ({"prior": 1.0}, "prior"),
+        ("noise_known", {"network": "much"}, r"noise_known\.network"),
+        ("noise_known", {"network": float("nan")}, r"noise_known\.network"),
+        ("noise_unknown", {"constant": (1.0, float("inf"), 1.0, 1.0, 1.0)}, r"noise_unknown\.constant\.1"),
+        ("noise_unknown", {"independent": (1.0, 1.0, 1.0, 1.0)}, r"noise_unknown\.independent\.4"),
+        ("noise_known", {"prior": 1.0}, r"noise_known\.prior"),
+        (None, {"blend_beta": 1.01}, "blend_beta"),
+        (None, {"blend_beta": -0.01}, "blend_beta"),
+        (None, {"noise_unknown": None}, "noise_unknown"),
     ],
 )
-def test_a_rule_that_is_no_rule_is_refused(copy: Path, change: dict[str, object], fault: str) -> None:
+def test_a_calibration_that_is_none_is_refused(
+    copy: Path, part: str | None, change: dict[str, object], fault: str
+) -> None:
     params = read_params(copy / "params.yaml")
     model = read_model(copy / RESULT).params.model_dump(mode="json")
     content = load_checkpoint(copy / RESULT, model)
-    content["count_rule"] = {**content["count_rule"], **change}
+    held = content["calibration"] if part is None else content["calibration"][part]
+    held |= change
     save_checkpoint(copy / RESULT, content, model)
     for read in (lambda: read_network(copy / RESULT, params), lambda: read_model(copy / RESULT)):
         with pytest.raises(
-            CheckpointError, match=rf"count_rule: finite weights, of which {fault} are missing"
+            CheckpointError, match=rf"calibration: finite weights.*, of which {fault} are missing"
         ):
             read()
-    del content["count_rule"]
+    del content["calibration"]
     save_checkpoint(copy / RESULT, content, model)
-    with pytest.raises(CheckpointError, match="count_rule: missing; train again"):
+    with pytest.raises(CheckpointError, match="calibration: missing; train again"):
         read_network(copy / RESULT, params)
 
 
 def test_evidence_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """A count that is not determined has an infinite cost."""
+    """A count without a fit has an infinite cost, a scene without sources no error."""
     cost = torch.tensor([[1.0, 2.0, torch.inf], [3.0, 0.5, 0.25]], dtype=torch.float64)
-    evidence = Evidence(torch.randn(2, 3), cost, torch.rand(2), torch.tensor([True, False]))
-    known = KnownCounts(evidence, torch.tensor([1, 2], dtype=torch.int32))
+    told, unknown = (
+        Evidence(torch.randn(2, 3), cost + shift, torch.rand(2), torch.tensor([True, False]))
+        for shift in (0.0, 1.0)
+    )
+    error = torch.tensor([[0.5, 0.25], [torch.nan, torch.nan]])
+    known = Known(told, unknown, torch.tensor([1, 2], dtype=torch.int32), error)
     for name in ("a.h5", "b.h5"):
         write_evidence(tmp_path / name, known)
     again = read_evidence([tmp_path / "a.h5", tmp_path / "b.h5"])
     assert again.n_sources.tolist() == [1, 2, 1, 2]
+    assert torch.equal(again.blend_error.nan_to_num(), torch.cat((error, error)).nan_to_num())
     for name in ("log_probabilities", "cost", "estimated_snr", "shared"):
-        own = getattr(evidence, name)
-        assert torch.equal(getattr(again.evidence, name), torch.cat((own, own)))
+        for one, read in ((told, again.noise_known), (unknown, again.noise_unknown)):
+            own = getattr(one, name)
+            assert torch.equal(getattr(read, name), torch.cat((own, own)))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -23,7 +24,8 @@ from stages.artifacts import estimates_file, hdf5
 from stages.artifacts.network_file import new_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.estimators.registry import REGISTRY
-from stages.networks.counting import OF_NETWORK, CountRule
+from stages.networks.counting import CountRule
+from stages.networks.trained import Calibration, uncalibrated
 from tests.architecture.source import ROOT
 from tests.measurement_files import (
     at,
@@ -214,10 +216,12 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for verb in (simulate_verb, normalize_verb, bound_verb):
             call_verb(directory, verb.main, "--split", split)
     write_network(
-        directory / "data/models/covariance.pt", new_network(params).state_dict(), OF_NETWORK, params
+        directory / "data/models/covariance.pt", new_network(params).state_dict(), uncalibrated(0.3), params
     )
-    rule = CountRule(0.5, (0.75, 2.0, 1.0), (0.5, 3.0, -0.25))
-    write_network(directory / "calibrated.pt", new_network(params).state_dict(), rule, params)
+    rule = CountRule(0.5, (0.75, 0.125, 2.0, 1.0, 4.0), (0.5, 0.0, 3.0, -0.25, 5.0))
+    other = replace(rule, network=0.25)
+    calibration = Calibration(rule, other, 0.05)
+    write_network(directory / "calibrated.pt", new_network(params).state_dict(), calibration, params)
     parts = {"sources": np.zeros((2, 3, 3)), "resolved": np.array([True, False]), "cpu_s": np.array([0.5])}
     hdf5.write(
         directory / "estimates.h5",
@@ -244,9 +248,17 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("data/models/covariance.pt", "counts sources by the network alone; `calibrate` adds the likelihood"),
         (
             "calibrated.pt",
-            "counts sources by P(K) = softmax_K(a log P_net(K) - b h(V_K - V) - (c + d log(1 + SNR)) K)",
+            "counts sources by P(K) = softmax_K(a log P_net(K) - (b + c s) h(V_K - V) - (d + e s) K - "
+            "f log(1 + K)), s = log(1 + SNR)",
         ),
-        ("calibrated.pt", "  a 0.5; independent b 0.75, c 2, d 1; constant b 0.5, c 3, d -0.25"),
+        (
+            "calibrated.pt",
+            "  noise power known: a 0.5; independent b 0.75, c 0.125, d 2, e 1, f 4; "
+            "constant b 0.5, c 0, d 3, e -0.25, f 5",
+        ),
+        ("calibrated.pt", "  noise power not known: a 0.25; independent b 0.75, c 0.125, d 2, e 1, f 4;"),
+        ("calibrated.pt", "(1 - beta) R_pred + beta R_samp, beta 0.05"),
+        ("data/models/covariance.pt", "(1 - beta) R_pred + beta R_samp, beta 0.3"),
         ("estimates.h5", "known/music: 2 scenes, up to 3 sources, 1 scenes resolved, 0.5 s"),
     ],
 )

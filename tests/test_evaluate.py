@@ -16,7 +16,7 @@ import torch
 from stages import evaluate, train
 from stages.artifacts import estimator_setup, grid_setup
 from stages.artifacts.bound_file import write_bounds
-from stages.artifacts.covariance_file import write_covariances
+from stages.artifacts.covariance_file import Covariances, write_covariances
 from stages.artifacts.errors import CheckpointError, MeasurementError
 from stages.artifacts.measurements_file import write_scenes
 from stages.artifacts.network_file import new_network, read_network, write_network
@@ -25,13 +25,15 @@ from stages.artifacts.report import run_files
 from stages.artifacts.split_files import open_split
 from stages.artifacts.training_setup import fit_settings
 from stages.bound import bound
-from stages.covariance import LoadedBlend
+from stages.covariance import LoadedBlend, sample_covariance
+from stages.estimators.comparison import Method
 from stages.estimators.contract import Settings
 from stages.estimators.refined import refined
 from stages.evaluate import plan
 from stages.inference.likelihood import concentrated_residual
-from stages.networks.counting import OF_NETWORK
+from stages.inference.maps import MapValues
 from stages.networks.objective import batch_loss, outputs_of
+from stages.networks.trained import uncalibrated
 from stages.normalize import normalize
 from stages.params import Params
 from stages.simulate import simulate
@@ -60,7 +62,7 @@ def make_inputs(directory: Path, **changes: object) -> Params:
         write_bounds(directory / f"data/bounds/{split}.h5", bound(scenes, params.array.spherical_amplitude))
     (directory / "data/calibration").mkdir()
     write_network(
-        directory / "data/calibration/learned.pt", new_network(params).state_dict(), OF_NETWORK, params
+        directory / "data/calibration/learned.pt", new_network(params).state_dict(), uncalibrated(0.3), params
     )
     return params
 
@@ -151,6 +153,43 @@ def test_every_scene_of_a_method_is_in_the_tables(finished: Path) -> None:
     assert not unresolved[unresolved["method"] == "music"]["resolved"].astype(bool).any()
 
 
+def stored_maps(covariances: Covariances) -> MapValues:
+    """Maps of the files, which are made with the noise power."""
+    return MapValues(covariances.maps.values, covariances.maps.estimated_snr)
+
+
+def blind_counts(bench: evaluate.Bench, bends: float) -> dict[Method, list[float]]:
+    """Counts of blind methods on three scenes whose stated noise power and stored maps are changed."""
+    scenes = torch.tensor([6, 7, 8])
+    observation = bench.observations["test_independent"].select(scenes)
+    assert observation.noise_power is not None
+    own = bench.covariances["test_independent"].select(scenes)
+    maps = replace(own.maps, values=bends * own.maps.values, estimated_snr=bends * own.maps.estimated_snr)
+    found = evaluate.evaluate(
+        replace(observation, noise_power=bends * observation.noise_power),
+        replace(own, maps=maps),
+        bench.truths["test_independent"][scenes, :2],
+        bench.network,
+        replace(bench.comparison, genie_starts=0),
+        torch.Generator(),
+    )
+    return {
+        method: [*timed.estimate.n_sources.tolist(), *timed.estimate.likelihood.log_likelihood.tolist()]
+        for method, timed in found.items()
+    }
+
+
+def test_what_is_blind_knows_nothing_of_the_noise_power(finished: Path) -> None:
+    """Neither the stated noise power nor maps that were made with it change a blind estimate."""
+    root = finished.parents[1]
+    bench = evaluate.read_bench(read_params(root / "params.yaml"), root)
+    plain, bent = blind_counts(bench, 1.0), blind_counts(bench, 3.0)
+    blind = {method for method in plain if method.count == "estimated"}
+    assert {method.name for method in blind} == {"learned", "ml"}
+    assert all(plain[method] == bent[method] for method in blind)
+    assert plain[Method("known", "learned")] != bent[Method("known", "learned")]
+
+
 def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished: Path) -> None:
     """R_blend of a scene, from its files through the functions of `train` and through those of `evaluate`."""
     root, split, scene = finished.parents[1], "test_independent", torch.tensor([7])
@@ -165,10 +204,12 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     own = bench.covariances[split].select(scene)
     seen = bench.observations[split].select(scene)
     told = torch.ones(1, dtype=torch.int64)
-    made = evaluate.make_covariances(seen, own, told, bench.network, bench.comparison, params)
+    made = evaluate.make_covariances(
+        seen, sample_covariance(own.factor), stored_maps(own), told, bench.network, bench.comparison
+    )
     in_evaluation = made["blend"].covariance
     assert isinstance(in_evaluation, LoadedBlend)
-    assert in_evaluation.beta == params.covariance.blend_beta
+    assert in_evaluation.beta == settings.loss.blend_beta
     assert torch.equal(in_training.dense(), in_evaluation.dense())
 
 
@@ -179,8 +220,9 @@ def test_refinement_lowers_the_residual(finished: Path) -> None:
     scenes = torch.tensor([6, 7, 8])
     observation = bench.observations["test_independent"].select(scenes)
     covariances = bench.covariances["test_independent"].select(scenes)
+    sample, told = sample_covariance(covariances.factor), torch.full((3,), 2)
     made = evaluate.make_covariances(
-        observation, covariances, torch.full((3,), 2), bench.network, bench.comparison, params
+        observation, sample, stored_maps(covariances), told, bench.network, bench.comparison
     )
     for one in bench.comparison.estimators:
         if one.covariance_kind is None:
@@ -293,7 +335,7 @@ def test_a_damaged_network_is_refused(finished: Path, tmp_path: Path, fault: str
     elif fault == "nan":
         weights[name][0] = torch.nan
     path = tmp_path / "data/calibration/learned.pt"
-    write_network(path, {} if fault == "no network" else weights, OF_NETWORK, params)
+    write_network(path, {} if fault == "no network" else weights, uncalibrated(0.3), params)
     with pytest.raises(CheckpointError, match=rf"learned.pt: network: .*{name}.*train again"):
         evaluate.main()
     assert contents(finished) == whole

@@ -21,8 +21,7 @@ from stages.artifacts.sources_file import read_sources, write_sources
 from stages.artifacts.sources_text import source_lines
 from stages.estimators.registry import REGISTRY
 from stages.localize import FOUND_TOLERANCE_DEG, LS_RIDGE, covariance_of
-from stages.networks.counting import OF_NETWORK
-from stages.networks.trained import Prediction
+from stages.networks.trained import Prediction, uncalibrated
 from stages.normalize import normalize
 from stages.params import Params
 from stages.physics.observation import SourceModel
@@ -39,7 +38,7 @@ from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 def tiny_model(directory: Path) -> tuple[Params, Path]:
     """Initial weights for a 5 x 3 surface, 4 antennas and 7 snapshots."""
     params = read_params(write_params(directory))
-    write_network(directory / "learned.pt", new_network(params).state_dict(), OF_NETWORK, params)
+    write_network(directory / "learned.pt", new_network(params).state_dict(), uncalibrated(0.25), params)
     return params, directory / "learned.pt"
 
 

@@ -16,7 +16,7 @@ from stages.artifacts.network_file import new_network, read_network, write_netwo
 from stages.artifacts.params_file import read_params
 from stages.bound import bound
 from stages.estimators.registry import REGISTRY
-from stages.networks.counting import OF_NETWORK
+from stages.networks.trained import uncalibrated
 from stages.params import Params
 from stages.sweep import Point, draw_scenes, plan, points, sweep, truth_of
 from tests import tolerances
@@ -49,7 +49,7 @@ def make_inputs(directory: Path, **changes: object) -> Params:
     params = read_params(write_params(directory, {**FEW, **changes}))
     (directory / "data/calibration").mkdir(parents=True)
     write_network(
-        directory / "data/calibration/learned.pt", new_network(params).state_dict(), OF_NETWORK, params
+        directory / "data/calibration/learned.pt", new_network(params).state_dict(), uncalibrated(0.3), params
     )
     return params
 

@@ -13,8 +13,9 @@ from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import Reader, opened, shard_paths
 from stages.artifacts.inspection_measurements import measurement_lines
 from stages.artifacts.measurement_stream import MeasurementStream
-from stages.artifacts.network_file import count_rule_of
+from stages.artifacts.network_file import calibration_of
 from stages.networks.counting import OF_NETWORK, CountRule
+from stages.networks.trained import Calibration
 
 _KINDS = {
     measurements_file.FORMAT: "measurements: coded snapshots with the system behind them",
@@ -133,24 +134,32 @@ def _checkpoint_lines(path: Path) -> list[str]:
     n_weights = sum(value.numel() for value in weights.values())
     lines = [f"{path}: risolve-checkpoint: a trained network of {n_weights} weights, valid for"]
     lines += _values(checkpoint.parameters)
-    lines += _count_rule_lines(count_rule_of(path, checkpoint.content))
+    lines += _calibration_lines(calibration_of(path, checkpoint.content))
     rows = [
         (name, str(value.dtype).removeprefix("torch."), tuple(value.shape)) for name, value in weights.items()
     ]
     return [*lines, "", *_table(rows)]
 
 
-def _count_rule_lines(rule: CountRule) -> list[str]:
-    if rule == OF_NETWORK:
-        return ["counts sources by the network alone; `calibrate` adds the likelihood"]
-    penalties = [
-        f"{name} b {b:.4g}, c {c:.4g}, d {d:.4g}"
-        for name, (b, c, d) in (("independent", rule.independent), ("constant", rule.constant))
-    ]
+def _calibration_lines(calibration: Calibration) -> list[str]:
+    lines = [f"blends R_pred with R_samp by (1 - beta) R_pred + beta R_samp, beta {calibration.blend_beta:g}"]
+    rules = {"known": calibration.noise_known, "not known": calibration.noise_unknown}
+    if set(rules.values()) == {OF_NETWORK}:
+        return [*lines, "counts sources by the network alone; `calibrate` adds the likelihood"]
     return [
-        "counts sources by P(K) = softmax_K(a log P_net(K) - b h(V_K - V) - (c + d log(1 + SNR)) K)",
-        f"  a {rule.network:.4g}; {'; '.join(penalties)}",
+        *lines,
+        "counts sources by P(K) = softmax_K(a log P_net(K) - (b + c s) h(V_K - V) - (d + e s) K - "
+        "f log(1 + K)), s = log(1 + SNR)",
+        *(f"  noise power {name}: {_weights(rule)}" for name, rule in rules.items()),
     ]
+
+
+def _weights(rule: CountRule) -> str:
+    parts = [
+        f"{name} " + ", ".join(f"{letter} {value:.4g}" for letter, value in zip("bcdef", own, strict=True))
+        for name, own in (("independent", rule.independent), ("constant", rule.constant))
+    ]
+    return f"a {rule.network:.4g}; {'; '.join(parts)}"
 
 
 def _values(values: dict[str, Any], prefix: str = "  ") -> list[str]:

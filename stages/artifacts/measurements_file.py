@@ -47,6 +47,10 @@ class Truth:
     def n_scenes(self) -> int:
         return self.n_sources.shape[0]
 
+    def select(self, scenes: Int[Tensor, " chosen"]) -> "Truth":
+        """The truth of some scenes."""
+        return Truth(self.n_sources[scenes], self.snr_db[scenes], self.sources[scenes], self.power[scenes])
+
 
 def write_scenes(path: Path, scenes: Scenes) -> None:
     """Write one file of scenes; equal scenes make equal bytes."""

@@ -5,21 +5,21 @@ layers that it was trained with.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from stages import seeds
 from stages.artifacts import grid_setup
 from stages.artifacts.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from stages.artifacts.errors import CheckpointError
-from stages.networks.counting import CountRule
+from stages.networks.counting import CountRule, ModelWeights
 from stages.networks.covariance_network import CovarianceNetwork, Layout
 from stages.networks.dictionary import Dictionary, planar_dictionary
 from stages.networks.features import n_channels
-from stages.networks.trained import TrainedNetwork
+from stages.networks.trained import Calibration, TrainedNetwork
 from stages.params import ModelParams, Params
 
 MODEL_SECTIONS: dict[str, Any] = {
@@ -40,8 +40,22 @@ class _StoredRule(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     network: float
-    independent: tuple[float, float, float]
-    constant: tuple[float, float, float]
+    independent: ModelWeights
+    constant: ModelWeights
+
+    def rule(self) -> CountRule:
+        """The rule."""
+        return CountRule(self.network, self.independent, self.constant)
+
+
+class _StoredCalibration(BaseModel):
+    """`Calibration` as it is stored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    noise_known: _StoredRule
+    noise_unknown: _StoredRule
+    blend_beta: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 @dataclass(frozen=True)
@@ -89,14 +103,14 @@ def network_dictionary(params: Params | ModelParams) -> Dictionary:
     )
 
 
-def write_network(path: Path, weights: dict[str, Tensor], count_rule: CountRule, params: Params) -> None:
-    """Write the weights of a trained network, and the rule by which its counts count.
+def write_network(path: Path, weights: dict[str, Tensor], calibration: Calibration, params: Params) -> None:
+    """Write the weights of a trained network, and its calibration.
 
     Raises:
         StateError: the file cannot be written.
     """
     on_cpu = {name: value.detach().cpu() for name, value in weights.items()}
-    save_checkpoint(path, {"network": on_cpu, "count_rule": asdict(count_rule)}, _parameters(params))
+    save_checkpoint(path, {"network": on_cpu, "calibration": asdict(calibration)}, _parameters(params))
 
 
 def read_network(path: Path, params: Params) -> TrainedNetwork:
@@ -146,26 +160,26 @@ def _trained(path: Path, content: dict[str, Any], params: Params | ModelParams) 
             f"{path}: network: finite weights, which {', '.join(broken)} are not; train again"
         )
     network.load_state_dict(weights)
-    return TrainedNetwork(network.eval(), network_dictionary(params), count_rule_of(path, content))
+    return TrainedNetwork(network.eval(), network_dictionary(params), calibration_of(path, content))
 
 
-def count_rule_of(path: Path, content: dict[str, Any]) -> CountRule:
-    """The count rule in the content of a checkpoint.
+def calibration_of(path: Path, content: dict[str, Any]) -> Calibration:
+    """The calibration in the content of a checkpoint.
 
     Raises:
-        CheckpointError: missing, or not the finite weights of a rule.
+        CheckpointError: missing, or not finite weights of rules and a weight of the blend.
     """
-    if "count_rule" not in content:
-        raise CheckpointError(f"{path}: count_rule: missing; train again")
+    if "calibration" not in content:
+        raise CheckpointError(f"{path}: calibration: missing; train again")
     try:
-        held = _StoredRule.model_validate(content["count_rule"])
+        held = _StoredCalibration.model_validate(content["calibration"])
     except ValidationError as error:
-        faults = ", ".join(".".join(map(str, fault["loc"])) or "the rule" for fault in error.errors())
+        faults = ", ".join(".".join(map(str, fault["loc"])) or "all" for fault in error.errors())
         raise CheckpointError(
-            f"{path}: count_rule: finite weights, of which {faults} are missing, superfluous or wrong; "
-            "run `train` and `calibrate` again"
+            f"{path}: calibration: finite weights of two count rules and 0 <= blend_beta <= 1, of which "
+            f"{faults} are missing, superfluous or wrong; run `train` and `calibrate` again"
         ) from error
-    return CountRule(held.network, held.independent, held.constant)
+    return Calibration(held.noise_known.rule(), held.noise_unknown.rule(), held.blend_beta)
 
 
 def _parameters(params: Params) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def fit_settings(params: Params, device: torch.device) -> FitSettings:
             target_width_planes=train.target_width_planes,
             focal_exponents=train.focal_exponents,
             weights={part: getattr(train, f"{part}_weight") for part in PARTS},
-            blend_beta=params.covariance.blend_beta,
+            blend_beta=train.blend_beta_end,
             diagonal_loading=params.covariance.diagonal_loading,
         ),
     )

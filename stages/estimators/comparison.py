@@ -54,8 +54,7 @@ class Made(NamedTuple):
 class Comparison:
     """Estimators on one grid, and how they run.
 
-    blind: names of those that also run without being told the number of sources and the noise power; what
-    they read of covariances and maps is the same. refine:
+    blind: names of those that also run without being told the number of sources and the noise power. refine:
     without (False) and with (True) the refinement, where an estimator looks for no maximum of the likelihood
     itself. genie_starts: random starts of the genie, 0 for no genie.
     """
@@ -71,21 +70,22 @@ class Comparison:
         self,
         observation: Observation,
         truth: Float[Tensor, "scene source 3"],
-        made: Mapping[CovarianceKind, Made],
+        made: Mapping[Count, Mapping[CovarianceKind, Made]],
         random: torch.Generator,
     ) -> dict[Method, Timed]:
         """Method -> estimate on scenes of K = truth.shape[1] sources.
 
         In scenes without sources an estimator that is told so is left out. The truth is for the genie alone.
+        made: what estimators read where they are told, and what blind ones read, see `made`.
         """
         told = torch.full((observation.n_scenes,), truth.shape[1])
         unknown = replace(observation, noise_power=None)
         results: dict[Method, Timed] = {}
         for one in self.estimators:
             if truth.shape[1]:
-                results |= self._runs("known", one, observation, made, told)
+                results |= self._runs("known", one, observation, made["known"], told)
             if one.name in self.blind:
-                results |= self._runs("estimated", one, unknown, made, None)
+                results |= self._runs("estimated", one, unknown, made["estimated"], None)
         if truth.shape[1] and self.genie_starts:
             started = time.process_time()
             found = _complete(results, truth)
@@ -124,22 +124,24 @@ class Comparison:
     def made(
         self,
         observation: Observation,
-        n_sources: Int[Tensor, " scene"],
+        n_sources: Int[Tensor, " scene"] | None,
         sample: NormalizedCovariance,
         prediction: Prediction | None,
-        beta: float,
         predicting: float,
     ) -> dict[CovarianceKind, Made]:
         """R_samp, R_fit where an estimator reads it, and R_pred with R_blend where a network made one.
 
-        predicting: the CPU time (s) of R_pred.
+        Of an observation and a number of sources as the estimators know them: for those that are blind
+        without the noise power, n_sources None. predicting: the CPU time (s) of R_pred.
         """
         covariances: dict[CovarianceKind, Made] = {"sample": Made(sample, 0.0)}
-        if any(one.covariance_kind == "fitted" for one in self.estimators):
+        reading = [one for one in self.estimators if n_sources is not None or one.name in self.blind]
+        if any(one.covariance_kind == "fitted" for one in reading):
             started = time.process_time()
             fitted = fitted_covariance(observation, n_sources, self.grid, self.settings)
             covariances["fitted"] = Made(fitted, time.process_time() - started)
         if prediction is not None:
+            beta = prediction.calibration.blend_beta
             mixed = blend(prediction.covariance, sample, beta, self.settings.diagonal_loading)
             covariances |= {"predicted": Made(prediction, predicting), "blend": Made(mixed, predicting)}
         return covariances

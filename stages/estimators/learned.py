@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from stages.estimators.contract import (
@@ -46,7 +46,7 @@ _CANDIDATES = 12
 _PRIOR_WEIGHT = 0.75
 """Of the occupancy logit beside the likelihood, as the network has seen the same snapshots."""
 
-_PLAUSIBLE = 0.05
+_PLAUSIBLE = 0.02
 """Probability of a count, by the network, from which a fit is made of it at once."""
 
 
@@ -147,14 +147,15 @@ class LearnedEstimator:
         return replace(found, count_confidence=counted.confidence)
 
     def evidence(self, observation: Observation, prediction: Prediction) -> Evidence:
-        """What network and likelihood say of every count that the network knows; a count that the snapshots
-        do not determine has no cost.
+        """What network and likelihood say of the counts that the network makes plausible; others, and those
+        that the snapshots do not determine, have no cost.
         """
         scenes = self._field(observation, prediction)
-        every = torch.arange(observation.n_scenes)
         cost = _no_costs(prediction)
-        for count in range(_determined(observation, prediction)):
-            cost[:, count] = self._fit(scenes, prediction, every, count).cost
+        plausible = _plausible(observation, prediction)
+        for count in torch.nonzero(plausible.any(0)).flatten().tolist():
+            members = torch.nonzero(plausible[:, count]).flatten()
+            cost[members, count] = self._fit(scenes, prediction, members, count).cost
         return _evidence(observation, prediction, cost)
 
     def _fit(
@@ -185,14 +186,12 @@ class LearnedEstimator:
         """Fits of the counts that the network or a neighbouring fit makes plausible, and the best of each
         scene.
         """
-        log_probabilities = prediction.count_log_probabilities
         observation = scenes.observation
+        rule = prediction.calibration.count_rule(observation)
         cost = _no_costs(prediction)
         fits: dict[int, _Fitted] = {}
         counts, n_determined = torch.arange(cost.shape[1]), _determined(observation, prediction)
-        likely = log_probabilities[:, :n_determined].argmax(-1, keepdim=True)
-        wanted = (log_probabilities > math.log(_PLAUSIBLE)) | ((counts - likely).abs() <= 1)
-        wanted &= counts < n_determined
+        wanted = _plausible(observation, prediction)
         while True:
             for count in torch.nonzero((wanted & ~cost.isfinite()).any(0)).flatten().tolist():
                 members = torch.nonzero(wanted[:, count] & ~cost[:, count].isfinite()).flatten()
@@ -200,7 +199,7 @@ class LearnedEstimator:
                 cost[members, count] = fit.cost
                 fits[count] = _with(fits.get(count), _Fitted(members, fit))
             evidence = _evidence(observation, prediction, cost)
-            confidence, best = prediction.count_rule.probabilities(evidence).max(-1)
+            confidence, best = rule.probabilities(evidence).max(-1)
             wanted = ((counts - best[:, None]).abs() <= 1) & (counts < n_determined)
             if not bool((wanted & ~cost.isfinite()).any()):
                 return _Counted(fits, best, confidence)
@@ -257,6 +256,17 @@ def _determined(observation: Observation, prediction: Prediction) -> int:
     L, M, N = observation.n_snapshots, observation.n_antennas, observation.n_elements
     most = most_sources(observation.source_model, L, M, N).n_sources
     return min(prediction.count_log_probabilities.shape[1], most + 1)
+
+
+def _plausible(observation: Observation, prediction: Prediction) -> Bool[Tensor, "scene count"]:
+    """Counts of which a fit is made at once: those that the network gives some probability, its likeliest
+    one and the neighbours of that.
+    """
+    log_probabilities, n_determined = prediction.count_log_probabilities, _determined(observation, prediction)
+    counts = torch.arange(log_probabilities.shape[1])
+    likely = log_probabilities[:, :n_determined].argmax(-1, keepdim=True)
+    plausible = (log_probabilities > math.log(_PLAUSIBLE)) | ((counts - likely).abs() <= 1)
+    return plausible & (counts < n_determined)
 
 
 def _no_costs(prediction: Prediction) -> Float[Tensor, "scene count"]:

@@ -63,18 +63,26 @@ def detection_loss(
     return -((hit + miss).sum(-1) / n_sources.clamp_min(1.0)).mean()
 
 
-def covariance_loss(blend: LoadedBlend, norms: BlendNorms, truth: NormalizedCovariance) -> Float[Tensor, ""]:
-    """Normalized mean square error of the loaded blend, from its norms.
+def covariance_errors(
+    blend: LoadedBlend, norms: BlendNorms, truth: NormalizedCovariance
+) -> Float[Tensor, " scene"]:
+    """Normalized square error of the loaded blend, from its norms.
 
-        ||R_blend - (R_true + eps I)||_F^2 / ||R_true + eps I||_F^2
-        ||R + eps I||_F^2 = ||R||_F^2 + (2 eps + eps^2) N
-
-    A batch in which no scene has a source has no covariance to miss, and adds nothing to the gradient.
+    ||R_blend - (R_true + eps I)||_F^2 / ||R_true + eps I||_F^2
+    ||R + eps I||_F^2 = ||R||_F^2 + (2 eps + eps^2) N
     """
     n_elements = blend.n_elements
     reference = truth.squared_norm + (2.0 * blend.loading + blend.loading**2) * n_elements
-    error = blend.squared_distance(truth, norms) / reference
-    return error.sum() / max(len(error), 1)
+    return blend.squared_distance(truth, norms) / reference
+
+
+def covariance_loss(blend: LoadedBlend, norms: BlendNorms, truth: NormalizedCovariance) -> Float[Tensor, ""]:
+    """Mean of `covariance_errors`.
+
+    A batch in which no scene has a source has no covariance to miss, and adds nothing to the gradient.
+    """
+    errors = covariance_errors(blend, norms, truth)
+    return errors.sum() / max(len(errors), 1)
 
 
 def offset_loss(

@@ -7,11 +7,33 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
-from stages.networks.counting import CountRule
+from stages.networks.counting import OF_NETWORK, CountRule
 from stages.networks.covariance_network import CovarianceNetwork, count_log_probabilities, covariance
 from stages.networks.dictionary import Dictionary
 from stages.networks.features import network_input
-from stages.physics.observation import SourceModel
+from stages.physics.observation import Observation, SourceModel
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What validation scenes say of a network beside its weights.
+
+    noise_known, noise_unknown: rules by which its counts count beside the likelihood. blend_beta: weight of
+    R_samp in the blend.
+    """
+
+    noise_known: CountRule
+    noise_unknown: CountRule
+    blend_beta: float
+
+    def count_rule(self, observation: Observation) -> CountRule:
+        """The rule of an observation, by whether its noise power is known."""
+        return self.noise_unknown if observation.noise_power is None else self.noise_known
+
+
+def uncalibrated(blend_beta: float) -> Calibration:
+    """Counts of the network alone, and the weight that its training ended with."""
+    return Calibration(OF_NETWORK, OF_NETWORK, blend_beta)
 
 
 @dataclass(frozen=True)
@@ -19,15 +41,15 @@ class Prediction:
     """What a network says of scenes.
 
     covariance: R_pred. occupancy: logits z of the grid points. places: (u, v, w) of the source that occupies
-    each point. count_log_probabilities: log P_net(K = k), k = 0, 1, ... count_rule: how they count beside the
-    likelihood. estimated_snr: what the network read.
+    each point. count_log_probabilities: log P_net(K = k), k = 0, 1, ... calibration: of the network.
+    estimated_snr: what the network read.
     """
 
     covariance: NormalizedCovariance
     occupancy: Float[Tensor, "scene point"]
     places: Float[Tensor, "scene point 3"]
     count_log_probabilities: Float[Tensor, "scene count"]
-    count_rule: CountRule
+    calibration: Calibration
     estimated_snr: Float[Tensor, " scene"]
 
     @property
@@ -46,18 +68,18 @@ class Prediction:
             self.occupancy[scenes],
             self.places[scenes],
             self.count_log_probabilities[scenes],
-            self.count_rule,
+            self.calibration,
             self.estimated_snr[scenes],
         )
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Network weights with the grid that they were trained on, and the rule by which their counts count."""
+    """Network weights with the grid that they were trained on, and their calibration."""
 
     network: CovarianceNetwork
     dictionary: Dictionary
-    count_rule: CountRule
+    calibration: Calibration
 
     @torch.no_grad()
     def predict(
@@ -82,6 +104,6 @@ class TrainedNetwork:
             outputs.logits,
             self.dictionary.places(outputs.offsets),
             count_log_probabilities(outputs.counts),
-            self.count_rule,
+            self.calibration,
             estimated_snr,
         )

@@ -102,11 +102,11 @@ def test_too_many_sources_in_a_stratum_names_split_and_stratum(tmp_path: Path) -
 
 
 def test_missing_key_points_at_its_section(tmp_path: Path) -> None:
-    path = write_params(tmp_path, {"covariance.blend_beta": None})
+    path = write_params(tmp_path, {"covariance.ls_ridge": None})
     with pytest.raises(ParameterError) as caught:
         read_params(path)
     assert str(caught.value).startswith(
-        f"{path}:{line_of(path, 'covariance:')}: covariance.blend_beta: missing"
+        f"{path}:{line_of(path, 'covariance:')}: covariance.ls_ridge: missing"
     )
 
 

@@ -21,7 +21,7 @@ from stages.estimators.registry import estimator
 from stages.inference.counting import CountingRule
 from stages.inference.grid import Grid, search_grid
 from stages.networks.counting import CountRule
-from stages.networks.trained import Prediction
+from stages.networks.trained import Calibration, Prediction
 from stages.physics.geometry import cosines_from_sources
 from stages.physics.observation import Observation, SourceModel
 from stages.physics.scenario import Scenes
@@ -41,10 +41,10 @@ SETTINGS = Settings(
 )
 
 
-COUNT_RULE = CountRule(0.5, (0.5, 2.0, 1.0), (0.5, 2.0, 0.5))
+COUNT_RULE = CountRule(0.5, (0.5, 0.0, 2.0, 1.0, 0.0), (0.5, 0.0, 2.0, 0.5, 0.0))
 """A rule like those that calibration finds: a further source costs V of 4 at low SNR, and more above."""
 
-_SURE = 0.9
+_SURE = 0.95
 """Probability of the true count in a drawn prediction."""
 
 
@@ -71,7 +71,7 @@ def network_prediction(
     observation: Observation, sources: Float[Tensor, "scene source 3"], grid: Grid
 ) -> Prediction:
     """What a good network would say, in its precision: occupancy of width 0.7 cells at every source, places
-    half of the way from the points to them, the true count with probability 0.9, an SNR of 10 dB.
+    half of the way from the points to them, the true count with probability 0.95, an SNR of 10 dB.
     """
     apart = cosines_from_sources(sources)[:, :, None] - grid.cosines
     squared = (apart / grid.steps).square().sum(-1).nan_to_num(nan=torch.inf)
@@ -89,7 +89,7 @@ def network_prediction(
         occupancy.float(),
         places.float(),
         probabilities.log(),
-        COUNT_RULE,
+        Calibration(COUNT_RULE, COUNT_RULE, 0.3),
         torch.full((len(count),), 10.0),
     )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.covariance import sample_covariance, sample_factor
+from stages.covariance import NormalizedCovariance, sample_covariance, sample_factor
 from stages.estimators.comparison import Comparison
 from stages.estimators.genie import genie
 from stages.inference.likelihood import refine
@@ -19,7 +19,7 @@ def test_what_runs_on_empty_scenes_does_not_depend_on_what_is_found_in_them(n_sc
     names = ("beamformer", "nomp")
     one = Comparison(tuple(make_estimator(name) for name in names), GRID, SETTINGS, names, (False, True), 0)
     sample = sample_covariance(sample_factor(observation, 1e-3))
-    made = one.made(observation, torch.zeros(n_scenes, dtype=torch.int64), sample, None, 0.5, 0.0)
+    made = {"estimated": one.made(replace(observation, noise_power=None), None, sample, None, 0.0)}
     nobody = torch.empty((n_scenes, 0, 3), dtype=torch.float64)
     results = one.run(observation, nobody, made, torch.Generator())
     assert {method.label for method in results} == {
@@ -27,6 +27,24 @@ def test_what_runs_on_empty_scenes_does_not_depend_on_what_is_found_in_them(n_sc
         "estimated/beamformer+ml",
         "estimated/nomp",
     }
+
+
+@pytest.mark.parametrize("blind", [(), ("music_fitted",)])
+def test_what_blind_estimators_read_is_made_where_one_of_them_reads_it(blind: tuple[str, ...]) -> None:
+    """R_fit of an unknown noise power and number of sources is another one than that of the truth."""
+    scenes = make_scenes(WIDE, 2, 0.0, 2)
+    estimators = tuple(make_estimator(name) for name in ("music_fitted", "nomp"))
+    one = Comparison(estimators, GRID, SETTINGS, blind, (False,), 0)
+    sample = sample_covariance(sample_factor(scenes.observation, 1e-3))
+    unknown = replace(scenes.observation, noise_power=None)
+    told = one.made(scenes.observation, scenes.n_sources.long(), sample, None, 0.0)
+    untold = one.made(unknown, None, sample, None, 0.0)
+    assert set(told) == {"sample", "fitted"}
+    assert ("fitted" in untold) == bool(blind)
+    if blind:
+        first, second = (made["fitted"].covariance for made in (told, untold))
+        assert isinstance(first, NormalizedCovariance) and isinstance(second, NormalizedCovariance)
+        assert not torch.allclose(first.weights, second.weights, rtol=1e-3)
 
 
 def test_the_genie_is_never_above_the_minimum_at_the_truth() -> None:

@@ -164,10 +164,30 @@ def _evidence(observation: Observation, prediction: Prediction):  # type: ignore
 def test_evidence_is_the_least_cost_of_every_count(source_model: SourceModel) -> None:
     """V falls with K, by much up to the true number and by little after it."""
     scenes = make_scenes(WIDE, 2, 20.0, 4, source_model, sources=SPREAD_SOURCES[:2])
-    evidence = _evidence(scenes.observation, network_prediction(scenes.observation, scenes.sources, GRID))
+    prediction = network_prediction(scenes.observation, scenes.sources, GRID)
+    level = torch.full_like(prediction.count_log_probabilities, -math.log(6.0))
+    evidence = _evidence(scenes.observation, replace(prediction, count_log_probabilities=level))
     assert evidence.shared.tolist() == [source_model == "constant"] * 4
     gain = -evidence.cost.diff(dim=1)
     assert bool((gain[:, :2] > 3.0 * gain[:, 2:].amax(1, keepdim=True)).all())
+
+
+def test_evidence_is_of_the_counts_that_the_network_makes_plausible() -> None:
+    """Its likeliest count and the neighbours of that, and whatever it gives 2 % or more; the truth is as good
+    as any other.
+    """
+    scenes = make_scenes(WIDE, 2, 20.0, 3, sources=SPREAD_SOURCES[:2])
+    prediction = network_prediction(scenes.observation, scenes.sources, GRID)
+    shares = torch.tensor(
+        [
+            [0.001, 0.001, 0.001, 0.001, 0.001, 0.995],
+            [0.021, 0.019, 0.019, 0.939, 0.001, 0.001],
+            [0.980, 0.004, 0.004, 0.004, 0.004, 0.004],
+        ]
+    )
+    evidence = _evidence(scenes.observation, replace(prediction, count_log_probabilities=shares.log()))
+    fitted = [[4, 5], [0, 2, 3, 4], [0, 1]]
+    assert [torch.nonzero(row.isfinite()).flatten().tolist() for row in evidence.cost] == fitted
 
 
 def test_the_rule_decides_where_network_and_likelihood_disagree() -> None:
@@ -176,8 +196,10 @@ def test_the_rule_decides_where_network_and_likelihood_disagree() -> None:
     prediction = network_prediction(scenes.observation, scenes.sources, GRID)
     wrong = prediction.count_log_probabilities.roll(-1, dims=1)
     found = {}
-    for rule in (OF_NETWORK, prediction.count_rule):
-        own = replace(prediction, count_log_probabilities=wrong, count_rule=rule)
+    fitted = prediction.calibration.noise_known
+    for rule in (OF_NETWORK, fitted):
+        calibration = replace(prediction.calibration, noise_known=rule)
+        own = replace(prediction, count_log_probabilities=wrong, calibration=calibration)
         found[rule] = make_estimator("learned").estimate(scenes.observation, own, None)
     assert found[OF_NETWORK].n_sources.tolist() == [1] * 4
     confidence = found[OF_NETWORK].count_confidence
@@ -185,7 +207,19 @@ def test_the_rule_decides_where_network_and_likelihood_disagree() -> None:
     torch.testing.assert_close(
         confidence, wrong[:, 1].exp().double() / fitted_mass(wrong), rtol=1e-5, atol=0.0
     )
-    assert found[prediction.count_rule].n_sources.tolist() == [2] * 4
+    assert found[fitted].n_sources.tolist() == [2] * 4
+
+
+@NOISE
+def test_the_rule_is_that_of_a_noise_power_known_or_not(noise_known: bool) -> None:
+    """A network that is sure of a wrong count is believed under one of the two rules."""
+    scenes = make_scenes(WIDE, 2, 20.0, 4, sources=SPREAD_SOURCES[:2])
+    prediction = network_prediction(scenes.observation, scenes.sources, GRID)
+    wrong = prediction.count_log_probabilities.roll(1, dims=1)
+    believing = replace(prediction.calibration, noise_unknown=OF_NETWORK)
+    own = replace(prediction, count_log_probabilities=wrong, calibration=believing)
+    found = make_estimator("learned").estimate(seen(scenes, noise_known), own, None)
+    assert found.n_sources.tolist() == [2 if noise_known else 3] * 4
 
 
 def fitted_mass(log_probabilities: torch.Tensor) -> torch.Tensor:

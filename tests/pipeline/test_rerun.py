@@ -15,7 +15,7 @@ STALE: list[tuple[dict[str, Any], set[str]]] = [
     ({"train.lr": 1e-3}, {"check", "train", "report"}),
     ({"simulate.workers": 2}, {"check", "report"}),
     ({"evaluate.workers": 2}, {"check", "report"}),
-    ({"covariance.blend_beta": 0.25}, {"check", "train", "calibrate", "evaluate", "report"}),
+    ({"train.blend_beta_end": 0.25}, {"check", "train", "report"}),
     ({"evaluate.found_tolerance_deg": 4.0}, {"check", "evaluate", "report"}),
     (
         {"simulate.validation.strata": [{"n_sources": [1, 2], "snr_db": [0.0, 9.0], "n_scenes": 5}]},
@@ -53,7 +53,7 @@ def test_a_second_run_does_nothing(finished: WorkingCopy) -> None:
     ("changes", "expected"),
     [
         (
-            {"train.lr": 1e-3, "covariance.blend_beta": 0.25},
+            {"train.lr": 1e-3, "train.blend_beta_end": 0.25},
             ["check", "train", "calibrate", "evaluate", "report"],
         ),
         ({"simulate.workers": 2, "evaluate.workers": 2}, ["check", "report"]),
