@@ -99,8 +99,9 @@ def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[s
     return {
         "incident": health.INCIDENT,
         "training_split": {
-            **{name: first[name] for name in first if name.startswith("r_samp_norm_")},
-            "r_samp_trace_error": first["r_samp_trace_error"],
+            name: first[name]
+            for name in first
+            if name.startswith("r_samp_norm_") or name == "r_samp_trace_error"
         },
         "epochs": epochs,
         "gates": {**health.gates(state["readings"], losses, n_elements), "no_warnings": not caught},

@@ -195,11 +195,11 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     root, split, scene = finished.parents[1], "test_independent", torch.tensor([7])
     params = read_params(root / "params.yaml")
     trained = read_network(root / "data/calibration/learned.pt", params)
-    settings, dictionary = fit_settings(params, torch.device("cpu")), train.network_dictionary(params)
+    losses, dictionary = fit_settings(params, torch.device("cpu")).loss, train.network_dictionary(params)
     examples = open_split(params, split, False).examples().select(scene)
     trained.network.train()
-    outputs = outputs_of(trained.network, examples, dictionary, settings.mixed_precision)
-    in_training = batch_loss(outputs, examples, dictionary, settings.loss, settings.loss.blend_beta).blend
+    outputs = outputs_of(trained.network, examples, dictionary, mixed_precision=False)
+    in_training = batch_loss(outputs, examples, dictionary, losses, losses.blend_beta).blend
     bench = evaluate.read_bench(params, root)
     own = bench.covariances[split].select(scene)
     seen = bench.observations[split].select(scene)

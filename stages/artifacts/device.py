@@ -1,4 +1,6 @@
-"""The device that a training runs on: a GPU is held by one training of the machine at a time."""
+"""The device that a training runs on, and its precision: a GPU is held by one training of the machine at a
+time.
+"""
 
 import contextlib
 import fcntl
@@ -49,6 +51,17 @@ def training_device(name: str, team: Team, remark: Callable[[str], None]) -> Ite
         with _turn(team, LOCKS):
             index = held.enter_context(first_free(gpus, remark, LOCKS))
         yield torch.device("cuda", index)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions in bfloat16 are native to a device, forwards and backwards: a GPU from compute
+    capability 8.0, or a CPU with AVX-512 BF16, by oneDNN. Others emulate them, slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # the keys of the mapping depend on the architecture
+    native = ("avx512_bf16", True) in torch.cpu.get_capabilities().items()
+    return native and torch.backends.mkldnn.is_available()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from stages.artifacts.device import computes_bfloat16
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.hdf5 import shard_paths
 from stages.artifacts.split_files import open_split
@@ -30,7 +31,7 @@ def fit_settings(params: Params, device: torch.device) -> FitSettings:
         clip_norm=train.clip_norm,
         ema_decay=train.ema_decay,
         flips=train.flips,
-        mixed_precision=train.mixed_precision and device.type == "cuda",
+        mixed_precision=train.mixed_precision and computes_bfloat16(device),
         blend_beta_start=train.blend_beta_start,
         blend_beta_jitter=train.blend_beta_jitter,
         loss=LossSettings(

@@ -76,7 +76,8 @@ def fit(
     (DistributedDataParallel); each then has a feed of its own, and all reach the same weights.
     `after_epoch(state)` is called with the state of each finished epoch, `after_batch(epoch, batch,
     n_batches)` for progress. state["best"] holds the EMA weights of least validation loss, state["history"]
-    one record an epoch and state["readings"] one health summary an epoch, of the scenes of this process.
+    one record an epoch and state["readings"] one health summary an epoch, of the scenes of this process: what
+    has sources alone is NaN in a record, and absent from a summary, where none of them has any.
 
     Raises:
         TrainingDiverged: a law is broken or a number is not finite.
@@ -122,7 +123,7 @@ def fit(
             "epoch": epoch,
             "step": epoch * n_batches,
             "lr": float(scheduler.get_last_lr()[0]),
-            **{f"train_{part}": summary[part]["mean"] for part in scores},
+            **{f"train_{part}": summary[part]["mean"] if part in summary else math.nan for part in scores},
             **{f"validation_{part}": score for part, score in scores.items()},
             "gradient_norm": summary["gradient_norm"]["median"],
         }

@@ -53,8 +53,11 @@ class EpochReadings:
         self.values.setdefault(quantity, []).append(value.detach().reshape(-1).double().cpu())
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Minimum, median, maximum and mean of every quantity."""
-        return {quantity: _statistics(torch.cat(parts)) for quantity, parts in self.values.items()}
+        """Minimum, median, maximum and mean of every quantity that has a value: an epoch without sources has
+        no norm.
+        """
+        joined = {quantity: torch.cat(parts) for quantity, parts in self.values.items()}
+        return {quantity: _statistics(values) for quantity, values in joined.items() if len(values)}
 
 
 def _statistics(values: Float[Tensor, " value"]) -> dict[str, float]:
@@ -136,17 +139,17 @@ def gates(
     `epochs` are the summaries, beside the number of each epoch; `losses` its (training, validation) loss.
     """
     first, last = losses[0], losses[-1]
+
+    def measured(quantity: str) -> list[Mapping[str, float]]:
+        names = [f"{name}_{quantity}" for name in ("r_samp", "r_pred", "r_blend")]
+        return [epoch[name] for epoch in epochs for name in names if name in epoch]
+
     return {
-        "trace_law": all(
-            epoch[f"{name}_trace_error"]["max"] <= RELATIVE_TOLERANCE
-            for epoch in epochs
-            for name in ("r_samp", "r_pred", "r_blend")
-        ),
+        "trace_law": all(error["max"] <= RELATIVE_TOLERANCE for error in measured("trace_error")),
         "norm_law": all(
-            epoch[f"{name}_norm"]["max"] <= n_elements * (1.0 + RELATIVE_TOLERANCE)
-            and epoch[f"{name}_norm"]["min"] >= math.sqrt(n_elements) * (1.0 - RELATIVE_TOLERANCE)
-            for epoch in epochs
-            for name in ("r_samp", "r_pred", "r_blend")
+            norm["max"] <= n_elements * (1.0 + RELATIVE_TOLERANCE)
+            and norm["min"] >= math.sqrt(n_elements) * (1.0 - RELATIVE_TOLERANCE)
+            for norm in measured("norm")
         ),
         "gradients_finite": all(math.isfinite(epoch["gradient_norm"]["max"]) for epoch in epochs),
         "losses_finite": all(math.isfinite(value) for pair in losses for value in pair),

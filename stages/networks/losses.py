@@ -4,6 +4,8 @@ No loss has an eigenvector in its backward pass: subspaces enter as projectors o
 vectors, by a triangular factor, and likelihoods by Cholesky factors.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional
 from jaxtyping import Bool, Complex, Float, Int
@@ -13,32 +15,40 @@ from stages.covariance import BlendNorms, LoadedBlend, NormalizedCovariance
 from stages.networks.covariance_network import count_log_probabilities
 
 
-def occupancy_target(
+class Occupancy(NamedTuple):
+    """Y_g of every point, and the source that occupies it, the one of the largest splat there."""
+
+    target: Float[Tensor, "scene point"]
+    source: Int[Tensor, "scene point"]
+
+
+def occupancy(
     cosines: Float[Tensor, "scene source 3"],
-    present: Float[Tensor, "scene source"],
+    present: Bool[Tensor, "scene source"],
     axes: tuple[Float[Tensor, " u"], Float[Tensor, " v"], Float[Tensor, " w"]],
     width_cells: float,
     width_planes: float,
-) -> Float[Tensor, "scene point"]:
+) -> Occupancy:
     """Occupancy of the grid: a Gaussian splat of every source, the largest where splats meet.
 
-        Y_g = max_k exp(-(x^2 + y^2) / (2 s^2) - z^2 / (2 t^2)) / peak_k
+        log Y_g = max_k (-(x^2 + y^2) / (2 s^2) - z^2 / (2 t^2) - log peak_k)
         x = (u_g - u_k) / du,   y = (v_g - v_k) / dv,   z = (w_g - w_k) / dw
 
     du, dv, dw are the cells of the grid, s and t the widths in cells; peak_k makes the largest value of a
-    splat 1. `axes` are the grid coordinates along u, v and w.
+    splat 1. `axes` are the grid coordinates along u, v and w. A slot that is not `present` occupies nothing.
     """
-    splats = []
+    exponents = []
     for coordinate, (axis, width) in enumerate(
         zip(axes, (width_cells, width_cells, width_planes), strict=True)
     ):
         cells = (axis - cosines[..., coordinate, None]) / (axis[1] - axis[0])
         exponent = -0.5 * (cells / width).square()
-        splats.append(torch.exp(exponent - exponent.amax(-1, keepdim=True)))
-    along_u, along_v, along_w = splats
-    along_w = along_w * present[..., None]
-    product = along_w[..., :, None, None] * along_v[..., None, :, None] * along_u[..., None, None, :]
-    return product.amax(1).flatten(1)
+        exponents.append(exponent - exponent.amax(-1, keepdim=True))
+    along_u, along_v, along_w = exponents
+    along_w = along_w.masked_fill(~present[..., None], -torch.inf)
+    total = along_w[..., :, None, None] + along_v[..., None, :, None] + along_u[..., None, None, :]
+    largest, source = total.flatten(2).max(1)
+    return Occupancy(largest.exp(), source)
 
 
 def detection_loss(
@@ -91,12 +101,12 @@ def offset_loss(
     present: Bool[Tensor, "scene source"],
     points: Float[Tensor, "point 3"],
     steps: Float[Tensor, " 3"],
-    target: Float[Tensor, "scene point"],
+    occupied: Occupancy,
     softness: float,
 ) -> Float[Tensor, ""]:
     """Smooth absolute error of the places within the cells, at the points that sources occupy.
 
-        sum_g Y_g^b sum_i h(offset_gi - (x_ki - x_gi) / d_i) / sum_g Y_g^b,   k the source nearest to g
+        sum_g Y_g^b sum_i h(offset_gi - (x_ki - x_gi) / d_i) / sum_g Y_g^b,   k the source that occupies g
 
     x = (u, v, w), d the steps of the grid, Y the occupancy, h(e) = e^2 / 2 for |e| < 1, |e| - 1/2 beyond. A
     scene without sources has no place to miss.
@@ -104,13 +114,10 @@ def offset_loss(
     References:
         Girshick, "Fast R-CNN", ICCV 2015, eq. (3): h.
     """
-    wanted = (cosines[:, None] - points[:, None]) / steps
-    distance = wanted.square().sum(-1).masked_fill(~present[:, None], torch.inf)
-    nearest = distance.argmin(-1)[..., None, None].expand(-1, -1, 1, 3)
-    error = torch.nn.functional.smooth_l1_loss(
-        offsets, wanted.gather(2, nearest)[:, :, 0], reduction="none"
-    ).sum(-1)
-    weight = target**softness
+    places = cosines.gather(1, occupied.source[..., None].expand(-1, -1, 3))
+    wanted = (places - points) / steps
+    error = torch.nn.functional.smooth_l1_loss(offsets, wanted, reduction="none").sum(-1)
+    weight = occupied.target**softness
     measured = present.any(-1)
     weighted = (weight * error).sum(-1)[measured] / weight.sum(-1)[measured]
     return weighted.sum() / max(len(weighted), 1)

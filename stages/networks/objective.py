@@ -16,7 +16,7 @@ from stages.networks.losses import (
     count_loss,
     covariance_loss,
     detection_loss,
-    occupancy_target,
+    occupancy,
     offset_loss,
     subspace_loss,
 )
@@ -79,8 +79,8 @@ def batch_loss(
     present = examples.power > 0.0
     sources = torch.where(present[..., None], examples.sources, 1.0)
     cosines = cosines_from_sources(sources).float()
-    target = occupancy_target(
-        cosines, present.float(), dictionary.axes, settings.target_width_cells, settings.target_width_planes
+    occupied = occupancy(
+        cosines, present, dictionary.axes, settings.target_width_cells, settings.target_width_planes
     )
     measured = examples.n_sources > 0
     predicted = covariance(outputs, dictionary.basis)
@@ -94,7 +94,7 @@ def batch_loss(
     def offset() -> Tensor:
         softness = settings.focal_exponents[1]
         return offset_loss(
-            outputs.offsets, cosines, present, dictionary.points, dictionary.steps, target, softness
+            outputs.offsets, cosines, present, dictionary.points, dictionary.steps, occupied, softness
         )
 
     def likelihood() -> Tensor:
@@ -104,7 +104,7 @@ def batch_loss(
 
     losses = {
         "detection": lambda: detection_loss(
-            outputs.logits, target, examples.n_sources.float(), settings.focal_exponents
+            outputs.logits, occupied.target, examples.n_sources.float(), settings.focal_exponents
         ),
         "offset": offset,
         "count": lambda: count_loss(outputs.counts, examples.n_sources),

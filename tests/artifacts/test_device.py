@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stages.artifacts import device
-from stages.artifacts.device import first_free, training_device
+from stages.artifacts.device import computes_bfloat16, first_free, training_device
 from stages.artifacts.errors import ParameterError, StateError
 from stages.artifacts.processes import ALONE, Team
 
@@ -106,6 +106,20 @@ def test_a_device_is_known_by_its_identity(tmp_path: Path, monkeypatch: pytest.M
         "risolve-identity-0.lock",
         "risolve-identity-1.lock",
     }
+
+
+def test_bfloat16_is_for_devices_that_have_it_natively(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    for capabilities, native in (
+        ({"architecture": "x86_64", "avx512_bf16": True}, True),
+        ({"architecture": "x86_64", "avx512_bf16": False}, False),
+        ({"architecture": "aarch64", "bf16": True}, False),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda own=capabilities: own)
+        assert computes_bfloat16(cpu) == (native and torch.backends.mkldnn.is_available())
+    for capability, native in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, own=capability: own)
+        assert computes_bfloat16(gpu) == native
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,15 @@ def test_batches_without_sources_train_and_are_not_scored_as_covariances():
     assert empty_loss.parts["covariance"].item() == 0.0
 
 
+def test_a_process_that_sees_no_source_trains_and_has_no_reading_of_covariances_and_places():
+    state = train(training=classroom(n_sources=0, seed=5))
+    for record, summary in zip(state["history"], state["readings"], strict=True):
+        absent = {part for part in LOSS.weights if math.isnan(record.get(f"train_{part}", 0.0))}
+        assert absent == {"offset", "covariance"}
+        assert math.isfinite(record["train_loss"]) and math.isfinite(record["validation_covariance"])
+        assert not {name for name in summary if name.startswith(("r_", "offset", "covariance"))}
+
+
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.5, 0.99])
 def test_the_rate_ends_at_zero_after_any_warmup(warmup_fraction):
     short = replace(SETTINGS, epochs=1, warmup_fraction=warmup_fraction)

@@ -65,6 +65,16 @@ def test_gates_of_a_healthy_training_all_hold():
     assert all(gates([summary_of(4.0)] * 2, [(3.0, 2.0), (2.0, 1.9)], 6).values())
 
 
+def test_an_epoch_without_sources_has_no_norm_and_breaks_no_law():
+    readings = EpochReadings()
+    blended = healthy_blend().select(slice(0, 0))
+    measure_blend(blended, blended.squared_norms(), readings, PLACE)
+    readings.add("gradient_norm", torch.tensor(1.0))
+    assert set(readings.summary()) == {"gradient_norm"}
+    assert all(gates([readings.summary(), summary_of(4.0)], [(3.0, 2.0), (2.0, 1.9)], 6).values())
+    assert not gates([readings.summary(), summary_of(7.0)], [(3.0, 2.0), (2.0, 1.9)], 6)["norm_law"]
+
+
 HEALTHY = [(3.0, 2.0), (2.0, 1.9)]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stages.covariance import SharedBasis, blend, predicted_covariance, sample_covariance, true_covariance
-from stages.networks.losses import covariance_loss, detection_loss, occupancy_target
+from stages.networks.losses import covariance_loss, detection_loss, occupancy
 from stages.physics.steering import steering
 from tests.networks.classroom import classroom, classroom_dictionary
 from tests.tolerances import DOUBLE, SINGLE
@@ -97,10 +97,11 @@ def test_detection_loss_at_even_odds_is_its_closed_form():
 def test_occupancy_is_the_larger_of_two_splats_and_one_at_the_nearest_points():
     axes = tuple(torch.linspace(-1.0, 1.0, n) for n in (7, 5, 3))
     cosines = torch.tensor([[[0.1, -0.4, 0.3], [0.9, 0.8, -0.9]]])
-    present = torch.ones((1, 2))
-    both = occupancy_target(cosines, present, axes, 0.6, 0.8)
-    single = [occupancy_target(cosines[:, [k]], present[:, [k]], axes, 0.6, 0.8) for k in (0, 1)]
-    assert torch.equal(both, torch.maximum(*single))
+    present = torch.ones((1, 2), dtype=torch.bool)
+    both = occupancy(cosines, present, axes, 0.6, 0.8)
+    single = [occupancy(cosines[:, [k]], present[:, [k]], axes, 0.6, 0.8).target for k in (0, 1)]
+    assert torch.equal(both.target, torch.maximum(*single))
+    assert torch.equal(both.source, (single[1] > single[0]).long())
     assert all(splat.max().item() == pytest.approx(1.0) for splat in single)
     lattice = single[0].reshape(3, 5, 7)
     nearest = [int((axis - c).abs().argmin()) for axis, c in zip(axes, cosines[0, 0], strict=True)]
@@ -109,7 +110,31 @@ def test_occupancy_is_the_larger_of_two_splats_and_one_at_the_nearest_points():
 
 def test_an_empty_slot_leaves_the_occupancy_empty():
     axes = tuple(torch.linspace(-1.0, 1.0, n) for n in (7, 5, 3))
-    assert occupancy_target(torch.zeros((1, 2, 3)), torch.zeros((1, 2)), axes, 0.6, 0.8).abs().max() == 0.0
+    present = torch.tensor([[False, False], [False, True]])
+    found = occupancy(torch.zeros((2, 2, 3)), present, axes, 0.6, 0.8)
+    assert found.target[0].abs().max() == 0.0 and found.target[1].max() == 1.0
+    assert bool((found.source[1] == 1).all())
+
+
+def test_the_splat_of_a_source_is_a_gaussian_of_one_width_along_each_axis():
+    """Point by point, over the largest value."""
+    axes = tuple(torch.linspace(-1.0, 1.0, n, dtype=torch.float64) for n in (7, 5, 3))
+    place = torch.tensor([0.11, -0.42, 0.3], dtype=torch.float64)
+    found = occupancy(place[None, None], torch.ones((1, 1), dtype=torch.bool), axes, 0.6, 0.8).target[0]
+    values = [
+        math.exp(
+            -0.5
+            * sum(
+                (float(x - c) / float(axis[1] - axis[0]) / s) ** 2
+                for x, c, axis, s in zip((u, v, w), place, axes, (0.6, 0.6, 0.8), strict=True)
+            )
+        )
+        for w in axes[2]
+        for v in axes[1]
+        for u in axes[0]
+    ]
+    expected = torch.tensor(values, dtype=torch.float64) / max(values)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_true_covariance_of_the_loss_is_that_of_the_sources():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.networks.covariance_network import count_log_probabilities
-from stages.networks.losses import count_loss, occupancy_target, offset_loss
+from stages.networks.losses import Occupancy, count_loss, occupancy, offset_loss
 from tests import tolerances
 
 AXES = tuple(torch.linspace(-1.0, 1.0, n, dtype=torch.float64) for n in (7, 5, 3))
@@ -14,32 +14,51 @@ STEPS = torch.stack([axis[1] - axis[0] for axis in AXES])
 POINTS = torch.stack(
     [x.flatten() for x in torch.meshgrid(AXES[2], AXES[1], AXES[0], indexing="ij")][::-1], dim=-1
 )
+WIDTHS = (0.6, 0.8)
+
+Scene = tuple[torch.Tensor, torch.Tensor, Occupancy]
 
 
-def places(
-    *sources: tuple[float, float, float], n_slots: int = 3
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(cosines, present, target) of one scene."""
+def places(*sources: tuple[float, float, float], n_slots: int = 3) -> Scene:
+    """(cosines, present, occupancy) of one scene."""
     cosines = torch.full((1, n_slots, 3), 0.3, dtype=torch.float64)
     present = torch.arange(n_slots)[None] < len(sources)
     for slot, source in enumerate(sources):
         cosines[0, slot] = torch.tensor(source)
-    return cosines, present, occupancy_target(cosines, present.double(), AXES, 0.6, 0.8)
+    return cosines, present, occupancy(cosines, present, AXES, *WIDTHS)
 
 
-def loss_of(offsets: torch.Tensor, scene: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    cosines, present, target = scene
-    return offset_loss(offsets, cosines, present, POINTS, STEPS, target, 4.0)
+def loss_of(offsets: torch.Tensor, scene: Scene) -> torch.Tensor:
+    cosines, present, occupied = scene
+    return offset_loss(offsets, cosines, present, POINTS, STEPS, occupied, 4.0)
 
 
-def right_offsets(scene: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Of every point, the way to the nearest source in cells, point by point."""
+def right_offsets(scene: Scene) -> torch.Tensor:
+    """Of every point, the way in cells to the source whose splat is the largest there, point by point."""
     cosines, present, _ = scene
+    sources = [k for k in range(cosines.shape[1]) if present[0, k]]
+    alone = {k: occupancy(cosines[:, [k]], present[:, [k]], AXES, *WIDTHS).target[0] for k in sources}
     wanted = torch.zeros((1, len(POINTS), 3), dtype=torch.float64)
     for point, place in enumerate(POINTS):
-        ways = [(cosines[0, k] - place) / STEPS for k in range(cosines.shape[1]) if present[0, k]]
-        wanted[0, point] = min(ways, key=lambda way: float(way.norm()))
+        own = max(sources, key=lambda k: float(alone[k][point]))
+        wanted[0, point] = (cosines[0, own] - place) / STEPS
     return wanted
+
+
+def test_a_point_between_sources_belongs_to_the_nearer_one_in_the_metric_of_the_splat() -> None:
+    """Three cells away along v, or two planes along w, of widths 0.6 and 3: the plane is nearer."""
+    of_v, of_w = (0.0, -1.0, -1.0), (0.0, 0.5, 1.0)
+    cosines = torch.tensor([[of_v, of_w]], dtype=torch.float64)
+    present = torch.ones((1, 2), dtype=torch.bool)
+    point = int((POINTS - torch.tensor([0.0, 0.5, -1.0])).norm(dim=-1).argmin())
+    for widths, own in (((0.6, 3.0), 1), ((3.0, 0.6), 0)):
+        occupied = occupancy(cosines, present, AXES, *widths)
+        assert int(occupied.source[0, point]) == own
+        offsets = torch.zeros((1, len(POINTS), 3), dtype=torch.float64)
+        offsets[0, point] = (cosines[0, own] - POINTS[point]) / STEPS
+        only = Occupancy(torch.zeros_like(occupied.target), occupied.source)
+        only.target[0, point] = 1.0
+        assert offset_loss(offsets, cosines, present, POINTS, STEPS, only, 4.0).item() == pytest.approx(0.0)
 
 
 TWO = places((0.11, -0.42, 0.3), (0.9, 0.83, -0.9))
@@ -60,7 +79,7 @@ def test_an_error_of_all_points_is_its_closed_form(axis: int, error: float, expe
 
 def test_points_far_from_every_source_do_not_count() -> None:
     offsets = right_offsets(TWO)
-    far = TWO[2][0] < 1e-3
+    far = TWO[2].target[0] < 1e-3
     assert 20 < int(far.sum()) < len(POINTS)
     offsets[0, far] += 5.0
     # three errors of 5 at each of at most 105 points of weight 1e-12 at most
@@ -72,11 +91,13 @@ def test_empty_slots_and_the_order_of_the_sources_change_nothing() -> None:
         (1, len(POINTS), 3), dtype=torch.float64, generator=torch.Generator().manual_seed(1)
     )
     expected = loss_of(offsets, TWO).item()
-    cosines, present, target = TWO
-    assert loss_of(offsets, (cosines[:, [1, 0, 2]], present, target)).item() == pytest.approx(expected)
+    cosines, present, _ = TWO
+    swapped = places((0.9, 0.83, -0.9), (0.11, -0.42, 0.3))
+    assert loss_of(offsets, swapped).item() == pytest.approx(expected)
     moved = cosines.clone()
     moved[0, 2] = torch.tensor([0.11, -0.42, 0.3])
-    assert loss_of(offsets, (moved, present, target)).item() == expected
+    occupied = occupancy(moved, present, AXES, *WIDTHS)
+    assert loss_of(offsets, (moved, present, occupied)).item() == expected
 
 
 def test_a_scene_without_sources_has_no_place_to_miss_and_no_gradient() -> None:
@@ -85,8 +106,9 @@ def test_a_scene_without_sources_has_no_place_to_miss_and_no_gradient() -> None:
     loss = loss_of(offsets, empty)
     loss.backward()
     assert loss.item() == 0.0 and offsets.grad is not None and not bool(offsets.grad.any())
-    both = tuple(torch.cat(pair) for pair in zip(empty, TWO, strict=True))
-    mixed = loss_of(torch.zeros((2, len(POINTS), 3), dtype=torch.float64), (both[0], both[1], both[2]))
+    cosines, present = (torch.cat(pair) for pair in zip(empty[:2], TWO[:2], strict=True))
+    both = cosines, present, occupancy(cosines, present, AXES, *WIDTHS)
+    mixed = loss_of(torch.zeros((2, len(POINTS), 3), dtype=torch.float64), both)
     alone = loss_of(torch.zeros((1, len(POINTS), 3), dtype=torch.float64), TWO)
     assert mixed.item() == pytest.approx(alone.item(), rel=tolerances.DOUBLE)
 

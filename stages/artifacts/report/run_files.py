@@ -143,7 +143,10 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
             "step": _COUNT,
             "lr": _LENGTH,
             **{
-                f"{scenes}_{part}": Column(optional=part not in ("loss", "detection"))
+                f"{scenes}_{part}": Column(
+                    optional=part not in ("loss", "detection"),
+                    empty=scenes == "train" and part in ("offset", "covariance", "subspace"),
+                )
                 for part in LOSSES
                 for scenes in ("train", "validation")
             },
@@ -158,7 +161,7 @@ _MAY_BE_EMPTY = (COUNTS, CONFIDENCE, CALIBRATION)
 """Without rows where no method counts, says how sure it is, or finds a source."""
 
 NORMS = ("r_samp_norm", "r_pred_norm", "r_blend_norm")
-"""Frobenius norms that health.json reads in every epoch, each with its min, median and max."""
+"""Frobenius norms that health.json reads in every epoch with sources, each with its min, median and max."""
 
 
 @dataclass(frozen=True)
@@ -281,9 +284,8 @@ def _read_health(root: Path) -> dict[str, Any]:
     for number, epoch in enumerate(health["epochs"]):
         if not isinstance(epoch, dict) or not _is_number(epoch.get("epoch")):
             raise _malformed(HEALTH, f"epochs[{number}] is an object with a number `epoch`, got {epoch!r}")
-        for name in NORMS:
-            norm = epoch.get(name)
-            keys = ("min", "median", "max")
+        for name in (name for name in NORMS if name in epoch):
+            norm, keys = epoch[name], ("min", "median", "max")
             if not isinstance(norm, dict) or not all(_is_number(norm.get(key)) for key in keys):
                 what = f"epochs[{number}].{name} has numbers {', '.join(keys)}, got {norm!r}"
                 raise _malformed(HEALTH, what)

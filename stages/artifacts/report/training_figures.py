@@ -53,6 +53,7 @@ def _norm_curve(
 ) -> bytes:
     """One covariance norm by epoch: median, smallest to largest, laws sqrt(N) and N, what it should read."""
     label, colour, marker = NORM_LOOKS[name]
+    epochs = [epoch for epoch in epochs if name in epoch]
     x = [epoch["epoch"] for epoch in epochs]
 
     def draw(axes: Axes) -> None:
@@ -95,6 +96,7 @@ def norm_curves(health: dict[str, Any], n_elements: int) -> dict[str, bytes]:
             health["epochs"], name, _expected(health["incident"].get(name)), n_elements
         )
         for name in NORMS
+        if any(name in epoch for epoch in health["epochs"])
     }
 
 

@@ -21,6 +21,7 @@ from stages.artifacts.report.run_files import (
     HEALTH,
     HISTORY,
     METRICS,
+    NORMS,
     RANGE_STRATA,
     STRATA,
     THRESHOLD,
@@ -29,6 +30,7 @@ from stages.artifacts.report.run_files import (
     read_inputs,
     read_table,
 )
+from stages.artifacts.report.training_figures import loss_curves, norm_curves
 from stages.estimators.comparison import Method
 from stages.networks.objective import PARTS
 from tests.artifacts.report.finished_run import FEW, write_run
@@ -123,7 +125,7 @@ TABLES: list[tuple[Path, Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     (HISTORY, _with("train_loss", "nan", 4), ":6: train_loss is empty"),
     (HISTORY, _with("validation_loss", math.inf, 4), ":6: validation_loss is a finite number"),
     (HISTORY, lambda table: table.drop(columns="train_loss"), ": it has no column train_loss"),
-    (HISTORY, _with("train_covariance", "nan", 4), ":6: train_covariance is empty"),
+    (HISTORY, _with("validation_covariance", "nan", 4), ":6: validation_covariance is empty"),
 ]
 
 
@@ -154,6 +156,21 @@ def test_the_losses_that_a_history_may_have_are_those_of_training(run: Path) -> 
 def test_nothing_counted_and_nothing_found_are_tables_without_rows(run: Path, path: Path) -> None:
     pd.read_csv(run / path).iloc[:0].to_csv(run / path, index=False)
     assert read_table(run, path).empty
+
+
+def test_epochs_without_sources_leave_their_norms_and_parts_out(run: Path) -> None:
+    health = json.loads((run / HEALTH).read_text("utf-8"))
+    for name in NORMS:
+        del health["epochs"][1][name]
+    (run / HEALTH).write_text(json.dumps(health), "utf-8")
+    table = pd.read_csv(run / HISTORY)
+    table.loc[1, "train_covariance"] = math.nan
+    table.to_csv(run / HISTORY, index=False)
+    inputs = read_inputs(run)
+    assert len(norm_curves(inputs.health, 144)) == len(NORMS)
+    assert loss_curves(inputs.history, "covariance", "covariance")
+    nowhere = {**health, "epochs": [{"epoch": 1}]}
+    assert norm_curves(nowhere, 144) == {}
 
 
 RECORDS: list[tuple[tuple[str | int, ...], Any, str]] = [
