@@ -49,6 +49,7 @@ ROWS: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "no count": (SEEDS, ("train.count_weight=0.0",)),
     "no covariance loss": (SEEDS, ("train.covariance_weight=0.0",)),
     "subspace loss": (SEEDS, ("train.subspace_weight=0.3",)),
+    "network in the loop": (MAIN_SEEDS, ("network.loops=1",)),
     "likelihood loss": (SEEDS, ("train.likelihood_weight=0.3",)),
     "no mirrors": (SEEDS, ("train.flips=false",)),
     "beta from 1": (SEEDS, ("train.blend_beta_start=1.0",)),
@@ -98,13 +99,13 @@ def score(params: Params, model: Model) -> dict[str, float]:
                 grid_setup.grid(params), own.normalize.map_iterations, params.array.spherical_amplitude
             )
             told = torch.full((observation.n_scenes,), k)
-            prediction = model.trained.predict(*fit_maps(observation, settings), "independent")
+            prediction = model.trained.predict(*fit_maps(observation, settings), observation)
             for name in found:
                 (one,) = comparison(params, (name,)).estimators
                 hits[name].extend(n_found(params, drawn.sources, one.estimate(observation, prediction, told)))
             unknown = replace(observation, noise_power=None)
             (learned,) = comparison(params, ("learned",)).estimators
-            blind = model.trained.predict(*fit_maps(unknown, settings), "independent")
+            blind = model.trained.predict(*fit_maps(unknown, settings), unknown)
             right += (learned.estimate(unknown, blind, None).n_sources == k).tolist()
             waves = steering(
                 drawn.sources[:, :k],

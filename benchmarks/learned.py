@@ -72,7 +72,7 @@ def predicted(params: Params, observation: Observation) -> dict[CovarianceKind, 
     iterations = params.normalize.map_iterations
     settings = MapSettings(grid_setup.grid(params), iterations, params.array.spherical_amplitude)
     maps = fit_maps(observation, settings)
-    prediction = trained(params).predict(maps.values, maps.estimated_snr, observation.source_model)
+    prediction = trained(params).predict(maps.values, maps.estimated_snr, observation)
     return {"predicted": Made(prediction, time.process_time() - started)}
 
 

@@ -51,11 +51,11 @@ def calibrate(
     the errors of R_blend.
     """
     maps = covariances.maps
-    prediction = network.predict(maps.values, maps.estimated_snr, observation.source_model)
+    prediction = network.predict(maps.values, maps.estimated_snr, observation)
     unknown = replace(observation, noise_power=None)
     spherical = network.dictionary.spherical_amplitude
     estimated = fit_maps(unknown, MapSettings(estimator.grid, maps.iterations, spherical))
-    blind = network.predict(*estimated, observation.source_model)
+    blind = network.predict(*estimated, unknown)
 
     present = torch.nonzero(truth.n_sources > 0).flatten()
     errors = torch.full((observation.n_scenes, len(BETAS)), torch.nan)

@@ -98,7 +98,7 @@ def make_covariances(
 ) -> dict[CovarianceKind, Made]:
     """What estimators read of an observation, its sample covariance and its maps; see `Comparison.made`."""
     started = time.process_time()
-    prediction = network.predict(*maps, observation.source_model)
+    prediction = network.predict(*maps, observation)
     return comparison.made(observation, n_sources, sample, prediction, time.process_time() - started)
 
 

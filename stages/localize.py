@@ -79,7 +79,7 @@ def covariance_of(
         return sample_covariance(sample_factor(observation, LS_RIDGE))
     params = model.params
     maps = MapSettings(method.grid, params.normalize.map_iterations, params.array.spherical_amplitude)
-    prediction = model.trained.predict(*fit_maps(observation, maps), observation.source_model)
+    prediction = model.trained.predict(*fit_maps(observation, maps), observation)
     if kind == "predicted":
         return prediction
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))

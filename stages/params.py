@@ -95,6 +95,7 @@ class Network(Section):
     channels: Annotated[int, Field(ge=2)]
     blocks: PositiveInt
     groups: PositiveInt
+    loops: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -131,6 +132,7 @@ class Train(Section):
     covariance_weight: NonNegativeFloat
     subspace_weight: NonNegativeFloat
     likelihood_weight: NonNegativeFloat
+    pass_weight: NonNegativeFloat
     blend_beta_start: Fraction
     blend_beta_end: Fraction
     blend_beta_jitter: Fraction

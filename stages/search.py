@@ -133,7 +133,7 @@ def count_found(
     for exam in bench.exams:
         maps = exam.covariances.maps
         started = time.process_time()
-        prediction = trained.predict(maps.values, maps.estimated_snr, exam.observation.source_model)
+        prediction = trained.predict(maps.values, maps.estimated_snr, exam.observation)
         found: Estimate = one.estimate(exam.observation, prediction, exam.n_sources)
         seconds += time.process_time() - started
         for truth, places in zip(exam.sources.numpy(), found.sources.numpy(), strict=True):

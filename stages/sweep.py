@@ -93,7 +93,7 @@ def sweep(
     maps, snr = fit_maps(observation, settings)
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
     told = torch.full((observation.n_scenes,), params.sweep.n_sources)
-    prediction = network.predict(maps, snr, observation.source_model)
+    prediction = network.predict(maps, snr, observation)
     made = comparison.made(observation, told, sample, prediction, 0.0)
     truth = scenes.sources[:, : params.sweep.n_sources]
     return comparison.run(observation, truth, {"known": made}, torch.Generator())

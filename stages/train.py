@@ -1,8 +1,8 @@
 """Reads params.yaml, data/scenes and data/covariances of the training and validation data sets; writes
 data/models: covariance.pt (EMA weights of least validation loss), history.csv, health.json, timing.csv.
 
-Of the scenes the truth is read, and the snapshots where the likelihood has a weight. With train.processes
-above 1 the verb starts itself that many times under torchrun.
+Of the scenes the truth is read, and the snapshots where the likelihood has a weight or the network has loops.
+With train.processes above 1 the verb starts itself that many times under torchrun.
 """
 
 import json

@@ -35,9 +35,9 @@ from tests.tiny_run import write_params
 from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 
 
-def tiny_model(directory: Path) -> tuple[Params, Path]:
+def tiny_model(directory: Path, **changes: Any) -> tuple[Params, Path]:
     """Initial weights for a 5 x 3 surface, 4 antennas and 7 snapshots."""
-    params = read_params(write_params(directory))
+    params = read_params(write_params(directory, changes))
     write_network(directory / "learned.pt", new_network(params).state_dict(), uncalibrated(0.25), params)
     return params, directory / "learned.pt"
 
@@ -93,20 +93,21 @@ def test_a_network_counts_no_further_than_it_was_trained(tmp_path: Path) -> None
     assert blended.settings.counting.most == 3
 
 
+@pytest.mark.parametrize("loops", [0, 1])
 @pytest.mark.parametrize("noise_power", [True, False])
 @pytest.mark.parametrize("source_model", ["independent", "constant"])
 def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
-    tmp_path: Path, source_model: SourceModel, noise_power: bool
+    tmp_path: Path, source_model: SourceModel, noise_power: bool, loops: int
 ) -> None:
     """What `localize` predicts is what `normalize`'s maps say, bit by bit."""
-    params, model = tiny_model(tmp_path)
+    params, model = tiny_model(tmp_path, **{"network.loops": loops})
     path = write_user_file(tmp_path / "user.h5", fitting_scenes(source_model), noise_power=noise_power)
     with measurement_stream(path) as stream:
         method = method_for(stream, replace(OPTIONS, estimator="learned", n_sources=1, model=model))
         observation = stream.chunk(0, 2).observation
     assert observation is not None
     maps = normalize(observation, params).maps
-    expected = read_network(model, params).predict(maps.values, maps.estimated_snr, source_model)
+    expected = read_network(model, params).predict(maps.values, maps.estimated_snr, observation)
     found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
     assert isinstance(found, Prediction)
     assert torch.equal(found.covariance.dense(), expected.covariance.dense())

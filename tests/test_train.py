@@ -171,6 +171,7 @@ def test_batches_without_a_source_are_trained_on(folder: Path) -> None:
 
 EVERY_PART: dict[str, Any] = {
     "network.head": "factor",
+    "network.loops": 1,
     "train.subspace_weight": 0.2,
     "train.likelihood_weight": 0.5,
     "train.blend_beta_jitter": 0.1,

@@ -42,7 +42,9 @@ def write_examples(
     counts = [max(int(truth.n_sources[scene]), 1) for scene in scenes]
     spectra = [music_spectrum(sample.select(slice(i, i + 1)), wave, k) for i, k in enumerate(counts)]
     maps = own.maps
-    prediction = network.predict(maps.values, maps.estimated_snr, own.source_model)
+    prediction = network.predict(
+        maps.values, maps.estimated_snr, observation.select(torch.from_numpy(scenes))
+    )
     powers = prediction.occupancy.softmax(-1)
 
     def image(values: Tensor) -> np.ndarray:

@@ -82,6 +82,7 @@ def _layers(params: Params | ModelParams) -> CovarianceNetwork:
         channels=params.network.channels,
         blocks=params.network.blocks,
         groups=params.network.groups,
+        loops=params.network.loops,
         most_sources=params.sources.max_sources,
         head=params.network.head,
         rank=params.network.rank,

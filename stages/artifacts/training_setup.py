@@ -45,6 +45,11 @@ def fit_settings(params: Params, device: torch.device) -> FitSettings:
     )
 
 
+def _reads_snapshots(params: Params) -> bool:
+    """Whether a training reads snapshots, channel and codes."""
+    return params.train.likelihood_weight > 0.0 or params.network.loops > 0
+
+
 def training_files() -> list[Path]:
     """Scenes and covariances that a training reads.
 
@@ -60,13 +65,13 @@ def training_files() -> list[Path]:
 
 
 def validation_examples(params: Params) -> Examples:
-    """Maps, covariance factors and truth of the validation scenes, in memory; with the snapshots where the
-    likelihood has a weight.
+    """Maps, covariance factors and truth of the validation scenes, in memory; with the snapshots where a
+    training reads them.
 
     Raises:
         MeasurementError: as `open_split`, or numbers that break a law.
     """
-    with_snapshots = params.train.likelihood_weight > 0.0
+    with_snapshots = _reads_snapshots(params)
     return joined_examples(
         [open_split(params, split, with_snapshots).examples() for split in VALIDATION_SPLITS]
     )
@@ -80,7 +85,7 @@ def training_feed(params: Params, fraction: float, device: torch.device, rank: i
         ParameterError: a process without a scene for each of its batches.
     """
     train = params.train
-    splits = [open_split(params, split, train.likelihood_weight > 0.0) for split in TRAINING_SPLITS]
+    splits = [open_split(params, split, _reads_snapshots(params)) for split in TRAINING_SPLITS]
     blocks = blocks_of(splits, train.block_scenes, fraction)
     buffer_scenes = train.block_scenes * train.buffer_blocks
     sizes = tuple(map(len, blocks))

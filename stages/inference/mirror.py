@@ -8,7 +8,7 @@ one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import torch
 from jaxtyping import Complex, Float, Int
@@ -37,6 +37,13 @@ class MirrorFold:
     point_weights: Float[Tensor, " representative"]
     place: Int[Tensor, " point"]
     parts: Complex[Tensor, "parity orbit representative"]
+    _kept: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def to(self, device: torch.device) -> "MirrorFold":
+        """The same fold on another device."""
+        return MirrorFold(
+            **{one.name: getattr(self, one.name).to(device) for one in fields(self) if one.init}
+        )
 
     @property
     def n_images(self) -> int:
@@ -105,7 +112,7 @@ class MirrorFold:
         characters = _signed_sums(images, 0)
         matrix = self.parts.new_zeros((n_scenes, n_images, n_orbits, n_images, n_orbits))
         for character in range(n_images):
-            sums = torch.zeros(())
+            sums = powers.new_zeros(())
             first = 0
             for table in self._tables(character):
                 sums = sums + characters[character][:, first : first + table.shape[0]] @ table
@@ -133,14 +140,22 @@ class MirrorFold:
         return torch.view_as_real(chosen).flatten(1)
 
     def _tables(self, character: int) -> Iterator[Float[Tensor, "piece product"]]:
-        """e_s(o) conj(e_s'(o')) of representatives, in pieces; doubled where s < s' stands for s' < s too."""
+        """e_s(o) conj(e_s'(o')) of representatives, in pieces; doubled where s < s' stands for s' < s too. A
+        table of one piece is made once.
+        """
+        if character in self._kept:
+            yield self._kept[character]
+            return
         rows, columns = zip(*self._pairs(character), strict=True)
         weight = 1.0 if character == 0 else 2.0
         parts = self.parts.permute(2, 0, 1)
         chunk = max(1, _CHUNK_VALUES // (2 * len(rows) * parts.shape[2] ** 2))
         for piece in parts.split(chunk):
             left, right = weight * piece[:, list(rows)], piece[:, list(columns)].conj()
-            yield torch.view_as_real(left[..., :, None] * right[..., None, :]).flatten(1)
+            table = torch.view_as_real(left[..., :, None] * right[..., None, :]).flatten(1)
+            if len(piece) == len(parts):
+                self._kept[character] = table
+            yield table
 
 
 def _signed_sums(values: Tensor, axis: int) -> Tensor:

@@ -28,6 +28,9 @@ _CHUNK_VALUES = 8_000_000
 _BLOCK = 8
 """Scenes worked on at once, so that what is between two formulas stays in the cache."""
 
+_STRONGEST = 64
+"""Points that S is made of where powers are given: those of some sources, spread over a few cells each."""
+
 _LEAST_NOISE = 1e-5
 """Noise power, over the largest diagonal entry of S, that single precision tells from a singular S.
 
@@ -108,6 +111,46 @@ def sparse_fit_maps(
     for first in range(0, observation.n_scenes, size):
         pieces.append(_maps(scaled.select(slice(first, first + size)), fold, iterations))
     return torch.cat(pieces)
+
+
+def sparse_fit_quotient(
+    observation: Observation,
+    steering: Complex[Tensor, "element point"],
+    fold: MirrorFold,
+    powers: Float[Tensor, "scene point"],
+) -> Float[Tensor, "scene point"]:
+    """num / den at the 64 largest of given powers, float32: 1 on average where all is explained, more where
+    power is missing.
+
+        S_l = c B_l A diag(p) A^H B_l^H + sigma^2 I
+        c = max(mean |y|^2 - sigma^2, 0.01 sigma^2) / mean (B_l A diag(p) A^H B_l^H)_mm
+
+    c gives the snapshots their mean power, whatever the scale of the powers. The fold is that of the steering
+    vectors.
+
+    Raises:
+        ValueError: as `sparse_fit_maps`; powers that see no antenna.
+    """
+    scaled = _scaled_scenes(observation)
+    blocks = [scaled.select(slice(i, i + _BLOCK)) for i in range(0, len(scaled.noise), _BLOCK)]
+    kept = powers.topk(min(_STRONGEST, powers.shape[1]), dim=-1)
+    matched = []
+    for block, largest, points in zip(
+        blocks, kept.values.split(_BLOCK), kept.indices.split(_BLOCK), strict=True
+    ):
+        rows = _rows(block.observation, fold)
+        response = rows.rows.flatten(1, 2) @ steering.mT[points].mT
+        received = (torch.view_as_real(response).square().sum((1, 3)) * largest).sum(-1)
+        if not bool((received > 0.0).all()):
+            raise ValueError(f"powers reach the antennas in every scene, which receive {received.tolist()}")
+        # the rows of `constant` sources are rotated, and may be fewer than the numbers received
+        n_numbers = block.observation.n_snapshots * block.observation.n_antennas
+        level = block.start * block.observation.n_elements * n_numbers / received
+        response = response.unflatten(1, rows.rows.shape[1:3])
+        seen = (response * largest[:, None, None]) @ response.mH
+        matched.append(_matched(rows, level[:, None, None, None] * seen, block.noise, fold))
+    quotient = _quotient(matched, fold)
+    return quotient.numerator / quotient.denominator
 
 
 def _scaled_scenes(observation: Observation) -> _Scaled:
@@ -227,7 +270,7 @@ def _factor(
     covariance: Complex[Tensor, "*group row row"], noise: Float[Tensor, "..."]
 ) -> Complex[Tensor, "*group row row"]:
     """Cholesky factor of S = covariance + sigma^2 I, with no less noise than single precision needs."""
-    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     factor: Tensor = torch.linalg.cholesky(covariance + _resolved(noise, covariance) * identity)
     return factor
 

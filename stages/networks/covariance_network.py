@@ -7,6 +7,14 @@ count      P(K = k) = (1 - q_k) prod_{j < k} q_j,   q_j = P(K > j | K >= j) = si
 covariance R_pred = A diag(p) A^H             (`power_map`: of the right structure by construction)
            R_pred = F F^H                     (`factor`: F complex, N x rank, free)
 
+With loops the network goes on from its own answer: the sparse covariance fit at the powers p says where they
+explain too little or too much of the snapshots, and a further pass of the same blocks reads that.
+
+state      h_0 = f(stem(x)),   h_i = f(h_{i-1} + stem_i(log p_{i-1}, log num / den at p_{i-1}))
+
+f are the residual blocks, one set for all passes. A step p <- p (num / den)^gamma of the fit is linear in
+what stem_i reads: its weights are step sizes. No gradient passes through p_{i-1}.
+
 Each residual block also scales its channels by what the whole image holds, because a peak is a source or not
 by comparison with all others.
 
@@ -16,6 +24,7 @@ References:
     "Categorical Data Analysis", 2002, section 7.4.3 (continuation-ratio logits).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -31,19 +40,26 @@ Head = Literal["power_map", "factor"]
 _MOST_OFFSET = 1.0
 """Largest offset of a place from its point, in cells: the splat of a source reaches its neighbours."""
 
+_FLOOR = 1e-5
+"""Least power and num / den whose logarithm a further pass tells apart."""
+
+Quotient = Callable[[Float[Tensor, "scene point"]], Float[Tensor, "scene point"]]
+"""num / den of the sparse covariance fit of some scenes, at powers of their grid points."""
+
 _BOTTLENECK = 8
 """Channels of the image that the free factor is made from."""
 
 
 class Outputs(NamedTuple):
     """Occupancy logits z and offsets (cells along u, v, w) of every grid point in its order, continuation
-    logits c of the count, and F of the head `factor`.
+    logits c of the count, and F of the head `factor`; the logits of the passes before the last.
     """
 
     logits: Float[Tensor, "scene point"]
     offsets: Float[Tensor, "scene point 3"]
     counts: Float[Tensor, "scene step"]
     factor: Complex[Tensor, "scene rank element"] | None
+    earlier: tuple[Float[Tensor, "scene point"], ...]
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,7 @@ class Layout:
     channels: int
     blocks: int
     groups: int
+    loops: int
     most_sources: int
     head: Head
     rank: int
@@ -101,11 +118,8 @@ class CovarianceNetwork(nn.Module):
         channels, n_planes = layout.channels, layout.shape[0]
         self.layout = layout
         self.stem = nn.Conv2d(layout.n_inputs, channels, 3, padding=1)
-        self.trunk = nn.Sequential(
-            *(_ResidualBlock(channels, layout.groups) for _ in range(layout.blocks)),
-            nn.GroupNorm(layout.groups, channels),
-            nn.SiLU(),
-        )
+        self.trunk = nn.Sequential(*(_ResidualBlock(channels, layout.groups) for _ in range(layout.blocks)))
+        self.norm = nn.Sequential(nn.GroupNorm(layout.groups, channels), nn.SiLU())
         self.map = nn.Conv2d(channels, n_planes, 1)
         nn.init.constant_(self.map.bias, self.prior_logit)  # type: ignore[arg-type]
         self.place = nn.Conv2d(channels, 3 * n_planes, 1)
@@ -119,11 +133,22 @@ class CovarianceNetwork(nn.Module):
                 nn.Flatten(),
                 nn.Linear(_BOTTLENECK * pixels, 2 * layout.rank * layout.n_elements),
             )
+        self.loops = nn.ModuleList(
+            nn.Conv2d(2 * n_planes, channels, 3, padding=1) for _ in range(layout.loops)
+        )
 
-    def forward(self, image: Float[Tensor, "scene channel v u"]) -> Outputs:
-        """What the network says of every scene, in float32."""
-        features: Tensor = self.trunk(self.stem(image))
-        logits: Tensor = self.map(features).float()
+    def forward(self, image: Float[Tensor, "scene channel v u"], quotient: Quotient) -> Outputs:
+        """What the network says of every scene, in float32; `quotient` gives num / den at powers."""
+        state: Tensor = self.trunk(self.stem(image))
+        earlier = []
+        for stem in self.loops:
+            logits: Tensor = self.map(self.norm(state)).float().flatten(1)
+            earlier.append(logits)
+            powers = power_map(logits.detach())
+            planes = torch.stack((powers, quotient(powers)), dim=1).clamp_min(_FLOOR).log()
+            state = self.trunk(state + stem(planes.reshape(len(image), -1, *image.shape[2:])))
+        features: Tensor = self.norm(state)
+        logits = self.map(features).float()
         offsets = _MOST_OFFSET * self.place(features).float().tanh()
         expected = logits.sigmoid().sum((2, 3))
         pooled = torch.cat((features.mean((2, 3)).float(), features.amax((2, 3)).float(), expected), dim=1)
@@ -134,7 +159,8 @@ class CovarianceNetwork(nn.Module):
                 parts.unflatten(1, (self.layout.rank, self.layout.n_elements, 2)).contiguous()
             )
         by_coordinate = offsets.unflatten(1, (3, self.layout.shape[0])).flatten(2)
-        return Outputs(logits.flatten(1), by_coordinate.mT, self.count(pooled).float(), factor)
+        counts: Tensor = self.count(pooled).float()
+        return Outputs(logits.flatten(1), by_coordinate.mT, counts, factor, tuple(earlier))
 
 
 def power_map(logits: Float[Tensor, "scene point"]) -> Float[Tensor, "scene point"]:

@@ -1,6 +1,7 @@
 """The search grid as the network sees it: axes, shape, steering matrix, and mirror images of scenes on it."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Complex, Float
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from stages.covariance import SharedBasis
 from stages.inference.grid import Grid, grid_steering
+from stages.inference.mirror import MirrorFold, mirror_fold
 from stages.networks.features import GridShape, Mirror
 from stages.physics.geometry import mirror_order, planar_array
 from stages.shapes import Sources
@@ -36,6 +38,12 @@ class Dictionary:
             basis=SharedBasis(self.basis.matrix.to(device)),
             elements=self.elements.to(device),
         )
+
+    @cached_property
+    def fold(self) -> MirrorFold:
+        """Mirrors that array and grid have in common."""
+        matrix = self.basis.matrix
+        return mirror_fold(matrix.cpu(), self.elements.cpu()).to(matrix.device)
 
     @property
     def points(self) -> Float[Tensor, "point 3"]:

@@ -19,7 +19,7 @@ class Examples:
     """What normalize stored of scenes, and their truth (NaN-padded slots, power 0 where empty).
 
     shared: sources with the same amplitude in all snapshots (`constant`). received: what the likelihood loss
-    reads of the scenes, None where it has no weight.
+    and the loops of a network read of the scenes, None where there is neither.
     """
 
     maps: Float[Tensor, "scene map point"]

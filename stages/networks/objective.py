@@ -1,6 +1,8 @@
 """The objective of training: the loss of a batch, part by part, each with its weight."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +14,7 @@ from stages.networks.dictionary import Dictionary
 from stages.networks.examples import Examples
 from stages.networks.features import network_input
 from stages.networks.likelihood_loss import likelihood_loss
+from stages.networks.loop import absent_quotient, fit_quotient
 from stages.networks.losses import (
     count_loss,
     covariance_loss,
@@ -23,10 +26,10 @@ from stages.networks.losses import (
 from stages.physics.geometry import cosines_from_sources
 from stages.physics.steering import steering
 
-PARTS = ("detection", "offset", "count", "covariance", "subspace", "likelihood")
+PARTS = ("detection", "offset", "count", "covariance", "subspace", "likelihood", "pass")
 """Parts of the loss, each the mean over the scenes that it applies to."""
 
-SCENE_PARTS = ("detection", "count", "likelihood")
+SCENE_PARTS = ("detection", "count", "likelihood", "pass")
 """Parts that apply to every scene; the others to those with sources."""
 
 
@@ -63,8 +66,10 @@ def outputs_of(
     in float32.
     """
     image = network_input(examples.maps, examples.estimated_snr, examples.shared, dictionary.shape)
+    received = examples.received
+    quotient = absent_quotient if received is None else partial(fit_quotient, received, dictionary)
     with torch.autocast(image.device.type, torch.bfloat16, enabled=mixed_precision):
-        outputs: Outputs = network(image)
+        outputs: Outputs = network(image, quotient)
     return outputs
 
 
@@ -73,8 +78,8 @@ def batch_loss(
 ) -> BatchLoss:
     """Loss of one batch, the weighted sum of its parts.
 
-    A part without weight is not computed. A scene without sources has no covariance and no places, and
-    enters the detection, count and likelihood losses only.
+    A part without weight is not computed, nor is the one of earlier passes where there are none. A scene
+    without sources has no covariance and no places, and enters `SCENE_PARTS` alone.
     """
     present = examples.power > 0.0
     sources = torch.where(present[..., None], examples.sources, 1.0)
@@ -91,6 +96,10 @@ def batch_loss(
         sources[measured], dictionary.elements, dictionary.wavelength, dictionary.spherical_amplitude
     ).to(torch.complex64)
 
+    def detection(logits: Tensor) -> Tensor:
+        n_sources = examples.n_sources.float()
+        return detection_loss(logits, occupied.target, n_sources, settings.focal_exponents)
+
     def offset() -> Tensor:
         softness = settings.focal_exponents[1]
         return offset_loss(
@@ -102,10 +111,8 @@ def batch_loss(
             raise ValueError("the likelihood loss reads snapshots, channel and codes; the examples have none")
         return likelihood_loss(predicted, examples.received)
 
-    losses = {
-        "detection": lambda: detection_loss(
-            outputs.logits, occupied.target, examples.n_sources.float(), settings.focal_exponents
-        ),
+    losses: dict[str, Callable[[], Tensor]] = {
+        "detection": lambda: detection(outputs.logits),
         "offset": offset,
         "count": lambda: count_loss(outputs.counts, examples.n_sources),
         "covariance": lambda: covariance_loss(
@@ -113,8 +120,11 @@ def batch_loss(
         ),
         "subspace": lambda: subspace_loss(own, waves * present[measured][..., None]),
         "likelihood": likelihood,
+        "pass": lambda: torch.stack([detection(logits) for logits in outputs.earlier]).mean(),
     }
-    weights = {name: weight for name, weight in settings.weights.items() if weight > 0.0}
+    if not outputs.earlier:
+        del losses["pass"]
+    weights = {name: settings.weights[name] for name in losses if settings.weights[name] > 0.0}
     parts = {name: losses[name]() for name in weights}
     total = torch.stack([weight * parts[name] for name, weight in weights.items()]).sum()
     return BatchLoss(total, parts, blended, norms, measured)

@@ -1,6 +1,7 @@
 """A trained network as the rest of the package uses it: maps in; covariance, places and count out."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,8 @@ from stages.networks.counting import OF_NETWORK, CountRule
 from stages.networks.covariance_network import CovarianceNetwork, count_log_probabilities, covariance
 from stages.networks.dictionary import Dictionary
 from stages.networks.features import network_input
-from stages.physics.observation import Observation, SourceModel
+from stages.networks.loop import fit_quotient, received_of
+from stages.physics.observation import Observation
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,11 @@ class TrainedNetwork:
         self,
         maps: Float[Tensor, "scene map point"],
         estimated_snr: Float[Tensor, " scene"],
-        source_model: SourceModel,
+        observation: Observation,
     ) -> Prediction:
-        """The prediction of every scene.
+        """The prediction of every scene, from its maps and estimated SNR; with loops also from its snapshots.
+
+        The noise power is that of the estimated SNR: sigma^2 = mean |y|^2 / (1 + SNR).
 
         Raises:
             ValueError: maps of another grid.
@@ -97,8 +101,10 @@ class TrainedNetwork:
         if maps.shape[-1] != n_points:
             raise ValueError(f"the network reads maps of its grid, {n_points} points; got {maps.shape[-1]}")
         self.network.eval()
-        shared = torch.full(estimated_snr.shape, source_model == "constant")
-        outputs = self.network(network_input(maps, estimated_snr, shared, self.dictionary.shape))
+        shared = torch.full(estimated_snr.shape, observation.source_model == "constant")
+        image = network_input(maps, estimated_snr, shared, self.dictionary.shape)
+        received = received_of(observation, estimated_snr)
+        outputs = self.network(image, partial(fit_quotient, received, self.dictionary))
         return Prediction(
             covariance(outputs, self.dictionary.basis),
             outputs.logits,

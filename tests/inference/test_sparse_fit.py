@@ -10,7 +10,7 @@ from torch import Tensor
 from stages.inference import mirror, sparse_fit
 from stages.inference.grid import Grid, grid_steering, search_grid
 from stages.inference.mirror import mirror_fold
-from stages.inference.sparse_fit import sparse_fit_maps
+from stages.inference.sparse_fit import sparse_fit_maps, sparse_fit_quotient
 from stages.physics.observation import Observation, SourceModel
 from stages.physics.scenario import System
 from tests.oracles import sparse_fit as oracle
@@ -92,6 +92,48 @@ def test_first_map_of_constant_sources_at_high_snr_equals_the_oracle(snr_db: flo
     """One factorization of p_0 B^H B + sigma^2 I, of condition 1e4 and more."""
     observation = make_observation(WIDE, 2, snr_db, 4, "constant")
     assert_equals_oracle(observation, columns_of(observation, grid_of()), (0,))
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+@pytest.mark.parametrize("system", [SMALL, LONG, WIDE], ids=["3x5", "3x5 longer", "5x8"])
+@pytest.mark.parametrize("n_sources", [0, 2])
+def test_the_quotient_at_powers_equals_the_oracle(
+    source_model: SourceModel, system: System, n_sources: int
+) -> None:
+    """At powers of any scale, which c brings to that of the snapshots."""
+    observation = make_observation(system, n_sources, 5.0, 3, source_model)
+    columns = columns_of(observation, grid_of())
+    powers = torch.rand((3, columns.shape[1]), generator=torch.Generator().manual_seed(5)) ** 8
+    fold = mirror_fold(columns.to(torch.complex64), observation.elements)
+    found = sparse_fit_quotient(observation, columns.to(torch.complex64), fold, 1e3 * powers)
+    assert found.dtype == torch.float32 and observation.noise_power is not None
+    a = columns.numpy().astype(complex)
+    for scene in range(3):
+        channel, codes, snapshots = (
+            values[scene].numpy().astype(complex)
+            for values in (observation.channel, observation.codes, observation.snapshots)
+        )
+        noise = float(observation.noise_power[scene])
+        covariance = a * powers[scene].double().numpy() @ a.conj().T
+        rows = [channel * code for code in codes]
+        seen = np.mean([np.trace(b @ covariance @ b.conj().T).real / len(b) for b in rows])
+        level = max(np.mean(np.abs(snapshots) ** 2) - noise, 0.01 * noise) / seen
+        pairs = oracle.groups(channel, codes, snapshots, observation.source_model)
+        numerator, denominator = oracle.step(pairs, a, level * covariance, noise)
+        expected = numerator / denominator
+        np.testing.assert_allclose(
+            found[scene].numpy(), expected, rtol=SINGLE_FIT, atol=SINGLE_FIT * expected.max()
+        )
+
+
+def test_powers_that_reach_no_antenna_are_refused() -> None:
+    observation = make_observation(SMALL, 1, 5.0, 2)
+    columns = columns_of(observation, grid_of())
+    fold = mirror_fold(columns.to(torch.complex64), observation.elements)
+    with pytest.raises(ValueError, match="powers reach the antennas in every scene"):
+        sparse_fit_quotient(
+            observation, columns.to(torch.complex64), fold, torch.zeros((2, columns.shape[1]))
+        )
 
 
 @pytest.mark.parametrize("source_model", MODELS)

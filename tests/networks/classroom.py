@@ -30,6 +30,7 @@ LOSS = LossSettings(
     diagonal_loading=1e-3,
 )
 EVERY_PART = replace(LOSS, weights=dict.fromkeys(PARTS, 1.0))
+OF_ONE_PASS = tuple(part for part in PARTS if part != "pass")
 SETTINGS = FitSettings(
     seed=3,
     epochs=3,
@@ -102,13 +103,14 @@ def classroom(
     return learn_from(scenes, classroom_dictionary())
 
 
-def small_network(seed: int = 0, head: Head = "power_map") -> CovarianceNetwork:
+def small_network(seed: int = 0, head: Head = "power_map", loops: int = 0) -> CovarianceNetwork:
     layout = Layout(
         n_inputs=n_channels(1, (3, 5, 7)),
         shape=(3, 5, 7),
         channels=8,
         blocks=1,
         groups=2,
+        loops=loops,
         most_sources=5,
         head=head,
         rank=4,

@@ -5,6 +5,7 @@ import torch
 
 from stages.inference.sparse_fit import sparse_fit_maps
 from stages.networks.features import Mirror, mirror_points, n_channels, network_input
+from stages.networks.loop import absent_quotient
 from stages.physics.observation import Observation
 from tests.networks.classroom import classroom, classroom_dictionary, learn_from, small_network
 from tests.tolerances import SINGLE
@@ -67,8 +68,8 @@ def test_an_empty_map_stays_finite():
 def test_the_network_reads_a_scene_the_same_alone_and_in_a_batch(head):
     network, examples = small_network(head=head), classroom(n_scenes=5)
     image = network_input(examples.maps, examples.estimated_snr, examples.shared, (3, 5, 7))
-    together = network(image)
-    alone = [network(image[[i]]) for i in range(5)]
+    together = network(image, absent_quotient)
+    alone = [network(image[[i]], absent_quotient) for i in range(5)]
     for name in ("logits", "offsets", "counts", *(["factor"] if head == "factor" else [])):
         values = torch.cat([getattr(one, name) for one in alone])
         assert torch.allclose(getattr(together, name), values, rtol=SINGLE, atol=SINGLE)

@@ -93,12 +93,13 @@ def test_health_is_measured_in_every_epoch():
         assert all(0.0 < part < math.inf for part in parts)
 
 
-def test_a_number_that_is_not_finite_stops_the_training_and_names_the_scene():
+@pytest.mark.parametrize("loops", [0, 1])
+def test_a_number_that_is_not_finite_stops_the_training_and_names_the_scene(loops):
     training = classroom()
     training.maps[7, 0, 3] = torch.nan
     kept: list[FitState] = []
     with pytest.raises(TrainingDiverged, match=r"epoch 1, batch \d+: .*\b7\b"):
-        train(training=training, after_epoch=kept.append)
+        train(training=training, after_epoch=kept.append, network=small_network(loops=loops))
     assert kept == []
 
 
@@ -164,9 +165,9 @@ def test_each_step_runs_the_network_as_it_is_told_to():
             super().__init__()
             self.module, self.calls = network, 0
 
-        def forward(self, image):
+        def forward(self, image, quotient):
             self.calls += 1
-            return self.module(image)
+            return self.module(image, quotient)
 
     network = small_network()
     forward = Counting(network)
@@ -183,6 +184,14 @@ def test_each_step_runs_the_network_as_it_is_told_to():
     )
     assert forward.calls == state["history"][-1]["step"] == 9
     assert_equal_states(state, train())
+
+
+def test_loops_train_and_have_the_loss_of_the_first_pass():
+    weights = {**LOSS.weights, "pass": 0.3}
+    state = train(replace(SETTINGS, loss=replace(LOSS, weights=weights)), network=small_network(loops=1))
+    losses = [record["train_pass"] for record in state["history"]]
+    assert losses[-1] < losses[0] and "validation_pass" in state["history"][0]
+    assert all(0.0 < summary["gradient_norm_loops"]["min"] < math.inf for summary in state["readings"])
 
 
 def test_a_part_without_weight_has_no_history():

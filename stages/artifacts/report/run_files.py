@@ -60,7 +60,7 @@ _COUNT = Column(0.0, whole=True)
 _CASES = Column(1.0, whole=True)
 _LENGTH = Column(0.0)
 _NUMBER = Column()
-LOSSES = ("loss", "detection", "offset", "count", "covariance", "subspace", "likelihood")
+LOSSES = ("loss", "detection", "offset", "count", "covariance", "subspace", "likelihood", "pass")
 """The loss of a training and its parts; a part without weight is not in the history."""
 
 _PARAMETERS = ("azimuth", "elevation", "inverse_range", "pooled")
