@@ -1,4 +1,4 @@
-"""The command line: risolve localize | inspect | trials | adopt | estimators."""
+"""The command line: risolve localize | finetune | inspect | trials | adopt | estimators."""
 
 import argparse
 import os
@@ -9,21 +9,29 @@ from pathlib import Path
 from typing import TypeAlias
 
 from stages.adopt import TRIALS, adopt
+from stages.artifacts import sources_file, tuning_setup
 from stages.artifacts.entry import run
 from stages.artifacts.inspection import inspect_lines
 from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key
+from stages.artifacts.network_file import Tuning, write_model
 from stages.artifacts.search_tables import trial_lines
 from stages.artifacts.sources_file import check_target, parts_directory, write_sources
 from stages.artifacts.sources_text import estimator_lines, source_lines, summary_line
 from stages.artifacts.state import discard, held
 from stages.artifacts.truth_table import score_lines
+from stages.artifacts.tuning_setup import TuningOptions, checked, tuning_key
+from stages.finetune import finetune_files
 from stages.localize import FOUND_TOLERANCE_DEG, localize_files
+from stages.networks.health import TrainingDiverged
 
 FAULTY = 2
 """Exit status of an error, and of a file that `inspect` finds fault with."""
 
 LEFT_OUT = 3
-"""Exit status where some scenes were located and others left out."""
+"""Exit status where some scenes were used and others left out."""
+
+_MODEL = Path("data/calibration/learned.pt")
+"""What `calibrate` writes."""
 
 Outcome: TypeAlias = tuple[list[str], int]
 """Lines for standard output, and the exit status."""
@@ -33,7 +41,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve localize | inspect | trials | adopt | estimators"""
+    """risolve localize | finetune | inspect | trials | adopt | estimators"""
     arguments = parser().parse_args()
 
     def remark(line: str) -> None:
@@ -54,7 +62,7 @@ def main() -> None:
         if out is None
         else f"run again to resume; {parts_directory(out)} holds the rest"
     )
-    run(command, stopped=f"stopped; {kept}")
+    run(command, TrainingDiverged, stopped=f"stopped; {kept}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,11 +70,14 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="risolve",
         description="Locate near-field radio sources through a reconfigurable surface.",
-        epilog=f"Exit status: 0; {FAULTY} an error; {LEFT_OUT} some scenes left out, the others located.",
+        epilog=f"Exit status: 0; {FAULTY} an error; {LEFT_OUT} some scenes left out, the others used.",
     )
     top.add_argument("--version", action="version", version=f"risolve {version('risolve')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
+    _add_finetune(
+        commands.add_parser("finetune", help="tune a trained network on measurements without truth")
+    )
     inspect = commands.add_parser("inspect", help="explain a file")
     held = "measurements, covariances, bounds, estimates, sources or a model"
     inspect.add_argument("file", type=Path, help=held)
@@ -110,11 +121,40 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
     localize.add_argument(
         "--model",
         type=Path,
-        default=Path("data/calibration/learned.pt"),
+        default=_MODEL,
         metavar="FILE",
-        help="network of a learned estimator; default data/calibration/learned.pt",
+        help=f"network of a learned estimator; default {_MODEL}",
     )
     localize.set_defaults(command=_localize)
+
+
+def _add_finetune(finetune: argparse.ArgumentParser) -> None:
+    finetune.description = (
+        "Tune the covariance that a trained network predicts by the likelihood of measurements "
+        "(docs/formats.md); no truth is read."
+    )
+    finetune.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
+    finetune.add_argument(
+        "--model", type=Path, default=_MODEL, metavar="FILE", help=f"network to tune; default {_MODEL}"
+    )
+    finetune.add_argument("--out", type=Path, required=True, metavar="FILE", help="the tuned network: .pt")
+    finetune.add_argument(
+        "--epochs", type=int, default=4, metavar="E", help="times that each scene is seen; default 4"
+    )
+    finetune.add_argument(
+        "--lr", type=float, default=5e-4, metavar="RATE", help="largest learning rate; default 0.0005"
+    )
+    finetune.add_argument(
+        "--held-back",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="scenes that no step is taken on and that choose the epoch; default 0.2",
+    )
+    finetune.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of the order of the scenes; default 1"
+    )
+    finetune.set_defaults(command=_finetune)
 
 
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
@@ -129,7 +169,7 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         found = localize_files(arguments.files, options, remark, None)
         lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
-        check_target(arguments.out, arguments.files)
+        check_target(arguments.out, arguments.files, sources_file.SUFFIXES)
         kept = parts_directory(arguments.out)
         with held(kept / localization_key(arguments.files, options)) as work:
             found = localize_files(arguments.files, options, remark, work)
@@ -139,6 +179,35 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     if found.scores:
         lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
     return lines, LEFT_OUT if found.sources.left_out else 0
+
+
+def _finetune(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    options = TuningOptions(
+        model=arguments.model,
+        epochs=arguments.epochs,
+        lr=arguments.lr,
+        held_back=arguments.held_back,
+        seed=arguments.seed,
+    )
+    check_target(arguments.out, [*arguments.files, options.model], tuning_setup.SUFFIXES)
+    subject = checked(arguments.files, options)
+    kept = parts_directory(arguments.out)
+    with held(kept / tuning_key(arguments.files, options)) as work:
+        tuned = finetune_files(arguments.files, options, subject, remark, work)
+        write_model(arguments.out, tuned.model)
+    discard(kept)
+    return [f"{_outcome(tuned.model.tunings[-1])}: {arguments.out}"], LEFT_OUT if tuned.n_left_out else 0
+
+
+def _outcome(tuning: Tuning) -> str:
+    scenes = f"{tuning.n_scenes} scenes, {tuning.n_held_back} of them held back"
+    if tuning.best_epoch == 0:
+        return (
+            f"{scenes}: no epoch lowers the likelihood loss of {tuning.loss_before:.5f}; the covariance "
+            "stays as it is"
+        )
+    change = f"likelihood loss {tuning.loss_before:.5f}, then {tuning.loss_after:.5f}"
+    return f"{scenes}: {change} in epoch {tuning.best_epoch} of {tuning.epochs}"
 
 
 def _field_of_view(limits: Sequence[float] | None) -> FieldOfView | None:

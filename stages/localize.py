@@ -5,13 +5,13 @@ sources of every scene, for `risolve localize`.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import source_paths
@@ -20,6 +20,7 @@ from stages.artifacts.measurement_stream import (
     MADE_BY,
     Chunk,
     TruePlaces,
+    computed,
     measurement_stream,
 )
 from stages.artifacts.progress import Progress
@@ -123,7 +124,9 @@ def localize_files(
                     if place is not None and place.exists():
                         part = read_sources(place)
                     else:
-                        chunk, estimate = _located(path, read, method, options.n_sources)
+                        chunk, estimate = computed(
+                            path, read, partial(localize, method=method, n_sources=options.n_sources)
+                        )
                         part = _part(options.estimator, files, number, first_scene, chunk, estimate)
                         if place is not None:
                             write_sources(place, part)
@@ -161,31 +164,6 @@ def _check(file: Path, options: Options) -> None:
 def _kept(work: Path | None, file: int, first_scene: int) -> Path | None:
     """Where the sources of a chunk are kept."""
     return None if work is None else work / f"{file:06d}-{first_scene:09d}.h5"
-
-
-def _located(
-    path: Path, chunk: Chunk, method: Method, n_sources: int | None
-) -> tuple[Chunk, Estimate | None]:
-    """Sources of a chunk; a scene that cannot be located although its numbers are sound is left out of it.
-
-    Raises:
-        MeasurementError: the scenes together cannot be located, and each alone can.
-    """
-    if chunk.observation is None:
-        return chunk, None
-    try:
-        return chunk, localize(chunk.observation, method, n_sources)
-    except (ValueError, LinAlgError) as error:
-        faults: dict[int, str] = {}
-        for row, scene in enumerate(chunk.scenes):
-            try:
-                localize(chunk.observation.select(slice(row, row + 1)), method, n_sources)
-            except (ValueError, LinAlgError) as own:
-                faults[scene] = " ".join(str(own).split())
-        if not faults:
-            together = f"{path}: scenes {chunk.scenes[0]} to {chunk.scenes[-1]}"
-            raise MeasurementError(f"{together}: {error}") from error
-    return _located(path, chunk.without(faults), method, n_sources)
 
 
 class _Doubts:

@@ -128,7 +128,7 @@ def count_found(
     """(found sources of every validation scene that has sources, CPU time (s) a scene) with a network."""
     settings, grid = estimator_setup.settings(params), grid_setup.grid(params)
     one = estimator("learned" if is_refined else "learned_peaks", grid, settings)
-    trained = TrainedNetwork(network, bench.dictionary, uncalibrated(params.train.blend_beta_end))
+    trained = TrainedNetwork(network, bench.dictionary, uncalibrated(params.train.blend_beta_end), None)
     tolerance, seconds, n_found = np.deg2rad(params.evaluate.found_tolerance_deg), 0.0, []
     for exam in bench.exams:
         maps = exam.covariances.maps

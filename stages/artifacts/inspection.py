@@ -13,7 +13,7 @@ from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import Reader, opened, shard_paths
 from stages.artifacts.inspection_measurements import measurement_lines
 from stages.artifacts.measurement_stream import MeasurementStream
-from stages.artifacts.network_file import calibration_of
+from stages.artifacts.network_file import Tuning, calibration_of, tunings_of
 from stages.networks.counting import OF_NETWORK, CountRule
 from stages.networks.trained import Calibration
 
@@ -135,6 +135,7 @@ def _checkpoint_lines(path: Path) -> list[str]:
     lines = [f"{path}: risolve-checkpoint: a trained network of {n_weights} weights, valid for"]
     lines += _values(checkpoint.parameters)
     lines += _calibration_lines(calibration_of(path, checkpoint.content))
+    lines += map(_tuning_line, tunings_of(path, checkpoint.content))
     rows = [
         (name, str(value.dtype).removeprefix("torch."), tuple(value.shape)) for name, value in weights.items()
     ]
@@ -160,6 +161,15 @@ def _weights(rule: CountRule) -> str:
         for name, own in (("independent", rule.independent), ("constant", rule.constant))
     ]
     return f"a {rule.network:.4g}; {'; '.join(parts)}"
+
+
+def _tuning_line(tuning: Tuning) -> str:
+    scenes = f"{tuning.n_scenes} scenes of {', '.join(tuning.files)}, {tuning.n_held_back} of them held back"
+    return (
+        f"R_pred tuned on {scenes} (seed {tuning.seed}): learning rate {tuning.lr:g}, epoch "
+        f"{tuning.best_epoch} of {tuning.epochs}, likelihood loss held back {tuning.loss_before:.5f}, then "
+        f"{tuning.loss_after:.5f}"
+    )
 
 
 def _values(values: dict[str, Any], prefix: str = "  ") -> list[str]:

@@ -6,16 +6,17 @@ reason, and the others are read.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from stages.artifacts import hdf5
 from stages.artifacts.errors import MeasurementError
@@ -45,6 +46,8 @@ _UNIT_MODULUS = 1e-3
 
 _LIMITS = {"azimuth_deg": (-180.0, 180.0), "elevation_deg": (-90.0, 90.0), "range_m": (1e-9, math.inf)}
 """Where a true source may stand."""
+
+Computed = TypeVar("Computed")
 
 Places: TypeAlias = Float[np.ndarray, "scene source 3"]
 """(azimuth (rad), elevation (rad), inverse range (1/m)), NaN in empty slots."""
@@ -76,6 +79,32 @@ class Chunk:
             joined_observations(parts) if parts else None,
             self.left_out | other.left_out,
         )
+
+
+def computed(
+    path: Path, chunk: Chunk, compute: Callable[[Observation], Computed]
+) -> tuple[Chunk, Computed | None]:
+    """What is computed of the scenes of a chunk, None where there are none; a scene that alone raises an
+    error although its numbers are sound is left out of it.
+
+    Raises:
+        MeasurementError: the scenes together raise one, and each alone does not.
+    """
+    if chunk.observation is None:
+        return chunk, None
+    try:
+        return chunk, compute(chunk.observation)
+    except (ValueError, LinAlgError) as error:
+        faults: dict[int, str] = {}
+        for row, scene in enumerate(chunk.scenes):
+            try:
+                compute(chunk.observation.select(slice(row, row + 1)))
+            except (ValueError, LinAlgError) as own:
+                faults[scene] = " ".join(str(own).split())
+        if not faults:
+            together = f"{path}: scenes {chunk.scenes[0]} to {chunk.scenes[-1]}"
+            raise MeasurementError(f"{together}: {error}") from error
+    return computed(path, chunk.without(faults), compute)
 
 
 @dataclass(frozen=True)

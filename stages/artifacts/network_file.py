@@ -1,5 +1,5 @@
 """The trained network as a file, tied to the array, the receiver, the grid, the covariances and maps, and the
-layers that it was trained with.
+layers that it was trained with; and what it was tuned on since.
 """
 
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from stages import seeds
@@ -32,6 +32,9 @@ MODEL_SECTIONS: dict[str, Any] = {
     "network": True,
 }
 """Parameters without which the weights mean nothing."""
+
+_TUNED = "covariance_network"
+"""Name of the weights that say R_pred alone."""
 
 
 class _StoredRule(BaseModel):
@@ -58,12 +61,34 @@ class _StoredCalibration(BaseModel):
     blend_beta: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+class Tuning(BaseModel):
+    """A fine-tuning of R_pred on measurements without truth.
+
+    files: their names. n_scenes: of both kinds, n_held_back those that no step was taken on. best_epoch: that
+    of the weights, 0 where no epoch was better than the network before. loss_before, loss_after: likelihood
+    loss of the scenes held back.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    files: tuple[str, ...]
+    n_scenes: int
+    n_held_back: int
+    epochs: int
+    lr: float
+    seed: int
+    best_epoch: int
+    loss_before: float
+    loss_after: float
+
+
 @dataclass(frozen=True)
 class Model:
-    """A trained network, and the parameters that its weights are valid for."""
+    """A trained network, the parameters that its weights are valid for, and its tunings, in their order."""
 
     params: ModelParams
     trained: TrainedNetwork
+    tunings: tuple[Tuning, ...]
 
 
 def new_network(params: Params) -> CovarianceNetwork:
@@ -110,8 +135,29 @@ def write_network(path: Path, weights: dict[str, Tensor], calibration: Calibrati
     Raises:
         StateError: the file cannot be written.
     """
-    on_cpu = {name: value.detach().cpu() for name, value in weights.items()}
-    save_checkpoint(path, {"network": on_cpu, "calibration": asdict(calibration)}, _parameters(params))
+    save_checkpoint(path, _content(weights, calibration), _parameters(params))
+
+
+def write_model(path: Path, model: Model) -> None:
+    """Write a trained network with the parameters that it has, and its tunings.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    trained = model.trained
+    content = _content(trained.network.state_dict(), trained.calibration)
+    if trained.of_covariance is not None:
+        content[_TUNED] = _on_cpu(trained.of_covariance.state_dict())
+    content["tunings"] = [tuning.model_dump(mode="json") for tuning in model.tunings]
+    save_checkpoint(path, content, model.params.model_dump(mode="json"))
+
+
+def _content(weights: dict[str, Tensor], calibration: Calibration) -> dict[str, Any]:
+    return {"network": _on_cpu(weights), "calibration": asdict(calibration)}
+
+
+def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu() for name, value in weights.items()}
 
 
 def read_network(path: Path, params: Params) -> TrainedNetwork:
@@ -138,13 +184,22 @@ def read_model(path: Path) -> Model:
             f"{path}: parameters: those of a trained network, of which {faults} are missing or wrong; "
             "train again"
         ) from error
-    return Model(params, _trained(path, checkpoint.content, params))
+    return Model(params, _trained(path, checkpoint.content, params), tunings_of(path, checkpoint.content))
 
 
 def _trained(path: Path, content: dict[str, Any], params: Params | ModelParams) -> TrainedNetwork:
     if "network" not in content:
         raise CheckpointError(f"{path}: network: missing; train again")
-    weights: dict[str, Tensor] = content["network"]
+    tuned = _network(path, content, _TUNED, params) if _TUNED in content else None
+    network = _network(path, content, "network", params)
+    return TrainedNetwork(network, network_dictionary(params), calibration_of(path, content), tuned)
+
+
+def _network(
+    path: Path, content: dict[str, Any], name: str, params: Params | ModelParams
+) -> CovarianceNetwork:
+    """The network whose weights stand under a name, in evaluation mode."""
+    weights: dict[str, Tensor] = content[name]
     with torch.random.fork_rng():
         network = _layers(params)
     expected = {name: value.shape for name, value in network.state_dict().items()}
@@ -152,16 +207,30 @@ def _trained(path: Path, content: dict[str, Any], params: Params | ModelParams) 
     if held != expected:
         wrong = sorted(name for name in held.keys() | expected.keys() if held.get(name) != expected.get(name))
         raise CheckpointError(
-            f"{path}: network: the weights of the network of params.yaml; missing, superfluous or of another "
+            f"{path}: {name}: the weights of the network of params.yaml; missing, superfluous or of another "
             f"shape are {', '.join(wrong)}: train again"
         )
     broken = sorted(name for name, value in weights.items() if not bool(value.isfinite().all()))
     if broken:
         raise CheckpointError(
-            f"{path}: network: finite weights, which {', '.join(broken)} are not; train again"
+            f"{path}: {name}: finite weights, which {', '.join(broken)} are not; train again"
         )
     network.load_state_dict(weights)
-    return TrainedNetwork(network.eval(), network_dictionary(params), calibration_of(path, content))
+    return network.eval()
+
+
+def tunings_of(path: Path, content: dict[str, Any]) -> tuple[Tuning, ...]:
+    """The tunings in the content of a checkpoint; none where it is as `train` and `calibrate` write it.
+
+    Raises:
+        CheckpointError: they are not as `write_model` writes them.
+    """
+    if "tunings" not in content:
+        return ()
+    try:
+        return TypeAdapter(tuple[Tuning, ...]).validate_json(json.dumps(content["tunings"]))
+    except (ValidationError, TypeError) as error:
+        raise CheckpointError(f"{path}: tunings: damaged; run `risolve finetune` again") from error
 
 
 def calibration_of(path: Path, content: dict[str, Any]) -> Calibration:

@@ -138,18 +138,18 @@ def read_sources(path: Path) -> LocatedSources:
         )
 
 
-def check_target(path: Path, inputs: Sequence[Path]) -> None:
+def check_target(path: Path, inputs: Sequence[Path], suffixes: Sequence[str]) -> None:
     """Refuse, before any work, a result that could not be written or would replace what it is made of.
 
     Raises:
-        MeasurementError: an ending that says no format, no directory to write in, or the name of an input or
-            of a file among its shards.
+        MeasurementError: an ending that is none of `suffixes`, no directory to write in, or the name of an
+            input or of a file among its shards.
     """
     if path.is_dir():
         raise MeasurementError(f"{path}: results are a file, and this is a directory; name a file in it")
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in suffixes:
         held = path.suffix or "no ending"
-        raise MeasurementError(f"{path}: results end in {', '.join(SUFFIXES)}, got {held}")
+        raise MeasurementError(f"{path}: results end in {', '.join(suffixes)}, got {held}")
     if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise MeasurementError(
             f"{path}: cannot be written, {path.parent} is no directory to write in; make it"
@@ -174,7 +174,7 @@ def write_sources(path: Path, sources: LocatedSources) -> None:
         MeasurementError: as `check_target`.
         StateError: the file cannot be written.
     """
-    check_target(path, ())
+    check_target(path, (), SUFFIXES)
     if path.suffix == ".csv":
         write_text(path, _csv(sources))
     elif path.suffix == ".json":

@@ -13,13 +13,17 @@ from stages.networks.features import Mirror, mirror_points
 from stages.networks.likelihood_loss import Received
 from stages.shapes import Sources
 
+UNKNOWN = -1
+"""Number of sources of a scene whose truth is not known; its slots are empty."""
+
 
 @dataclass(frozen=True)
 class Examples:
     """What normalize stored of scenes, and their truth (NaN-padded slots, power 0 where empty).
 
-    shared: sources with the same amplitude in all snapshots (`constant`). received: what the likelihood loss
-    and the loops of a network read of the scenes, None where there is neither.
+    shared: sources with the same amplitude in all snapshots (`constant`). n_sources: `UNKNOWN` in scenes of
+    which the likelihood alone is learned. received: what the likelihood loss and the loops of a network read
+    of the scenes, None where there is neither.
     """
 
     maps: Float[Tensor, "scene map point"]

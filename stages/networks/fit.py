@@ -118,7 +118,7 @@ def fit(
                         averaged.lerp_(current, 1.0 - _ema_decay(settings.ema_decay, step))
                 after_batch(epoch, number + 1, n_batches)
         summary = readings.summary()
-        scores = _validate(average, validation, dictionary, settings, epoch)
+        scores = validate(average, validation, dictionary, settings, epoch)
         record = {
             "epoch": epoch,
             "step": epoch * n_batches,
@@ -182,7 +182,7 @@ def _step(
 
 
 @torch.no_grad()
-def _validate(
+def validate(
     network: CovarianceNetwork,
     validation: Examples,
     dictionary: Dictionary,
@@ -191,7 +191,10 @@ def _validate(
 ) -> dict[str, float]:
     """Mean losses of a network on the validation scenes, in float32: as it is saved and evaluated.
 
-    Each part is a mean over the scenes that it applies to.
+    Each part is a mean over the scenes that it applies to; `loss` is their weighted sum.
+
+    Raises:
+        TrainingDiverged: a number is not finite.
     """
     network.eval()
     sums: dict[str, float] = {}
@@ -202,7 +205,7 @@ def _validate(
         for name, value in loss.parts.items():
             n_scenes = len(scenes) if name in SCENE_PARTS else int(loss.measured.sum())
             sums[name] = sums.get(name, 0.0) + float(value) * n_scenes
-    n_measured = int((validation.n_sources > 0).sum())
+    n_measured = int((validation.n_sources != 0).sum())
     means = {
         name: value / (len(validation) if name in SCENE_PARTS else max(n_measured, 1))
         for name, value in sums.items()

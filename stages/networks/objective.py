@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.covariance import BlendNorms, LoadedBlend, blend, sample_covariance, true_covariance
 from stages.networks.covariance_network import Outputs, covariance
 from stages.networks.dictionary import Dictionary
-from stages.networks.examples import Examples
+from stages.networks.examples import UNKNOWN, Examples
 from stages.networks.features import network_input
 from stages.networks.likelihood_loss import likelihood_loss
 from stages.networks.loop import absent_quotient, fit_quotient
@@ -32,6 +32,9 @@ PARTS = ("detection", "offset", "count", "covariance", "subspace", "likelihood",
 SCENE_PARTS = ("detection", "count", "likelihood", "pass")
 """Parts that apply to every scene; the others to those with sources."""
 
+WITHOUT_TRUTH = ("likelihood",)
+"""Parts that read no truth."""
+
 
 @dataclass(frozen=True)
 class LossSettings:
@@ -49,7 +52,7 @@ class LossSettings:
 class BatchLoss:
     """Loss of a batch, and its parts before their weights.
 
-    `blend` and `norms` cover the scenes that have sources.
+    `blend` and `norms` cover the scenes that are not known to be without sources.
     """
 
     total: Float[Tensor, ""]
@@ -80,14 +83,24 @@ def batch_loss(
 
     A part without weight is not computed, nor is the one of earlier passes where there are none. A scene
     without sources has no covariance and no places, and enters `SCENE_PARTS` alone.
+
+    Raises:
+        ValueError: a part with a weight reads a truth, or snapshots, that the examples do not hold.
     """
+    absent = () if outputs.earlier else ("pass",)
+    weights = {
+        name: weight for name, weight in settings.weights.items() if weight > 0.0 and name not in absent
+    }
+    reading = sorted(weights.keys() - set(WITHOUT_TRUTH))
+    if reading and bool((examples.n_sources == UNKNOWN).any()):
+        raise ValueError(f"{', '.join(reading)} read the sources of every scene; some are not known")
     present = examples.power > 0.0
     sources = torch.where(present[..., None], examples.sources, 1.0)
     cosines = cosines_from_sources(sources).float()
     occupied = occupancy(
         cosines, present, dictionary.axes, settings.target_width_cells, settings.target_width_planes
     )
-    measured = examples.n_sources > 0
+    measured = examples.n_sources != 0
     predicted = covariance(outputs, dictionary.basis)
     own = predicted.select(measured)
     blended = blend(own, sample_covariance(examples.factor[measured]), beta, settings.diagonal_loading)
@@ -122,9 +135,6 @@ def batch_loss(
         "likelihood": likelihood,
         "pass": lambda: torch.stack([detection(logits) for logits in outputs.earlier]).mean(),
     }
-    if not outputs.earlier:
-        del losses["pass"]
-    weights = {name: settings.weights[name] for name in losses if settings.weights[name] > 0.0}
     parts = {name: losses[name]() for name in weights}
     total = torch.stack([weight * parts[name] for name, weight in weights.items()]).sum()
     return BatchLoss(total, parts, blended, norms, measured)

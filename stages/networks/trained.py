@@ -77,11 +77,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Network weights with the grid that they were trained on, and their calibration."""
+    """Network weights with the grid that they were trained on, and their calibration.
+
+    of_covariance: tuned weights that say R_pred alone; None where `network` says that too.
+    """
 
     network: CovarianceNetwork
     dictionary: Dictionary
     calibration: Calibration
+    of_covariance: CovarianceNetwork | None
 
     @torch.no_grad()
     def predict(
@@ -100,13 +104,13 @@ class TrainedNetwork:
         n_points = self.dictionary.basis.matrix.shape[1]
         if maps.shape[-1] != n_points:
             raise ValueError(f"the network reads maps of its grid, {n_points} points; got {maps.shape[-1]}")
-        self.network.eval()
         shared = torch.full(estimated_snr.shape, observation.source_model == "constant")
         image = network_input(maps, estimated_snr, shared, self.dictionary.shape)
-        received = received_of(observation, estimated_snr)
-        outputs = self.network(image, partial(fit_quotient, received, self.dictionary))
+        quotient = partial(fit_quotient, received_of(observation, estimated_snr), self.dictionary)
+        outputs = self.network.eval()(image, quotient)
+        of_covariance = outputs if self.of_covariance is None else self.of_covariance.eval()(image, quotient)
         return Prediction(
-            covariance(outputs, self.dictionary.basis),
+            covariance(of_covariance, self.dictionary.basis),
             outputs.logits,
             self.dictionary.places(outputs.offsets),
             count_log_probabilities(outputs.counts),

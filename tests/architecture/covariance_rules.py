@@ -18,6 +18,7 @@ RAW_AMPLITUDES = frozenset({"ls_amplitudes", "joint_ls_amplitudes"})
 READS_RAW_AMPLITUDES = {
     "stages/normalize.py": "writes the files that others read",
     "stages/localize.py": "a user's measurements are in no file of normalize",
+    "stages/finetune.py": "nor are those that a network is tuned on",
     "stages/sweep.py": "scenes of a sweep are drawn, estimated and dropped, level by level",
 }
 READS_TRACES = {
