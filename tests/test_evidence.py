@@ -205,3 +205,12 @@ def test_what_the_search_gains_is_what_the_page_says() -> None:
 def test_the_flow_adds_little_to_dvc() -> None:
     """Two seconds a stage at most, where nothing is to be done."""
     assert bench("orchestration")["overhead_s_per_stage"].median() <= 2.0
+
+
+def test_tuning_without_truth_improves_the_covariance_and_what_is_found_with_it() -> None:
+    """Its tuned weights would blunt the peaks: what reads the occupancy keeps those before."""
+    table = bench("finetune").set_index("quantity")
+    assert table["system"].nunique() >= 4
+    assert (table.loc[["likelihood loss", "covariance error"], "difference_high"] < 0.0).all()
+    assert (table.loc[["music_blend", "mvdr_blend"], "difference_low"] > 0.0).all()
+    assert (table.loc["learned_peaks (all tuned)", "difference"] < 0.0).all()
