@@ -106,7 +106,7 @@ def of_part(
     """Every quantity of some scenes, as one network says it."""
     observation, sources = scenes.observation.select(part), scenes.sources[part]
     told = scenes.n_sources[part].long()
-    prediction = trained.predict(examples.maps, examples.estimated_snr, "independent")
+    prediction = trained.predict(examples.maps, examples.estimated_snr, observation)
     own, received = prediction.covariance, examples.received
     assert received is not None
     waves = steering(
@@ -121,7 +121,7 @@ def of_part(
     mixed = blend(
         own,
         sample_covariance(examples.factor),
-        params.covariance.blend_beta,
+        trained.calibration.blend_beta,
         params.covariance.diagonal_loading,
     )
     values = {
