@@ -95,7 +95,7 @@ def test_the_blend_is_the_best_of_the_validation_scenes(calibrated: Path) -> Non
         scenes = read_scenes(calibrated / "data/scenes" / split)
         covariances = read_covariances(calibrated / "data/covariances" / split)
         maps = covariances.maps
-        predicted = network.predict(maps.values, maps.estimated_snr, covariances.source_model).covariance
+        predicted = network.predict(maps.values, maps.estimated_snr, scenes.observation).covariance
         sample = sample_covariance(covariances.factor).dense()
         for i in torch.nonzero(scenes.n_sources).flatten().tolist():
             K = int(scenes.n_sources[i])

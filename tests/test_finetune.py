@@ -101,13 +101,13 @@ def test_the_covariance_is_tuned_and_all_else_stays_bit_for_bit(tmp_path: Path, 
     params = read_params(tmp_path / "run/params.yaml")
     maps = normalize(observation, params).maps
     first, second = (
-        model.trained.predict(maps.values, maps.estimated_snr, "independent") for model in (before, after)
+        model.trained.predict(maps.values, maps.estimated_snr, observation) for model in (before, after)
     )
     for name in ("occupancy", "places", "count_log_probabilities", "estimated_snr"):
         assert torch.equal(getattr(first, name), getattr(second, name))
     assert float((first.covariance.dense() - second.covariance.dense()).abs().max()) > 0.01
     as_of_params = read_network(tmp_path / "tuned.pt", params)
-    found = as_of_params.predict(maps.values, maps.estimated_snr, "independent")
+    found = as_of_params.predict(maps.values, maps.estimated_snr, observation)
     assert torch.equal(found.covariance.dense(), second.covariance.dense())
 
 

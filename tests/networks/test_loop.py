@@ -6,12 +6,11 @@ from functools import partial
 import pytest
 import torch
 
-from stages.networks.counting import OF_NETWORK
 from stages.networks.examples import Examples, joined_examples
 from stages.networks.features import Mirror, mirror_points, network_input
 from stages.networks.loop import fit_quotient, received_of
 from stages.networks.objective import outputs_of
-from stages.networks.trained import TrainedNetwork
+from stages.networks.trained import TrainedNetwork, uncalibrated
 from tests.networks.classroom import (
     EVERY_PART,
     classroom,
@@ -130,7 +129,7 @@ def test_a_prediction_is_what_training_saw_of_the_same_scenes(source_model) -> N
     scenes = make_scenes(WIDE, 2, 10.0, 5, source_model)
     examples, network = learn_from(scenes, DICTIONARY), small_network(loops=1)
     outputs = outputs_of(network, examples, DICTIONARY, False)
-    trained = TrainedNetwork(network, DICTIONARY, OF_NETWORK)
+    trained = TrainedNetwork(network, DICTIONARY, uncalibrated(0.3), None)
     found = trained.predict(examples.maps, examples.estimated_snr, scenes.observation)
     torch.testing.assert_close(found.occupancy, outputs.logits, rtol=1e-3, atol=1e-3)
     assert examples.received is not None
@@ -141,7 +140,7 @@ def test_a_prediction_is_what_training_saw_of_the_same_scenes(source_model) -> N
 def test_the_scale_of_the_snapshots_changes_no_prediction() -> None:
     scenes = make_scenes(WIDE, 2, 10.0, 3)
     examples, network = learn_from(scenes, DICTIONARY), small_network(loops=1)
-    trained = TrainedNetwork(network, DICTIONARY, OF_NETWORK)
+    trained = TrainedNetwork(network, DICTIONARY, uncalibrated(0.3), None)
     predict = partial(trained.predict, examples.maps, examples.estimated_snr)
     expected = predict(scenes.observation).occupancy
     for factor in (1e-8, 1e8):

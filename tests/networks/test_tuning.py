@@ -61,7 +61,8 @@ def test_the_loss_of_scenes_held_back_falls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "parts"), [("power_map", {"stem", "trunk", "map"}), ("factor", {"stem", "trunk", "factor"})]
+    ("head", "parts"),
+    [("power_map", {"stem", "trunk", "norm", "map"}), ("factor", {"stem", "trunk", "norm", "factor"})],
 )
 def test_parts_that_the_likelihood_does_not_read_stay_bit_for_bit(head, parts) -> None:
     network = small_network(head=head)
