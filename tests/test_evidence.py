@@ -214,3 +214,44 @@ def test_tuning_without_truth_improves_the_covariance_and_what_is_found_with_it(
     assert (table.loc[["likelihood loss", "covariance error"], "difference_high"] < 0.0).all()
     assert (table.loc[["music_blend", "mvdr_blend"], "difference_low"] > 0.0).all()
     assert (table.loc["learned_peaks (all tuned)", "difference"] < 0.0).all()
+
+
+def headline(source_model: str, n_sources: int, snr_db: float) -> dict[str, float]:
+    """The row of `learned` beside the genie, 1000 scenes."""
+    table = bench("learned_genie").set_index(["source_model", "n_sources", "snr_db"])
+    row: dict[str, float] = table.loc[(source_model, n_sources, snr_db)].to_dict()
+    assert row["n_scenes"] >= 1000
+    return row
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+@pytest.mark.parametrize("snr_db", [0.0, 5.0, 10.0])
+@pytest.mark.parametrize("n_sources", [1, 2, 3])
+def test_the_learned_estimator_finds_what_the_genie_finds(
+    source_model: str, n_sources: int, snr_db: float
+) -> None:
+    """Beyond chance no more than 2 points less; and from 5 dB on it attains the bound."""
+    row = headline(source_model, n_sources, snr_db)
+    assert row["genie_difference_low"] > -0.02
+    if snr_db >= 5.0:
+        assert all(row[f"rmse_over_bound_{name}"] <= 1.15 for name in ANGLES_AND_RANGE)
+
+
+@pytest.mark.parametrize("n_sources", [2, 3])
+def test_the_learned_estimator_finds_more_than_the_genie_at_0_db(n_sources: int) -> None:
+    assert headline("independent", n_sources, 0.0)["genie_difference_low"] > 0.0
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_the_learned_estimator_finds_five_sources(source_model: str) -> None:
+    assert headline(source_model, 5, 10.0)["genie_difference"] >= -0.03
+
+
+def test_the_learned_estimator_counts_and_says_how_surely() -> None:
+    """Neither the number of sources nor the noise power told; confidences in bins of 100 scenes or more."""
+    table = bench("learned_counts")
+    few = table[(table["n_sources"] <= 3) & (table["snr_db"] == 10.0)]
+    assert len(few) == len(MODELS) * 4 and (few["right"] >= 0.95).all()
+    assert (table.groupby("source_model")["right"].mean() >= 0.85).all()
+    bins = bench("learned_confidence").query("n_scenes >= 100")
+    assert ((bins["right"] - bins["confidence"]).abs() <= 0.05).all()

@@ -46,7 +46,7 @@ _CANDIDATES = 12
 _PRIOR_WEIGHT = 0.75
 """Of the occupancy logit beside the likelihood, as the network has seen the same snapshots."""
 
-_PLAUSIBLE = 0.02
+_PLAUSIBLE = 0.05
 """Probability of a count, by the network, from which a fit is made of it at once."""
 
 
