@@ -199,7 +199,8 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     examples = open_split(params, split, False).examples().select(scene)
     trained.network.train()
     outputs = outputs_of(trained.network, examples, dictionary, mixed_precision=False)
-    in_training = batch_loss(outputs, examples, dictionary, losses, losses.blend_beta).blend
+    beta = trained.calibration.blend_beta
+    in_training = batch_loss(outputs, examples, dictionary, losses, beta).blend
     bench = evaluate.read_bench(params, root)
     own = bench.covariances[split].select(scene)
     seen = bench.observations[split].select(scene)
@@ -209,7 +210,7 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     )
     in_evaluation = made["blend"].covariance
     assert isinstance(in_evaluation, LoadedBlend)
-    assert in_evaluation.beta == settings.loss.blend_beta
+    assert in_evaluation.beta == beta
     assert torch.equal(in_training.dense(), in_evaluation.dense())
 
 

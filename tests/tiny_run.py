@@ -39,6 +39,7 @@ TINY: Mapping[str, Any] = {
         {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 2},
         {"n_sources": [2, 2], "snr_db": [10.0, 10.0], "n_scenes": 4},
     ],
+    "evaluate.blind": ["learned", "ml"],
     "grid.n_u": 7,
     "grid.n_v": 5,
     "grid.n_w": 3,

@@ -1,5 +1,6 @@
 """The learned estimators on both source models, the noise power and the number of sources told or not."""
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -173,7 +174,7 @@ def test_evidence_is_the_least_cost_of_every_count(source_model: SourceModel) ->
 
 
 def test_evidence_is_of_the_counts_that_the_network_makes_plausible() -> None:
-    """Its likeliest count and the neighbours of that, and whatever it gives 2 % or more; the truth is as good
+    """Its likeliest count and the neighbours of that, and whatever it gives 5 % or more; the truth is as good
     as any other.
     """
     scenes = make_scenes(WIDE, 2, 20.0, 3, sources=SPREAD_SOURCES[:2])
@@ -181,7 +182,7 @@ def test_evidence_is_of_the_counts_that_the_network_makes_plausible() -> None:
     shares = torch.tensor(
         [
             [0.001, 0.001, 0.001, 0.001, 0.001, 0.995],
-            [0.021, 0.019, 0.019, 0.939, 0.001, 0.001],
+            [0.051, 0.049, 0.019, 0.879, 0.001, 0.001],
             [0.980, 0.004, 0.004, 0.004, 0.004, 0.004],
         ]
     )
