@@ -1,19 +1,18 @@
 """What each part of the learned estimator is worth: one DVC experiment a row and seed.
 
-    python -m benchmarks.ablation [ROW ...]      writes benchmarks/results/ablation.csv, hours on two cores
+    python -m benchmarks.ablation [ROW ...]      writes benchmarks/results/ablation.csv, an hour on two cores
 
-Every row is `dvc exp run --temp -n ablation-ROW-SEED -S ... calibrate`: params.yaml with the changes of
-`ROWS` and a train.seed. Its model is scored on the scenes of the accuracy benchmarks, number of sources
-told: found rate of the bare peaks and of `learned` in each of `CELLS` and on average, and normalized mean
-square error of R_blend; share of right counts, neither the number of sources nor the noise power being
-told. Experiments that are there are kept: a run that was stopped goes on.
+Every row is `dvc exp run --temp -n ablation-ROW-SEED -S ... train`: params.yaml with a training of half the
+size (`SIZE`), the changes of `ROWS` and a train.seed. Its network is scored on the scenes of the accuracy
+benchmarks: number of sources told, the found rate of the bare peaks and of `learned` in each of `CELLS` and
+on average, and the normalized mean square error of R_pred; and the share of counts that the network alone
+says right in `COUNTED`. Experiments that are there are kept: a run that was stopped goes on.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks._cells import RESULTS, Batch, comparison, scenes, write
+from benchmarks._cells import RESULTS, comparison, in_batches, scenes, write
 from stages.artifacts import grid_setup
 from stages.artifacts.network_file import Model, read_model
 from stages.artifacts.params_file import read_params
@@ -31,31 +30,39 @@ from stages.estimators.contract import Estimate
 from stages.inference.maps import MapSettings, fit_maps
 from stages.metrics.agreement import agreement
 from stages.networks.losses import covariance_loss
+from stages.networks.trained import Prediction
 from stages.params import Params
+from stages.physics.observation import Observation
 from stages.physics.steering import steering
 
-N_SCENES = 400
+N_SCENES, N_COUNTED = 400, 50
 CELLS = ((2, 0.0), (3, 0.0), (3, 5.0), (5, 10.0))
-MAIN_SEEDS, SEEDS = (1, 2, 3), (1,)
-ROWS: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
-    "default": (MAIN_SEEDS, ()),
+COUNTED = tuple((k, snr_db) for k in range(6) for snr_db in (0.0, 10.0, 20.0))
+SIZE = (
+    "simulate.train.strata.0.n_scenes=4608",
+    "simulate.train_constant.strata.0.n_scenes=1792",
+    "train.epochs=6",
+)
+ROWS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "default": (5, ()),
+    "factor head": (3, ("network.head=factor",)),
+    "network in the loop": (3, ("network.loops=1",)),
     "no augmentation": (
-        MAIN_SEEDS,
+        3,
         ("simulate.augmentation.spread_share=0.0", "simulate.augmentation.impaired_share=0.0"),
     ),
-    "factor head": (MAIN_SEEDS, ("network.head=factor",)),
-    "maps after 0 and 3 iterations": (MAIN_SEEDS, ("normalize.map_iterations=[0,3]",)),
-    "no places": (SEEDS, ("train.offset_weight=0.0",)),
-    "no count": (SEEDS, ("train.count_weight=0.0",)),
-    "no covariance loss": (SEEDS, ("train.covariance_weight=0.0",)),
-    "subspace loss": (SEEDS, ("train.subspace_weight=0.3",)),
-    "network in the loop": (MAIN_SEEDS, ("network.loops=1",)),
-    "likelihood loss": (SEEDS, ("train.likelihood_weight=0.3",)),
-    "no mirrors": (SEEDS, ("train.flips=false",)),
-    "beta from 1": (SEEDS, ("train.blend_beta_start=1.0",)),
-    "beta jittered": (SEEDS, ("train.blend_beta_jitter=0.3",)),
+    "maps after 0 and 3 iterations": (1, ("normalize.map_iterations=[0,3]",)),
+    "no mirrors": (1, ("train.flips=false",)),
+    "no places": (1, ("train.offset_weight=0.0",)),
+    "no count": (1, ("train.count_weight=0.0",)),
+    "no covariance loss": (1, ("train.covariance_weight=0.0",)),
+    "subspace loss": (1, ("train.subspace_weight=0.3",)),
+    "likelihood loss": (1, ("train.likelihood_weight=0.3",)),
+    "beta 0": (1, ("train.blend_beta_start=0.0", "train.blend_beta_end=0.0")),
+    "beta from 1": (1, ("train.blend_beta_start=1.0",)),
+    "beta jittered": (1, ("train.blend_beta_jitter=0.3",)),
 }
-"""Seeds and changes of params.yaml of every row."""
+"""Number of seeds (1, 2, ...) and changes of params.yaml of every row, beside those of `SIZE`."""
 
 
 def experiment(row: str, seed: int) -> str:
@@ -63,11 +70,11 @@ def experiment(row: str, seed: int) -> str:
     name = f"ablation-{row.replace(' ', '-')}-{seed}"
     known = _output("dvc", "exp", "list", "--name-only").split()
     if name not in known:
-        changes = (*ROWS[row][1], f"train.seed={seed}")
+        changes = (*SIZE, *ROWS[row][1], f"train.seed={seed}")
         command = ["dvc", "exp", "run", "--temp", "--name", name]
         for change in changes:
             command += ["--set-param", change]
-        subprocess.run([*command, "calibrate"], check=True)
+        subprocess.run([*command, "train"], check=True)
     return name
 
 
@@ -78,49 +85,33 @@ def _output(*command: str) -> str:
 def model_of(name: str) -> Model:
     """The model of an experiment, from the DVC cache."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "learned.pt"
-        source = ("dvc", "get", ".", "data/calibration/learned.pt", "--rev", name, "--out", str(path))
+        path = Path(folder) / "covariance.pt"
+        source = ("dvc", "get", ".", "data/models/covariance.pt", "--rev", name, "--out", str(path))
         subprocess.run(source, check=True, capture_output=True)
         return read_model(path)
 
 
 def score(params: Params, model: Model) -> dict[str, float]:
     """The columns of ablation.csv that are measured."""
-    own = params.model_copy(update={"normalize": model.params.normalize})
     found: dict[str, list[float]] = {"learned_peaks": [], "learned": []}
-    right, errors = [], []
+    errors = []
     for k, snr_db in CELLS:
         hits: dict[str, list[int]] = {name: [] for name in found}
-        for first in range(0, N_SCENES, 50):
-            batch = Batch("known", "independent", k, snr_db, params.sources.range_m, first, 50)
+        for batch in in_batches("known", "independent", k, snr_db, params.sources.range_m, N_SCENES):
             drawn = scenes(params, batch)
-            observation = drawn.observation
-            settings = MapSettings(
-                grid_setup.grid(params), own.normalize.map_iterations, params.array.spherical_amplitude
-            )
+            observation, sources = drawn.observation, drawn.sources[:, :k]
             told = torch.full((observation.n_scenes,), k)
-            prediction = model.trained.predict(*fit_maps(observation, settings), observation)
+            prediction = predicted(model, observation)
             for name in found:
                 (one,) = comparison(params, (name,)).estimators
-                hits[name].extend(n_found(params, drawn.sources, one.estimate(observation, prediction, told)))
-            unknown = replace(observation, noise_power=None)
-            (learned,) = comparison(params, ("learned",)).estimators
-            blind = model.trained.predict(*fit_maps(unknown, settings), unknown)
-            right += (learned.estimate(unknown, blind, None).n_sources == k).tolist()
+                hits[name].extend(n_found(params, sources, one.estimate(observation, prediction, told)))
             waves = steering(
-                drawn.sources[:, :k],
-                observation.elements,
-                observation.wavelength,
-                own.array.spherical_amplitude,
+                sources, observation.elements, observation.wavelength, params.array.spherical_amplitude
             )
-            mixed = blend(
-                prediction.covariance,
-                sample_covariance(sample_factor(observation, params.covariance.ls_ridge)),
-                prediction.calibration.blend_beta,
-                params.covariance.diagonal_loading,
-            )
+            sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
+            alone = blend(prediction.covariance, sample, 0.0, params.covariance.diagonal_loading)
             truth = true_covariance(waves.to(torch.complex64), drawn.power[:, :k].float())
-            errors.append(float(covariance_loss(mixed, mixed.squared_norms(), truth)))
+            errors.append(float(covariance_loss(alone, alone.squared_norms(), truth)))
         for name, counts in hits.items():
             found[name].append(float(np.mean(counts)) / k)
     cells = {
@@ -129,7 +120,25 @@ def score(params: Params, model: Model) -> dict[str, float]:
         for (k, snr_db), rate in zip(CELLS, rates, strict=True)
     }
     means = {name: float(np.mean(rates)) for name, rates in found.items()}
-    return {**means, "count_right": float(np.mean(right)), "blend_error": float(np.mean(errors)), **cells}
+    error = float(np.mean(errors))
+    return {**means, "count_right": count_right(params, model), "covariance_error": error, **cells}
+
+
+def count_right(params: Params, model: Model) -> float:
+    """Share of right counts of the network alone, the noise power known."""
+    right = []
+    for k, snr_db in COUNTED:
+        for batch in in_batches("estimated", "independent", k, snr_db, params.sources.range_m, N_COUNTED):
+            said = predicted(model, scenes(params, batch).observation).count_log_probabilities.argmax(-1)
+            right += (said == k).tolist()
+    return float(np.mean(right))
+
+
+def predicted(model: Model, observation: Observation) -> Prediction:
+    """What a network says of scenes, from maps as it read them in training."""
+    own = model.params
+    settings = MapSettings(grid_setup.grid(own), own.normalize.map_iterations, own.array.spherical_amplitude)
+    return model.trained.predict(*fit_maps(observation, settings), observation)
 
 
 def n_found(params: Params, truth: torch.Tensor, estimate: Estimate) -> list[int]:
@@ -148,7 +157,7 @@ def main() -> None:
     chosen = sys.argv[1:] or list(ROWS)
     path = RESULTS / "ablation.csv"
     lines: list[dict[str, Any]] = pd.read_csv(path).to_dict("records") if path.exists() else []
-    wanted = [(row, seed) for row in chosen for seed in ROWS[row][0]]
+    wanted = [(row, seed) for row in chosen for seed in range(1, ROWS[row][0] + 1)]
     progress = Progress("ablation", len(wanted), "trainings", 0)
     for row, seed in wanted:
         name = experiment(row, seed)
