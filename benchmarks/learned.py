@@ -141,18 +141,18 @@ def main() -> None:
     every, models = params.sources.range_m, get_args(SourceModel)
     batches = tuple(
         batch
-        for count, cells, n_scenes in (("known", CELLS, N_SCENES), ("estimated", COUNTED, N_COUNTED))
+        for count, cells, n_scenes in (("estimated", COUNTED, N_COUNTED), ("known", CELLS, N_SCENES))
         for model in models
         for k, snr_db in cells
         for batch in in_batches(count, model, k, snr_db, every, n_scenes)
     )
     with finished("learned", params, batches, make, {}, (MODEL,)) as work:
         cells = grouped(batches, work)
-        table = headline(params, cells)
-        write(f"{prefix}learned_genie", table)
         by_cell, by_confidence = counts(params, cells)
         write(f"{prefix}learned_counts", by_cell)
         write(f"{prefix}learned_confidence", by_confidence)
+        table = headline(params, cells)
+        write(f"{prefix}learned_genie", table)
     print(table.iloc[:, :8].to_string(), by_confidence.to_string(), sep="\n")
 
 
