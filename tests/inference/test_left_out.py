@@ -11,16 +11,23 @@ from torch import Tensor
 from stages.inference import left_out
 from stages.inference.detection import detectors, explained, gains
 from stages.inference.field import Field, field
-from stages.inference.grid import search_grid
 from stages.inference.left_out import left_out_decrease, snapshot_energies
 from stages.inference.unconditional import refine_unconditional, unconditional_cost
 from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import Scenes
+from tests.inference.test_hypotheses import (
+    ELSEWHERE,
+    FINE,
+    GRID,
+    ITERATIONS,
+    MODELS,
+    even,
+    repeated,
+    seen,
+)
 from tests.inference.test_likelihood import dictionary_of
 from tests.oracles import unconditional as oracle
 from tests.worlds import (
     DEFAULT,
-    FIELD_OF_VIEW,
     SPREAD_SOURCES,
     WIDE,
     direct_array,
@@ -28,34 +35,14 @@ from tests.worlds import (
     separations,
 )
 
-GRID = search_grid(13, 11, 4, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
-FINE = search_grid(22, 13, 5, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
-MODELS = pytest.mark.parametrize("source_model", ["independent", "constant"])
-ITERATIONS = 60
-ELSEWHERE = (-1.0, -0.4, 1 / 1.0)
-"""A place far from all of `SPREAD_SOURCES`."""
 POINTS = (0, 17, 244, 381, GRID.n_points - 1)
 POWERS = np.concatenate((np.zeros(1), np.logspace(-7, 4, 20_001)))
-
-
-def seen(scenes: Scenes, noise_known: bool = True) -> Observation:
-    exact = scenes.observation.to(torch.complex128)
-    return exact if noise_known else replace(exact, noise_power=None)
 
 
 def along_one_direction(observation: Observation) -> Observation:
     """The same snapshots behind the strongest direction of the channel alone."""
     left, values, right = torch.linalg.svd(observation.channel, full_matrices=False)
     return replace(observation, channel=(left[:, :, :1] * values[:, None, :1]) @ right[:, :1])
-
-
-def even(observation: Observation) -> Field:
-    """The field without a prior."""
-    return field(observation, GRID, False, torch.zeros((observation.n_scenes, GRID.n_points)))
-
-
-def repeated(sources: list[tuple[float, float, float]], n_scenes: int) -> Tensor:
-    return torch.tensor(sources, dtype=torch.float64).expand(n_scenes, len(sources), 3).clone()
 
 
 def one_elsewhere(scenes: Field) -> tuple[Tensor, Tensor, Tensor]:
