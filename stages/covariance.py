@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from stages.modulus import squared_modulus, squared_norms
 from stages.physics.observation import Observation, stacked_gram, stacked_match
 from stages.shapes import Powers
 
@@ -30,7 +31,7 @@ class SharedBasis:
     def __init__(self, matrix: Complex[Tensor, "element rank"]) -> None:
         self.matrix = matrix
         self.adjoint = matrix.mH.resolve_conj().contiguous()
-        self.overlap = _squared_modulus(self.adjoint @ matrix)
+        self.overlap = squared_modulus(self.adjoint @ matrix)
 
 
 class NormalizedCovariance:
@@ -84,7 +85,7 @@ class NormalizedCovariance:
 
     def trace(self) -> Float[Tensor, " scene"]:
         """tr R = sum_i w_i |u_i|^2."""
-        return (self.weights * _squared_norms(self.columns)).sum(-1)
+        return (self.weights * squared_norms(self.columns)).sum(-1)
 
     @property
     def squared_norm(self) -> Float[Tensor, " scene"]:
@@ -106,23 +107,13 @@ class NormalizedCovariance:
         return NormalizedCovariance(basis, self.weights[scenes], construction=_CONSTRUCTION)
 
 
-def _squared_modulus(values: Complex[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """|z|^2 without the square root of abs."""
-    parts = torch.view_as_real(values)
-    return parts[..., 0].square() + parts[..., 1].square()
-
-
-def _squared_norms(columns: Complex[Tensor, "scene element rank"]) -> Float[Tensor, "scene rank"]:
-    return _squared_modulus(columns).sum(-2)
-
-
 def spectrum(covariance: NormalizedCovariance, basis: SharedBasis) -> Float[Tensor, "scene rank"]:
     """Power of a covariance along every column of a shared basis, a_i^H R a_i: the beamformer."""
     if covariance.basis is basis:
         return covariance.weights @ basis.overlap
     n_scenes, n_elements, rank = covariance.columns.shape
     flat = covariance.columns.permute(1, 0, 2).reshape(n_elements, n_scenes * rank)
-    overlap = _squared_modulus(basis.adjoint @ flat).unflatten(-1, (n_scenes, rank))
+    overlap = squared_modulus(basis.adjoint @ flat).unflatten(-1, (n_scenes, rank))
     return torch.einsum("ibj,bj->bi", overlap, covariance.weights)
 
 
@@ -132,7 +123,7 @@ def inner_product(first: NormalizedCovariance, second: NormalizedCovariance) -> 
         return (first.weights * spectrum(second, first.basis)).sum(-1)
     if isinstance(second.basis, SharedBasis):
         return inner_product(second, first)
-    overlap = _squared_modulus(first.columns.mH @ second.columns)
+    overlap = squared_modulus(first.columns.mH @ second.columns)
     return torch.einsum("bi,bij,bj->b", first.weights, overlap, second.weights)
 
 
@@ -148,7 +139,7 @@ def _normalized(
     if bool((weights < 0.0).any()):
         lowest = float(weights.detach().amin())
         raise ValueError(f"the powers of a positive semidefinite covariance are not negative, got {lowest}")
-    trace = (weights * _squared_norms(columns)).sum(-1)
+    trace = (weights * squared_norms(columns)).sum(-1)
     usable = torch.isfinite(trace) & (trace > 0.0)
     if not bool(usable.all()):
         scenes = torch.nonzero(~usable).flatten().tolist()
@@ -182,10 +173,10 @@ def ls_amplitudes(observation: Observation, ridge: float) -> Complex[Tensor, "sc
 def _antenna_gram(observation: Observation) -> Tensor:
     """B_l B_l^H: one M x M matrix a scene for codes of unit modulus, else one a scene and snapshot."""
     channel, codes = observation.channel, observation.codes
-    squared_modulus = codes.abs().square()
-    if bool((squared_modulus - 1.0).abs().max() < 1e-5):
+    gains = squared_modulus(codes)
+    if bool((gains - 1.0).abs().max() < 1e-5):
         return channel @ channel.mH
-    return (channel[:, None] * squared_modulus[:, :, None, :]) @ channel.mH[:, None]
+    return (channel[:, None] * gains[:, :, None, :]) @ channel.mH[:, None]
 
 
 def _loaded(gram: Tensor, ridge: float) -> Tensor:
@@ -209,7 +200,7 @@ def _root_mean_square(observation: Observation) -> Powers:
             f"snapshots must be finite and not all zero; the largest |y| of scenes {scenes} of this batch is "
             f"{peak[~usable].tolist()}"
         )
-    scaled = (observation.snapshots / peak[:, None, None]).abs().square().mean((1, 2)).sqrt()
+    scaled = squared_modulus(observation.snapshots / peak[:, None, None]).mean((1, 2)).sqrt()
     return peak * scaled
 
 

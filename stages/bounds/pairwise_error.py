@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from stages.modulus import squared_modulus
+
 
 class PairGeometry(NamedTuple):
     """All that two responses b_1, b_2 of a snapshot tell of the error: |b_1|^2, |b_2|^2 and
@@ -24,8 +26,8 @@ def pair_geometry(
     first: Complex[Tensor, "*#pair snapshot antenna"], second: Complex[Tensor, "*#pair snapshot antenna"]
 ) -> PairGeometry:
     """Geometry of the responses to two places; one of them may be shared by several of the other."""
-    powers = first.abs().square().sum(-1), second.abs().square().sum(-1)
-    product = (first.conj() * second).sum(-1).abs().square()
+    powers = squared_modulus(first).sum(-1), squared_modulus(second).sum(-1)
+    product = squared_modulus((first.conj() * second).sum(-1))
     a, b = torch.broadcast_tensors(*powers)
     return PairGeometry(a, b, (a * b - product).clamp_min(0.0))
 

@@ -12,9 +12,9 @@ from stages.estimators.spectral import (
     Waves,
     has_short_factor,
     short_factor,
-    squared_norms,
 )
 from stages.inference.grid import Grid
+from stages.modulus import squared_norms
 
 
 def beamformer_spectrum(covariance: Covariance, steering: Waves) -> Float[Tensor, "scene point"]:

@@ -23,8 +23,9 @@ from stages.estimators.contract import (
 from stages.estimators.counted import told_or_counted
 from stages.estimators.lattice import Lattice, rectangular_lattice
 from stages.estimators.music import column_space, signal_subspace
-from stages.estimators.spectral import has_short_factor, rank, required, short_factor, squared_norms
+from stages.estimators.spectral import has_short_factor, rank, required, short_factor
 from stages.inference.grid import Grid, vertex
+from stages.modulus import squared_norms
 from stages.networks.trained import Prediction
 from stages.physics.geometry import sources_from_cosines
 from stages.physics.observation import Observation

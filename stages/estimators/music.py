@@ -12,9 +12,9 @@ from stages.estimators.spectral import (
     has_short_factor,
     short_factor,
     significant,
-    squared_norms,
 )
 from stages.inference.grid import Grid
+from stages.modulus import squared_norms
 
 # 1 - |U_s^H a|^2 / |a|^2 of a steering vector inside the signal subspace is rounding of sums of N terms: some
 # units in the last place of the precision.

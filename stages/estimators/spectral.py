@@ -135,11 +135,6 @@ def rank(covariance: Covariance) -> Int[Tensor, " scene"]:
     return torch.full((covariance.n_scenes,), covariance.n_elements)
 
 
-def squared_norms(columns: Complex[Tensor, "*scene row point"]) -> Float[Tensor, "*scene point"]:
-    """|x|^2 of every column."""
-    return torch.view_as_real(columns).square().sum((-3, -1))
-
-
 def significant(eigenvalues: Float[Tensor, "scene rank"]) -> Tensor:
     """Which eigenvalues, in ascending order, stand above the rounding of the largest."""
     return eigenvalues > _RANK_TOLERANCE * eigenvalues[:, -1:]

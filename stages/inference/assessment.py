@@ -10,6 +10,7 @@ from torch import Tensor
 from stages.inference.likelihood import Refinement, pieces, refine
 from stages.inference.projection import amplitude_noise
 from stages.inference.unconditional import UnconditionalRefinement
+from stages.modulus import squared_modulus
 from stages.physics.observation import Observation
 from stages.shapes import Powers, Sources
 
@@ -90,7 +91,7 @@ def likelihood_at(observation: Observation, sources: Sources, spherical_amplitud
 def likelihood_of(observation: Observation, fit: Refinement, spherical_amplitude: bool) -> Likelihood:
     """Likelihood of the sources of a fit, which fill all slots."""
     return Likelihood(
-        powers=fit.amplitudes.abs().square().mean(1).double(),
+        powers=squared_modulus(fit.amplitudes).mean(1).double(),
         covariance=_own_blocks(_error_covariance(observation, fit, spherical_amplitude)),
         residual=fit.residual,
         log_likelihood=log_likelihood(observation, fit.residual),

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from stages.modulus import squared_modulus
+
 _MOST_SUBSETS = 100
 """Subsets of a scene that are compared exhaustively."""
 
@@ -103,7 +105,7 @@ def _eliminated(
 
     for column in range(n_sources):
         own = entry(column, column).real + loading
-        left = own - sum((_squared(lower[column, p]) for p in range(column)), torch.zeros(()))
+        left = own - sum((squared_modulus(lower[column, p]) for p in range(column)), torch.zeros(()))
         # Loaded pivots are at least the loading, but for rounding; others tell dependent members.
         pivot = left.clamp_min(loading) if loading else torch.where(left > _DEPENDENT * own, left, torch.inf)
         inverse = pivot.rsqrt()
@@ -116,11 +118,7 @@ def _eliminated(
         for p in range(column):
             value = value - lower[column, p] * whitened[p]
         whitened.append(value * inverse)
-        yield _Eliminated(pivot, _squared(whitened[-1]))
-
-
-def _squared(values: Complex[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    return values.real.square() + values.imag.square()
+        yield _Eliminated(pivot, squared_modulus(whitened[-1]))
 
 
 def _grown(seen: Match, n_sources: int) -> Int[Tensor, "scene source"]:

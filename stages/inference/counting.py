@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import betainc, gammaincc
 from torch import Tensor
 
+from stages.modulus import squared_modulus
 from stages.physics.observation import Observation
 from stages.shapes import Powers
 
@@ -89,7 +90,7 @@ def is_source(
     if free <= own:
         return torch.zeros(before.shape, dtype=torch.bool)
     explained = (before - after).clamp_min(0.0)
-    rounding = observation.snapshots.to(torch.complex128).abs().square().sum((1, 2)) * _ROUNDING**2
+    rounding = squared_modulus(observation.snapshots.to(torch.complex128)).sum((1, 2)) * _ROUNDING**2
     kept = ((after + rounding) / (before + rounding)).clamp_max(1.0).nan_to_num(nan=1.0)
     if rule.rule == "glrt":
         if noise_power is None:

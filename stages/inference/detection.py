@@ -17,6 +17,7 @@ from torch import Tensor
 from stages.inference.grid import Grid, grid_steering
 from stages.inference.projection import grouped_snapshots, responses
 from stages.inference.scaling import unit_scale
+from stages.modulus import squared_modulus
 from stages.physics.observation import Observation, sensing
 from stages.physics.steering import steering
 
@@ -91,7 +92,7 @@ class Explained(NamedTuple):
     @property
     def residual(self) -> Float[Tensor, "scene hypothesis"]:
         """J of the sources of each hypothesis."""
-        return _squared(self.left).sum((1, 2)).double()
+        return squared_modulus(self.left).sum((1, 2)).double()
 
 
 def explained(detector: Detector, others: Float[Tensor, "scene hypothesis source 3"]) -> Explained:
@@ -121,17 +122,13 @@ def gains(detector: Detector, others: Explained) -> Float[Tensor, "scene hypothe
     in the unit of the scaled snapshots. 0 where a place has no direction of its own.
     """
     columns, energy = detector.columns, detector.energy[..., None]
-    matched = _squared(columns @ others.left.conj())
+    matched = squared_modulus(columns @ others.left.conj())
     n_hypotheses, n_others = others.basis.shape[3:]
     if n_others == 0:
         return torch.where(energy > 0.0, matched / energy, 0.0).sum(1).mT
-    inside = _squared(columns @ others.basis.flatten(3).conj())
+    inside = squared_modulus(columns @ others.basis.flatten(3).conj())
     free = energy - inside.unflatten(-1, (n_hypotheses, n_others)).sum(-1)
     return torch.where(free > _OWN * energy, matched / free, 0.0).sum(1).mT
-
-
-def _squared(values: Complex[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    return torch.view_as_real(values).square().sum(-1)
 
 
 def pair_gains(
@@ -157,10 +154,10 @@ def pair_gains(
     gram = conjugate @ columns.mT
     target = (conjugate @ others.left)[..., 0]
     own = gram.diagonal(dim1=-2, dim2=-1).real
-    matched = _squared(target)
+    matched = squared_modulus(target)
     cross = (target.conj()[..., :, None] * target[..., None, :] * gram).real
     determinant = own[..., :, None] * own[..., None, :]
-    independent = determinant - _squared(gram)
+    independent = determinant - squared_modulus(gram)
     numerator = (
         matched[..., :, None] * own[..., None, :] + matched[..., None, :] * own[..., :, None] - 2 * cross
     )

@@ -15,6 +15,7 @@ from stages.inference.mirror import MirrorFold, mirror_fold
 from stages.inference.noise import estimated_noise_power
 from stages.inference.scaling import unit_scale
 from stages.inference.unconditional import UnconditionalRefinement
+from stages.modulus import squared_modulus
 from stages.physics.geometry import cosines_from_sources
 from stages.physics.observation import Observation
 from stages.shapes import Powers
@@ -92,7 +93,7 @@ def field(
     energy = fold.forms(gram).expand(observation.n_scenes, -1)
     noise_power = estimated_noise_power(unit) if unit.noise_power is None else unit.noise_power
     snapshot_power, channel_power, code_power = (
-        values.to(torch.complex128).abs().square().mean((1, 2))
+        squared_modulus(values.to(torch.complex128)).mean((1, 2))
         for values in (observation.snapshots, observation.channel, observation.codes)
     )
     system_power = (channel_power * code_power).expand_as(snapshot_power)

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from stages.inference.candidates import Match, Subsets, likeliest_subsets, marginal_gain, match
@@ -21,6 +21,7 @@ from stages.inference.left_out import left_out_decrease
 from stages.inference.projection import grouped_snapshots, responses
 from stages.inference.search import leading
 from stages.inference.unconditional import UnconditionalRefinement, refine_unconditional
+from stages.modulus import squared_modulus
 from stages.physics.geometry import cosines_from_sources, sources_from_cosines
 from stages.physics.steering import steering
 
@@ -195,9 +196,9 @@ def _equal_powers(
     waves = torch.where(usable[..., None], waves.to(torch.complex64), 0.0)
     columns, snapshots = responses(single, waves), grouped_snapshots(single)
     noise = scenes.noise_power.float()
-    received, by_noise = _squared(snapshots).sum(-1).mean(1), noise * snapshots.shape[-1]
+    received, by_noise = squared_modulus(snapshots).sum(-1).mean(1), noise * snapshots.shape[-1]
     signal = torch.maximum(received - by_noise, _LEAST_SIGNAL * by_noise)
-    energy = (_squared(columns).sum(-1).mean(1)).sum(-1) / usable.sum(-1)
+    energy = (squared_modulus(columns).sum(-1).mean(1)).sum(-1) / usable.sum(-1)
     scale = (signal / (n_sources * energy * noise)).sqrt()[:, None, None, None]
     return match(columns * scale, snapshots * noise.rsqrt()[:, None, None])
 
@@ -225,8 +226,3 @@ def _proposals(
     inside = torch.minimum(torch.maximum(found.cosines.nan_to_num(nan=0.0), low), high)
     n_scenes = decrease.shape[0]
     return sources_from_cosines(inside).reshape(n_scenes, -1, 3), found.usable.reshape(n_scenes, -1)
-
-
-def _squared(values: Complex[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    squared: Tensor = torch.view_as_real(values).square().sum(-1)
-    return squared

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stages.inference.field import Field
 from stages.inference.projection import grouped_snapshots, responses
+from stages.modulus import squared_modulus
 from stages.physics.steering import steering
 from stages.shapes import Powers
 
@@ -76,11 +77,11 @@ def _decrease(
     inside = whitened.conj() @ snapshots[..., None]
     residual = snapshots - (inside.mT @ whitened)[:, :, 0]
     turned = torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False)
-    turned = turned / turned.abs().square().sum(-2, keepdim=True).sqrt()
+    turned = turned / squared_modulus(turned).sum(-2, keepdim=True).sqrt()
     seen = _on_grid(scenes, residual, whitened)
     along = (turned.mH @ inside)[..., 0].to(torch.complex64)
     weights = turned.to(torch.complex64)
-    free = seen.energy - _squared(seen.explained).sum(1)
+    free = seen.energy - squared_modulus(seen.explained).sum(1)
     least = _LEAST_FREE * seen.energy
     decreases = []
     for k in range(sources.shape[1]):
@@ -88,8 +89,8 @@ def _decrease(
         added = torch.zeros(())
         for j in range(k, sources.shape[1]):
             added = added + weights[:, :, j, k, None] * seen.explained[:, j]
-        numerator = _squared(seen.match + added * along[:, :, k, None])
-        denominator = torch.maximum(free + _squared(added), least)
+        numerator = squared_modulus(seen.match + added * along[:, :, k, None])
+        denominator = torch.maximum(free + squared_modulus(added), least)
         decreases.append(_largest_decrease(numerator, denominator, ratio[:, k].float()))
     return torch.stack(decreases, dim=1)
 
@@ -145,11 +146,6 @@ def snapshot_energies(scenes: Field) -> Float[Tensor, "scene snapshot point"]:
     channel, codes = observation.channel, observation.codes
     _, vectors = torch.linalg.eigh(channel @ channel.mH)
     row = (vectors[:, :, -1:].mH @ channel).conj()
-    strong = _squared(fold.products(fold.columns((row * codes.conj()).to(torch.complex64))))
+    strong = squared_modulus(fold.products(fold.columns((row * codes.conj()).to(torch.complex64))))
     rest = (scenes.energy - strong.sum(1)).clamp_min(0.0) / codes.shape[1]
     return strong + rest[:, None]
-
-
-def _squared(values: Complex[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    squared: Tensor = torch.view_as_real(values).square().sum(-1)
-    return squared

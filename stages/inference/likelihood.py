@@ -16,6 +16,7 @@ from torch import Tensor
 from stages.inference.candidates import match, most_explaining
 from stages.inference.descent import Descent, Expansion, descend
 from stages.inference.projection import grouped_snapshots, least_squares, project, responses, source_limits
+from stages.modulus import squared_modulus
 from stages.physics.observation import Observation
 from stages.physics.steering import steering
 from stages.shapes import SourceMask
@@ -76,7 +77,7 @@ def concentrated_residual(
         double = observation.select(part).to(torch.complex128)
         columns = _columns(double, sources[part], present[part], spherical_amplitude)
         misfit = least_squares(columns, grouped_snapshots(double)).misfit
-        parts.append(misfit.abs().square().sum((1, 2)))
+        parts.append(squared_modulus(misfit).sum((1, 2)))
     return torch.cat(parts)
 
 
@@ -138,7 +139,7 @@ def refine(
     parts = []
     for part in pieces(observation, 4 * n_sources):
         double = observation.select(part).to(torch.complex128)
-        energy = grouped_snapshots(double).abs().square().sum((1, 2))
+        energy = squared_modulus(grouped_snapshots(double)).sum((1, 2))
         residual = _ConcentratedResidual(double, low, high, energy, spherical_amplitude)
         parts.append(descend(residual, start[part].double().flatten(1), n_iterations))
     return _refinement(observation, parts)
@@ -167,7 +168,7 @@ def _no_sources(observation: Observation) -> Refinement:
     return Refinement(
         sources=torch.empty((n_scenes, 0, 3), dtype=torch.float64),
         amplitudes=torch.empty((n_scenes, observation.n_snapshots, 0), dtype=torch.complex128),
-        residual=observation.snapshots.to(torch.complex128).abs().square().sum((1, 2)),
+        residual=squared_modulus(observation.snapshots.to(torch.complex128)).sum((1, 2)),
         fisher=torch.empty((n_scenes, 0, 0), dtype=torch.float64),
         converged=torch.ones(n_scenes, dtype=torch.bool),
     )

@@ -27,6 +27,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from stages.inference.projection import grouped_snapshots, real_rows, source_responses
+from stages.modulus import squared_modulus
 from stages.physics.observation import Observation
 from stages.shapes import Powers
 
@@ -179,4 +180,4 @@ def _common(
 
 
 def _energy(values: Complex[Tensor, "scene group entry"]) -> Float[Tensor, " scene"]:
-    return torch.view_as_real(values).square().sum((1, 2, 3))
+    return squared_modulus(values).sum((1, 2))

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from stages.modulus import squared_modulus
 from stages.shapes import Elements
 
 _CHUNK_VALUES = 8_000_000
@@ -68,7 +69,7 @@ class MirrorFold:
         n_scenes, n_snapshots, _ = fields.shape
         by_parity = fields.reshape(n_scenes * n_snapshots, self.n_images, -1).permute(1, 0, 2)
         images = _signed_sums(by_parity @ self.parts.conj(), 0)
-        squared = torch.view_as_real(images).square().sum(-1)
+        squared = squared_modulus(images)
         per_image = squared.reshape(-1, n_scenes, n_snapshots, squared.shape[-1]).sum(2)
         return per_image.permute(1, 0, 2).flatten(1).index_select(1, self.place)
 

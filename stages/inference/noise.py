@@ -22,6 +22,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from stages.inference.scaling import unit_scale
+from stages.modulus import squared_modulus
 from stages.physics.observation import Observation, stacked_gram, stacked_match
 from stages.shapes import Powers
 
@@ -110,14 +111,14 @@ def _beside_isotropic_field(observation: Observation) -> Powers:
 def _directions(observation: Observation) -> _Energies:
     """Of every B_l B_l^H = H diag(|c_l|^2) H^H, or of one for all snapshots that have the same |c_l|."""
     channel, snapshots = observation.channel, observation.snapshots
-    gains = observation.codes.abs().square()
+    gains = squared_modulus(observation.codes)
     if bool((gains - gains[:, :1]).abs().max() < 1e-5):
         gains = gains[:, :1]
     weighted = channel[:, None] * gains.sqrt()[:, :, None, :]
     eigenvalues, eigenvectors = torch.linalg.eigh(weighted @ weighted.mH)
     along = snapshots[:, :, None, :] @ eigenvectors.conj()
     n_scenes, n_own = snapshots.shape[0], gains.shape[1]
-    energies = along.abs().square().reshape(n_scenes, -1, n_own, snapshots.shape[2]).mean(1)
+    energies = squared_modulus(along).reshape(n_scenes, -1, n_own, snapshots.shape[2]).mean(1)
     n_directions = n_own * snapshots.shape[2]
     return _Energies(
         eigenvalues.clamp_min(0.0).reshape(-1, n_directions).expand(n_scenes, -1),
@@ -126,4 +127,4 @@ def _directions(observation: Observation) -> _Energies:
 
 
 def _energy(values: Complex[Tensor, "scene row column"]) -> Float[Tensor, " scene"]:
-    return values.abs().square().sum((1, 2))
+    return squared_modulus(values).sum((1, 2))

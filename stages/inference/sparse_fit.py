@@ -19,6 +19,7 @@ from torch import Tensor
 
 from stages.inference.mirror import MirrorFold, mirror_fold
 from stages.inference.scaling import unit_scale
+from stages.modulus import squared_modulus
 from stages.physics.observation import Observation, sensing, stacked_gram, stacked_match
 from stages.shapes import Powers
 
@@ -190,8 +191,8 @@ def _at_start(observation: Observation) -> Callable[[_Scaled, MirrorFold], _Matc
     if observation.source_model == "constant":
         n_numbers = observation.n_snapshots * observation.n_antennas
         return _matched_stacked if n_numbers > observation.n_elements else _matched_white
-    squared_modulus = torch.view_as_real(observation.codes).square().sum(-1)
-    is_unit = bool((squared_modulus - 1.0).abs().max() < 1e-5)
+    gains = squared_modulus(observation.codes)
+    is_unit = bool((gains - 1.0).abs().max() < 1e-5)
     return _matched_shared if is_unit else _matched_white
 
 

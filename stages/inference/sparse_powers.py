@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stages.inference.detection import Detector, explained, gains
 from stages.inference.projection import grouped_snapshots
+from stages.modulus import squared_modulus
 from stages.physics.observation import sensing
 from stages.shapes import Powers
 
@@ -130,10 +131,6 @@ def _steps(
     inverse = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
     whitened = columns @ inverse.mT
     target = (inverse @ received[..., None])[..., 0]
-    numerator = _squared((whitened @ target.conj()[..., None])[..., 0]).sum(1)
+    numerator = squared_modulus((whitened @ target.conj()[..., None])[..., 0]).sum(1)
     denominator = torch.linalg.vector_norm(torch.view_as_real(whitened).flatten(-2), dim=-1).square().sum(1)
     return _Steps(numerator / denominator, denominator)
-
-
-def _squared(values: Complex[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    return torch.view_as_real(values).square().sum(-1)

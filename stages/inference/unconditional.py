@@ -19,6 +19,7 @@ from stages.inference.descent import Expansion, descend
 from stages.inference.likelihood import check_start, pieces
 from stages.inference.marginal import marginal
 from stages.inference.projection import grouped_snapshots, least_squares, source_limits, source_responses
+from stages.modulus import squared_modulus
 from stages.physics.observation import Observation
 from stages.shapes import Powers
 
@@ -229,16 +230,16 @@ def _start(
     snapshots = grouped_snapshots(observation)
     fit = least_squares(columns, snapshots)
     n_groups, n_rows = snapshots.shape[1:]
-    energy = columns.abs().square().sum(-1).mean(1)
+    energy = squared_modulus(columns).sum(-1).mean(1)
     noise_power = observation.noise_power
     if noise_power is None:
-        left = fit.misfit.abs().square().sum((1, 2)) / (n_groups * (n_rows - sources.shape[1]))
+        left = squared_modulus(fit.misfit).sum((1, 2)) / (n_groups * (n_rows - sources.shape[1]))
         # No more than the sources at the largest ratio of powers leave of snapshots of mean power 1.
         noise_power = left.clamp_min(1.0 / _MOST_ENERGY)
     identity = torch.eye(sources.shape[1], dtype=torch.complex128).expand_as(fit.factor)
     variances = torch.cholesky_solve(identity, fit.factor).diagonal(dim1=-2, dim2=-1).real
     carried = variances.mean(1) * noise_power[:, None]
-    power = fit.amplitudes.abs().square().mean(1) - carried
+    power = squared_modulus(fit.amplitudes).mean(1) - carried
     # Sources that merge have amplitudes of any size; none has more power than all that was received.
     usual = torch.minimum(torch.maximum(power, _LEAST_START * carried), n_rows / energy)
     silent = snapshots.abs().amax((1, 2)) == 0.0
@@ -251,7 +252,7 @@ def _start(
 
 def _mean_power(observation: Observation) -> Powers:
     """Mean |y|^2, 1 where there is none."""
-    power = torch.view_as_real(observation.snapshots).square().sum(-1).mean((1, 2))
+    power = squared_modulus(observation.snapshots).mean((1, 2))
     return torch.where(power > 0.0, power, 1.0)
 
 
@@ -267,7 +268,7 @@ def _unit(observation: Observation, power: Powers) -> Observation:
 
 def _check_powers(observation: Observation) -> None:
     """V exists: mean |y|^2 is finite, and sigma^2 positive or to be estimated from snapshots not all zero."""
-    power = observation.snapshots.to(torch.complex128).abs().square().mean((1, 2))
+    power = squared_modulus(observation.snapshots.to(torch.complex128)).mean((1, 2))
     _refuse("mean |y|^2 is finite", power, torch.isfinite(power))
     if observation.noise_power is None:
         _refuse(

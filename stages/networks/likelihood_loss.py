@@ -7,6 +7,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from stages.covariance import NormalizedCovariance
+from stages.modulus import squared_modulus
 from stages.networks.dictionary import Dictionary
 from stages.networks.features import Mirror
 from stages.shapes import Powers
@@ -77,12 +78,12 @@ def _of_model(predicted: NormalizedCovariance, received: Received, stacked: bool
     weighted = rows @ predicted.dense()[:, None] / noise[..., None]
     signal = weighted @ rows.mH
     seen = (weighted * rows.conj()).sum(-1).real.mean((1, 2))
-    energy = torch.view_as_real(whitened).square().sum(-1)
+    energy = squared_modulus(whitened)
     power = (energy.mean((1, 2)) - 1.0).clamp_min(_LEAST_SIGNAL) / seen
     identity = torch.eye(signal.shape[-1], dtype=signal.dtype, device=signal.device)
     factor = torch.linalg.cholesky(power[:, None, None, None] * signal + identity)
     explained = torch.linalg.solve_triangular(factor, whitened[..., None], upper=False)
-    misfit = torch.view_as_real(explained).square().sum((1, 2, 3, 4))
+    misfit = squared_modulus(explained).sum((1, 2, 3))
     pivots = factor.diagonal(dim1=-2, dim2=-1).real
     log_det = 2.0 * pivots.log().sum((1, 2))
     n_numbers = energy[0].numel()

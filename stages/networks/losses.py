@@ -12,6 +12,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from stages.covariance import BlendNorms, LoadedBlend, NormalizedCovariance
+from stages.modulus import squared_norms
 from stages.networks.covariance_network import count_log_probabilities
 
 
@@ -145,6 +146,6 @@ def subspace_loss(
     loading = 1e-6 * n_elements * torch.eye(columns.shape[-1], dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky(gram + loading)
     inside = torch.linalg.solve_triangular(factor, columns.mH @ predicted.columns, upper=False)
-    energy = torch.view_as_real(inside).square().sum((-1, -3))
+    energy = squared_norms(inside)
     outside = 1.0 - (predicted.weights * energy).sum(-1) / n_elements
     return outside.sum() / max(len(outside), 1)

@@ -15,6 +15,7 @@ from jaxtyping import Complex, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.modulus import squared_modulus
 from stages.physics import impairments
 from stages.physics.channel import line_of_sight, rician
 from stages.physics.codebook import CodebookKind, codes_from_levels, random_levels, structured_levels
@@ -242,7 +243,7 @@ def observe(
     field = torch.where(present[:, None, :], amplitudes, 0.0).to(torch.complex64) @ wave.to(torch.complex64)
     signal = (true_codes * field) @ true_channel.transpose(-1, -2)
     snr_db = torch.tensor([d.snr_db for d in draws], dtype=torch.float64)
-    signal_power = signal.abs().square().mean((1, 2)).double()
+    signal_power = squared_modulus(signal).mean((1, 2)).double()
     noise_power = torch.where(n_sources > 0, signal_power / torch.pow(10.0, snr_db / 10.0), 1.0)
     noise = torch.from_numpy(np.stack([d.noise for d in draws])) * noise_power.sqrt()[:, None, None].float()
     observation = Observation(
