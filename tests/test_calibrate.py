@@ -222,6 +222,8 @@ def test_validation_scenes_without_sources_choose_no_blend() -> None:
         ("noise_unknown", {"constant": (1.0, float("inf"), 1.0, 1.0, 1.0)}, r"noise_unknown\.constant\.1"),
         ("noise_unknown", {"independent": (1.0, 1.0, 1.0, 1.0)}, r"noise_unknown\.independent\.4"),
         ("noise_known", {"prior": 1.0}, r"noise_known\.prior"),
+        ("noise_unknown", {"missed": 1.0}, r"noise_unknown\.missed"),
+        ("noise_known", {"missed": -0.01}, r"noise_known\.missed"),
         (None, {"blend_beta": 1.01}, "blend_beta"),
         (None, {"blend_beta": -0.01}, "blend_beta"),
         (None, {"noise_unknown": None}, "noise_unknown"),

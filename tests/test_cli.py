@@ -218,7 +218,7 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_network(
         directory / "data/models/covariance.pt", new_network(params).state_dict(), uncalibrated(0.3), params
     )
-    rule = CountRule(0.5, (0.75, 0.125, 2.0, 1.0, 4.0), (0.5, 0.0, 3.0, -0.25, 5.0))
+    rule = CountRule(0.0625, 0.5, (0.75, 0.125, 2.0, 1.0, 4.0), (0.5, 0.0, 3.0, -0.25, 5.0))
     other = replace(rule, network=0.25)
     calibration = Calibration(rule, other, 0.05)
     write_network(directory / "calibrated.pt", new_network(params).state_dict(), calibration, params)
@@ -248,15 +248,19 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("data/models/covariance.pt", "counts sources by the network alone; `calibrate` adds the likelihood"),
         (
             "calibrated.pt",
-            "counts sources by P(K) = softmax_K(a log P_net(K) - (b + c s) h(V_K - V) - (d + e s) K - "
-            "f log(1 + K)), s = log(1 + SNR)",
+            "counts sources by P(K) = (1 - q) softmax_K S_K + q P_net(K), S_K = a log P_net(K) + "
+            "sum_{j<K} [b h(D_j) + c / (1 + exp(-(D_j - 10) / 3)) - d - e s] - f log(1 + K), "
+            "D_j = V_j - V_{j+1}, s = log(1 + SNR)",
         ),
         (
             "calibrated.pt",
-            "  noise power known: a 0.5; independent b 0.75, c 0.125, d 2, e 1, f 4; "
+            "  noise power known: q 0.0625, a 0.5; independent b 0.75, c 0.125, d 2, e 1, f 4; "
             "constant b 0.5, c 0, d 3, e -0.25, f 5",
         ),
-        ("calibrated.pt", "  noise power not known: a 0.25; independent b 0.75, c 0.125, d 2, e 1, f 4;"),
+        (
+            "calibrated.pt",
+            "  noise power not known: q 0.0625, a 0.25; independent b 0.75, c 0.125, d 2, e 1, f 4;",
+        ),
         ("calibrated.pt", "(1 - beta) R_pred + beta R_samp, beta 0.05"),
         ("data/models/covariance.pt", "(1 - beta) R_pred + beta R_samp, beta 0.3"),
         ("estimates.h5", "known/music: 2 scenes, up to 3 sources, 1 scenes resolved, 0.5 s"),

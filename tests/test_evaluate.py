@@ -46,6 +46,14 @@ TINY = {
     "evaluate.bootstrap_samples": 50,
 }
 
+BRIEF = {
+    **TINY,
+    "evaluate.estimators": ["music", "learned"],
+    "evaluate.blind": [],
+    "evaluate.genie_starts": 0,
+}
+"""Of few methods, for tests that run it again."""
+
 TABLES = ("sources", "scenes", "strata", "range_strata", "found_rate", "rmse_over_bound")
 
 
@@ -67,11 +75,9 @@ def make_inputs(directory: Path, **changes: object) -> Params:
     return params
 
 
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluated_in(root: Path, **changes: object) -> Path:
     """A working copy in which `evaluate` has run; tests change copies of it."""
-    root = tmp_path_factory.mktemp("evaluated")
-    make_inputs(root)
+    make_inputs(root, **changes)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("DVC_ROOT", raising=False)
@@ -79,13 +85,32 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return evaluated_in(tmp_path_factory.mktemp("evaluated"))
+
+
+@pytest.fixture(scope="module")
+def briefly_evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return evaluated_in(tmp_path_factory.mktemp("brief"), **BRIEF)
+
+
+def copied(evaluated: Path, own: Path, patch: pytest.MonkeyPatch) -> Path:
+    """data/evaluation of a working copy of the test's own, in which `evaluate` has run."""
+    shutil.copytree(evaluated, own, dirs_exist_ok=True)
+    patch.chdir(own)
+    patch.delenv("DVC_ROOT", raising=False)
+    return own / "data/evaluation"
+
+
 @pytest.fixture
 def finished(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """data/evaluation of a working copy of the test's own, in which `evaluate` has run."""
-    shutil.copytree(evaluated, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    return tmp_path / "data/evaluation"
+    return copied(evaluated, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def brief(briefly_evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return copied(briefly_evaluated, tmp_path, monkeypatch)
 
 
 def test_batches_hold_every_scene_once() -> None:
@@ -242,10 +267,10 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def test_a_stopped_run_goes_on_where_it_was(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    brief: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The third batch is interrupted; the next run makes that one and those after it, same result."""
-    whole = contents(finished)
+    whole = contents(brief)
     real, calls = evaluate.evaluate, []
 
     def counted(stop_at: int) -> Callable[..., object]:
@@ -261,12 +286,12 @@ def test_a_stopped_run_goes_on_where_it_was(
     monkeypatch.setattr(evaluate, "evaluate", counted(3))
     with pytest.raises(KeyboardInterrupt):
         evaluate.main()
-    assert contents(finished) == whole
+    assert contents(brief) == whole
     monkeypatch.setattr(evaluate, "evaluate", counted(0))
     calls.clear()
     evaluate.main()
-    assert len(calls) == 6 - 2
-    assert contents(finished) == whole
+    assert len(calls) == 4 - 2
+    assert contents(brief) == whole
     assert not list((tmp_path / "state/evaluate").glob("*/shard-*"))
 
 
@@ -280,11 +305,11 @@ def test_the_number_of_workers_changes_nothing(finished: Path, tmp_path: Path) -
     assert contents(finished) == alone
 
 
-def test_found_tolerance_is_a_matter_of_the_tables_alone(finished: Path, tmp_path: Path) -> None:
-    before = pd.read_csv(finished / "sources.csv")
-    write_params(tmp_path, {**TINY, "evaluate.found_tolerance_deg": 170.0})
+def test_found_tolerance_is_a_matter_of_the_tables_alone(brief: Path, tmp_path: Path) -> None:
+    before = pd.read_csv(brief / "sources.csv")
+    write_params(tmp_path, {**BRIEF, "evaluate.found_tolerance_deg": 170.0})
     evaluate.main()
-    after = pd.read_csv(finished / "sources.csv")
+    after = pd.read_csv(brief / "sources.csv")
     pd.testing.assert_frame_equal(before.drop(columns="found"), after.drop(columns="found"))
     assert after[after["outcome"] == "matched"]["found"].all()
     assert not before["found"].all()

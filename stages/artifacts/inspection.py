@@ -149,8 +149,9 @@ def _calibration_lines(calibration: Calibration) -> list[str]:
         return [*lines, "counts sources by the network alone; `calibrate` adds the likelihood"]
     return [
         *lines,
-        "counts sources by P(K) = softmax_K(a log P_net(K) - (b + c s) h(V_K - V) - (d + e s) K - "
-        "f log(1 + K)), s = log(1 + SNR)",
+        "counts sources by P(K) = (1 - q) softmax_K S_K + q P_net(K), S_K = a log P_net(K) + "
+        "sum_{j<K} [b h(D_j) + c / (1 + exp(-(D_j - 10) / 3)) - d - e s] - f log(1 + K), "
+        "D_j = V_j - V_{j+1}, s = log(1 + SNR)",
         *(f"  noise power {name}: {_weights(rule)}" for name, rule in rules.items()),
     ]
 
@@ -160,7 +161,7 @@ def _weights(rule: CountRule) -> str:
         f"{name} " + ", ".join(f"{letter} {value:.4g}" for letter, value in zip("bcdef", own, strict=True))
         for name, own in (("independent", rule.independent), ("constant", rule.constant))
     ]
-    return f"a {rule.network:.4g}; {'; '.join(parts)}"
+    return f"q {rule.missed:.4g}, a {rule.network:.4g}; {'; '.join(parts)}"
 
 
 def _tuning_line(tuning: Tuning) -> str:

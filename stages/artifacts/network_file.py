@@ -42,13 +42,14 @@ class _StoredRule(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
+    missed: Annotated[float, Field(ge=0.0, lt=1.0)]
     network: float
     independent: ModelWeights
     constant: ModelWeights
 
     def rule(self) -> CountRule:
         """The rule."""
-        return CountRule(self.network, self.independent, self.constant)
+        return CountRule(self.missed, self.network, self.independent, self.constant)
 
 
 class _StoredCalibration(BaseModel):
@@ -246,8 +247,8 @@ def calibration_of(path: Path, content: dict[str, Any]) -> Calibration:
     except ValidationError as error:
         faults = ", ".join(".".join(map(str, fault["loc"])) or "all" for fault in error.errors())
         raise CheckpointError(
-            f"{path}: calibration: finite weights of two count rules and 0 <= blend_beta <= 1, of which "
-            f"{faults} are missing, superfluous or wrong; run `train` and `calibrate` again"
+            f"{path}: calibration: finite weights of two count rules, 0 <= missed < 1, 0 <= blend_beta <= 1, "
+            f"of which {faults} are missing, superfluous or wrong; run `train` and `calibrate` again"
         ) from error
     return Calibration(held.noise_known.rule(), held.noise_unknown.rule(), held.blend_beta)
 

@@ -260,13 +260,14 @@ def _determined(observation: Observation, prediction: Prediction) -> int:
 
 def _plausible(observation: Observation, prediction: Prediction) -> Bool[Tensor, "scene count"]:
     """Counts of which a fit is made at once: those that the network gives some probability, its likeliest
-    one and the neighbours of that.
+    one and the neighbours of that, and all between them.
     """
     log_probabilities, n_determined = prediction.count_log_probabilities, _determined(observation, prediction)
     counts = torch.arange(log_probabilities.shape[1])
     likely = log_probabilities[:, :n_determined].argmax(-1, keepdim=True)
     plausible = (log_probabilities > math.log(_PLAUSIBLE)) | ((counts - likely).abs() <= 1)
-    return plausible & (counts < n_determined)
+    between = plausible.cummax(-1).values & plausible.flip(-1).cummax(-1).values.flip(-1)
+    return between & (counts < n_determined)
 
 
 def _no_costs(prediction: Prediction) -> Float[Tensor, "scene count"]:

@@ -1,22 +1,26 @@
 """The number of sources from what a network and the likelihood say of it, with a calibrated confidence.
 
-    P(K) = softmax_K( a log P_net(K) - (b + c s) h(V_K - min_j V_j) - (d + e s) K - f log(1 + K) )
-    s = log(1 + SNR),   h(x) = t log(1 + x / t),   t = 20
+    P(K) = (1 - q) softmax_K S_K + q P_net(K)
+    S_K = a log P_net(K) + sum_{j<K} [ b h(D_j) + c / (1 + exp(-(D_j - 10) / 3)) - d - e s ] - f log(1 + K)
+    D_j = V_j - V_{j+1},   s = log(1 + SNR),   h(x) = sgn(x) t log(1 + |x| / t),   t = 20
 
 P_net is the count of the network, V_K the least cost of K sources (`inference.unconditional`), least in
-sigma^2 too where that is not known, and SNR the estimated one. With a = b = 1, c = 0 and h(x) = x this would
-be the posterior for a network and a likelihood that know nothing of each other; the weights say how much they
-share, and what a further source costs, as the dimension does in an information criterion. h doubts what a
-cost says beyond a few t, for a search may miss the least one.
+sigma^2 too where that is not known, D_j what a further source lowers it by, and SNR the estimated one. With
+a = b = 1, c = e = 0 and h(x) = x, S would be the log posterior for a network and a likelihood that know
+nothing of each other; the weights say how much they share, and what a further source costs, as the dimension
+does in an information criterion. A source that is not there lowers V by about 10 as well, at the best place
+for it: c makes a step there. h doubts what a cost says beyond a few t. In a share q of the scenes the search
+has missed a least cost, and the network alone is right.
 
-The weights are those of largest likelihood on scenes of known count, b to f for each source model: a
-multinomial logit, whose probabilities are calibrated on these scenes by construction. A known and an unknown
-noise power have a rule each: costs, P_net and SNR say less where sigma^2 is estimated.
+The weights are those of largest likelihood on scenes of known count, b to f for each source model. A known
+and an unknown noise power have a rule each: costs, P_net and SNR say less where sigma^2 is estimated.
 
-The rule is as well that of largest likelihood among some of the counts, chosen without regard to the true one
-(by P_net, say), from the scenes whose true count is among them: given that, P is the same softmax over them.
+P is taken among the counts that have a cost, which follow one another, in fitting as in counting. They are
+chosen without regard to the true one (by P_net, say), and scenes whose true count is not among them say
+nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,11 +29,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 _DOUBTED = 20.0
-"""Difference of costs t from which on it counts by its logarithm."""
+"""Change of V t from which on it counts by its logarithm."""
+
+_GAIN, _GAIN_WIDTH = 10.0, 3.0
+"""Decrease of V at which a further source becomes credible, and the width of the step there."""
 
 _RIDGE = 1e-6
 """Of the squared weights of features scaled to 1: weights without scenes are 0, and sure counts leave all
 finite."""
+
+_FIRST_MISSED = -4.0
+"""logit q from which it is sought: 2 % of the scenes."""
 
 _MOST_STEPS = 500
 
@@ -45,14 +55,21 @@ class Evidence:
     estimated_snr: Float[Tensor, " scene"]
     shared: Bool[Tensor, " scene"]
 
+    def select(self, scenes: Int[Tensor, " kept"]) -> "Evidence":
+        """That of some scenes."""
+        return Evidence(
+            self.log_probabilities[scenes], self.cost[scenes], self.estimated_snr[scenes], self.shared[scenes]
+        )
+
 
 ModelWeights: TypeAlias = tuple[float, float, float, float, float]
 
 
 @dataclass(frozen=True)
 class CountRule:
-    """Weights a, and (b, c, d, e, f) of `independent` and of `constant` sources."""
+    """Share q, weights a, and (b, c, d, e, f) of `independent` and of `constant` sources."""
 
+    missed: float
     network: float
     independent: ModelWeights
     constant: ModelWeights
@@ -60,31 +77,50 @@ class CountRule:
     def probabilities(self, evidence: Evidence) -> Float[Tensor, "scene count"]:
         """P(K) among the counts that have a cost."""
         weights = torch.tensor((self.network, *self.independent, *self.constant), dtype=torch.float64)
-        scores = _features(evidence) @ weights
-        return scores.masked_fill(~evidence.cost.isfinite(), -torch.inf).softmax(-1)
+        fitted, of_network = _log_parts(evidence, _features(evidence) @ weights)
+        return (1.0 - self.missed) * fitted.exp() + self.missed * of_network.exp()
 
 
-OF_NETWORK = CountRule(1.0, (0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0))
+OF_NETWORK = CountRule(0.0, 1.0, (0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0))
 """The count of the network alone: the rule before calibration."""
+
+
+def _log_parts(
+    evidence: Evidence, scores: Float[Tensor, "scene count"]
+) -> tuple[Float[Tensor, "scene count"], Float[Tensor, "scene count"]]:
+    """log softmax S and log P_net among the counts that have a cost."""
+    without = ~evidence.cost.isfinite()
+    of_network = evidence.log_probabilities.double()
+    fitted, alone = (own.masked_fill(without, -torch.inf).log_softmax(-1) for own in (scores, of_network))
+    return fitted, alone
 
 
 def _features(evidence: Evidence) -> Float[Tensor, "scene count weight"]:
     """What the weights of a rule multiply, in their order."""
-    least = evidence.cost.amin(-1, keepdim=True)
-    above = torch.where(evidence.cost.isfinite(), evidence.cost - least, 0.0)
-    doubted = _DOUBTED * (above / _DOUBTED).log1p()
-    K = torch.arange(evidence.cost.shape[1], dtype=torch.float64).expand_as(above)
+    cost = evidence.cost
+    both = cost[:, :-1].isfinite() & cost[:, 1:].isfinite()
+    gain = torch.where(both, cost[:, :-1] - cost[:, 1:], 0.0)
+    doubted = gain.sign() * _DOUBTED * (gain.abs() / _DOUBTED).log1p()
+    credible = ((gain - _GAIN) / _GAIN_WIDTH).sigmoid()
+    K = torch.arange(cost.shape[1], dtype=torch.float64).expand_as(cost)
     level = evidence.estimated_snr.double().clamp_min(0.0).log1p()[:, None]
-    own = torch.stack((-doubted, -doubted * level, -K, -K * level, -K.log1p()), dim=-1)
+    summed = (_before(part.masked_fill(~both, 0.0)) for part in (doubted, credible))
+    own = torch.stack((*summed, -K, -K * level, -K.log1p()), dim=-1)
     shared = evidence.shared.double()[:, None, None]
     of_network = evidence.log_probabilities.double()[..., None]
     return torch.cat((of_network, own * (1.0 - shared), own * shared), dim=-1)
 
 
+def _before(gains: Float[Tensor, "scene step"]) -> Float[Tensor, "scene count"]:
+    """Sums over j < K."""
+    return torch.nn.functional.pad(gains.cumsum(-1), (1, 0))
+
+
 def fitted_rule(evidence: Evidence, n_sources: Int[Tensor, " scene"]) -> CountRule:
     """The rule of largest likelihood of the true counts among those that have a cost.
 
-    A scene whose true count has none says nothing.
+    A scene whose true count has none says nothing. The likelihood is convex in the weights for q = 0; its
+    maximum there is where q and the weights are sought from.
 
     Raises:
         ValueError: no scene has a cost of its true count.
@@ -97,26 +133,39 @@ def fitted_rule(evidence: Evidence, n_sources: Int[Tensor, " scene"]) -> CountRu
             f"a rule is fitted to scenes of which the cost of the true count is known; of {len(n_sources)} "
             "scenes there is none"
         )
-    features, counts = _features(evidence)[telling], n_sources[telling].long()
-    missing = ~evidence.cost[telling].isfinite()
+    seen, counts = evidence.select(telling), n_sources[telling].long()[:, None]
+    features = _features(seen)
     size = features.abs().amax((0, 1))
-    scale = torch.where(size > 0.0, size, 1.0)
+    features = features / torch.where(size > 0.0, size, 1.0)
+
+    def loss(weights: Tensor, missed: Tensor) -> Tensor:
+        fitted, of_network = (part.gather(1, counts) for part in _log_parts(seen, features @ weights))
+        log_probability = torch.logaddexp((-missed).log1p() + fitted, missed.log() + of_network)
+        return _RIDGE * weights.square().sum() - log_probability.mean()
+
     weights = torch.zeros(features.shape[-1], dtype=torch.float64, requires_grad=True)
+    never = torch.zeros((), dtype=torch.float64)
+    _minimize(lambda: loss(weights, never), [weights])
+    logit = torch.tensor(_FIRST_MISSED, dtype=torch.float64, requires_grad=True)
+    _minimize(lambda: loss(weights, logit.sigmoid()), [weights, logit])
+    a, b, c, d, e, f, *other = (weights.detach() / torch.where(size > 0.0, size, 1.0)).tolist()
+    constant = (other[0], other[1], other[2], other[3], other[4])
+    return CountRule(float(logit.detach().sigmoid()), a, (b, c, d, e, f), constant)
+
+
+def _minimize(loss: Callable[[], Tensor], variables: list[Tensor]) -> None:
     optimizer = torch.optim.LBFGS(
-        [weights],
+        variables,
         max_iter=_MOST_STEPS,
         tolerance_grad=1e-9,
         tolerance_change=1e-12,
         line_search_fn="strong_wolfe",
     )
 
-    def loss() -> Tensor:
+    def step() -> Tensor:
         optimizer.zero_grad()
-        scores = (features @ (weights / scale)).masked_fill(missing, -torch.inf)
-        value = torch.nn.functional.cross_entropy(scores, counts) + _RIDGE * weights.square().sum()
+        value = loss()
         value.backward()
         return value
 
-    optimizer.step(loss)
-    a, b, c, d, e, f, *other = (weights.detach() / scale).tolist()
-    return CountRule(a, (b, c, d, e, f), (other[0], other[1], other[2], other[3], other[4]))
+    optimizer.step(step)
