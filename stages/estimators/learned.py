@@ -139,7 +139,7 @@ class LearnedEstimator:
             fits = {}
             for count in sorted(set(n_sources.tolist()) - {0}):
                 members = torch.nonzero(n_sources == count).flatten()
-                fits[count] = _Fitted(members, self._fit(scenes, prediction, members, count))
+                fits[count] = _Fitted(members, self._fit(scenes, prediction, members, count, complete=True))
             found = self._joined(observation, scenes, fits, n_sources)
             return replace(found, resolved=found.n_sources == n_sources)
         counted = self._counted(scenes, prediction)
@@ -155,13 +155,22 @@ class LearnedEstimator:
         plausible = _plausible(observation, prediction)
         for count in torch.nonzero(plausible.any(0)).flatten().tolist():
             members = torch.nonzero(plausible[:, count]).flatten()
-            cost[members, count] = self._fit(scenes, prediction, members, count).cost
+            cost[members, count] = self._fit(scenes, prediction, members, count, complete=False).cost
         return _evidence(observation, prediction, cost)
 
     def _fit(
-        self, scenes: Field, prediction: Prediction, members: Int[Tensor, " member"], count: int
+        self,
+        scenes: Field,
+        prediction: Prediction,
+        members: Int[Tensor, " member"],
+        count: int,
+        *,
+        complete: bool,
     ) -> UnconditionalRefinement:
-        """The likeliest `count` sources of some scenes, in the unit of the scaled snapshots."""
+        """The likeliest `count` sources of some scenes, in the unit of the scaled snapshots.
+
+        complete: there are no others.
+        """
         part = scenes.select(members)
         if count == 0:
             none = torch.empty((len(members), 0, 3), dtype=torch.float64)
@@ -173,7 +182,7 @@ class LearnedEstimator:
             # too few maxima: the points of highest occupancy beside them
             points = prediction.occupancy[members[short]].topk(places.shape[1], dim=-1).indices
             places[short], usable[short] = self.grid.sources[points], True
-        return likeliest_sources(part, places, usable, count, self.settings.n_iterations)
+        return likeliest_sources(part, places, usable, count, self.settings.n_iterations, complete)
 
     def _field(self, observation: Observation, prediction: Prediction) -> Field:
         """The scenes, with the highest logit around each grid point as its prior."""
@@ -195,7 +204,7 @@ class LearnedEstimator:
         while True:
             for count in torch.nonzero((wanted & ~cost.isfinite()).any(0)).flatten().tolist():
                 members = torch.nonzero(wanted[:, count] & ~cost[:, count].isfinite()).flatten()
-                fit = self._fit(scenes, prediction, members, count)
+                fit = self._fit(scenes, prediction, members, count, complete=False)
                 cost[members, count] = fit.cost
                 fits[count] = _with(fits.get(count), _Fitted(members, fit))
             evidence = _evidence(observation, prediction, cost)

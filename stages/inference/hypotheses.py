@@ -4,9 +4,14 @@
 
 Hypotheses are subsets of candidates, of equal powers at first. A few steps of V compare them, and the best is
 refined to the end. Where one source may stand better elsewhere, the grid tells from what the others leave
-(`inference.left_out`).
+(`inference.left_out`). Where K sources are all there are and yet leave more of the snapshots than noise does,
+
+    sum_g y_g^H R_g^-1 y_g > n + 4 sqrt(n),   n = L M        (mean n and variance n at the truth)
+
+the search goes on with more hypotheses, among them two sources in the place of one that merged them.
 """
 
+import math
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -17,7 +22,7 @@ from torch import Tensor
 from stages.inference.candidates import Match, Subsets, likeliest_subsets, marginal_gain, match
 from stages.inference.field import Field
 from stages.inference.grid import Grid, peaks
-from stages.inference.left_out import left_out_decrease
+from stages.inference.left_out import left_out_decrease, whitened
 from stages.inference.projection import grouped_snapshots, responses
 from stages.inference.search import leading
 from stages.inference.unconditional import UnconditionalRefinement, refine_unconditional
@@ -25,17 +30,30 @@ from stages.modulus import squared_modulus
 from stages.physics.geometry import cosines_from_sources, sources_from_cosines
 from stages.physics.steering import steering
 
-_KEPT, _STARTED, _EXCHANGED = 12, 2, 3
-"""Subsets of a beam search; hypotheses that are compared at the start, and in an exchange."""
+
+class _Effort(NamedTuple):
+    """Subsets of a beam search, hypotheses that are compared in an exchange, the steps of V after which they
+    are, and the share of what a source explains that it may lose where it stands off its place, on the grid.
+    """
+
+    kept: int
+    compared: int
+    steps: int
+    off_place: float
+
+
+_USUAL = _Effort(12, 3, 2, 0.35)
+
+_THOROUGH = _Effort(40, 12, 6, torch.inf)
+
+_STARTED = 2
+"""Hypotheses that are compared at the start."""
 
 _ROUNDS = 2
-"""Exchanges at most, the next of scenes alone that the last one changed."""
+"""Exchanges of either effort at most, the next of scenes alone that the last one changed."""
 
-_SCREENING = 2
-"""Steps of V after which hypotheses are compared."""
-
-_OFF_PLACE = 0.35
-"""Share of what a source explains that it may lose where it stands off its place, on the grid."""
+_MISFIT = 4.0
+"""Standard deviations of sum_g y_g^H R_g^-1 y_g above its mean from which the sources explain too little."""
 
 _SAME_CELL = 0.75
 """Distance, in cells along every axis, of places that a refinement takes to the same maximum."""
@@ -63,33 +81,51 @@ def likeliest_sources(
     usable: Bool[Tensor, "scene candidate"],
     n_sources: int,
     n_iterations: int,
+    complete: bool,
 ) -> UnconditionalRefinement:
     """Sources of least V less their prior, found from K > 0 candidates of each scene and by exchanges.
 
     places: (azimuth, elevation, inverse range) of the candidates, of which each scene has K or more usable
-    ones. The result is a minimum of V alone, in the unit of the scaled snapshots: the prior chooses among
-    minima.
+    ones. complete: there are no more than K sources, so that they explain the snapshots up to the noise. The
+    result is a minimum of V alone, in the unit of the scaled snapshots: the prior chooses among minima.
     """
     placed = torch.where(usable[..., None], places, 0.0)
     seen = _equal_powers(scenes, placed, usable, n_sources)
     prior = scenes.prior_of(placed).masked_fill(~usable, -torch.inf)
-    subsets = likeliest_subsets(seen, prior, n_sources, _KEPT)
+    subsets = likeliest_subsets(seen, prior, n_sources, _USUAL.kept)
     first = Subsets(subsets.members[:, :_STARTED], subsets.score[:, :_STARTED])
     starts = _starts(placed, first)
-    begun = _begun(scenes, starts)
+    begun = _begun(scenes, starts, _USUAL.steps)
     best = refine_unconditional(
         scenes.observation, begun.fit.sources, n_iterations, scenes.spherical_amplitude
     )
-    unsettled = torch.arange(scenes.observation.n_scenes)
+    every = torch.arange(scenes.observation.n_scenes)
+    best = _after_rounds(scenes, best, every, placed, usable, n_iterations, _USUAL)
+    if complete:
+        misfitting = torch.nonzero(_is_misfit(scenes, best)).flatten()
+        best = _after_rounds(scenes, best, misfitting, placed, usable, n_iterations, _THOROUGH)
+    return best
+
+
+def _after_rounds(
+    scenes: Field,
+    best: UnconditionalRefinement,
+    unsettled: Int[Tensor, " unsettled"],
+    places: Float[Tensor, "scene candidate 3"],
+    usable: Bool[Tensor, "scene candidate"],
+    n_iterations: int,
+    effort: _Effort,
+) -> UnconditionalRefinement:
+    """The best of all scenes after exchanges in the unsettled ones."""
     for _ in range(_ROUNDS):
+        if unsettled.numel() == 0:
+            break
         before = best.select(unsettled)
         after = _exchanged(
-            scenes.select(unsettled), before, placed[unsettled], usable[unsettled], n_iterations
+            scenes.select(unsettled), before, places[unsettled], usable[unsettled], n_iterations, effort
         )
         changed = torch.nonzero(after.cost != before.cost).flatten()
         unsettled = unsettled[changed]
-        if unsettled.numel() == 0:
-            break
         best = _replaced(best, after.select(changed), unsettled)
     return best
 
@@ -100,6 +136,7 @@ def _exchanged(
     places: Float[Tensor, "scene candidate 3"],
     usable: Bool[Tensor, "scene candidate"],
     n_iterations: int,
+    effort: _Effort,
 ) -> UnconditionalRefinement:
     """The best, or what is better of other subsets of its sources, their proposals and the candidates.
 
@@ -108,22 +145,26 @@ def _exchanged(
     """
     n_sources = best.sources.shape[1]
     proposed, is_place = _proposals(scenes, best)
+    if effort is _THOROUGH:
+        around = _neighbours(scenes.grid, best.sources)
+        proposed = torch.cat((proposed, around), dim=1)
+        is_place = torch.cat((is_place, is_place.new_ones(around.shape[:2])), dim=1)
     pool = torch.cat((best.sources, proposed, places), dim=1)
     offered = torch.cat((torch.ones_like(is_place[:, :n_sources]), is_place, usable), dim=1)
     seen = _equal_powers(scenes, pool, offered, n_sources)
     prior = scenes.prior_of(pool).masked_fill(~offered, -torch.inf)
-    subsets = likeliest_subsets(seen, prior, n_sources, _KEPT)
+    subsets = likeliest_subsets(seen, prior, n_sources, effort.kept)
     same = torch.arange(n_sources)
     own = marginal_gain(seen, same.expand(offered.shape[0], 1, -1))
-    least = own + prior[:, :n_sources].sum(-1, keepdim=True) - _OFF_PLACE / n_sources * own.abs()
+    least = own + prior[:, :n_sources].sum(-1, keepdim=True) - effort.off_place / n_sources * own.abs()
     known = _same_cells(scenes.grid, pool, subsets.members, same)
     tried = ~known & (subsets.score >= least)
-    score, order = subsets.score.masked_fill(~tried, -torch.inf).topk(_EXCHANGED, dim=1)
+    score, order = subsets.score.masked_fill(~tried, -torch.inf).topk(effort.compared, dim=1)
     members = subsets.members.gather(1, order[..., None].expand(-1, -1, n_sources))
     starts = _starts(pool, Subsets(members, score))
     if starts.scene.numel() == 0:
         return best
-    begun = _begun(scenes, starts)
+    begun = _begun(scenes, starts, effort.steps)
     near = begun.cost < _penalized(scenes, best)[begun.scene] + _STILL_TO_FALL
     members = begun.scene[near]
     if members.numel() == 0:
@@ -150,10 +191,10 @@ class _Begun(NamedTuple):
     cost: Float[Tensor, " started"]
 
 
-def _begun(scenes: Field, starts: _Starts) -> _Begun:
+def _begun(scenes: Field, starts: _Starts, n_steps: int) -> _Begun:
     """All starts take a few steps, the best of each scene is kept."""
     part = scenes.select(starts.scene)
-    tried = refine_unconditional(part.observation, starts.sources, _SCREENING, scenes.spherical_amplitude)
+    tried = refine_unconditional(part.observation, starts.sources, n_steps, scenes.spherical_amplitude)
     cost = _penalized(part, tried)
     first = leading(starts.scene, cost, 1)
     return _Begun(starts.scene[first], tried.select(first), cost[first])
@@ -226,3 +267,20 @@ def _proposals(
     inside = torch.minimum(torch.maximum(found.cosines.nan_to_num(nan=0.0), low), high)
     n_scenes = decrease.shape[0]
     return sources_from_cosines(inside).reshape(n_scenes, -1, 3), found.usable.reshape(n_scenes, -1)
+
+
+def _neighbours(grid: Grid, sources: Float[Tensor, "scene source 3"]) -> Float[Tensor, "scene place 3"]:
+    """The eight directions one cell of the grid away from each source, at its range."""
+    steps = [(u, v, 0) for v in (-1, 0, 1) for u in (-1, 0, 1) if (u, v) != (0, 0)]
+    cosines = cosines_from_sources(sources)[:, :, None] + grid.steps * torch.tensor(steps)
+    low, high = grid.cosines.amin(0), grid.cosines.amax(0)
+    return sources_from_cosines(torch.minimum(torch.maximum(cosines.flatten(1, 2), low), high))
+
+
+def _is_misfit(scenes: Field, fit: UnconditionalRefinement) -> Bool[Tensor, " scene"]:
+    """True where sum_g y_g^H R_g^-1 y_g is larger than noise makes it, sigma^2 not being that of the fit."""
+    seen = whitened(scenes, fit.sources, fit.powers, fit.noise_power)
+    left = squared_modulus(seen.snapshots).sum((1, 2)) - squared_modulus(seen.inside).sum((1, 2, 3))
+    left = left * fit.noise_power / scenes.noise_power
+    n_equations = scenes.observation.n_snapshots * scenes.observation.n_antennas
+    return left > n_equations + _MISFIT * math.sqrt(n_equations)

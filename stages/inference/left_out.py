@@ -42,6 +42,34 @@ class _OnGrid(NamedTuple):
     explained: Complex[Tensor, "scene column group point"]
 
 
+class Whitened(NamedTuple):
+    """y / sigma, L, W and W^H y / sigma of every group."""
+
+    snapshots: Complex[Tensor, "scene group row"]
+    lower: Complex[Tensor, "scene group source source"]
+    columns: Complex[Tensor, "scene group source row"]
+    inside: Complex[Tensor, "scene group source 1"]
+
+
+def whitened(
+    scenes: Field,
+    sources: Float[Tensor, "scene source 3"],
+    powers: Float[Tensor, "scene source"],
+    noise_power: Powers,
+) -> Whitened:
+    """Snapshots and columns in which y^H R^-1 y is |y / sigma|^2 - |W^H y / sigma|^2."""
+    single = scenes.observation.to(torch.complex64)
+    waves = steering(sources, single.elements, single.wavelength, scenes.spherical_amplitude)
+    ratio = powers / noise_power[:, None]
+    columns = responses(single, waves.to(torch.complex64)) * ratio.float().sqrt()[:, None, :, None]
+    exact = columns.to(torch.complex128)
+    snapshots = grouped_snapshots(scenes.observation) * noise_power.rsqrt()[:, None, None]
+    identity = torch.eye(sources.shape[1], dtype=torch.complex128)
+    lower = torch.linalg.cholesky(exact.conj() @ exact.mT + identity)
+    own = torch.linalg.solve_triangular(lower.conj(), exact, upper=False)
+    return Whitened(snapshots, lower, own, own.conj() @ snapshots[..., None])
+
+
 def left_out_decrease(
     scenes: Field,
     sources: Float[Tensor, "scene source 3"],
@@ -65,21 +93,14 @@ def _decrease(
     powers: Float[Tensor, "scene source"],
     noise_power: Powers,
 ) -> Float[Tensor, "scene source point"]:
-    single = scenes.observation.to(torch.complex64)
-    waves = steering(sources, single.elements, single.wavelength, scenes.spherical_amplitude)
-    ratio = powers / noise_power[:, None]
-    columns = responses(single, waves.to(torch.complex64)) * ratio.float().sqrt()[:, None, :, None]
-    exact = columns.to(torch.complex128)
-    snapshots = grouped_snapshots(scenes.observation) * noise_power.rsqrt()[:, None, None]
+    snapshots, lower, columns, inside = whitened(scenes, sources, powers, noise_power)
+    residual = snapshots - (inside.mT @ columns)[:, :, 0]
     identity = torch.eye(sources.shape[1], dtype=torch.complex128)
-    lower = torch.linalg.cholesky(exact.conj() @ exact.mT + identity)
-    whitened = torch.linalg.solve_triangular(lower.conj(), exact, upper=False)
-    inside = whitened.conj() @ snapshots[..., None]
-    residual = snapshots - (inside.mT @ whitened)[:, :, 0]
     turned = torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False)
     turned = turned / squared_modulus(turned).sum(-2, keepdim=True).sqrt()
-    seen = _on_grid(scenes, residual, whitened)
+    seen = _on_grid(scenes, residual, columns)
     along = (turned.mH @ inside)[..., 0].to(torch.complex64)
+    ratio = (powers / noise_power[:, None]).float()
     weights = turned.to(torch.complex64)
     free = seen.energy - squared_modulus(seen.explained).sum(1)
     least = _LEAST_FREE * seen.energy
@@ -91,7 +112,7 @@ def _decrease(
             added = added + weights[:, :, j, k, None] * seen.explained[:, j]
         numerator = squared_modulus(seen.match + added * along[:, :, k, None])
         denominator = torch.maximum(free + squared_modulus(added), least)
-        decreases.append(_largest_decrease(numerator, denominator, ratio[:, k].float()))
+        decreases.append(_largest_decrease(numerator, denominator, ratio[:, k]))
     return torch.stack(decreases, dim=1)
 
 
@@ -115,13 +136,13 @@ def _largest_decrease(
 def _on_grid(
     scenes: Field,
     residual: Complex[Tensor, "scene group row"],
-    whitened: Complex[Tensor, "scene group column row"],
+    columns: Complex[Tensor, "scene group column row"],
 ) -> _OnGrid:
     """Products of the responses of the grid with rows of every group."""
     observation, fold = scenes.observation, scenes.fold
     channel, codes = observation.channel, observation.codes
-    n_groups, n_columns = whitened.shape[1:3]
-    rows = torch.cat((residual[:, None], whitened.permute(0, 2, 1, 3)), dim=1)
+    n_groups, n_columns = columns.shape[1:3]
+    rows = torch.cat((residual[:, None], columns.permute(0, 2, 1, 3)), dim=1)
     if observation.source_model == "constant":
         by_snapshot = rows[:, :, 0].unflatten(-1, codes.shape[1:2] + channel.shape[1:2])
         fields = ((by_snapshot @ channel.conj()[:, None]) * codes.conj()[:, None]).sum(2, keepdim=True)

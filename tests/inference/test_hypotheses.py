@@ -47,10 +47,10 @@ def repeated(sources: list[tuple[float, float, float]], n_scenes: int) -> Tensor
 
 
 def found_from(
-    scenes: Field, places: Tensor, n_sources: int, n_iterations: int = ITERATIONS
+    scenes: Field, places: Tensor, n_sources: int, complete: bool = False
 ) -> UnconditionalRefinement:
     usable = torch.ones(places.shape[:2], dtype=torch.bool)
-    return likeliest_sources(scenes, places, usable, n_sources, n_iterations)
+    return likeliest_sources(scenes, places, usable, n_sources, ITERATIONS, complete)
 
 
 # scales
@@ -162,6 +162,25 @@ def test_the_exchange_finds_a_source_that_the_candidates_miss(
     assert bool(((ordered - scenes.sources[is_right, :3])[..., :2].abs() < np.deg2rad(5.0)).all())
 
 
+@NOISE
+def test_where_all_sources_are_told_a_misfit_is_searched_on(noise_known: bool) -> None:
+    """Two sources 12 degrees apart have one candidate between them. Where the exchange stops at less than the
+    likelihood of the truth, what is left shows it: a search that knows of no others goes on, in these scenes
+    alone.
+    """
+    pair, third = [(0.528, 0.364, 1 / 4.11), (0.618, 0.173, 1 / 3.6)], (0.2, 0.3, 1 / 3.0)
+    n_scenes = 80
+    scenes = make_scenes(DEFAULT, 3, 10.0, n_scenes, "constant", sources=[*pair, third])
+    own = field(seen(scenes, noise_known), FINE, False, torch.zeros((n_scenes, FINE.n_points)))
+    places = repeated([(0.59, 0.229, 1 / 2.9), third, ELSEWHERE], n_scenes)
+    at_truth = refine_unconditional(own.observation, scenes.sources[:, :3].double(), ITERATIONS, False)
+    usual, told = (found_from(own, places, 3, complete) for complete in (False, True))
+    is_right = usual.cost <= at_truth.cost + 1e-3
+    assert int(is_right.sum()) < n_scenes
+    assert bool((told.cost <= at_truth.cost + 1e-3).all())
+    assert torch.equal(told.sources[is_right], usual.sources[is_right])
+
+
 @MODELS
 def test_of_many_candidates_the_right_ones_are_chosen(source_model: SourceModel) -> None:
     scenes = make_scenes(WIDE, 3, 20.0, 4, source_model, sources=SPREAD_SOURCES)
@@ -180,7 +199,7 @@ def test_a_candidate_that_is_not_there_is_no_source() -> None:
     places[:, 2] = torch.nan
     usable = torch.tensor([[True, True, False]] * 3)
     own = even(seen(scenes))
-    found = likeliest_sources(own, places, usable, 2, ITERATIONS).strongest_first()
+    found = likeliest_sources(own, places, usable, 2, ITERATIONS, True).strongest_first()
     expected = found_from(own, places[:, :2], 2).strongest_first()
     torch.testing.assert_close(found.sources, expected.sources, rtol=0.0, atol=1e-6)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.inference import left_out
 from stages.inference.detection import detectors, explained, gains
 from stages.inference.field import Field, field
-from stages.inference.left_out import left_out_decrease, snapshot_energies
+from stages.inference.left_out import left_out_decrease, snapshot_energies, whitened
 from stages.inference.unconditional import refine_unconditional, unconditional_cost
 from stages.physics.observation import Observation, SourceModel
 from tests.inference.test_hypotheses import (
@@ -73,6 +73,26 @@ def oracle_decreases(
         spread = 1.0 + denominator[:, None] * POWERS
         total += numerator[:, None] * POWERS / spread - np.log(spread)
     return total
+
+
+@MODELS
+@pytest.mark.parametrize("n_sources", [1, 3])
+def test_whitened_snapshots_have_the_energy_under_the_covariance_written_out(
+    source_model: SourceModel, n_sources: int
+) -> None:
+    """sum_g y_g^H R_g^-1 y_g."""
+    scenes = even(seen(make_scenes(WIDE, n_sources, 5.0, 3, source_model)))
+    sources = repeated(list(SPREAD_SOURCES[:n_sources]), 3)
+    powers = torch.tensor([0.3, 0.02, 2.0], dtype=torch.float64)[:n_sources].expand(3, -1)
+    own = whitened(scenes, sources, powers, scenes.noise_power)
+    for scene in range(3):
+        columns, received = dictionary_of(scenes.observation, scene, sources[scene], False)
+        total = 0.0
+        for matrix, y in zip(columns, received, strict=True):
+            R = oracle.covariance(matrix, powers[scene].numpy(), float(scenes.noise_power[scene]))
+            total += float((y.conj() @ np.linalg.solve(R, y)).real)
+        energy = own.snapshots[scene].abs().square().sum() - own.inside[scene].abs().square().sum()
+        assert float(energy) == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize("noise_known", [True, False], ids=["noise known", "noise unknown"])
