@@ -144,6 +144,86 @@ def test_the_unconditional_likelihood_finds_more_than_any_search_of_the_conditio
     assert row["genie_difference_low"] > 0.0
 
 
+def headline(source_model: str, n_sources: int, snr_db: float) -> dict[str, float]:
+    """The row of `learned` beside the genie, 1000 scenes."""
+    table = bench("learned_genie").set_index(["source_model", "n_sources", "snr_db"])
+    row: dict[str, float] = table.loc[(source_model, n_sources, snr_db)].to_dict()
+    assert row["n_scenes"] >= 1000
+    return row
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+@pytest.mark.parametrize("snr_db", [0.0, 5.0, 10.0])
+@pytest.mark.parametrize("n_sources", [1, 2, 3])
+def test_the_learned_estimator_finds_what_the_genie_finds(
+    source_model: str, n_sources: int, snr_db: float
+) -> None:
+    """Beyond chance no more than 2 points less."""
+    assert headline(source_model, n_sources, snr_db)["genie_difference_low"] > -0.02
+
+
+@pytest.mark.parametrize("n_sources", [2, 3])
+def test_the_learned_estimator_finds_more_than_the_genie_at_0_db(n_sources: int) -> None:
+    assert headline("independent", n_sources, 0.0)["genie_difference_low"] > 0.0
+
+
+@pytest.mark.parametrize("source_model", MODELS)
+def test_the_learned_estimator_finds_five_sources(source_model: str) -> None:
+    assert headline(source_model, 5, 10.0)["genie_difference"] >= -0.03
+
+
+AT_THE_BOUND = [
+    (model, k, snr_db)
+    for model in MODELS
+    for k, snr_db in ((1, 5.0), (1, 10.0), (2, 5.0), (2, 10.0), (3, 5.0), (3, 10.0), (5, 10.0))
+    if (model, k, snr_db) != ("independent", 3, 5.0)
+]
+
+
+@pytest.mark.parametrize(("source_model", "n_sources", "snr_db"), AT_THE_BOUND)
+def test_the_learned_estimator_attains_the_bound(source_model: str, n_sources: int, snr_db: float) -> None:
+    """From 5 dB on; three `independent` sources at 5 dB are still below the threshold, as with the genie."""
+    row = headline(source_model, n_sources, snr_db)
+    assert all(row[f"rmse_over_bound_{name}"] <= 1.15 for name in ANGLES_AND_RANGE)
+
+
+def test_the_learned_estimator_takes_little_time() -> None:
+    """25 ms at K = 2, and a fifth of that of `ml` at most, of which it finds no less, side by side."""
+    assert all(
+        headline(model, 2, snr_db)["cpu_ms"] <= 25.0 for model in MODELS for snr_db in (0.0, 5.0, 10.0)
+    )
+    table = bench("robustness").set_index(["n_sources", "snr_db", "departure", "estimator"])
+    plain = table.xs("none", level="departure")
+    own, other = (plain.xs(name, level="estimator") for name in ("learned", "ml"))
+    assert (5.0 * own["cpu_ms"] <= other["cpu_ms"]).all()
+    assert (own["found_rate"] >= other["found_rate"]).all()
+
+
+def test_departures_take_no_more_from_the_learned_estimator_than_from_maximum_likelihood() -> None:
+    """Not more beyond chance, and it finds no less under any of them."""
+    table = bench("robustness")
+    own, other = (
+        table[table["estimator"] == name].set_index(["n_sources", "departure"]) for name in ("learned", "ml")
+    )
+    assert len(own) == 2 * 5
+    assert (own["less_than_ml_high"] >= 0.0).all()
+    assert (own["found_rate"] >= other["found_rate"]).all()
+
+
+def test_the_learned_estimator_counts_and_says_how_surely() -> None:
+    """Neither the number of sources nor the noise power told; confidences in bins of 100 scenes or more."""
+    table = bench("learned_counts")
+    few = table[(table["n_sources"] <= 3) & (table["snr_db"] == 10.0)]
+    assert len(few) == len(MODELS) * 4 and (few["right"] >= 0.95).all()
+    assert (table.groupby("source_model")["right"].mean() >= 0.85).all()
+    bins = bench("learned_confidence")
+    bins = bins.assign(gap=(bins["right"] - bins["confidence"]) * bins["n_scenes"])
+    every = bins.groupby("from_confidence")[["gap", "n_scenes"]].sum()
+    for own in (bins[bins["source_model"] == "independent"], every):
+        assert (own["n_scenes"] >= 100).all()
+        assert (own["gap"].abs() <= 0.05 * own["n_scenes"]).all()
+
+
 @pytest.mark.parametrize(
     ("n_sources", "snr_db", "least"),
     [(1, 10.0, 0.95), (2, 10.0, 0.95), (3, 10.0, 0.95), (4, 20.0, 0.90), (5, 20.0, 0.90)],
