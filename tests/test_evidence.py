@@ -210,6 +210,15 @@ def test_departures_take_no_more_from_the_learned_estimator_than_from_maximum_li
     assert (own["found_rate"] >= other["found_rate"]).all()
 
 
+def test_trainings_from_other_seeds_find_as_much() -> None:
+    """Five of half the size: their found rates, in each cell and on average, lie within 3 points."""
+    table = bench("ablation")
+    own = table[table["row"] == "default"]
+    assert sorted(own["seed"]) == [1, 2, 3, 4, 5] and (own["n_scenes"] >= 400).all()
+    found = own[["learned", "learned_k2_0db", "learned_k3_0db", "learned_k3_5db", "learned_k5_10db"]]
+    assert ((found.max() - found.min()) <= 0.03).all()
+
+
 def test_the_learned_estimator_counts_and_says_how_surely() -> None:
     """Neither the number of sources nor the noise power told; confidences in bins of 100 scenes or more."""
     table = bench("learned_counts")
