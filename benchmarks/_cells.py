@@ -8,7 +8,7 @@ trained on data that a benchmark does not have. Finished batches wait in state/ 
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,9 +92,17 @@ def scenes(params: Params, batch: Batch) -> Scenes:
 
 
 def _number(batch: Batch) -> int:
-    """A number of its own for every number of sources, SNR and range stratum."""
+    """A number of its own for every number of sources, SNR (-20 to 79 dB) and range stratum."""
     stratum = RANGES_M.index(batch.range_m) + 1 if batch.range_m in RANGES_M else 0
-    return (batch.n_sources * 100 + round(batch.snr_db)) * 10 + stratum
+    return (batch.n_sources * 100 + round(batch.snr_db) % 100) * 10 + stratum
+
+
+def departed(params: Params, changes: Mapping[str, Mapping[str, Any]]) -> Params:
+    """The parameters with other values, by section."""
+    tree = params.model_dump()
+    for section, values in changes.items():
+        tree[section] |= values
+    return Params.model_validate(tree)
 
 
 def comparison(params: Params, names: tuple[str, ...]) -> Comparison:

@@ -5,14 +5,18 @@
 Every row is `dvc exp run --temp -n ablation-ROW-SEED -S ... train`: params.yaml with a training of half the
 size (`SIZE`), the changes of `ROWS` and a train.seed. Its network is scored on the scenes of the accuracy
 benchmarks: number of sources told, the found rate of the bare peaks and of `learned` in each of `CELLS` and
-on average, and the normalized mean square error of R_pred; and the share of counts that the network alone
-says right in `COUNTED`. Experiments that are there are kept: a run that was stopped goes on.
+on average, and the normalized mean square error of R_pred; the share of counts that the network alone says
+right in `COUNTED`; and found rates (`DEPARTED_CELL`) and counts under `DEPARTED`. Experiments that are there
+are kept: a run that was stopped goes on.
 """
 
+import functools
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks._cells import RESULTS, comparison, in_batches, scenes, write
+from benchmarks._cells import RESULTS, comparison, departed, in_batches, scenes, write
 from stages.artifacts import grid_setup
 from stages.artifacts.network_file import Model, read_model
 from stages.artifacts.params_file import read_params
@@ -33,18 +37,29 @@ from stages.networks.losses import covariance_loss
 from stages.networks.trained import Prediction
 from stages.params import Params
 from stages.physics.observation import Observation
+from stages.physics.scenario import Scenes
 from stages.physics.steering import steering
 
 N_SCENES, N_COUNTED = 400, 50
 CELLS = ((2, 0.0), (3, 0.0), (3, 5.0), (5, 10.0))
 COUNTED = tuple((k, snr_db) for k in range(6) for snr_db in (0.0, 10.0, 20.0))
+Say = Callable[[Observation], Prediction]
+FOUND_BY = ("learned_peaks", "learned")
+DEPARTED_CELL = (3, 10.0)
+DEPARTED: dict[str, dict[str, float]] = {
+    "sources": {"power_spread_db": 15.0},
+    "impairments": {"position_jitter_m": 0.015, "channel_error": 0.1},
+}
+"""Values in place of those of params.yaml: unequal powers, and a system that is not quite the known one."""
 SIZE = (
     "simulate.train.strata.0.n_scenes=4608",
     "simulate.train_constant.strata.0.n_scenes=1792",
     "train.epochs=6",
 )
+NO_NETWORK = "no network"
 ROWS: dict[str, tuple[int, tuple[str, ...]]] = {
     "default": (5, ()),
+    NO_NETWORK: (1, ()),
     "factor head": (3, ("network.head=factor",)),
     "network in the loop": (3, ("network.loops=1",)),
     "no augmentation": (
@@ -62,7 +77,19 @@ ROWS: dict[str, tuple[int, tuple[str, ...]]] = {
     "beta from 1": (1, ("train.blend_beta_start=1.0",)),
     "beta jittered": (1, ("train.blend_beta_jitter=0.3",)),
 }
-"""Number of seeds (1, 2, ...) and changes of params.yaml of every row, beside those of `SIZE`."""
+"""Number of seeds (1, 2, ...) and changes of params.yaml of every row, beside those of `SIZE`.
+
+`NO_NETWORK` trains none: the search of `learned` among the peaks of the first map, without a prior.
+"""
+COLUMNS = (
+    "learned",
+    "learned_peaks",
+    "count_right",
+    "covariance_error",
+    "learned_peaks_departed",
+    "count_right_departed",
+)
+"""Of the table in docs/learned.md."""
 
 
 def experiment(row: str, seed: int) -> str:
@@ -93,43 +120,68 @@ def model_of(name: str) -> Model:
 
 def score(params: Params, model: Model) -> dict[str, float]:
     """The columns of ablation.csv that are measured."""
-    found: dict[str, list[float]] = {"learned_peaks": [], "learned": []}
-    errors = []
-    for k, snr_db in CELLS:
-        hits: dict[str, list[int]] = {name: [] for name in found}
-        for batch in in_batches("known", "independent", k, snr_db, params.sources.range_m, N_SCENES):
-            drawn = scenes(params, batch)
-            observation, sources = drawn.observation, drawn.sources[:, :k]
-            told = torch.full((observation.n_scenes,), k)
-            prediction = predicted(model, observation)
-            for name in found:
-                (one,) = comparison(params, (name,)).estimators
-                hits[name].extend(n_found(params, sources, one.estimate(observation, prediction, told)))
-            waves = steering(
-                sources, observation.elements, observation.wavelength, params.array.spherical_amplitude
-            )
-            sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
-            alone = blend(prediction.covariance, sample, 0.0, params.covariance.diagonal_loading)
-            truth = true_covariance(waves.to(torch.complex64), drawn.power[:, :k].float())
-            errors.append(float(covariance_loss(alone, alone.squared_norms(), truth)))
-        for name, counts in hits.items():
-            found[name].append(float(np.mean(counts)) / k)
-    cells = {
-        f"{name}_k{k}_{snr_db:g}db": rate
-        for name, rates in found.items()
-        for (k, snr_db), rate in zip(CELLS, rates, strict=True)
+    say, other = functools.partial(predicted, model), departed(params, DEPARTED)
+    error = float(np.mean([covariance_error(params, model, *cell) for cell in CELLS]))
+    return {
+        **all_found_rates(params, say),
+        "count_right": count_right(params, model),
+        "covariance_error": error,
+        "count_right_departed": count_right(other, model),
     }
-    means = {name: float(np.mean(rates)) for name, rates in found.items()}
-    error = float(np.mean(errors))
-    return {**means, "count_right": count_right(params, model), "covariance_error": error, **cells}
+
+
+def all_found_rates(params: Params, say: Say) -> dict[str, float]:
+    """Those of `CELLS`, their mean, and that of the departed system."""
+    cells = {cell: found_rates(params, say, *cell) for cell in CELLS}
+    by_cell = {
+        f"{name}_k{k}_{snr_db:g}db": rates[name] for name in FOUND_BY for (k, snr_db), rates in cells.items()
+    }
+    means = {name: float(np.mean([rates[name] for rates in cells.values()])) for name in FOUND_BY}
+    other = departed(params, DEPARTED)
+    away = {f"{name}_departed": rate for name, rate in found_rates(other, say, *DEPARTED_CELL).items()}
+    return {**means, **by_cell, **away}
+
+
+def found_rates(params: Params, say: Say, k: int, snr_db: float) -> dict[str, float]:
+    """Found rate of bare peaks and of `learned` in one cell, number of sources told."""
+    hits: dict[str, list[int]] = {name: [] for name in FOUND_BY}
+    for drawn in drawn_scenes(params, k, snr_db, N_SCENES):
+        observation, told = drawn.observation, torch.full((drawn.observation.n_scenes,), k)
+        prediction = say(observation)
+        for name in FOUND_BY:
+            (one,) = comparison(params, (name,)).estimators
+            hits[name].extend(
+                n_found(params, drawn.sources[:, :k], one.estimate(observation, prediction, told))
+            )
+    return {name: float(np.mean(counts)) / k for name, counts in hits.items()}
+
+
+def covariance_error(params: Params, model: Model, k: int, snr_db: float) -> float:
+    """Normalized mean square error of the loaded R_pred in one cell."""
+    errors = []
+    for drawn in drawn_scenes(params, k, snr_db, N_SCENES):
+        own = drawn.observation
+        waves = steering(drawn.sources[:, :k], own.elements, own.wavelength, params.array.spherical_amplitude)
+        sample = sample_covariance(sample_factor(own, params.covariance.ls_ridge))
+        loading = params.covariance.diagonal_loading
+        alone = blend(predicted(model, own).covariance, sample, 0.0, loading)
+        truth = true_covariance(waves.to(torch.complex64), drawn.power[:, :k].float())
+        errors.append(float(covariance_loss(alone, alone.squared_norms(), truth)))
+    return float(np.mean(errors))
+
+
+def drawn_scenes(params: Params, k: int, snr_db: float, n_scenes: int) -> Iterator[Scenes]:
+    """The scenes of a cell, batch by batch."""
+    for batch in in_batches("known", "independent", k, snr_db, params.sources.range_m, n_scenes):
+        yield scenes(params, batch)
 
 
 def count_right(params: Params, model: Model) -> float:
     """Share of right counts of the network alone, the noise power known."""
     right = []
     for k, snr_db in COUNTED:
-        for batch in in_batches("estimated", "independent", k, snr_db, params.sources.range_m, N_COUNTED):
-            said = predicted(model, scenes(params, batch).observation).count_log_probabilities.argmax(-1)
+        for drawn in drawn_scenes(params, k, snr_db, N_COUNTED):
+            said = predicted(model, drawn.observation).count_log_probabilities.argmax(-1)
             right += (said == k).tolist()
     return float(np.mean(right))
 
@@ -139,6 +191,16 @@ def predicted(model: Model, observation: Observation) -> Prediction:
     own = model.params
     settings = MapSettings(grid_setup.grid(own), own.normalize.map_iterations, own.array.spherical_amplitude)
     return model.trained.predict(*fit_maps(observation, settings), observation)
+
+
+def from_first_map(model: Model, observation: Observation) -> Prediction:
+    """In the place of a network: points of the first map num / den in the order of their values, which are
+    too small to weigh beside the likelihood.
+    """
+    settings = MapSettings(grid_setup.grid(model.params), (0,), model.params.array.spherical_amplitude)
+    values = fit_maps(observation, settings).values[:, 0]
+    places = model.trained.dictionary.points.expand(len(values), -1, -1)
+    return replace(predicted(model, observation), occupancy=1e-9 * values / values.max(), places=places)
 
 
 def n_found(params: Params, truth: torch.Tensor, estimate: Estimate) -> list[int]:
@@ -151,6 +213,35 @@ def n_found(params: Params, truth: torch.Tensor, estimate: Estimate) -> list[int
     return counts
 
 
+def summary(table: pd.DataFrame) -> str:
+    """The table of docs/learned.md: means over the seeds of a row, and (lowest to highest) of several."""
+
+    def cell(values: pd.Series) -> str:
+        if values.isna().any():
+            return ""
+        mean = f"{values.mean():.3f}"
+        return mean if len(values) == 1 else f"{mean} ({values.min():.3f} to {values.max():.3f})"
+
+    lines = [
+        "| row | changes | seeds | `learned` | `learned_peaks` | count right | error of R_pred "
+        "| departed: `learned_peaks` | departed: count right |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row, own in table.groupby("row", sort=False):
+        changes = ", ".join(f"`{change}`" for change in json.loads(own["changes"].iloc[0]))
+        cells = [cell(own[name]) for name in COLUMNS]
+        lines.append(f"| {row} | {changes} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def measured(params: Params, row: str, seed: int) -> dict[str, float]:
+    """The columns of one line of ablation.csv that are measured."""
+    if row == NO_NETWORK:
+        model = model_of(experiment("default", seed))
+        return all_found_rates(params, functools.partial(from_first_map, model))
+    return score(params, model_of(experiment(row, seed)))
+
+
 def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
@@ -160,14 +251,13 @@ def main() -> None:
     wanted = [(row, seed) for row in chosen for seed in range(1, ROWS[row][0] + 1)]
     progress = Progress("ablation", len(wanted), "trainings", 0)
     for row, seed in wanted:
-        name = experiment(row, seed)
+        own = measured(params, row, seed)
         lines = [line for line in lines if (line["row"], line["seed"]) != (row, seed)]
         changes = json.dumps(ROWS[row][1])
-        measured = score(params, model_of(name))
-        lines.append({"row": row, "seed": seed, "changes": changes, "n_scenes": N_SCENES, **measured})
+        lines.append({"row": row, "seed": seed, "changes": changes, "n_scenes": N_SCENES, **own})
         write("ablation", pd.DataFrame(lines))
         progress.advance()
-    print(pd.DataFrame(lines).drop(columns="changes").to_string())
+    print(summary(pd.DataFrame(lines)))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks._cells import SEED, comparison, write
+from benchmarks._cells import SEED, comparison, departed, write
 from benchmarks.ablation import n_found
 from stages import seeds
 from stages.artifacts import setup
@@ -65,13 +65,6 @@ SYSTEMS: dict[str, dict[str, dict[str, Any]]] = {
     "power spread 15 dB": {"sources": {"power_spread_db": 15.0}},
 }
 """Values in place of those of params.yaml, by the name of the system."""
-
-
-def departed(params: Params, name: str) -> Params:
-    tree = params.model_dump()
-    for section, values in SYSTEMS[name].items():
-        tree[section] |= values
-    return Params.model_validate(tree)
 
 
 def drawn(params: Params, stream: seeds.Stream, cells: list[tuple[int, float]]) -> Scenes:
@@ -158,7 +151,7 @@ def quantities(params: Params, before: Model, after: Model) -> dict[str, tuple[l
 def make(params: Params, options: TuningOptions, number: int, path: Path) -> None:
     """The rows of one system."""
     name = list(SYSTEMS)[number]
-    own, before = departed(params, name), read_model(MODEL)
+    own, before = departed(params, SYSTEMS[name]), read_model(MODEL)
     examples = tuned_on(own, before)
     after = finetune(
         before, examples, [Path("drawn.h5")], options, None, lambda line: None, lambda state: None

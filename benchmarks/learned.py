@@ -1,6 +1,6 @@
 """The learned estimator against a genie, and its counts and their confidence.
 
-    python -m benchmarks.learned [NAME]      ten minutes on two cores
+    python -m benchmarks.learned [NAME]      half an hour on two cores
 
 Needs data/calibration/learned.pt of params.yaml in this working copy (`dvc repro calibrate`), and the genie
 of the same scenes, which knows nothing of the network (`benchmarks.genie`; genie_scenes.csv). Writes to
@@ -9,15 +9,18 @@ benchmarks/results, with NAME_ before the names where one is given:
 learned_genie.csv       1,000 scenes a cell, number of sources told. Found rate; that of each genie and of
                         `ml` on the same scenes, and the mean difference with its interval of 95 %; RMSE over
                         bound of found sources; CPU time of a scene, map and network included, one thread.
-learned_counts.csv      200 scenes a cell, neither the number of sources nor the noise power told: share of
-                        right counts, and the mean of the stated confidence.
-learned_confidence.csv  The same scenes by stated confidence.
+learned_counts.csv      Number of sources not told, the noise power told or not: share of right counts by
+                        cell, those of an SNR beyond the training among them, and the mean of the stated
+                        confidence.
+learned_confidence.csv  Of scenes like those of the training, any number of sources and SNR as likely as any
+                        other: share of right counts by stated confidence, with its interval of 95 %.
 """
 
+import contextlib
 import functools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -46,7 +49,8 @@ from stages.artifacts.estimates_file import read_estimates, write_estimates
 from stages.artifacts.evaluation_strata import Bootstrap, strata_table
 from stages.artifacts.network_file import read_network
 from stages.artifacts.params_file import read_params
-from stages.estimators.comparison import Made, Method
+from stages.artifacts.report.intervals import wilson
+from stages.estimators.comparison import Count, Made, Method, Timed
 from stages.estimators.contract import CovarianceKind
 from stages.inference.maps import MapSettings, fit_maps
 from stages.networks.trained import TrainedNetwork
@@ -54,9 +58,21 @@ from stages.params import Params
 from stages.physics.observation import Observation, SourceModel
 
 MODEL = Path("data/calibration/learned.pt")
-N_COUNTED = 200
+N_COUNTED = {"unknown": 200, "known": 25}
+"""By what the estimator knows of the noise power."""
 OTHERS = (*GENIES, "ml")
 COUNTED = tuple((k, snr_db) for k in range(6) for snr_db in (0.0, 5.0, 10.0, 15.0, 20.0))
+N_BEYOND = 50
+BEYOND = tuple((k, snr_db) for k in range(6) for snr_db in (30.0, 45.0))
+"""No scene of the training has such an SNR."""
+N_STATED = 25
+STATED = tuple((k, float(snr_db)) for k in range(6) for snr_db in range(-5, 21))
+"""The number of sources and the SNR in dB of the scenes of the training, in equal steps."""
+COUNT_COLUMNS = {
+    "n_scenes": ("right", "size"),
+    "right": ("right", "mean"),
+    "confidence": ("count_confidence", "mean"),
+}
 CONFIDENCES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -77,7 +93,7 @@ def predicted(params: Params, observation: Observation) -> dict[CovarianceKind, 
 
 
 def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
-    """Estimates of one batch."""
+    """Estimates of one batch; where the number of sources is not told, neither is the noise power."""
     batch = batches[number]
     drawn = scenes(params, batch)
     one = comparison(params, ("learned",))
@@ -89,9 +105,21 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
     write_estimates(path, one.run(observation, truth, made, torch.Generator()))
 
 
+def make_noise_known(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+    """Estimates of one batch, the noise power told and the number of sources not."""
+    batch = batches[number]
+    observation = scenes(params, batch).observation
+    (one,) = comparison(params, ("learned",)).estimators
+    prediction, spent = predicted(params, observation)["predicted"]
+    started = time.process_time()
+    found = one.estimate(observation, prediction, None)
+    seconds = spent + time.process_time() - started
+    write_estimates(path, {Method("estimated", "learned"): Timed(found, seconds)})
+
+
 def headline(params: Params, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.DataFrame:
     """learned_genie.csv."""
-    own = scored(params, [cell for cell in cells if cell[0][0].count == "known"])
+    own = scored(params, list(cells))
     hits = found_by_scene(own)
     genie = pd.read_csv(RESULTS / "genie_scenes.csv").set_index(hits.index.names)
     compared = hits[["learned"]].join(genie[list(OTHERS)], how="left")
@@ -112,48 +140,77 @@ def headline(params: Params, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.Da
     seconds: dict[tuple[str, int, float], list[float]] = {}
     for cell in cells:
         for batch, path in cell:
-            if batch.count == "known":
-                spent = read_estimates(path)[Method("known", "learned")].cpu_seconds / batch.n_scenes
-                seconds.setdefault((batch.source_model, batch.n_sources, batch.snr_db), []).append(spent)
+            spent = read_estimates(path)[Method("known", "learned")].cpu_seconds / batch.n_scenes
+            seconds.setdefault((batch.source_model, batch.n_sources, batch.snr_db), []).append(spent)
     result["cpu_ms"] = pd.Series({key: 1e3 * float(np.median(spent)) for key, spent in seconds.items()})
     return result.reset_index()
 
 
-def counts(params: Params, cells: Sequence[list[tuple[Batch, Path]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """learned_counts.csv and learned_confidence.csv."""
-    own = scored(params, [cell for cell in cells if cell[0][0].count == "estimated"]).scenes
-    own = named(own).assign(right=lambda t: t["n_estimated"] == t["n_sources"])
-    parts = {
-        "n_scenes": ("right", "size"),
-        "right": ("right", "mean"),
-        "confidence": ("count_confidence", "mean"),
-    }
-    by_cell = own.groupby(["source_model", "n_sources", "snr_db"]).agg(**parts).reset_index()
+def blind_cells(n_counted: int) -> dict[tuple[int, float], int]:
+    """Number of scenes of the cells that `COUNTED`, `STATED` and `BEYOND` name."""
+    sizes = {**dict.fromkeys(STATED, N_STATED), **dict.fromkeys(BEYOND, N_BEYOND)}
+    return {**sizes, **{cell: max(n_counted, sizes[cell]) for cell in COUNTED}}
+
+
+def counted_scenes(params: Params, noise: str, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.DataFrame:
+    """All scenes of blind cells, and whether their sources are counted right."""
+    own = named(scored(params, list(cells)).scenes)
+    return own.assign(noise=noise, right=own["n_estimated"] == own["n_sources"])
+
+
+def by_cell(counted: pd.DataFrame) -> pd.DataFrame:
+    """learned_counts.csv."""
+    cells = pd.MultiIndex.from_frame(counted[["n_sources", "snr_db"]])
+    own = counted[cells.isin([*COUNTED, *BEYOND])]
+    grouping = own.groupby(["noise", "source_model", "n_sources", "snr_db"])
+    return grouping.agg(**COUNT_COLUMNS).reset_index()
+
+
+def by_confidence(counted: pd.DataFrame) -> pd.DataFrame:
+    """learned_confidence.csv: as many scenes of every cell of `STATED`."""
+    cells = pd.MultiIndex.from_frame(counted[["n_sources", "snr_db"]])
+    own = counted[cells.isin(STATED) & (counted["scene"] < N_STATED)]
     bins = pd.cut(own["count_confidence"], CONFIDENCES, include_lowest=True, labels=CONFIDENCES[:-1])
-    by_bin = own.assign(from_confidence=bins.astype(float)).groupby(["source_model", "from_confidence"])
-    return by_cell, by_bin.agg(**parts).reset_index()
+    grouping = own.assign(from_confidence=bins.astype(float)).groupby(
+        ["noise", "source_model", "from_confidence"]
+    )
+    table = grouping.agg(**COUNT_COLUMNS).reset_index()
+    ends = [wilson(share, n) for share, n in zip(table["right"], table["n_scenes"], strict=True)]
+    table[["right_low", "right_high"]] = ends
+    return table
+
+
+def batches_of(params: Params, count: Count, cells: Mapping[tuple[int, float], int]) -> tuple[Batch, ...]:
+    """The scenes of cells (number of sources, SNR in dB) of both source models."""
+    return tuple(
+        batch
+        for model in get_args(SourceModel)
+        for (k, snr_db), n_scenes in cells.items()
+        for batch in in_batches(count, model, k, snr_db, params.sources.range_m, n_scenes)
+    )
 
 
 def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
     prefix = f"{sys.argv[1]}_" if len(sys.argv) > 1 else ""
-    every, models = params.sources.range_m, get_args(SourceModel)
-    batches = tuple(
-        batch
-        for count, cells, n_scenes in (("estimated", COUNTED, N_COUNTED), ("known", CELLS, N_SCENES))
-        for model in models
-        for k, snr_db in cells
-        for batch in in_batches(count, model, k, snr_db, every, n_scenes)
-    )
-    with finished("learned", params, batches, make, {}, (MODEL,)) as work:
-        cells = grouped(batches, work)
-        by_cell, by_confidence = counts(params, cells)
-        write(f"{prefix}learned_counts", by_cell)
-        write(f"{prefix}learned_confidence", by_confidence)
-        table = headline(params, cells)
+    told = batches_of(params, "known", dict.fromkeys(CELLS, N_SCENES))
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(finished("learned", params, told, make, {}, (MODEL,)))
+        table = headline(params, grouped(told, work))
         write(f"{prefix}learned_genie", table)
-    print(table.iloc[:, :8].to_string(), by_confidence.to_string(), sep="\n")
+        counted = []
+        for noise, name, making in (
+            ("unknown", "learned_blind", make),
+            ("known", "learned_blind_noise_known", make_noise_known),
+        ):
+            blind = batches_of(params, "estimated", blind_cells(N_COUNTED[noise]))
+            work = stack.enter_context(finished(name, params, blind, making, {}, (MODEL,)))
+            counted.append(counted_scenes(params, noise, grouped(blind, work)))
+        write(f"{prefix}learned_counts", by_cell(pd.concat(counted)))
+        confidence = by_confidence(pd.concat(counted))
+        write(f"{prefix}learned_confidence", confidence)
+    print(table.iloc[:, :8].to_string(), confidence.to_string(), sep="\n")
 
 
 if __name__ == "__main__":

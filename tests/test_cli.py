@@ -218,7 +218,7 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_network(
         directory / "data/models/covariance.pt", new_network(params).state_dict(), uncalibrated(0.3), params
     )
-    rule = CountRule(0.0625, 0.5, (0.75, 0.125, 2.0, 1.0, 4.0), (0.5, 0.0, 3.0, -0.25, 5.0))
+    rule = CountRule(0.0625, 0.5, (0.75, 0.125, 2.0, 1.0, 4.0), (0.5, 0.0, 3.0, -0.25, 5.0), 90.0)
     other = replace(rule, network=0.25)
     calibration = Calibration(rule, other, 0.05)
     write_network(directory / "calibrated.pt", new_network(params).state_dict(), calibration, params)

@@ -37,7 +37,7 @@ from tests.test_cli import risolve
 from tests.tiny_run import environment, write_params
 from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 
-RULE = CountRule(0.125, 0.5, (0.75, 0.0, 2.0, 1.0, 0.5), (0.5, 0.0, 3.0, -0.25, 0.5))
+RULE = CountRule(0.125, 0.5, (0.75, 0.0, 2.0, 1.0, 0.5), (0.5, 0.0, 3.0, -0.25, 0.5), 90.0)
 CALIBRATION = Calibration(RULE, OF_NETWORK, 0.25)
 
 

@@ -46,10 +46,11 @@ class _StoredRule(BaseModel):
     network: float
     independent: ModelWeights
     constant: ModelWeights
+    highest_snr: Annotated[float, Field(ge=0.0)]
 
     def rule(self) -> CountRule:
         """The rule."""
-        return CountRule(self.missed, self.network, self.independent, self.constant)
+        return CountRule(self.missed, self.network, self.independent, self.constant, self.highest_snr)
 
 
 class _StoredCalibration(BaseModel):

@@ -33,18 +33,20 @@ from stages.physics.steering import steering
 
 class _Effort(NamedTuple):
     """Subsets of a beam search, hypotheses that are compared in an exchange, the steps of V after which they
-    are, and the share of what a source explains that it may lose where it stands off its place, on the grid.
+    are, the share of what a source explains that it may lose where it stands off its place, on the grid, and
+    whether the directions around a source are proposed for another.
     """
 
     kept: int
     compared: int
     steps: int
     off_place: float
+    around: bool
 
 
-_USUAL = _Effort(12, 3, 2, 0.35)
+_USUAL = _Effort(12, 3, 2, 0.35, around=False)
 
-_THOROUGH = _Effort(40, 12, 6, torch.inf)
+_THOROUGH = _Effort(40, 12, 6, torch.inf, around=True)
 
 _STARTED = 2
 """Hypotheses that are compared at the start."""
@@ -145,10 +147,10 @@ def _exchanged(
     """
     n_sources = best.sources.shape[1]
     proposed, is_place = _proposals(scenes, best)
-    if effort is _THOROUGH:
-        around = _neighbours(scenes.grid, best.sources)
-        proposed = torch.cat((proposed, around), dim=1)
-        is_place = torch.cat((is_place, is_place.new_ones(around.shape[:2])), dim=1)
+    if effort.around:
+        neighbours = _neighbours(scenes.grid, best.sources)
+        proposed = torch.cat((proposed, neighbours), dim=1)
+        is_place = torch.cat((is_place, is_place.new_ones(neighbours.shape[:2])), dim=1)
     pool = torch.cat((best.sources, proposed, places), dim=1)
     offered = torch.cat((torch.ones_like(is_place[:, :n_sources]), is_place, usable), dim=1)
     seen = _equal_powers(scenes, pool, offered, n_sources)

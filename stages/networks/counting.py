@@ -2,7 +2,7 @@
 
     P(K) = (1 - q) softmax_K S_K + q P_net(K)
     S_K = a log P_net(K) + sum_{j<K} [ b h(D_j) + c / (1 + exp(-(D_j - 10) / 3)) - d - e s ] - f log(1 + K)
-    D_j = V_j - V_{j+1},   s = log(1 + SNR),   h(x) = sgn(x) t log(1 + |x| / t),   t = 20
+    D_j = V_j - V_{j+1},   s = log(1 + min(SNR, SNR_max)),   h(x) = sgn(x) t log(1 + |x| / t),   t = 20
 
 P_net is the count of the network, V_K the least cost of K sources (`inference.unconditional`), least in
 sigma^2 too where that is not known, D_j what a further source lowers it by, and SNR the estimated one. With
@@ -12,20 +12,24 @@ does in an information criterion. A source that is not there lowers V by about 1
 for it: c makes a step there. h doubts what a cost says beyond a few t. In a share q of the scenes the search
 has missed a least cost, and the network alone is right.
 
-The weights are those of largest likelihood on scenes of known count, b to f for each source model. A known
-and an unknown noise power have a rule each: costs, P_net and SNR say less where sigma^2 is estimated.
+The weights are those of largest likelihood on scenes of known count, b to f for each source model; b and c
+are not negative, so that a larger D_j never speaks against more than j sources. SNR_max is the largest of
+these scenes: what a source costs at an SNR beyond is not known to be more. A known and an unknown noise power
+have a rule each: costs, P_net and SNR say less where sigma^2 is estimated.
 
 P is taken among the counts that have a cost, which follow one another, in fitting as in counting. They are
 chosen without regard to the true one (by P_net, say), and scenes whose true count is not among them say
 nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.optimize import minimize
 from torch import Tensor
 
 _DOUBTED = 20.0
@@ -41,7 +45,7 @@ finite."""
 _FIRST_MISSED = -4.0
 """logit q from which it is sought: 2 % of the scenes."""
 
-_MOST_STEPS = 500
+_MOST_STEPS = 2000
 
 
 @dataclass(frozen=True)
@@ -64,24 +68,28 @@ class Evidence:
 
 ModelWeights: TypeAlias = tuple[float, float, float, float, float]
 
+_NOT_NEGATIVE = (1, 2, 6, 7)
+"""b and c of either model among (a, b, ..., f, b, ..., f)."""
+
 
 @dataclass(frozen=True)
 class CountRule:
-    """Share q, weights a, and (b, c, d, e, f) of `independent` and of `constant` sources."""
+    """Share q, weights a, and (b, c, d, e, f) of `independent` and of `constant` sources, and SNR_max."""
 
     missed: float
     network: float
     independent: ModelWeights
     constant: ModelWeights
+    highest_snr: float
 
     def probabilities(self, evidence: Evidence) -> Float[Tensor, "scene count"]:
         """P(K) among the counts that have a cost."""
         weights = torch.tensor((self.network, *self.independent, *self.constant), dtype=torch.float64)
-        fitted, of_network = _log_parts(evidence, _features(evidence) @ weights)
+        fitted, of_network = _log_parts(evidence, _features(evidence, self.highest_snr) @ weights)
         return (1.0 - self.missed) * fitted.exp() + self.missed * of_network.exp()
 
 
-OF_NETWORK = CountRule(0.0, 1.0, (0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0))
+OF_NETWORK = CountRule(0.0, 1.0, (0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0), 0.0)
 """The count of the network alone: the rule before calibration."""
 
 
@@ -95,7 +103,7 @@ def _log_parts(
     return fitted, alone
 
 
-def _features(evidence: Evidence) -> Float[Tensor, "scene count weight"]:
+def _features(evidence: Evidence, highest_snr: float) -> Float[Tensor, "scene count weight"]:
     """What the weights of a rule multiply, in their order."""
     cost = evidence.cost
     both = cost[:, :-1].isfinite() & cost[:, 1:].isfinite()
@@ -103,7 +111,7 @@ def _features(evidence: Evidence) -> Float[Tensor, "scene count weight"]:
     doubted = gain.sign() * _DOUBTED * (gain.abs() / _DOUBTED).log1p()
     credible = ((gain - _GAIN) / _GAIN_WIDTH).sigmoid()
     K = torch.arange(cost.shape[1], dtype=torch.float64).expand_as(cost)
-    level = evidence.estimated_snr.double().clamp_min(0.0).log1p()[:, None]
+    level = evidence.estimated_snr.double().clamp(0.0, highest_snr).log1p()[:, None]
     summed = (_before(part.masked_fill(~both, 0.0)) for part in (doubted, credible))
     own = torch.stack((*summed, -K, -K * level, -K.log1p()), dim=-1)
     shared = evidence.shared.double()[:, None, None]
@@ -119,8 +127,8 @@ def _before(gains: Float[Tensor, "scene step"]) -> Float[Tensor, "scene count"]:
 def fitted_rule(evidence: Evidence, n_sources: Int[Tensor, " scene"]) -> CountRule:
     """The rule of largest likelihood of the true counts among those that have a cost.
 
-    A scene whose true count has none says nothing. The likelihood is convex in the weights for q = 0; its
-    maximum there is where q and the weights are sought from.
+    A scene whose true count has none says nothing. For q = 0 the negative log-likelihood is convex in the
+    weights; its minimum there is where q and the weights are sought from.
 
     Raises:
         ValueError: no scene has a cost of its true count.
@@ -134,7 +142,8 @@ def fitted_rule(evidence: Evidence, n_sources: Int[Tensor, " scene"]) -> CountRu
             "scenes there is none"
         )
     seen, counts = evidence.select(telling), n_sources[telling].long()[:, None]
-    features = _features(seen)
+    highest_snr = max(float(seen.estimated_snr.max()), 0.0)
+    features = _features(seen, highest_snr)
     size = features.abs().amax((0, 1))
     features = features / torch.where(size > 0.0, size, 1.0)
 
@@ -143,29 +152,36 @@ def fitted_rule(evidence: Evidence, n_sources: Int[Tensor, " scene"]) -> CountRu
         log_probability = torch.logaddexp((-missed).log1p() + fitted, missed.log() + of_network)
         return _RIDGE * weights.square().sum() - log_probability.mean()
 
-    weights = torch.zeros(features.shape[-1], dtype=torch.float64, requires_grad=True)
+    n_weights = features.shape[-1]
+    limits = [(0.0 if number in _NOT_NEGATIVE else None, None) for number in range(n_weights)]
     never = torch.zeros((), dtype=torch.float64)
-    _minimize(lambda: loss(weights, never), [weights])
-    logit = torch.tensor(_FIRST_MISSED, dtype=torch.float64, requires_grad=True)
-    _minimize(lambda: loss(weights, logit.sigmoid()), [weights, logit])
-    a, b, c, d, e, f, *other = (weights.detach() / torch.where(size > 0.0, size, 1.0)).tolist()
+    first = _minimum(lambda x: loss(x, never), torch.zeros(n_weights, dtype=torch.float64), limits)
+    start = torch.nn.functional.pad(first, (0, 1), value=_FIRST_MISSED)
+    best = _minimum(lambda x: loss(x[:-1], x[-1].sigmoid()), start, [*limits, (None, None)])
+    a, b, c, d, e, f, *other = (best[:-1] / torch.where(size > 0.0, size, 1.0)).tolist()
     constant = (other[0], other[1], other[2], other[3], other[4])
-    return CountRule(float(logit.detach().sigmoid()), a, (b, c, d, e, f), constant)
+    return CountRule(float(best[-1].sigmoid()), a, (b, c, d, e, f), constant, highest_snr)
 
 
-def _minimize(loss: Callable[[], Tensor], variables: list[Tensor]) -> None:
-    optimizer = torch.optim.LBFGS(
-        variables,
-        max_iter=_MOST_STEPS,
-        tolerance_grad=1e-9,
-        tolerance_change=1e-12,
-        line_search_fn="strong_wolfe",
+def _minimum(
+    loss: Callable[[Tensor], Tensor],
+    start: Float[Tensor, " variable"],
+    limits: Sequence[tuple[float | None, float | None]],
+) -> Float[Tensor, " variable"]:
+    """The variables within limits, of lowest and highest value, from which no step lowers the loss."""
+
+    def value_and_slope(variables: Float[np.ndarray, " variable"]) -> tuple[float, np.ndarray]:
+        x = torch.tensor(variables, requires_grad=True)
+        value = loss(x)
+        (slope,) = torch.autograd.grad(value, x)
+        return float(value.detach()), slope.numpy()
+
+    found = minimize(
+        value_and_slope,
+        start.numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=limits,
+        options={"maxiter": _MOST_STEPS, "maxfun": 2 * _MOST_STEPS, "maxcor": 20, "ftol": 0.0, "gtol": 1e-9},
     )
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        value = loss()
-        value.backward()
-        return value
-
-    optimizer.step(step)
+    return torch.from_numpy(found.x)

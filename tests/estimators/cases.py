@@ -41,7 +41,7 @@ SETTINGS = Settings(
 )
 
 
-COUNT_RULE = CountRule(0.0, 0.5, (0.5, 2.0, 2.0, 1.0, 0.0), (0.5, 2.0, 2.0, 0.5, 0.0))
+COUNT_RULE = CountRule(0.0, 0.5, (0.5, 2.0, 2.0, 1.0, 0.0), (0.5, 2.0, 2.0, 0.5, 0.0), 100.0)
 """A rule like those that calibration finds: a further source costs V of 4 at low SNR, and more above."""
 
 _SURE = 0.95

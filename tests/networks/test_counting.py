@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stages.networks.counting import OF_NETWORK, CountRule, Evidence, fitted_rule
 
-RULE = CountRule(0.1, 0.6, (0.3, 1.5, 2.0, 0.4, 1.2), (0.4, 2.0, 2.5, 0.3, 0.8))
+RULE = CountRule(0.1, 0.6, (0.3, 1.5, 2.0, 0.4, 1.2), (0.4, 2.0, 2.5, 0.3, 0.8), 19.0)
 RIDGE = 2e-6
 """Second derivative of the penalty of `fitted_rule`, for features scaled to 1."""
 
@@ -44,7 +44,7 @@ def features_of(evidence: Evidence) -> Tensor:
     n_scenes, n_counts = evidence.cost.shape
     features = torch.zeros((n_scenes, n_counts, 11), dtype=torch.float64)
     for scene in range(n_scenes):
-        level = math.log1p(max(float(evidence.estimated_snr[scene]), 0.0))
+        level = math.log1p(min(max(float(evidence.estimated_snr[scene]), 0.0), RULE.highest_snr))
         first = 6 if bool(evidence.shared[scene]) else 1
         for count in range(n_counts):
             features[scene, count, 0] = float(evidence.log_probabilities[scene, count])
@@ -111,6 +111,34 @@ def test_a_further_source_costs_more_where_the_rule_says_so() -> None:
     assert bool((dear.probabilities(evidence) @ numbers < RULE.probabilities(evidence) @ numbers).all())
     other = replace(RULE, constant=(9.0, 9.0, 9.0, 9.0, 9.0))
     assert torch.equal(other.probabilities(evidence), RULE.probabilities(evidence))
+
+
+def test_a_rule_says_no_more_of_an_snr_above_those_it_was_fitted_to() -> None:
+    evidence = drawn(40)
+    rule = fitted_rule(drawn(500), counted(drawn(500), 2))
+    assert rule.highest_snr == float(drawn(500).estimated_snr.max())
+    at_highest, far_above = (
+        rule.probabilities(replace(evidence, estimated_snr=torch.full((40,), snr)))
+        for snr in (rule.highest_snr, 1e6)
+    )
+    assert torch.equal(at_highest, far_above)
+
+
+def test_a_larger_decrease_never_speaks_against_a_further_source() -> None:
+    """Where the counts of the fit say that it does, its weight is 0."""
+    evidence = drawn(2000)
+    against = replace(RULE, independent=(-0.3, -1.5, 2.0, 0.4, 1.2), constant=(-0.4, -2.0, 2.5, 0.3, 0.8))
+    rule = fitted_rule(evidence, counted(evidence, 2, against))
+    assert rule.independent[:2] == rule.constant[:2] == (0.0, 0.0)
+    rule = fitted_rule(evidence, counted(evidence, 2))
+    for step in range(4):
+        lower = evidence.cost.clone()
+        lower[:, step + 1 :] -= torch.linspace(0.1, 1e4, 2000, dtype=torch.float64)[:, None]
+        before, after = (
+            rule.probabilities(own)[:, step + 1 :].sum(-1)
+            for own in (evidence, replace(evidence, cost=lower))
+        )
+        assert bool((after >= before - 1e-12).all())
 
 
 def test_weights_are_found_again_from_counts_drawn_by_them() -> None:

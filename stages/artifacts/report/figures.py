@@ -101,8 +101,8 @@ _FURTHER_AFTER = "ml_unconditional"
 """Further estimators are read after this one."""
 
 _LIMITS: dict[str, tuple[str, str, tuple[float, ...]]] = {
-    "genie": ("genie", "genie (unreachable)", ()),
-    "genie_unconditional": ("genie, unconditional", "genie, uncond. (unreachable)", DOTTED),
+    "genie": ("genie", "genie (from the truth)", ()),
+    "genie_unconditional": ("genie, unconditional", "genie, uncond. (from the truth)", DOTTED),
 }
 
 GLYPHS = {
@@ -146,7 +146,7 @@ def method_styles(methods: Iterable[str]) -> dict[str, MethodStyle]:
         )
     for name, (label, short, dash) in _LIMITS.items():
         if name in names:
-            styles[name] = limit_style(f"{label} (started at the truth, unreachable)", short, dash)
+            styles[name] = limit_style(f"{label} (started at the truth, no method)", short, dash)
     return styles
 
 

@@ -109,7 +109,7 @@ def test_a_limit_is_a_thin_dark_line_whatever_it_is_called() -> None:
     for name in ("genie", "genie_unconditional"):
         assert styles[name].limit and not styles[name].strongest
         assert styles[name].colour == figures.INK and styles[name].marker == ""
-        assert "(started at the truth, unreachable)" in styles[name].label
+        assert "(started at the truth, no method)" in styles[name].label
     assert figures.line(styles["genie"])["linewidth"] < figures.line(styles["ml"])["linewidth"]
 
 

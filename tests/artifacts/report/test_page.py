@@ -118,7 +118,7 @@ def test_both_splits_and_the_gates_are_shown(page: str) -> None:
     text = Page(page).text
     assert "Independent amplitudes in every snapshot" in text
     assert "One constant amplitude a source" in text
-    assert "genie (started at the truth, unreachable)" in text
+    assert "genie (started at the truth, no method)" in text
     assert "noise alone · ML, K not told" in text
     assert "noise alone · MUSIC" not in text
     assert text.count("✓ held") == 7
@@ -189,7 +189,7 @@ def test_a_run_that_counts_nothing_and_has_no_genie_nor_one_independent_source_s
             table = table[table["count"] == "known"]
         table.to_csv(run / path, index=False)
     text = Page(_page(run, FACTS, "")).text
-    assert "genie (unreachable)" not in text
+    assert "genie (from the truth)" not in text
     assert "No method of this split was run without being told the number of sources." in text
     assert "noise alone ·" not in text
     assert "Threshold of one source" in page
