@@ -219,18 +219,53 @@ def test_trainings_from_other_seeds_find_as_much() -> None:
     assert ((found.max() - found.min()) <= 0.03).all()
 
 
-def test_the_learned_estimator_counts_and_says_how_surely() -> None:
-    """Neither the number of sources nor the noise power told; confidences in bins of 100 scenes or more."""
+def test_what_each_part_is_worth_is_what_the_page_says() -> None:
+    """The main rows have three seeds; the search without a network finds less."""
+    table = bench("ablation")
+    page = (ROOT / "docs/learned.md").read_text("utf-8").splitlines()
+    assert table["row"].nunique() == 15
+    for row, own in table.groupby("row"):
+        (line,) = (text for text in page if text.startswith(f"| {row} |"))
+        for name in ("learned", "learned_peaks", "count_right", "covariance_error", "count_right_departed"):
+            assert own[name].isna().all() or f"| {own[name].mean():.3f}" in line
+    seeds = table.groupby("row").size()
+    assert (seeds[["default", "factor head", "network in the loop", "no augmentation"]] >= 3).all()
+    rates = table.groupby("row")["learned"]
+    assert rates.max()["no network"] < rates.min().drop("no network").min()
+
+
+def test_the_learned_estimator_counts_sources() -> None:
+    """The noise power told or not: three or fewer at 10 dB; and 0 to 5 at 0 to 20 dB on average."""
     table = bench("learned_counts")
-    few = table[(table["n_sources"] <= 3) & (table["snr_db"] == 10.0)]
-    assert len(few) == len(MODELS) * 4 and (few["right"] >= 0.95).all()
-    assert (table.groupby("source_model")["right"].mean() >= 0.85).all()
+    inside = table[table["snr_db"] <= 20.0]
+    assert inside.groupby(["noise", "source_model"]).size().tolist() == [6 * 5] * 4
+    assert (inside.loc[inside["noise"] == "unknown", "n_scenes"] >= 200).all()
+    few = inside[(inside["n_sources"] <= 3) & (inside["snr_db"] == 10.0)]
+    assert (few.loc[few["noise"] == "unknown", "right"] >= 0.95).all()
+    assert (few.groupby(["noise", "source_model"])["right"].mean() >= 0.95).all()
+    assert (inside.groupby(["noise", "source_model"])["right"].mean() >= 0.85).all()
+
+
+def test_the_learned_estimator_counts_sources_far_above_the_snr_of_its_training() -> None:
+    table = bench("learned_counts")
+    highest = max(stratum.snr_db[1] for stratum in read_params(ROOT / "params.yaml").simulate.train.strata)
+    beyond = table[table["snr_db"] > highest + 5.0]
+    assert beyond.groupby(["noise", "source_model"]).size().tolist() == [6 * 2] * 4
+    assert (beyond["right"] >= 0.85).all()
+    assert (beyond.groupby(["noise", "source_model"])["right"].mean() >= 0.95).all()
+
+
+def test_the_stated_confidence_of_a_count_is_the_share_that_is_right() -> None:
+    """Scenes like those of the training: no bin is off by more than 5 points beyond chance, nor are all
+    scenes by more than 2, weighed by their number.
+    """
     bins = bench("learned_confidence")
-    bins = bins.assign(gap=(bins["right"] - bins["confidence"]) * bins["n_scenes"])
-    every = bins.groupby("from_confidence")[["gap", "n_scenes"]].sum()
-    for own in (bins[bins["source_model"] == "independent"], every):
-        assert (own["n_scenes"] >= 100).all()
-        assert (own["gap"].abs() <= 0.05 * own["n_scenes"]).all()
+    assert (bins.groupby(["noise", "source_model"])["n_scenes"].sum() == 6 * 26 * 25).all()
+    assert (bins["right_low"] - 0.05 <= bins["confidence"]).all()
+    assert (bins["confidence"] <= bins["right_high"] + 0.05).all()
+    gap = (bins["right"] - bins["confidence"]).abs() * bins["n_scenes"]
+    keys = [bins["noise"], bins["source_model"]]
+    assert (gap.groupby(keys).sum() <= 0.02 * bins.groupby(["noise", "source_model"])["n_scenes"].sum()).all()
 
 
 @pytest.mark.parametrize(
@@ -303,15 +338,3 @@ def test_tuning_without_truth_improves_the_covariance_and_what_is_found_with_it(
     assert (table.loc[["likelihood loss", "covariance error"], "difference_high"] < 0.0).all()
     assert (table.loc[["music_blend", "mvdr_blend"], "difference_low"] > 0.0).all()
     assert (table.loc["learned_peaks (all tuned)", "difference"] < 0.0).all()
-
-
-def test_the_learned_estimator_counts_sources() -> None:
-    """Neither the number of sources nor the noise power told: three or fewer at 10 dB; and 0 to 5 sources at
-    0 to 20 dB on average.
-    """
-    table = bench("learned_counts")
-    assert (table["n_scenes"] >= 200).all()
-    few = table[(table["n_sources"] <= 3) & (table["snr_db"] == 10.0)]
-    assert len(few) == len(MODELS) * 4 and (few["right"] >= 0.95).all()
-    assert len(table) == len(MODELS) * 6 * 5
-    assert (table.groupby("source_model")["right"].mean() >= 0.85).all()
