@@ -10,6 +10,7 @@ right in `COUNTED`; and found rates (`DEPARTED_CELL`) and counts under `DEPARTED
 are kept: a run that was stopped goes on.
 """
 
+import contextlib
 import functools
 import json
 import subprocess
@@ -95,7 +96,7 @@ COLUMNS = (
 def experiment(row: str, seed: int) -> str:
     """Name of the DVC experiment of a row and seed; it is run unless it is there."""
     name = f"ablation-{row.replace(' ', '-')}-{seed}"
-    known = _output("dvc", "exp", "list", "--name-only").split()
+    known = output("dvc", "exp", "list", "--name-only").split()
     if name not in known:
         changes = (*SIZE, *ROWS[row][1], f"train.seed={seed}")
         command = ["dvc", "exp", "run", "--temp", "--name", name]
@@ -105,17 +106,24 @@ def experiment(row: str, seed: int) -> str:
     return name
 
 
-def _output(*command: str) -> str:
+def output(*command: str) -> str:
+    """What a command prints."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def model_of(name: str) -> Model:
-    """The model of an experiment, from the DVC cache."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "covariance.pt"
-        source = ("dvc", "get", ".", "data/models/covariance.pt", "--rev", name, "--out", str(path))
-        subprocess.run(source, check=True, capture_output=True)
+def model_of(revision: str) -> Model:
+    """The model of an experiment or commit."""
+    with fetched("data/models/covariance.pt", revision) as path:
         return read_model(path)
+
+
+@contextlib.contextmanager
+def fetched(path: str, revision: str) -> Iterator[Path]:
+    """A copy of a file of an experiment or commit, from git or the DVC cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / Path(path).name
+        output("dvc", "get", ".", path, "--rev", revision, "--out", str(copy))
+        yield copy
 
 
 def score(params: Params, model: Model) -> dict[str, float]:

@@ -1,0 +1,56 @@
+"""What a longer training brings: the network of the committed run and that of `LONGER`, scored alike.
+
+    python -m benchmarks.sizes      writes benchmarks/results/sizes.csv, 45 minutes on two cores
+
+Needs the committed run in this working copy (`dvc repro report`). The longer one is a DVC experiment, which
+is run unless it is there. Columns as in ablation.csv, and the seconds of the training.
+"""
+
+import subprocess
+
+import pandas as pd
+import torch
+
+from benchmarks._cells import write
+from benchmarks.ablation import N_SCENES, fetched, model_of, output, score
+from stages.artifacts.params_file import read_params
+
+LONGER = (
+    "simulate.train.strata.0.n_scenes=40960",
+    "simulate.train_constant.strata.0.n_scenes=16384",
+    "network.loops=1",
+    "train.epochs=8",
+)
+"""The changes of params.yaml of the longer run, as docs/training.md has them."""
+
+NAME = "longer"
+
+
+def experiment() -> None:
+    """Run the experiment unless it is there."""
+    if NAME not in output("dvc", "exp", "list", "--name-only").split():
+        command = ["dvc", "exp", "run", "--temp", "--name", NAME]
+        for change in LONGER:
+            command += ["--set-param", change]
+        subprocess.run([*command, "report"], check=True)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    params = read_params()
+    experiment()
+    lines = []
+    for name, revision in (("default", "HEAD"), (NAME, NAME)):
+        with fetched("params.yaml", revision) as path:
+            own = read_params(path)
+        with fetched("data/models/timing.csv", revision) as path:
+            (seconds,) = pd.read_csv(path)["seconds"]
+        n_scenes = sum(own.simulate.split(split).n_scenes for split in ("train", "train_constant"))
+        run = {"run": name, "n_training_scenes": n_scenes, "epochs": own.train.epochs, "seconds": seconds}
+        lines.append({**run, "n_scenes": N_SCENES, **score(params, model_of(revision))})
+        write("sizes", pd.DataFrame(lines))
+    print(pd.DataFrame(lines).T.to_string())
+
+
+if __name__ == "__main__":
+    main()
