@@ -200,13 +200,16 @@ def test_the_learned_estimator_takes_little_time() -> None:
 
 
 def test_departures_take_no_more_from_the_learned_estimator_than_from_maximum_likelihood() -> None:
-    """Not more beyond chance, and it finds no less under any of them."""
+    """Not more beyond chance, but for 2 points with 1-bit codes; less where they are beyond the training."""
     table = bench("robustness")
     own, other = (
         table[table["estimator"] == name].set_index(["n_sources", "departure"]) for name in ("learned", "ml")
     )
-    assert len(own) == 2 * 5
-    assert (own["less_than_ml_high"] >= 0.0).all()
+    assert len(own) == 2 * 8 and (own["n_scenes"] >= 600).all()
+    assert (own.drop("1-bit codes", level="departure")["less_than_ml_high"] >= 0.0).all()
+    assert (own["less_than_ml"] >= -0.02).all()
+    beyond = ["position jitter 0.1 wavelength", "20 % dead elements", "30 % channel error"]
+    assert (own.loc[3].loc[beyond, "less_than_ml_low"] > 0.0).all()
     assert (own["found_rate"] >= other["found_rate"]).all()
 
 
