@@ -237,6 +237,21 @@ def test_what_each_part_is_worth_is_what_the_page_says() -> None:
     assert rates.max()["no network"] < rates.min().drop("no network").min()
 
 
+def test_what_a_longer_run_brings_is_what_the_page_says() -> None:
+    """It says more and finds no less; two hours of training at most."""
+    table = bench("sizes").set_index("run")
+    page = (ROOT / "docs/training.md").read_text("utf-8").splitlines()
+    for run, own in table.iterrows():
+        (line,) = (text for text in page if text.startswith(f"| {run} |"))
+        for name in ("learned", "learned_peaks", "count_right", "covariance_error", "count_right_departed"):
+            assert f"| {own[name]:.3f}" in line
+        assert f"| {own['n_training_scenes']:,.0f}, {own['epochs']:.0f} | {own['seconds']:,.0f} s |" in line
+    default, longer = table.loc["default"], table.loc["longer"]
+    assert longer["seconds"] <= 7200.0
+    assert longer["learned"] >= default["learned"] - 0.005
+    assert (longer[["learned_peaks", "count_right"]] > default[["learned_peaks", "count_right"]]).all()
+
+
 def test_the_learned_estimator_counts_sources() -> None:
     """The noise power told or not: three or fewer at 10 dB; and 0 to 5 at 0 to 20 dB on average."""
     table = bench("learned_counts")
