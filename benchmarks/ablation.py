@@ -93,17 +93,20 @@ COLUMNS = (
 """Of the table in docs/learned.md."""
 
 
-def experiment(row: str, seed: int) -> str:
-    """Name of the DVC experiment of a row and seed; it is run unless it is there."""
-    name = f"ablation-{row.replace(' ', '-')}-{seed}"
-    known = output("dvc", "exp", "list", "--name-only").split()
-    if name not in known:
-        changes = (*SIZE, *ROWS[row][1], f"train.seed={seed}")
+def experiment(name: str, changes: tuple[str, ...], target: str) -> str:
+    """The name of a DVC experiment, which is run up to a stage unless it is there."""
+    if name not in output("dvc", "exp", "list", "--name-only").split():
         command = ["dvc", "exp", "run", "--temp", "--name", name]
         for change in changes:
             command += ["--set-param", change]
-        subprocess.run([*command, "train"], check=True)
+        subprocess.run([*command, target], check=True)
     return name
+
+
+def training(row: str, seed: int) -> str:
+    """Name of the experiment of a row and seed."""
+    changes = (*SIZE, *ROWS[row][1], f"train.seed={seed}")
+    return experiment(f"ablation-{row.replace(' ', '-')}-{seed}", changes, "train")
 
 
 def output(*command: str) -> str:
@@ -231,8 +234,8 @@ def summary(table: pd.DataFrame) -> str:
         return mean if len(values) == 1 else f"{mean} ({values.min():.3f} to {values.max():.3f})"
 
     lines = [
-        "| row | changes | seeds | `learned` | `learned_peaks` | count right | error of R_pred "
-        "| departed: `learned_peaks` | departed: count right |",
+        "| | changes | seeds | `learned` | `learned_peaks` | count right | error of R_pred "
+        "| departed: `learned_peaks` | count right |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row, own in table.groupby("row", sort=False):
@@ -245,9 +248,9 @@ def summary(table: pd.DataFrame) -> str:
 def measured(params: Params, row: str, seed: int) -> dict[str, float]:
     """The columns of one line of ablation.csv that are measured."""
     if row == NO_NETWORK:
-        model = model_of(experiment("default", seed))
+        model = model_of(training("default", seed))
         return all_found_rates(params, functools.partial(from_first_map, model))
-    return score(params, model_of(experiment(row, seed)))
+    return score(params, model_of(training(row, seed)))
 
 
 def main() -> None:

@@ -6,13 +6,11 @@ Needs the committed run in this working copy (`dvc repro report`). The longer on
 is run unless it is there. Columns as in ablation.csv, and the seconds of the training.
 """
 
-import subprocess
-
 import pandas as pd
 import torch
 
 from benchmarks._cells import write
-from benchmarks.ablation import N_SCENES, fetched, model_of, output, score
+from benchmarks.ablation import N_SCENES, experiment, fetched, model_of, score
 from stages.artifacts.params_file import read_params
 
 LONGER = (
@@ -26,19 +24,10 @@ LONGER = (
 NAME = "longer"
 
 
-def experiment() -> None:
-    """Run the experiment unless it is there."""
-    if NAME not in output("dvc", "exp", "list", "--name-only").split():
-        command = ["dvc", "exp", "run", "--temp", "--name", NAME]
-        for change in LONGER:
-            command += ["--set-param", change]
-        subprocess.run([*command, "report"], check=True)
-
-
 def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
-    experiment()
+    experiment(NAME, LONGER, "report")
     lines = []
     for name, revision in (("default", "HEAD"), (NAME, NAME)):
         with fetched("params.yaml", revision) as path:
