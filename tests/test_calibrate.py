@@ -152,6 +152,7 @@ def test_a_stopped_run_goes_on_where_it_was(copy: Path, monkeypatch: pytest.Monk
     assert (copy / RESULT).read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_workers_change_no_byte(copy: Path) -> None:
     alone = (copy / RESULT).read_bytes()
     (copy / RESULT).unlink()

@@ -190,12 +190,13 @@ def blind_counts(bench: evaluate.Bench, bends: float) -> dict[Method, list[float
     assert observation.noise_power is not None
     own = bench.covariances["test_independent"].select(scenes)
     maps = replace(own.maps, values=bends * own.maps.values, estimated_snr=bends * own.maps.estimated_snr)
+    estimators = tuple(one for one in bench.comparison.estimators if one.name in bench.comparison.blind)
     found = evaluate.evaluate(
         replace(observation, noise_power=bends * observation.noise_power),
         replace(own, maps=maps),
         bench.truths["test_independent"][scenes, :2],
         bench.network,
-        replace(bench.comparison, genie_starts=0),
+        replace(bench.comparison, genie_starts=0, estimators=estimators),
         torch.Generator(),
     )
     return {

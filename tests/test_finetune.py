@@ -316,6 +316,7 @@ def test_a_damaged_note_is_named(tmp_path: Path, original: Path) -> None:
         read_model(original)
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on(tmp_path: Path, original: Path) -> None:
     """kill -9 after the first epoch; the second call says what it found and leaves the result alone."""
     path, out = write_user_file(tmp_path / "user.h5", scenes_of(300)), tmp_path / "tuned.pt"

@@ -80,6 +80,7 @@ def test_other_measurements_and_other_options_are_another_piece_of_work(tmp_path
     assert len(keys) == 5
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on(tmp_path: Path) -> None:
     """kill -9 after the first batch; the second call says what it found and leaves the result alone."""
     path = write_user_file(tmp_path / "user.h5", spread_scenes(192))

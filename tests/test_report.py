@@ -8,12 +8,12 @@ from stages import report
 from stages.artifacts.entry import run as run_verb
 from stages.artifacts.report import provenance
 from stages.artifacts.report.run_files import HEALTH, PICTURE, REPORT, STRATA
-from tests.artifacts.report.finished_run import FULL, write_run
+from tests.artifacts.report.finished_run import FEW, write_run
 
 
 @pytest.fixture
 def working_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_run(tmp_path, FULL)
+    write_run(tmp_path, FEW)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -197,6 +197,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     assert not list((tmp_path / "state/sweep").glob("*/"))
 
 
+@pytest.mark.slow
 def test_workers_change_no_byte(swept: Path, tmp_path: Path) -> None:
     shutil.copytree(swept / "data/calibration", tmp_path / "data/calibration")
     write_params(tmp_path, {**FEW, "evaluate.workers": 2})

@@ -42,22 +42,23 @@ def weights_of(rule: CountRule) -> Tensor:
 def features_of(evidence: Evidence) -> Tensor:
     """What multiplies a, and b to f of either model, count by count as in the formula."""
     n_scenes, n_counts = evidence.cost.shape
-    features = torch.zeros((n_scenes, n_counts, 11), dtype=torch.float64)
-    for scene in range(n_scenes):
-        level = math.log1p(min(max(float(evidence.estimated_snr[scene]), 0.0), RULE.highest_snr))
-        first = 6 if bool(evidence.shared[scene]) else 1
+    features = [[[0.0] * 11 for _ in range(n_counts)] for _ in range(n_scenes)]
+    parts = (evidence.log_probabilities, evidence.cost, evidence.estimated_snr, evidence.shared)
+    for own, log_probabilities, cost, snr, shared in zip(
+        features, *(part.tolist() for part in parts), strict=True
+    ):
+        level = math.log1p(min(max(snr, 0.0), RULE.highest_snr))
+        first = 6 if shared else 1
         for count in range(n_counts):
-            features[scene, count, 0] = float(evidence.log_probabilities[scene, count])
+            own[count][0] = log_probabilities[count]
             for before in range(count):
-                gain = float(evidence.cost[scene, before] - evidence.cost[scene, before + 1])
+                gain = cost[before] - cost[before + 1]
                 if math.isfinite(gain):
                     doubted = DOUBTED * math.log(1.0 + abs(gain) / DOUBTED)
-                    features[scene, count, first] += math.copysign(doubted, gain)
-                    features[scene, count, first + 1] += 1.0 / (1.0 + math.exp(-(gain - GAIN) / GAIN_WIDTH))
-            features[scene, count, first + 2] = -count
-            features[scene, count, first + 3] = -level * count
-            features[scene, count, first + 4] = -math.log(1.0 + count)
-    return features
+                    own[count][first] += math.copysign(doubted, gain)
+                    own[count][first + 1] += 1.0 / (1.0 + math.exp(-(gain - GAIN) / GAIN_WIDTH))
+            own[count][first + 2 : first + 5] = -count, -level * count, -math.log(1.0 + count)
+    return torch.tensor(features, dtype=torch.float64)
 
 
 def counted(evidence: Evidence, seed: int, rule: CountRule = RULE) -> Tensor:

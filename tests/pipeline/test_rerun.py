@@ -10,6 +10,8 @@ import pytest
 from stages.params import SPLITS
 from tests.pipeline.working_copy import WorkingCopy, clone
 
+pytestmark = pytest.mark.slow
+
 # `check` reads params.yaml and the report shows its text, so these two follow every change.
 STALE: list[tuple[dict[str, Any], set[str]]] = [
     ({"train.lr": 1e-3}, {"check", "train", "report"}),
@@ -48,7 +50,6 @@ def test_a_second_run_does_nothing(finished: WorkingCopy) -> None:
     assert {path: path.stat().st_mtime_ns for path in finished.root.glob("data/*/*")} == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -84,7 +85,6 @@ def test_refused_parameters_leave_every_result_where_it_is(own: WorkingCopy) -> 
     }
 
 
-@pytest.mark.slow
 def test_two_runs_are_bit_identical_whatever_the_number_of_workers(
     finished: WorkingCopy, tmp_path: Path
 ) -> None:
@@ -98,7 +98,6 @@ def test_two_runs_are_bit_identical_whatever_the_number_of_workers(
     assert {".h5", ".pt", ".json", ".csv", ".npz"} <= suffixes
 
 
-@pytest.mark.slow
 def test_metrics_and_experiments_of_dvc(own: WorkingCopy) -> None:
     """`dvc metrics show` and a temporary experiment, which leaves the working copy alone and keeps its state
     here.

@@ -17,6 +17,8 @@ from stages.params import SPLITS, TEST_SPLITS
 from tests.pipeline.working_copy import WorkingCopy
 from tests.tiny_run import call_verb
 
+pytestmark = pytest.mark.slow
+
 
 def declared_outputs(working_copy: WorkingCopy) -> set[str]:
     """Outputs of every stage that ran, as dvc.lock names them."""
