@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,20 @@ def _document(path: Path) -> dict[str, Any]:
             f"{path}: there is no such checkpoint; run `train` first, and `calibrate` for one that counts"
         )
     try:
+        # torch reads tensors without a look at their checksums
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged}: its checksum is another")
         document = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         raise CheckpointError(
             f"{path}: not a checkpoint, or damaged; if `train` wrote it, remove it and train again"
         ) from error

@@ -51,7 +51,9 @@ def test_damaged_and_missing_checkpoints(tmp_path: Path) -> None:
         load_checkpoint(path, PARAMETERS)
     save_checkpoint(path, CONTENT, PARAMETERS)
     content = path.read_bytes()
-    for damaged in (b"", b"not a checkpoint", content[: len(content) // 2]):
+    weights = content.index(CONTENT["weights"]["a"].numpy().tobytes())
+    flipped = content[:weights] + bytes([content[weights] ^ 1]) + content[weights + 1 :]
+    for damaged in (b"", b"not a checkpoint", content[: len(content) // 2], flipped):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"covariance\.pt: not a checkpoint, or damaged"):
             load_checkpoint(path, PARAMETERS)
