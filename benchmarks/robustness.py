@@ -126,6 +126,26 @@ def table(params: Params, cells: list[list[tuple[Batch, Path]]]) -> pd.DataFrame
     return pd.DataFrame(rows).sort_values(["n_sources", "snr_db"], kind="stable")
 
 
+def summary(table: pd.DataFrame) -> str:
+    """The table of docs/learned.md: found rates of `learned` and `ml`, and the difference of their falls."""
+    rows = table.set_index(["n_sources", "departure", "estimator"])
+    columns = [f"K={k}, {snr_db:.0f} dB" for k, snr_db in CELLS]
+    head = "".join(f" {name}: `learned`, `ml` | fall of `ml` less that of `learned` |" for name in columns)
+    lines = [f"| departure |{head}", "|---|" + "---|---|" * len(CELLS)]
+    for departure in table["departure"].unique():
+        cells = []
+        for k, _ in CELLS:
+            own, other = (rows.loc[(k, departure, name)] for name in ESTIMATORS)
+            spared = (
+                f"{own['less_than_ml']:+.3f} "
+                f"({own['less_than_ml_low']:+.3f} to {own['less_than_ml_high']:+.3f})"
+            )
+            cells.append(f"{own['found_rate']:.3f}, {other['found_rate']:.3f}")
+            cells.append("" if departure == NOMINAL else spared)
+        lines.append(f"| {departure} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
@@ -137,7 +157,7 @@ def main() -> None:
     with finished("robustness", params, batches, make, {"starts": N_STARTS}, (MODEL,)) as work:
         result = table(params, grouped(batches, work))
         write("robustness", result)
-    print(result.to_string())
+    print(summary(result))
 
 
 if __name__ == "__main__":
