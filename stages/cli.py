@@ -11,8 +11,9 @@ from typing import TypeAlias
 from stages.adopt import TRIALS, adopt
 from stages.artifacts import sources_file, tuning_setup
 from stages.artifacts.entry import run
+from stages.artifacts.errors import MeasurementError
 from stages.artifacts.inspection import inspect_lines
-from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key
+from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key, needs_model
 from stages.artifacts.network_file import Tuning, write_model
 from stages.artifacts.search_tables import trial_lines
 from stages.artifacts.sources_file import check_target, parts_directory, write_sources
@@ -121,7 +122,6 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
     localize.add_argument(
         "--model",
         type=Path,
-        default=_MODEL,
         metavar="FILE",
         help=f"network of a learned estimator; default {_MODEL}",
     )
@@ -158,12 +158,16 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 
 
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    if arguments.model is not None and not needs_model(arguments.estimator):
+        raise MeasurementError(
+            f"--model: {arguments.estimator} reads no network; leave --model out, or take --estimator learned"
+        )
     options = Options(
         estimator=arguments.estimator,
         n_sources=arguments.sources,
         field_of_view=_field_of_view(arguments.field_of_view),
         false_alarm=arguments.false_alarm,
-        model=arguments.model,
+        model=arguments.model or _MODEL,
     )
     if arguments.out is None:
         found = localize_files(arguments.files, options, remark, None)

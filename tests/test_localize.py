@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stages.artifacts.errors import MeasurementError
-from stages.artifacts.localization_setup import NEEDS_MODEL, FieldOfView, probe
+from stages.artifacts.localization_setup import FieldOfView, needs_model
 from stages.artifacts.sources_file import VALUES
 from stages.estimators.registry import REGISTRY
 from stages.physics.geometry import planar_array
@@ -72,9 +72,7 @@ def test_locates_with_an_array_that_is_not_flat(tmp_path: Path) -> None:
     assert np.abs(np.concatenate([score.agreement.deviation for score in found.scores])).max() < 4.5
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in REGISTRY if probe(name).covariance_kind not in NEEDS_MODEL]
-)
+@pytest.mark.parametrize("name", [name for name in REGISTRY if not needs_model(name)])
 def test_every_classical_estimator_runs_on_another_array(tmp_path: Path, name: str) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes(2))
     found = localized(path, estimator=name)

@@ -26,7 +26,7 @@ from stages.physics.geometry import aperture, fraunhofer_distance
 CLASSICAL = "ml"
 """The estimator that needs no model: the default, and the offer where a model does not fit."""
 
-NEEDS_MODEL: frozenset[CovarianceKind | None] = frozenset({"predicted", "blend"})
+_PREDICTED: frozenset[CovarianceKind | None] = frozenset({"predicted", "blend"})
 
 LOADING = 1e-3
 """eps of R_samp, tr R_samp = N, where no model brings its own."""
@@ -98,7 +98,7 @@ def method_for(stream: MeasurementStream, options: Options) -> Method:
     """
     _check_count(stream, options)
     name, refines = options.estimator.removesuffix(REFINED), options.estimator.endswith(REFINED)
-    if probe(name).covariance_kind in NEEDS_MODEL:
+    if needs_model(options.estimator):
         return _learned_method(stream, options, name, refines)
     field = options.field_of_view
     if field is None:
@@ -156,11 +156,19 @@ def localization_key(files: Sequence[Path], options: Options) -> str:
         MeasurementError: a file that is missing, or an unknown estimator.
     """
     inputs = [path for file in files for path in source_paths(file, MADE_BY)]
-    needs_model = probe(options.estimator.removesuffix(REFINED)).covariance_kind in NEEDS_MODEL
-    if needs_model and options.model.is_file():
+    if needs_model(options.estimator) and options.model.is_file():
         inputs.append(options.model)
     parameters = asdict(options) | {"model": None, "files": [str(file) for file in files]}
     return work_key(parameters, inputs)
+
+
+def needs_model(name: str) -> bool:
+    """Whether an estimator, refined or not, reads what a network predicts.
+
+    Raises:
+        MeasurementError: an unknown name.
+    """
+    return probe(name.removesuffix(REFINED)).covariance_kind in _PREDICTED
 
 
 def probe(name: str) -> Estimator:

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from stages.artifacts.localization_setup import CLASSICAL, NEEDS_MODEL, probe
+from stages.artifacts.localization_setup import CLASSICAL, needs_model, probe
 from stages.artifacts.sources_file import CONFIDENCE, LocatedSources
 from stages.estimators.registry import REGISTRY
 
@@ -57,6 +57,6 @@ def estimator_lines() -> list[str]:
         description = sys.modules[factory.__module__].__doc__ or ""
         first = " ".join(description.strip().split("\n\n")[0].split())
         own = " (default)" if name == CLASSICAL else ""
-        rows.append((name, _KINDS[kind], "yes" if kind in NEEDS_MODEL else "no", first + own))
+        rows.append((name, _KINDS[kind], "yes" if needs_model(name) else "no", first + own))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return ["  ".join((*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[3])).rstrip() for r in rows]
