@@ -123,7 +123,7 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help=f"network of a learned estimator; default {_MODEL}",
+        help=f"network, for an estimator that reads one; default {_MODEL}",
     )
     localize.set_defaults(command=_localize)
 
@@ -160,7 +160,8 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     if arguments.model is not None and not needs_model(arguments.estimator):
         raise MeasurementError(
-            f"--model: {arguments.estimator} reads no network; leave --model out, or take --estimator learned"
+            f"--model: {arguments.estimator} reads no network; leave --model out, or take an estimator that "
+            "reads one (`risolve estimators`)"
         )
     options = Options(
         estimator=arguments.estimator,

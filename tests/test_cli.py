@@ -114,6 +114,10 @@ def test_localize_says_what_it_leaves_out_by_its_status(tmp_path: Path) -> None:
         (["--estimator", "learned"], "learned.pt: there is no such checkpoint"),
         (["--model", "learned.pt"], "error: --model: ml reads no network; leave --model out"),
         (
+            ["--model", "learned.pt", "--estimator", "music_blend+ml"],
+            "learned.pt: there is no such checkpoint",
+        ),
+        (
             ["--field-of-view", "-60", "60", "-30", "30", "5", "1"],
             "error: --field-of-view: range is 0 < nearest",
         ),

@@ -17,6 +17,9 @@ from stages.artifacts.errors import CheckpointError
 FORMAT = "risolve-checkpoint"
 VERSION = 1
 
+_DIRECTORY = 0x10
+"""Bit of the attributes of an entry of a zip archive."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -92,8 +95,11 @@ def _document(path: Path) -> dict[str, Any]:
             f"{path}: there is no such checkpoint; run `train` first, and `calibrate` for one that counts"
         )
     try:
-        # torch reads tensors without a look at their checksums
+        # torch reads tensors without a look at their checksums, and nothing of what is marked as a directory
         with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr & _DIRECTORY:
+                    raise zipfile.BadZipFile(f"{entry.filename}: not a file that is stored as it is")
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"{damaged}: its checksum is another")
         document = torch.load(path, map_location="cpu", weights_only=True)

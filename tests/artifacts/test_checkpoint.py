@@ -52,8 +52,11 @@ def test_damaged_and_missing_checkpoints(tmp_path: Path) -> None:
     save_checkpoint(path, CONTENT, PARAMETERS)
     content = path.read_bytes()
     weights = content.index(CONTENT["weights"]["a"].numpy().tobytes())
-    flipped = content[:weights] + bytes([content[weights] ^ 1]) + content[weights + 1 :]
-    for damaged in (b"", b"not a checkpoint", content[: len(content) // 2], flipped):
+    # an entry of the directory: its compression lies at 10, its attributes at 38
+    entry = content.index(b"PK\x01\x02")
+    flips = ((weights, 1), (entry + 10, 8), (entry + 38, 0x10))
+    flipped = [content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :] for at, bit in flips]
+    for damaged in (b"", b"not a checkpoint", content[: len(content) // 2], *flipped):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"covariance\.pt: not a checkpoint, or damaged"):
             load_checkpoint(path, PARAMETERS)
