@@ -68,7 +68,7 @@ lint: $(INSTALLED)  ## the four checks: ruff check, ruff format, mypy, import co
 test: lint | $(PREFECT_HOME)  ## the four checks and the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_WORKERS)
 
-test-slow: $(INSTALLED) | $(PREFECT_HOME)  ## the tests marked slow: statistics, training, whole pipelines
+test-slow: $(INSTALLED) | $(PREFECT_HOME)  ## the tests marked slow: statistics, training, whole pipelines, killed commands
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(TEST_WORKERS)
 
 serve: $(INSTALLED)  ## serve the flows to the Prefect UI on http://127.0.0.1:4200 (or PORT=...)

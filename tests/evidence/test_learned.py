@@ -79,27 +79,28 @@ def test_the_learned_estimator_takes_little_time() -> None:
 
 
 def test_departures_take_no_more_from_the_learned_estimator_than_from_maximum_likelihood() -> None:
-    """Not more beyond chance, but for 1-bit codes; less where they are beyond the training."""
+    """Not more beyond chance, but for 1-bit codes, and 1.5 points at most; less beyond the training."""
     table = bench("robustness")
     own, other = (
         table[table["estimator"] == name].set_index(["n_sources", "departure"]) for name in ("learned", "ml")
     )
     assert len(own) == 2 * 8 and (own["n_scenes"] >= 2000).all()
     assert (own.drop(CODES, level="departure")["less_than_ml_high"] >= 0.0).all()
-    assert (own["less_than_ml"] >= -0.02).all()
+    assert (own["less_than_ml"] >= -0.015).all()
     beyond = ["position jitter 0.1 wavelength", "20 % dead elements", "30 % channel error"]
     assert (own.loc[3].loc[beyond, "less_than_ml_low"] > 0.0).all()
     assert (own["found_rate"] >= other["found_rate"]).all()
 
 
-def test_with_fewer_codes_the_unconditional_genie_finds_less_and_the_conditional_one_more() -> None:
-    """As `learned` and `ml` do, which find within half a point what these find."""
-    table = bench("robustness").set_index(["n_sources", "departure", "estimator"])
-    plain, fewer = (table.loc[3].loc[departure, "found_rate"] for departure in ("none", CODES))
-    assert fewer["genie_unconditional"] < plain["genie_unconditional"] and fewer["genie"] > plain["genie"]
-    for rates in (plain, fewer):
-        assert rates["learned"] >= rates["genie_unconditional"] - 0.005
-        assert rates["ml"] >= rates["genie"] - 0.005
+def test_coarser_codes_take_more_from_the_unconditional_likelihood_than_from_the_conditional_one() -> None:
+    """From `learned` and `ml` as from the genies of these, which they come up to within half a point."""
+    table = bench("robustness").set_index(["n_sources", "departure", "estimator"]).loc[3]
+    own, genie = (table.loc[(CODES, name)] for name in ("learned", "genie_unconditional"))
+    assert genie["less_than_ml_low"] <= own["less_than_ml"] <= genie["less_than_ml_high"]
+    for departure in ("none", CODES):
+        rates = table.loc[departure]["found_rate"]
+        assert abs(rates["learned"] - rates["genie_unconditional"]) <= 0.005
+        assert abs(rates["ml"] - rates["genie"]) <= 0.005
 
 
 def test_what_departures_take_is_what_the_page_says() -> None:
