@@ -115,6 +115,7 @@ def test_a_larger_budget_goes_on_with_the_same_study_and_draws_no_trial_twice(
     pd.testing.assert_frame_equal(trials(own), table)
 
 
+@pytest.mark.slow
 def test_another_space_is_another_study_in_which_whole_numbers_stay_whole(scenes: Path, own: Path) -> None:
     """0 to 1 of a weight is an interval, 1 to 2 blocks are two numbers, however the ends are written."""
     space = {
@@ -132,12 +133,14 @@ def test_another_space_is_another_study_in_which_whole_numbers_stay_whole(scenes
     assert len(list((own / "state/search").glob("*/journal.log"))) == 2
 
 
+@pytest.mark.slow
 def test_two_objectives(scenes: Path, tmp_path: Path) -> None:
     directory = folder(scenes, tmp_path, objectives=["found_rate", "seconds"], pruner="none")
     call_verb(directory, search_verb.main)
     assert (trials(directory)["seconds"] > 0.0).all()
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_pruned_and_says_why(scenes: Path, tmp_path: Path) -> None:
     """A learning rate at which single precision overflows, and one at which it does not."""
     space = {"lr": {"choices": [1e-3, 1e30]}}
@@ -153,6 +156,7 @@ def test_a_training_that_diverges_is_pruned_and_says_why(scenes: Path, tmp_path:
     assert (table.loc[~diverged, "state"] == "complete").all()
 
 
+@pytest.mark.slow
 def test_a_space_in_which_everything_diverges_is_one_line(
     scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

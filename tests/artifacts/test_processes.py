@@ -87,6 +87,7 @@ def largest_difference(first: FitState, second: FitState) -> float:
 ALL_PARTS = dict.fromkeys(PARTS, 1.0)
 
 
+@pytest.mark.slow
 def test_two_processes_of_batch_8_take_the_steps_of_one_of_batch_16(tmp_path: Path) -> None:
     """Where every part of the loss is a mean over as many scenes in each process as in the other: batches of
     one size, with as many scenes with sources (here all have some).

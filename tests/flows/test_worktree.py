@@ -62,6 +62,7 @@ def test_the_result_is_an_experiment_and_the_checkout_is_not_touched(committed: 
     assert git(committed, "worktree", "list").count("\n") == 1
 
 
+@pytest.mark.slow
 def test_stages_of_two_runs_share_their_cache(committed: Path) -> None:
     """What one run made is up to date in another with the same parameters."""
     run(committed, "one", 4.0)
