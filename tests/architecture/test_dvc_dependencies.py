@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 from tests.architecture.source import ROOT
 
 Pipeline = dict[str, Any]
+PLUG_INS = {"stages.estimators.registry": "stages.estimators"}
+"""Module -> package of which it imports every module without naming one."""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,9 @@ def closure(module: str) -> frozenset[str]:
     """Files that `python -m module` runs: its imports, their packages, and data files of those packages."""
     graph = import_graph()
     reached = {module, *graph.find_upstream_modules(module)}
+    for package in [PLUG_INS[name] for name in PLUG_INS.keys() & reached]:
+        found = graph.find_descendants(package)
+        reached |= found.union(*map(graph.find_upstream_modules, found))
     reached |= {name.rpartition(".")[0] for name in reached} - {""}
     files: set[str] = set()
     for name in reached:
@@ -125,6 +130,20 @@ def test_forms_of_a_stage(form: str) -> None:
     assert list(unlisted(lacking)) == [f"simulate: {files[-1]}"]
     assert list(unlisted(stage_of(form, ["stages"]))) == []
     assert list(superfluous(stage_of(form, ["stages", "flows"]))) == ["simulate: flows"]
+
+
+def test_a_stage_that_imports_the_registry_depends_on_every_plug_in() -> None:
+    loading = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "stages").rglob("*.py")
+        if re.search(r"^\s*(?:import|from) (?:importlib|pkgutil)\b(?!\.metadata)", path.read_text("utf-8"), re.M)
+    }
+    assert loading == PLUG_INS.keys()
+    plug_in = "stages/estimators/nomp.py"
+    assert "stages.estimators.nomp" not in import_graph().find_upstream_modules("stages.calibrate")
+    deps = sorted(closure("stages.calibrate") - {plug_in})
+    pipeline = {"stages": {"calibrate": {"cmd": "python -m stages.calibrate", "deps": deps}}}
+    assert list(unlisted(pipeline)) == [f"calibrate: {plug_in}"]
 
 
 def test_a_stage_without_a_verb_is_found() -> None:
