@@ -53,8 +53,8 @@ DEPARTED: dict[str, dict[str, float]] = {
 }
 """Values in place of those of params.yaml: unequal powers, and a system that is not quite the known one."""
 SIZE = (
-    "simulate.train.strata.0.n_scenes=4608",
-    "simulate.train_constant.strata.0.n_scenes=1792",
+    "simulate.train.strata.mixed.n_scenes=4608",
+    "simulate.train_constant.strata.mixed.n_scenes=1792",
     "train.epochs=6",
 )
 NO_NETWORK = "no network"

@@ -14,8 +14,8 @@ from benchmarks.ablation import N_SCENES, experiment, fetched, model_of, score
 from stages.artifacts.params_file import read_params
 
 LONGER = (
-    "simulate.train.strata.0.n_scenes=40960",
-    "simulate.train_constant.strata.0.n_scenes=16384",
+    "simulate.train.strata.mixed.n_scenes=40960",
+    "simulate.train_constant.strata.mixed.n_scenes=16384",
     "network.loops=1",
     "train.epochs=8",
 )

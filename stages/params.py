@@ -315,28 +315,30 @@ class Params(Section):
                 f"simulate.{name}.source_model is {expected}, and each source model has splits of its own; "
                 f"got {split.source_model}"
             )
-        if not name.startswith("test") and all(stratum.n_sources[1] == 0 for stratum in split.strata):
+        if not name.startswith("test") and all(
+            stratum.n_sources[1] == 0 for stratum in split.strata.values()
+        ):
             raise ValueError(
                 f"simulate.{name}.strata hold scenes with sources, from which a covariance is learned; got "
                 "strata of 0 sources alone"
             )
         N = self.array.n_elements
         most, law = most_sources(expected, L, M, N)
-        for number, stratum in enumerate(split.strata):
+        for key, stratum in split.strata.items():
             K = stratum.n_sources[1]
             if K > self.sources.max_sources:
                 raise ValueError(
-                    f"simulate.{name}.strata[{number}] asks for up to {K} sources; sources.max_sources is "
+                    f"simulate.{name}.strata.{key} asks for up to {K} sources; sources.max_sources is "
                     f"{self.sources.max_sources}"
                 )
             if K > most:
                 raise ValueError(
-                    f"simulate.{name}.strata[{number}] asks for up to {K} sources; {expected} sources need "
+                    f"simulate.{name}.strata.{key} asks for up to {K} sources; {expected} sources need "
                     f"{law}: L = {L} snapshots, M = {M} antennas and N = {N} elements allow {most}"
                 )
             if name.startswith("test") and stratum.snr_db[0] != stratum.snr_db[1]:
                 raise ValueError(
-                    f"simulate.{name}.strata[{number}] is a cell of the tables, of one SNR; got snr_db = "
+                    f"simulate.{name}.strata.{key} is a cell of the tables, of one SNR; got snr_db = "
                     f"[{stratum.snr_db[0]:g}, {stratum.snr_db[1]:g}]: one stratum for each SNR"
                 )
 

@@ -6,7 +6,7 @@ Frozen, strict, complete: nothing has a default here.
 import math
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stages.seeds import Stream
 
@@ -41,6 +41,10 @@ class Section(BaseModel):
         # forms show the keys of params.yaml, with their units
         field_title_generator=lambda name, field: name,
     )
+
+    def __hash__(self) -> int:
+        """Of mappings too: processes keep by their parameters what they have read."""
+        return hash(self.model_dump_json())
 
 
 def _ordered(name: str, pair: tuple[float, float]) -> None:
@@ -170,21 +174,31 @@ class Stratum(Section):
         return self
 
 
+def _by_name(strata: dict[str, Stratum]) -> dict[str, Stratum]:
+    return dict(sorted(strata.items()))
+
+
+StratumName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
 class SplitParams(Section):
-    """One data set: source model, departures or none, strata in the order in which scenes are numbered."""
+    """One data set: source model, departures or none, strata by name. Scenes are numbered through the strata
+    in the order of their names, for a mapping has none of its own: to DVC a file with its keys in another
+    order is the same.
+    """
 
     source_model: Literal["independent", "constant"]
     augmented: bool
-    strata: Annotated[tuple[Stratum, ...], Field(min_length=1)]
+    strata: Annotated[dict[StratumName, Stratum], Field(min_length=1), AfterValidator(_by_name)]
 
     @property
     def n_scenes(self) -> int:
-        return sum(stratum.n_scenes for stratum in self.strata)
+        return sum(stratum.n_scenes for stratum in self.strata.values())
 
     def stratum_of(self, scene: int) -> Stratum:
         """The stratum that holds a scene number."""
         first = 0
-        for stratum in self.strata:
+        for stratum in self.strata.values():
             first += stratum.n_scenes
             if scene < first:
                 return stratum

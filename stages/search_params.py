@@ -85,10 +85,6 @@ class Space(Section):
             raise ValueError("space names one hyperparameter or more of train or network, got none")
         return self
 
-    def __hash__(self) -> int:
-        """Of parameters as a whole: processes keep by them what they have read."""
-        return hash(self.model_dump_json())
-
     def ranges(self) -> Iterator[tuple[str, Range]]:
         """(SECTION.KEY, range) of every hyperparameter."""
         for section in ("train", "network"):

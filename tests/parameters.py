@@ -66,7 +66,10 @@ LEAVES = [(path, value) for path, value in leaves(DEFAULTS) if path[:2] != SPACE
 NUMBERS = [
     (path, value) for path, value in LEAVES if isinstance(value, int | float) and not isinstance(value, bool)
 ]
-MAPPINGS = [path for path in mappings(DEFAULTS) if path[:2] != SPACE or len(path) == 2]
+MAPPINGS = [
+    path for path in mappings(DEFAULTS) if (path[:2] != SPACE or len(path) == 2) and path[-1:] != ("strata",)
+]
+"""Of keys that are known; strata have names of their own."""
 KEYS = [(*path, key) for path in MAPPINGS for key in at(DEFAULTS, path)]
 
 

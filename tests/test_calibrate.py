@@ -187,7 +187,7 @@ def test_missing_scenes_are_named(copy: Path) -> None:
 
 @pytest.mark.parametrize("n_scenes", [4, 9])
 def test_scenes_of_other_parameters_are_refused(copy: Path, n_scenes: int) -> None:
-    strata = [{"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n_scenes}]
+    strata = {"only": {"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n_scenes}}
     write_params(copy, {**FEW, "simulate.validation.strata": strata})
     law = rf"data/scenes/validation: simulate\.validation of params\.yaml has {n_scenes} scenes, got 5; run"
     with pytest.raises(MeasurementError, match=law):

@@ -319,7 +319,7 @@ def test_found_tolerance_is_a_matter_of_the_tables_alone(brief: Path, tmp_path: 
 def test_scenes_of_other_parameters_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_inputs(tmp_path)
     monkeypatch.chdir(tmp_path)
-    strata = [{"n_sources": [1, 1], "snr_db": [0.0, 0.0], "n_scenes": 7}]
+    strata = {"only": {"n_sources": [1, 1], "snr_db": [0.0, 0.0], "n_scenes": 7}}
     write_params(tmp_path, {"simulate.test_independent.strata": strata})
     with pytest.raises(
         MeasurementError, match="simulate.test_independent of params.yaml has 7 scenes, got 9"

@@ -109,14 +109,30 @@ def test_no_accepted_source_stands_at_the_surface(azimuth: float, elevation: flo
 @given(scene=st.integers(0, 1499))
 def test_strata_number_the_scenes_in_their_order(scene: int) -> None:
     split = parsed(DEFAULTS).simulate.split("test_independent")
-    sizes = [stratum.n_scenes for stratum in split.strata]
+    sizes = [stratum.n_scenes for stratum in split.strata.values()]
     assert split.n_scenes == sum(sizes)
     if scene >= split.n_scenes:
         with pytest.raises(IndexError, match=f"scene {scene} of a split with {split.n_scenes} scenes"):
             split.stratum_of(scene)
         return
     expected = next(i for i in range(len(sizes)) if scene < sum(sizes[: i + 1]))
-    assert split.stratum_of(scene) is split.strata[expected]
+    assert split.stratum_of(scene) is list(split.strata.values())[expected]
+
+
+def test_strata_stand_in_the_order_of_their_names_wherever_they_are_written() -> None:
+    """To DVC, and to the digests of resumable work, a mapping has no order."""
+    name = "simulate.test_independent.strata"
+    written = at(DEFAULTS, tuple(name.split(".")))
+    assert list(written) == sorted(written)
+    backwards = parsed(changed((name, dict(reversed(written.items())))))
+    assert backwards == parsed(DEFAULTS)
+    assert list(backwards.simulate.test_independent.strata) == list(written)
+
+
+@pytest.mark.parametrize("name", ["", "K1", "1", "a.b", "a b", "-a", "a=1"])
+def test_the_name_of_a_stratum_is_one_word_of_an_override(name: str) -> None:
+    stratum = DEFAULTS["simulate"]["train"]["strata"]["mixed"]
+    assert "simulate.train.strata" in refusal(changed(("simulate.train.strata", {name: stratum})))
 
 
 def test_every_split_is_reached_by_its_name() -> None:

@@ -9,7 +9,7 @@ from stages.params import SPLITS
 from tests.parameters import changed, refusal
 from tests.worlds import parsed
 
-ONE_SOURCE = [{"n_sources": [1, 1], "snr_db": [0.0, 0.0], "n_scenes": 4}]
+ONE_SOURCE = {"only": {"n_sources": [1, 1], "snr_db": [0.0, 0.0], "n_scenes": 4}}
 
 LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
     (
@@ -39,9 +39,9 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             ("receiver.n_snapshots", 2),
             ("sources.max_sources", 2),
             *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
-            ("simulate.test_independent.strata", [{**ONE_SOURCE[0], "n_sources": [2, 2]}]),
+            ("simulate.test_independent.strata", {"only": {**ONE_SOURCE["only"], "n_sources": [2, 2]}}),
         ],
-        r"test_independent\.strata\[0\] asks for up to 2 .*2 L min\(M, N\) >= .* L = 2 .* M = 3 .*allow 1",
+        r"test_independent\.strata\.only asks for up to 2 .*2 L min\(M, N\) >= .* L = 2 .* M = 3 .*allow 1",
     ),
     (
         "more constant sources than the snapshots determine",
@@ -49,9 +49,9 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             ("receiver.n_antennas", 6),
             ("receiver.n_snapshots", 2),
             *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
-            ("simulate.test_constant.strata", [{**ONE_SOURCE[0], "n_sources": [1, 5]}]),
+            ("simulate.test_constant.strata", {"only": {**ONE_SOURCE["only"], "n_sources": [1, 5]}}),
         ],
-        r"test_constant\.strata\[0\] asks for up to 5 .* 2 min\(L M, N\) >= 5 K: L = 2 .* M = 6 .*allow 4",
+        r"test_constant\.strata\.only asks for up to 5 .* 2 min\(L M, N\) >= 5 K: L = 2 .* M = 6 .*allow 4",
     ),
     (
         "more sources than a small surface tells apart",
@@ -60,13 +60,13 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             ("array.n_vertical", 2),
             ("sources.max_sources", 4),
             *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
-            ("simulate.validation.strata", [{**ONE_SOURCE[0], "n_sources": [4, 4]}]),
+            ("simulate.validation.strata", {"only": {**ONE_SOURCE["only"], "n_sources": [4, 4]}}),
         ],
-        r"validation\.strata\[0\] asks for up to 4 .*N = 4 elements allow 3",
+        r"validation\.strata\.only asks for up to 4 .*N = 4 elements allow 3",
     ),
     (
         "a training without sources",
-        [("simulate.train.strata", [{**ONE_SOURCE[0], "n_sources": [0, 0]}])],
+        [("simulate.train.strata", {"only": {**ONE_SOURCE["only"], "n_sources": [0, 0]}})],
         r"simulate\.train\.strata hold scenes with sources.* got strata of 0 sources alone",
     ),
     (
@@ -76,8 +76,8 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
     ),
     (
         "a cell of two SNR",
-        [("simulate.test_independent.strata.1.snr_db", [0.0, 10.0])],
-        r"simulate\.test_independent\.strata\[1\] is a cell .* got snr_db = \[0, 10\]",
+        [("simulate.test_independent.strata.k1_00db.snr_db", [0.0, 10.0])],
+        r"simulate\.test_independent\.strata\.k1_00db is a cell .* got snr_db = \[0, 10\]",
     ),
     (
         "source nearer than the refinement looks",
@@ -101,8 +101,8 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
     ),
     (
         "sources of a stratum",
-        [("simulate.test_constant.strata.5.n_sources", [3, 6])],
-        r"simulate\.test_constant\.strata\[5\] asks for up to 6 sources; sources\.max_sources is 5",
+        [("simulate.test_constant.strata.k3_10db.n_sources", [3, 6])],
+        r"simulate\.test_constant\.strata\.k3_10db asks for up to 6 sources; sources\.max_sources is 5",
     ),
     (
         "behind the surface",
@@ -121,8 +121,16 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
         r"range_m is \[lowest, highest\], got \[10\.0, 0\.5\]",
     ),
     ("order of K-factor", [("channel.k_factor", [10.0, 0.5])], r"k_factor is \[lowest, highest\]"),
-    ("order of counts", [("simulate.train.strata.0.n_sources", [5, 1])], r"n_sources is \[lowest, highest\]"),
-    ("order of SNR", [("simulate.train.strata.0.snr_db", [20.0, -5.0])], r"snr_db is \[lowest, highest\]"),
+    (
+        "order of counts",
+        [("simulate.train.strata.mixed.n_sources", [5, 1])],
+        r"n_sources is \[lowest, highest\]",
+    ),
+    (
+        "order of SNR",
+        [("simulate.train.strata.mixed.snr_db", [20.0, -5.0])],
+        r"snr_db is \[lowest, highest\]",
+    ),
     (
         "order of maps",
         [("normalize.map_iterations", [3, 0])],
@@ -233,7 +241,7 @@ BOUNDS: list[tuple[str, float, bool]] = [
     ("array.wavelength_m", 1e-300, False),
     ("channel.k_factor.1", 1e300, False),
     ("sources.power_spread_db", 1e6, False),
-    ("simulate.train.strata.0.snr_db.1", 4000.0, False),
+    ("simulate.train.strata.mixed.snr_db.1", 4000.0, False),
     ("train.lr", 1e-5, True),
     ("train.ema_decay", 1.0, False),
     ("train.ema_decay", 0.0, True),

@@ -29,7 +29,7 @@ def test_no_two_scenes_of_any_splits_coincide() -> None:
     seen = set()
     n_scenes = 0
     for split in SPLITS:
-        size = sum(stratum["n_scenes"] for stratum in simulate[split]["strata"])
+        size = sum(stratum["n_scenes"] for stratum in simulate[split]["strata"].values())
         n_scenes += size
         seen |= {_fingerprint(simulate["seed"], split, scene) for scene in range(size)}
     assert len(seen) == n_scenes

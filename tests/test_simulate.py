@@ -35,9 +35,9 @@ def params(directory: Path, changes: Mapping[str, Any] | None = None) -> Params:
 
 def one_stratum(split: str, n_sources: int, snr_db: float, n_scenes: int) -> dict[str, Any]:
     return {
-        f"simulate.{split}.strata": [
-            {"n_sources": [n_sources] * 2, "snr_db": [snr_db] * 2, "n_scenes": n_scenes}
-        ]
+        f"simulate.{split}.strata": {
+            "only": {"n_sources": [n_sources] * 2, "snr_db": [snr_db] * 2, "n_scenes": n_scenes}
+        }
     }
 
 
@@ -97,7 +97,7 @@ def test_strata_hold_their_counts_and_snr(split_scenes: dict[Split, Scenes]) -> 
 def test_counts_and_snr_are_uniform(tmp_path: Path) -> None:
     """K takes each of 4 values with probability 1/4; the SNR has mean 7.5 and deviation 25 / sqrt(12) dB."""
     n = 600
-    strata = [{"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n}]
+    strata = {"only": {"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n}}
     scenes = simulate(params(tmp_path, {"simulate.train.strata": strata}), "train", range(n))
     for k in range(4):
         share = float((scenes.n_sources == k).double().mean())
@@ -248,7 +248,7 @@ DEPARTURES = {
     "dead_fraction": 0.2,
     "channel_error": 0.1,
 }
-UP_TO_TWO = [{"n_sources": [1, 2], "snr_db": [0.0, 0.0], "n_scenes": 6}]
+UP_TO_TWO = {"only": {"n_sources": [1, 2], "snr_db": [0.0, 0.0], "n_scenes": 6}}
 LINE_OF_SIGHT = {
     "channel.k_factor": [1e14, 1e14],
     "receiver.n_snapshots": 2,

@@ -28,7 +28,7 @@ def params(directory: Path, changes: Mapping[str, Any]) -> Params:
 
 def strata(split: Split, n_sources: tuple[int, int], n_scenes: int) -> dict[str, Any]:
     stratum = {"n_sources": list(n_sources), "snr_db": [10.0, 10.0], "n_scenes": n_scenes}
-    return {f"simulate.{split}.strata": [stratum]}
+    return {f"simulate.{split}.strata": {"only": stratum}}
 
 
 def shares(spread: float, impaired: float) -> dict[str, float]:
@@ -100,7 +100,7 @@ def unexplained(scenes: Scenes) -> torch.Tensor:
 
 def test_the_known_system_explains_all_scenes_but_the_impaired(tmp_path: Path) -> None:
     """At 60 dB the rest is noise, 1 +- 1/sqrt(L M) of sigma^2, or thousands of it; the SNR is exact there."""
-    loud = {"simulate.train.strata": [{"n_sources": [1, 1], "snr_db": [60.0, 60.0], "n_scenes": N}]}
+    loud = {"simulate.train.strata": {"only": {"n_sources": [1, 1], "snr_db": [60.0, 60.0], "n_scenes": N}}}
     scenes = made(tmp_path, "train", N, loud)
     rest = unexplained(scenes)
     impaired = rest > 1.0 + tolerances.SIGMAS / math.sqrt(28)

@@ -91,7 +91,7 @@ def test_a_second_run_makes_the_same_bytes(finished: Path) -> None:
 
 
 def test_without_scenes_of_one_source_others_give_the_channels(tmp_path: Path) -> None:
-    two = [{"n_sources": [2, 2], "snr_db": [0.0, 0.0], "n_scenes": 3}]
+    two = {"only": {"n_sources": [2, 2], "snr_db": [0.0, 0.0], "n_scenes": 3}}
     write_params(tmp_path, {**FEW, "simulate.test_independent.strata": two})
     call_verb(tmp_path, simulate_verb.main, "--split", "test_independent")
     call_verb(tmp_path, threshold_verb.main)

@@ -154,7 +154,7 @@ def test_a_second_training_writes_the_same_bytes_in_another_process(folder: Path
 
 def test_batches_without_a_source_are_trained_on(folder: Path) -> None:
     """A scene of noise alone has no covariance to learn; a batch may hold nothing else."""
-    strata = [{"n_sources": [0, 1], "snr_db": [0.0, 20.0], "n_scenes": 8}]
+    strata = {"only": {"n_sources": [0, 1], "snr_db": [0.0, 20.0], "n_scenes": 8}}
     shutil.rmtree(folder / "data")
     splits = (*VALIDATION_SPLITS, *TRAINING_SPLITS)
     changes = {f"simulate.{split}.strata": strata for split in splits} | {"train.batch_size": 1}
@@ -203,7 +203,7 @@ def test_a_likelihood_without_noise_power_is_refused(
 def test_a_split_without_sources_is_refused(
     folder: Path, split: Split, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    silence = [{"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 5}]
+    silence = {"only": {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 5}}
     make_split(folder, "test_independent", **{"simulate.test_independent.strata": silence})
     for kind in ("scenes", "covariances"):
         shutil.rmtree(folder / "data" / kind / split)

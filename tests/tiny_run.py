@@ -23,22 +23,24 @@ TINY: Mapping[str, Any] = {
     "sources.max_sources": 3,
     "simulate.scenes_per_shard": 4,
     "simulate.workers": 1,
-    "simulate.train.strata": [{"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": 10}],
-    "simulate.train_constant.strata": [
-        {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 1},
-        {"n_sources": [1, 3], "snr_db": [-5.0, 20.0], "n_scenes": 5},
-    ],
-    "simulate.validation.strata": [{"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": 5}],
-    "simulate.validation_constant.strata": [{"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": 3}],
-    "simulate.test_independent.strata": [
-        {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 3},
-        {"n_sources": [1, 1], "snr_db": [10.0, 10.0], "n_scenes": 3},
-        {"n_sources": [2, 2], "snr_db": [0.0, 0.0], "n_scenes": 3},
-    ],
-    "simulate.test_constant.strata": [
-        {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 2},
-        {"n_sources": [2, 2], "snr_db": [10.0, 10.0], "n_scenes": 4},
-    ],
+    "simulate.train.strata": {"only": {"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": 10}},
+    "simulate.train_constant.strata": {
+        "a": {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 1},
+        "b": {"n_sources": [1, 3], "snr_db": [-5.0, 20.0], "n_scenes": 5},
+    },
+    "simulate.validation.strata": {"only": {"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": 5}},
+    "simulate.validation_constant.strata": {
+        "only": {"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": 3}
+    },
+    "simulate.test_independent.strata": {
+        "a": {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 3},
+        "b": {"n_sources": [1, 1], "snr_db": [10.0, 10.0], "n_scenes": 3},
+        "c": {"n_sources": [2, 2], "snr_db": [0.0, 0.0], "n_scenes": 3},
+    },
+    "simulate.test_constant.strata": {
+        "a": {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 2},
+        "b": {"n_sources": [2, 2], "snr_db": [10.0, 10.0], "n_scenes": 4},
+    },
     "evaluate.blind": ["learned", "ml"],
     "grid.n_u": 7,
     "grid.n_v": 5,

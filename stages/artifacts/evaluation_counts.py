@@ -36,7 +36,9 @@ CONFIDENCES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 def trained_snr_db(params: Params) -> tuple[float, float]:
     """Least and greatest SNR (dB) of the training scenes."""
-    strata = [stratum for split in TRAINING_SPLITS for stratum in params.simulate.split(split).strata]
+    strata = [
+        stratum for split in TRAINING_SPLITS for stratum in params.simulate.split(split).strata.values()
+    ]
     return min(stratum.snr_db[0] for stratum in strata), max(stratum.snr_db[1] for stratum in strata)
 
 

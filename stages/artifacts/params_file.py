@@ -23,6 +23,8 @@ Location: TypeAlias = tuple[int | str, ...]
 
 _ALTERNATIVES: Mapping[int | str, type[BaseModel]] = {"interval": Interval, "choices": Choices}
 """What a range of the search may be, by the name that errors have for it."""
+_UNWRITTEN = {*_ALTERNATIVES, "[key]"}
+"""Parts of the places of errors that stand in no file."""
 
 
 def read_params(path: Path = PARAMS) -> Params:
@@ -134,10 +136,10 @@ def _first_error(error: ValidationError, tree: Node) -> str:
 
 
 def _written(tree: Node, location: Location) -> Location:
-    """A place without the names of alternatives, which stand in no file."""
+    """A place by the keys of the file alone."""
     found: Location = ()
     for part in location:
-        if part not in _ALTERNATIVES or _node(tree, (*found, part)) is not None:
+        if part not in _UNWRITTEN or _node(tree, (*found, part)) is not None:
             found = (*found, part)
     return found
 
@@ -146,9 +148,11 @@ def _suggestion(location: Location) -> str:
     """The nearest known keys of the section that holds an unknown one."""
     model: Any = Params
     for part in location[:-1]:
-        if part in _ALTERNATIVES:
+        if get_origin(model) is dict:
+            model = get_args(model)[1]
+        elif part in _ALTERNATIVES:
             model = _ALTERNATIVES[part]
-        elif isinstance(part, str) and get_origin(model) is not dict:
+        elif isinstance(part, str):
             model = model.model_fields[part].annotation
         while get_origin(model) in (Annotated, tuple):
             model = get_args(model)[0]
@@ -159,15 +163,15 @@ def _suggestion(location: Location) -> str:
 
 def _field_named(law: str, location: Location, tree: Node) -> Location:
     """Place of the first key that a law names: relative to its section, or dotted from the root."""
-    for name in re.findall(r"[a-z_]+(?:\.[a-z_]+|\[\d+\])*", law):
-        parts = tuple(int(p) if p.isdigit() else p for p in re.findall(r"[a-z_]+|\d+", name))
+    for name in re.findall(r"[a-z_]\w*(?:\.[a-z_]\w*|\[\d+\])*", law):
+        parts = tuple(int(p) if p.isdigit() else p for p in re.findall(r"[a-z_]\w*|\d+", name))
         if (location or len(parts) > 1) and _node(tree, (*location, *parts)) is not None:
             return (*location, *parts)
     return location
 
 
 def _dotted(location: Location) -> str:
-    """simulate.train.strata[0].snr_db"""
+    """train.focal_exponents[0]"""
     return (
         "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).removeprefix(".")
         or "parameters"

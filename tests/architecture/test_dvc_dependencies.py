@@ -136,7 +136,9 @@ def test_a_stage_that_imports_the_registry_depends_on_every_plug_in() -> None:
     loading = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in (ROOT / "stages").rglob("*.py")
-        if re.search(r"^\s*(?:import|from) (?:importlib|pkgutil)\b(?!\.metadata)", path.read_text("utf-8"), re.M)
+        if re.search(
+            r"^\s*(?:import|from) (?:importlib|pkgutil)\b(?!\.metadata)", path.read_text("utf-8"), re.M
+        )
     }
     assert loading == PLUG_INS.keys()
     plug_in = "stages/estimators/nomp.py"

@@ -302,11 +302,11 @@ def test_stated_confidences_are_of_scenes_with_an_snr_of_the_training() -> None:
 
 
 def test_the_snr_of_the_training_is_that_of_all_its_strata(tmp_path: Path) -> None:
-    strata = [
-        {"n_sources": [1, 1], "snr_db": [-3.0, 4.0], "n_scenes": 4},
-        {"n_sources": [0, 1], "snr_db": [2.0, 9.0], "n_scenes": 4},
-    ]
-    high = [{"n_sources": [1, 1], "snr_db": [5.0, 11.0], "n_scenes": 4}]
+    strata = {
+        "a": {"n_sources": [1, 1], "snr_db": [-3.0, 4.0], "n_scenes": 4},
+        "b": {"n_sources": [0, 1], "snr_db": [2.0, 9.0], "n_scenes": 4},
+    }
+    high = {"only": {"n_sources": [1, 1], "snr_db": [5.0, 11.0], "n_scenes": 4}}
     changes = {"simulate.train.strata": strata, "simulate.train_constant.strata": high}
     params = read_params(write_params(tmp_path, changes))
     assert evaluation_counts.trained_snr_db(params) == (-3.0, 11.0)

@@ -88,17 +88,35 @@ def test_a_mistake_inside_a_stratum_has_its_own_line(tmp_path: Path) -> None:
     with pytest.raises(ParameterError) as caught:
         read_params(path)
     law = "n_sources is [lowest, highest], got [5, 4]"
-    place = f"{path}:{line_of(path, wrong)}: simulate.test_independent.strata[13].n_sources"
+    place = f"{path}:{line_of(path, wrong)}: simulate.test_independent.strata.k5_20db.n_sources"
     assert str(caught.value) == f"{place}: {law}"
 
 
 def test_too_many_sources_in_a_stratum_names_split_and_stratum(tmp_path: Path) -> None:
-    strata = [{"n_sources": [0, 9], "snr_db": [0.0, 0.0], "n_scenes": 2}]
+    strata = {"only": {"n_sources": [0, 9], "snr_db": [0.0, 0.0], "n_scenes": 2}}
     path = write_params(tmp_path, {"simulate.test_constant.strata": strata})
     with pytest.raises(
-        ParameterError, match=r"simulate\.test_constant\.strata\[0\] asks for up to 9 sources"
+        ParameterError, match=r"simulate\.test_constant\.strata\.only asks for up to 9 sources"
     ):
         read_params(path)
+
+
+def test_a_wrong_name_and_an_unknown_key_of_a_stratum_have_their_lines(tmp_path: Path) -> None:
+    content = (ROOT / "params.yaml").read_text("utf-8")
+    path = tmp_path / "params.yaml"
+    for right, wrong, place in (
+        ("k5_20db:", "K5-20dB:", "simulate.test_independent.strata.K5-20dB: "),
+        (
+            "k3_05db: {n_sources",
+            "k3_05db: {n_source",
+            "strata.k3_05db.n_source: unknown key; did you mean n_sources?",
+        ),
+    ):
+        path.write_text(content.replace(right, wrong, 1), "utf-8")
+        with pytest.raises(ParameterError) as caught:
+            read_params(path)
+        assert f":{line_of(path, wrong)}: " in str(caught.value)
+        assert place in str(caught.value)
 
 
 def test_missing_key_points_at_its_section(tmp_path: Path) -> None:

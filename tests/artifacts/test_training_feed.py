@@ -34,8 +34,8 @@ SHARDS: dict[Split, tuple[int, ...]] = {"train": (7, 7, 7, 3), "test_constant": 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scenes")
-    strata = [{"n_sources": [1, 3], "snr_db": [10.0, 10.0], "n_scenes": 24}]
-    constant = [{"n_sources": [2, 2], "snr_db": [10.0, 10.0], "n_scenes": 11}]
+    strata = {"only": {"n_sources": [1, 3], "snr_db": [10.0, 10.0], "n_scenes": 24}}
+    constant = {"only": {"n_sources": [2, 2], "snr_db": [10.0, 10.0], "n_scenes": 11}}
     params = read_params(
         write_params(root, {"simulate.train.strata": strata, "simulate.test_constant.strata": constant})
     )

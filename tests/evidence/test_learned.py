@@ -161,7 +161,9 @@ def test_the_learned_estimator_counts_sources() -> None:
 
 def test_the_learned_estimator_counts_sources_far_above_the_snr_of_its_training() -> None:
     table = bench("learned_counts")
-    highest = max(stratum.snr_db[1] for stratum in read_params(ROOT / "params.yaml").simulate.train.strata)
+    highest = max(
+        stratum.snr_db[1] for stratum in read_params(ROOT / "params.yaml").simulate.train.strata.values()
+    )
     beyond = table[table["snr_db"] > highest + 5.0]
     assert beyond.groupby(["noise", "source_model"]).size().tolist() == [6 * 2] * 4
     assert (beyond["right"] >= 0.85).all()

@@ -20,7 +20,7 @@ STALE: list[tuple[dict[str, Any], set[str]]] = [
     ({"train.blend_beta_end": 0.25}, {"check", "train", "report"}),
     ({"evaluate.found_tolerance_deg": 4.0}, {"check", "evaluate", "report"}),
     (
-        {"simulate.validation.strata": [{"n_sources": [1, 2], "snr_db": [0.0, 9.0], "n_scenes": 5}]},
+        {"simulate.validation.strata": {"only": {"n_sources": [1, 2], "snr_db": [0.0, 9.0], "n_scenes": 5}}},
         {"check", "simulate@validation", "calibrate", "report"},
     ),
     (

@@ -23,16 +23,18 @@ SMALL: Mapping[str, Any] = {
     "array.n_horizontal": 5,
     "array.n_vertical": 4,
     "simulate.scenes_per_shard": 2,
-    "simulate.train.strata": [{"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 32}],
-    "simulate.train_constant.strata": [{"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 4}],
-    "simulate.validation_constant.strata": [{"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 2}],
-    "simulate.validation.strata": [{"n_sources": [1, 3], "snr_db": [0.0, 20.0], "n_scenes": 8}],
-    "simulate.test_independent.strata": [
-        {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 3},
-        {"n_sources": [1, 1], "snr_db": [0.0, 0.0], "n_scenes": 3},
-        {"n_sources": [1, 1], "snr_db": [20.0, 20.0], "n_scenes": 3},
-        {"n_sources": [2, 2], "snr_db": [5.0, 5.0], "n_scenes": 3},
-    ],
+    "simulate.train.strata": {"only": {"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 32}},
+    "simulate.train_constant.strata": {"only": {"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 4}},
+    "simulate.validation_constant.strata": {
+        "only": {"n_sources": [0, 3], "snr_db": [0.0, 20.0], "n_scenes": 2}
+    },
+    "simulate.validation.strata": {"only": {"n_sources": [1, 3], "snr_db": [0.0, 20.0], "n_scenes": 8}},
+    "simulate.test_independent.strata": {
+        "a": {"n_sources": [0, 0], "snr_db": [0.0, 0.0], "n_scenes": 3},
+        "b": {"n_sources": [1, 1], "snr_db": [0.0, 0.0], "n_scenes": 3},
+        "c": {"n_sources": [1, 1], "snr_db": [20.0, 20.0], "n_scenes": 3},
+        "d": {"n_sources": [2, 2], "snr_db": [5.0, 5.0], "n_scenes": 3},
+    },
     "network.channels": 8,
     "network.blocks": 1,
     "network.groups": 2,
