@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.artifacts.params_file import PARAMS, replace_values
+from stages.artifacts.params_file import PARAMS, read_params, replace_values
 from stages.artifacts.search_tables import read_trial
 
 TRIALS = Path("data/search/trials.csv")
@@ -12,7 +12,7 @@ def adopt(number: int | None) -> tuple[int, str]:
     """(number of the trial, what changed in params.yaml as a unified diff).
 
     Raises:
-        ParameterError: as `read_trial` and `replace_values`; params.yaml then stays as it is.
+        ParameterError: as `read_params`, `read_trial` and `replace_values`; params.yaml then stays as it is.
     """
-    chosen, values = read_trial(TRIALS, number)
+    chosen, values = read_trial(TRIALS, number, read_params(PARAMS))
     return chosen, replace_values(PARAMS, values)

@@ -32,7 +32,7 @@ from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, ne
 from stages.artifacts.params_file import read_params
 from stages.artifacts.processes import ALONE
 from stages.artifacts.progress import Progress, say
-from stages.artifacts.search_tables import importances, trials_table, write_results
+from stages.artifacts.search_tables import importances, is_whole, trials_table, write_results
 from stages.artifacts.shards import start_worker
 from stages.artifacts.split_files import open_split
 from stages.artifacts.state import publish, work_directory, work_key
@@ -95,14 +95,13 @@ def suggested(trial: optuna.Trial, params: Params) -> dict[str, Scalar]:
     """A value of every hyperparameter of the space; whole where that of the parameters is."""
     values: dict[str, Scalar] = {}
     for name, own in params.search.space.ranges():
-        section, key = name.split(".")
-        is_whole = isinstance(getattr(getattr(params, section), key), int)
+        whole = is_whole(params, name)
         match own:
             case Choices(choices=choices):
                 value = trial.suggest_categorical(name, choices)
                 assert value is not None
                 values[name] = value
-            case Interval(low=low, high=high, log=log) if is_whole:
+            case Interval(low=low, high=high, log=log) if whole:
                 values[name] = trial.suggest_int(name, int(low), int(high), log=log)
             case Interval(low=low, high=high, log=log):
                 values[name] = trial.suggest_float(name, low, high, log=log)

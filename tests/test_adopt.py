@@ -9,8 +9,9 @@ import pytest
 from stages.adopt import TRIALS, adopt
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.params_file import read_params
-from stages.artifacts.search_tables import trial_lines
-from tests.architecture.source import ROOT
+from stages.artifacts.search_tables import read_trial, trial_lines
+from stages.params import Params
+from tests.tiny_run import write_params
 
 ROWS = [
     {
@@ -47,11 +48,26 @@ ROWS = [
     },
 ]
 
+SPACE = {
+    "search.space.train": {
+        "lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "flips": {"choices": [True, False]},
+    },
+    "search.space.network": {"channels": {"low": 16, "high": 48, "log": False}},
+    "network.channels": 32,
+    "network.groups": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    return read_params(write_params(tmp_path_factory.mktemp("params"), SPACE))
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text("utf-8"), "utf-8")
+    write_params(tmp_path, SPACE)
     TRIALS.parent.mkdir(parents=True)
     pd.DataFrame(ROWS).to_csv(TRIALS, index=False)
     return tmp_path
@@ -89,11 +105,7 @@ def test_what_breaks_a_law_leaves_the_file_as_it_is(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == ["data", "params.yaml"]
 
 
-def test_results_of_other_parameters_and_no_results_are_named(run: Path) -> None:
-    rows: list[dict[str, Any]] = [{**ROWS[0], "train.speed": 1.0}]
-    pd.DataFrame(rows).to_csv(TRIALS, index=False)
-    with pytest.raises(ParameterError, match="train.speed: no such key"):
-        adopt(None)
+def test_no_results_are_named(run: Path) -> None:
     TRIALS.unlink()
     with pytest.raises(ParameterError, match="there are no trials; run `dvc repro search` first"):
         adopt(None)
@@ -109,3 +121,61 @@ def test_complete_trials_are_listed_best_first(run: Path) -> None:
     TRIALS.unlink()
     with pytest.raises(ParameterError, match="run `dvc repro search` first"):
         trial_lines(TRIALS, None)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("train.speed", 1.0),
+        ("train.epochs", 9),  # a key, but none that is searched
+        ("evaluate.seed", 3),
+        ("", 3),
+        ("train.lr", 0.02),  # above the interval
+        ("train.lr", "nan"),
+        ("train.lr", "=1+1"),
+        ("train.lr", "0.001\nseed: 2"),
+        ("train.lr", "\x1b[31m0.001"),
+        ("train.flips", "perhaps"),
+        ("network.channels", 16.5),
+        ("found_rate", "inf"),
+        ("trial", "1; 2"),
+    ],
+)
+def test_only_values_of_the_space_are_taken(params: Params, tmp_path: Path, name: str, value: object) -> None:
+    path = tmp_path / "trials.csv"
+    rows: list[dict[str, Any]] = [{**ROWS[2], name: value}]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    with pytest.raises(ParameterError, match=r"trials\.csv: "):
+        read_trial(path, None, params)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"\xff\xfe\0\0",
+        b"name,place\nada,1\n",
+        b"trial,state,found_rate\n0,complete\n",
+        b"trial,state,found_rate\n0,complete,0.5\n",  # no hyperparameter
+        b"trial,state,found_rate,trial\n0,complete,0.5,1\n",
+        b'trial,state,found_rate,train.lr\n0,complete,0.5,"1e-3\n',
+        b"trial,state,found_rate,train.lr\n0,pruned,,1e-3\n",
+    ],
+)
+def test_a_file_that_no_search_wrote_is_named(params: Params, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "trials.csv"
+    path.write_bytes(content)
+    with pytest.raises(ParameterError, match=r"trials\.csv: "):
+        read_trial(path, None, params)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_other_byte_stays(run: Path, end: str) -> None:
+    """Line ends, a mark of the byte order, blanks at the ends of lines, and no end of the last line."""
+    text = "\ufeff" + (run / "params.yaml").read_text("utf-8").rstrip("\n").replace("\n", f"  {end}")
+    (run / "params.yaml").write_bytes(text.encode())
+    adopt(None)
+    after = (run / "params.yaml").read_bytes().decode().split(end)
+    changed = [new for old, new in zip(text.split(end), after, strict=True) if old != new]
+    assert [line.strip() for line in changed] == ["channels: 48", "lr: 4.25e-05", "flips: false"]

@@ -73,7 +73,7 @@ def replace_values(path: Path, values: Mapping[str, bool | int | float | str]) -
     Raises:
         ParameterError: a key that is not there; or parameters that break a law together, and the file stays.
     """
-    before = path.read_text("utf-8")
+    before = path.read_bytes().decode("utf-8")  # with the line ends that it has
     tree = YAML(typ="rt", pure=True).compose(before)
     places = []
     for name, value in values.items():
@@ -85,7 +85,7 @@ def replace_values(path: Path, values: Mapping[str, bool | int | float | str]) -
     for start, end, text in sorted(places, reverse=True):
         after = after[:start] + text + after[end:]
     with replacing(path) as temporary:
-        temporary.write_text(after, "utf-8")
+        temporary.write_bytes(after.encode("utf-8"))
         read_params(temporary)
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="")
     return "\n".join(lines)

@@ -6,13 +6,15 @@ best.yaml         hyperparameters and objectives of the best complete trial
 importance.csv    share of the variance of the first objective by hyperparameter; empty for too few trials
 """
 
+import contextlib
+import csv
 import io
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
@@ -21,10 +23,14 @@ from ruamel.yaml import YAML
 from stages.artifacts.atomic import write_text
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.study import FINISHED, n_epochs
-from stages.search_params import Search
+from stages.params import Params
+from stages.search_params import Choices, Interval, Range, Scalar, Search
 
 _FEWEST = 4
 """Finished trials from which importances are computed."""
+
+_DIGITS = ".8g"
+"""Of numbers in trials.csv."""
 
 
 def trials_table(study: optuna.Study, search: Search) -> pd.DataFrame:
@@ -56,7 +62,9 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 def write_results(directory: Path, study: optuna.Study, search: Search) -> None:
     """All files of the results, into a directory."""
     table = trials_table(study, search)
-    write_text(directory / "trials.csv", table.to_csv(index=False, float_format="%.8g", lineterminator="\n"))
+    write_text(
+        directory / "trials.csv", table.to_csv(index=False, float_format=f"%{_DIGITS}", lineterminator="\n")
+    )
     best = best_trial(study)
     document: dict[str, Any] = {}
     if best is not None:
@@ -72,26 +80,65 @@ def write_results(directory: Path, study: optuna.Study, search: Search) -> None:
     )
 
 
-_NOTES = ("trial", "state", "found_rate", "seconds", "wall_s", "epochs", "reason")
+_RANK = ("trial", "state", "found_rate")
+"""Columns of trials.csv by which trials are ranked."""
+
+_NOTES = (*_RANK, "seconds", "wall_s", "epochs", "reason")
 """Columns of trials.csv that are no hyperparameters."""
 
+_Row: TypeAlias = Mapping[str, str]
 
-def read_trial(path: Path, number: int | None) -> tuple[int, dict[str, Any]]:
+
+def read_trial(path: Path, number: int | None, params: Params) -> tuple[int, dict[str, Scalar]]:
     """(number, hyperparameters by SECTION.KEY) of a complete trial of trials.csv, the best if none is named.
 
     Raises:
-        ParameterError: no results, or no complete trial of this number.
+        ParameterError: no results, no complete trial of this number, or one of another search.space.
     """
     complete = _ranked(path)
-    chosen = complete if number is None else complete[complete["trial"] == number]
-    if chosen.empty:
-        known = ", ".join(map(str, sorted(complete["trial"])))
+    chosen = [row for row in complete if number in (None, int(row["trial"]))]
+    if not chosen:
+        known = ", ".join(map(str, sorted(int(row["trial"]) for row in complete)))
         raise ParameterError(f"{path}: complete trials are {known}; got --trial {number}")
-    row = chosen.iloc[0]
-    values = {name: row[name] for name in complete.columns if name not in _NOTES}
-    return int(row["trial"]), {
-        name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()
-    }
+    cells = {name: cell for name, cell in chosen[0].items() if name not in _NOTES}
+    ranges = dict(params.search.space.ranges())
+    if not cells or set(cells) - set(ranges):
+        others = ", ".join(sorted(set(cells) - set(ranges))) or "no hyperparameter"
+        raise ParameterError(
+            f"{path}: {others}: params.yaml: search.space is {', '.join(ranges)}; run `dvc repro search`"
+        )
+    values: dict[str, Scalar] = {}
+    for name, cell in cells.items():
+        value = _value(cell, ranges[name], is_whole(params, name))
+        if value is None:
+            raise ParameterError(
+                f"{path}: trial {chosen[0]['trial']}: {name}: one of params.yaml: search.space.{name}; "
+                f"got {cell!r}; run `dvc repro search`"
+            )
+        values[name] = value
+    return int(chosen[0]["trial"]), values
+
+
+def is_whole(params: Params, name: str) -> bool:
+    """Whether a hyperparameter (SECTION.KEY) counts whole things."""
+    section, key = name.split(".")
+    return isinstance(getattr(getattr(params, section), key), int)
+
+
+def _value(cell: str, own: Range, whole: bool) -> Scalar | None:
+    """What a cell of trials.csv, rounded there, stands for; None where that is not in the range."""
+    match own:
+        case Choices(choices=choices):
+            return next((choice for choice in choices if cell in (str(choice), _rounded(choice))), None)
+        case Interval(low=low, high=high):
+            value = _number(cell)
+            if value is None or (whole and not isinstance(value, int)):
+                return None
+            return value if float(_rounded(low)) <= value <= float(_rounded(high)) else None
+
+
+def _rounded(value: Scalar) -> str:
+    return f"{value:{_DIGITS}}" if isinstance(value, float) else str(value)
 
 
 def trial_lines(path: Path, top: int | None) -> list[str]:
@@ -103,16 +150,59 @@ def trial_lines(path: Path, top: int | None) -> list[str]:
     if top is not None and top < 1:
         raise ParameterError(f"--top: 1 or more trials; got {top}")
     ranked = _ranked(path)
-    table = ranked[[name for name in ranked.columns if name not in ("state", "reason")]]
-    return str(table.head(top or len(table)).to_string(index=False, float_format="%.4g")).splitlines()
+    names = [name for name in ranked[0] if name not in ("state", "reason")]
+    lines = [names, *([_short(row[name]) for name in names] for row in ranked[:top])]
+    wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [" ".join(cell.rjust(n) for cell, n in zip(line, wide, strict=True)) for line in lines]
 
 
-def _ranked(path: Path) -> pd.DataFrame:
+def _short(cell: str) -> str:
+    """A number with four digits, anything else as it is."""
+    value = _number(cell)
+    return f"{value:.4g}" if isinstance(value, float) else cell
+
+
+def _number(cell: str) -> int | float | None:
+    """The finite number that a cell holds, whole where it has no point."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            value = kind(cell)
+            return value if math.isfinite(value) else None
+    return None
+
+
+def _foreign(path: Path, reason: str) -> ParameterError:
+    return ParameterError(f"{path}: not what a search wrote; run `dvc repro search`: {reason[:200]}")
+
+
+def _ranked(path: Path) -> list[_Row]:
+    """Complete trials of trials.csv, best first.
+
+    Raises:
+        ParameterError: missing, not what a search wrote, or without a complete trial.
+    """
     if not path.is_file():
         raise ParameterError(f"{path}: there are no trials; run `dvc repro search` first")
-    table = pd.read_csv(path)
-    complete = table[table["state"] == "complete"]
-    return complete.sort_values(["found_rate", "trial"], ascending=[False, True])
+    try:
+        table = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _foreign(path, " ".join(str(error).split())) from error
+    names, rows = (table[0], table[1:]) if table else ([], [])
+    if len(set(names)) < len(names) or not set(_RANK) <= set(names):
+        raise _foreign(path, f"its columns are {names!a}")
+    complete: list[tuple[float, int, _Row]] = []
+    for cells in rows:
+        row = dict(zip(names, cells, strict=False))
+        if len(cells) != len(names):
+            raise _foreign(path, f"{len(cells)} cells in {len(names)} columns: {cells!a}")
+        if row["state"] == "complete":
+            rank, number = _number(row["found_rate"]), _number(row["trial"])
+            if rank is None or not isinstance(number, int) or not all(map(str.isprintable, cells)):
+                raise _foreign(path, f"a complete trial is {cells!a}")
+            complete.append((-rank, number, row))
+    if not complete:
+        raise ParameterError(f"{path}: no trial is complete; run `dvc repro search` with more trials")
+    return [row for *_, row in sorted(complete, key=lambda own: own[:2])]
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
