@@ -238,7 +238,8 @@ def search(params: Params, directory: Path, key: str) -> optuna.Study:
         StateError: a worker process died.
     """
     own = params.search
-    mend_journal(directory)
+    if damage := mend_journal(directory):
+        say("search", damage)
     study = open_study(own, directory, key, own.workers)
     requeue_stale(study, own.storage != "journal")
     progress = Progress("search", own.n_trials, "trials", min(n_finished(study), own.n_trials))

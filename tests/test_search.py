@@ -287,13 +287,33 @@ def test_claims_stop_at_the_budget_with_what_runs(scenes: Path, tmp_path: Path) 
     assert claim(study, own, tmp_path) is not None
 
 
-def test_a_journal_is_cut_back_to_its_last_whole_line(tmp_path: Path) -> None:
+def test_a_journal_goes_on_from_its_last_whole_line(tmp_path: Path) -> None:
+    """A kill cuts the last line; a fault of the disk any: what the lines before it say is kept."""
+    write_params(tmp_path)
+    own = search_params_of(tmp_path)
+    study = open_study(own, tmp_path, "key", 0)
+    for value in (0.5, 0.6, 0.7):
+        trial = study.ask()
+        trial.suggest_float("train.lr", 1e-4, 1e-2, log=True)
+        study.tell(trial, value)
     path = tmp_path / "journal.log"
-    path.write_bytes(b'{"a": 1}\n{"b": 2')
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(whole + lines[-1][:7])
     (tmp_path / "journal.log.lock").touch()
-    mend_journal(tmp_path)
-    assert path.read_bytes() == b'{"a": 1}\n'
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["journal.log"]
+    assert mend_journal(tmp_path) is None
+    assert path.read_bytes() == whole and not list(tmp_path.glob("journal.log.*"))
+    told = [number for number, line in enumerate(lines) if b'"values":[0.' in line]
+    for place, damaged in enumerate(
+        (b"\0" * 30 + b"\n", b"{}\n", b"[1]\n", b"\xff\n", lines[-1][:9] + b"\n")
+    ):
+        path.write_bytes(b"".join((*lines[: told[1]], damaged, *lines[told[1] + 1 :])))
+        remark = mend_journal(tmp_path)
+        assert remark is not None and f"line {told[1] + 1} of {len(lines)} is damaged" in remark
+        assert path.read_bytes() == b"".join(lines[: told[1]])
+        kept = tmp_path / f"journal.log.damaged-{place + 1}"
+        assert kept.name in remark and damaged in kept.read_bytes()
+        assert [trial.value for trial in open_study(own, tmp_path, "key", 0).trials] == [0.5, None]
 
 
 def test_a_storage_that_cannot_be_reached_is_one_line(

@@ -7,15 +7,20 @@ there, a trial is stale when the process of this host that ran it is gone.
 
 import contextlib
 import fcntl
+import itertools
+import json
 import os
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import psutil
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,6 +34,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 _OWNER, _RETRY_OF, _EPOCHS = "owner", "retry_of", "epochs"
 _DIRECTIONS = {"found_rate": StudyDirection.MAXIMIZE, "seconds": StudyDirection.MINIMIZE}
+_JOURNAL = "journal.log"
 _GAUSSIAN_PROCESS_START = 10
 """Random trials before the Gaussian process chooses."""
 
@@ -40,7 +46,7 @@ def open_study(search: Search, work: Path, key: str, worker: int) -> optuna.Stud
     trial is drawn twice.
 
     Raises:
-        StateError: the storage cannot be reached, or the journal is damaged.
+        StateError: the storage cannot be reached.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -61,16 +67,58 @@ def open_study(search: Search, work: Path, key: str, worker: int) -> optuna.Stud
     return study
 
 
-def mend_journal(work: Path) -> None:
-    """Cut a journal back to its last whole line, which a killed process may have left unfinished."""
-    path = work / "journal.log"
+def mend_journal(work: Path) -> str | None:
+    """Cut a journal back to the lines that a study reads.
+
+    A kill cuts the last one, a fault of the disk any. Lines after a damaged one count trials of before it:
+    they go with it.
+
+    Returns:
+        What is damaged, and where the journal lies as it was; None where at most the last line is cut.
+    """
+    path = work / _JOURNAL
     if not path.exists():
-        return
-    with path.open("r+b") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
-    for leftover in work.glob("journal.log.lock*"):
+        return None
+    *lines, _ = path.read_bytes().split(b"\n")
+    n_read = _n_read(lines)
+    remark = None
+    if n_read < len(lines):
+        kept = next(own for n in itertools.count(1) if not (own := work / f"{_JOURNAL}.damaged-{n}").exists())
+        shutil.copyfile(path, kept)
+        remark = (
+            f"{path}: line {n_read + 1} of {len(lines)} is damaged: the trials before it go on, those "
+            f"after it are drawn anew; the journal as it was is {kept.name}"
+        )
+    os.truncate(path, sum(len(line) + 1 for line in lines[:n_read]))
+    for leftover in work.glob(f"{_JOURNAL}.lock*"):
         leftover.unlink()
+    return remark
+
+
+class _Lines(BaseJournalBackend):
+    """The lines of a journal in memory; knows how many were read."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines, self.n_read = lines, 0
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The entries from one on."""
+        for line in self._lines[log_number_from:]:
+            yield json.loads(line)
+            self.n_read += 1
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Nothing: an entry is looked at, and none made."""
+
+
+def _n_read(lines: Sequence[bytes]) -> int:
+    """Lines before the first that Optuna does not read; it says so by whatever goes wrong first."""
+    own = _Lines(lines)
+    try:
+        JournalStorage(own)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, OptunaError):
+        return own.n_read
+    return len(lines)
 
 
 def requeue_stale(study: optuna.Study, is_shared: bool) -> int:
@@ -111,9 +159,9 @@ def record_epochs(trial: optuna.Trial, n_epochs: int) -> None:
     trial.set_user_attr(_EPOCHS, n_epochs)
 
 
-def n_epochs(trial: FrozenTrial) -> int:
-    """Epochs for which a trial has trained."""
-    return int(trial.user_attrs[_EPOCHS])
+def n_epochs(trial: FrozenTrial) -> int | None:
+    """Epochs for which a trial has trained, where that is recorded."""
+    return trial.user_attrs.get(_EPOCHS)
 
 
 def n_finished(study: optuna.Study) -> int:
@@ -124,7 +172,7 @@ def n_finished(study: optuna.Study) -> int:
 def _storage(search: Search, work: Path) -> BaseStorage:
     if search.storage != "journal":
         return RDBStorage(search.storage)
-    path = str(work / "journal.log")
+    path = str(work / _JOURNAL)
     return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
 
 
