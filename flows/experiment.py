@@ -9,7 +9,6 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import BeforeValidator, Field, ValidationError
-from ruamel.yaml.error import YAMLError
 
 from flows.dvc import Checkout, find_root, read_stages
 from flows.processes import Processes
@@ -17,6 +16,7 @@ from flows.publication import publish
 from flows.reproduction import StageLimit, log_mended, reproduce_all
 from flows.worktree import PARAMS, ExperimentName, read_parameters, save, worktree, write_parameters
 from stages.params import Params
+from stages.params_text import ParamsTextError
 
 _TARGET = "report"
 
@@ -42,8 +42,8 @@ def form_values(root: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         raise ParametersError(f"{PARAMS}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (OSError, UnicodeDecodeError, TypeError, YAMLError) as error:
-        raise ParametersError(f"{PARAMS}: {' '.join(str(error).split())}") from error
+    except ParamsTextError as error:
+        raise ParametersError(str(error)) from error
     return values
 
 

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from flows.leash import LEASH
 from flows.processes import search_path
+from stages import params_text
 
 _DVC = Path(sys.executable).with_name("dvc")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -112,17 +113,24 @@ def worktree(root: Path, name: str) -> Iterator[Path]:
 
 
 def read_parameters(directory: Path) -> dict[str, Any]:
-    """params.yaml of a working copy, as it is on disk."""
-    values: dict[str, Any] = YAML(typ="safe", pure=True).load((directory / PARAMS).read_text("utf-8"))
-    return values
+    """params.yaml of a working copy, as it is on disk.
+
+    Raises:
+        ParamsTextError: it cannot be read.
+    """
+    return params_text.read(directory / PARAMS).values
 
 
 def write_parameters(directory: Path, values: Mapping[str, Any]) -> list[str]:
-    """Put values into params.yaml of a worktree; the dotted keys of those that differ."""
+    """Put values into params.yaml of a worktree; the dotted keys of those that differ.
+
+    Raises:
+        ParamsTextError: it cannot be read.
+    """
     yaml = YAML(typ="rt")
     yaml.width = 4096
     path = directory / PARAMS
-    tree = yaml.load(path.read_text("utf-8"))
+    tree = yaml.load(params_text.read(path).text)
     changed = list(_assign(tree, values, ()))
     if changed:
         with path.open("w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""params.yaml, read strictly, with the line of whatever is wrong in it (YAML 1.2: 1e-3 is a number)."""
+"""params.yaml, checked strictly, with the line of whatever is wrong in it."""
 
 import difflib
 import json
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from stages import params_text
 from stages.artifacts.atomic import replacing
 from stages.artifacts.errors import ParameterError
 from stages.params import Params
+from stages.params_text import ParamsText, ParamsTextError
 from stages.search_params import Choices, Interval
 
 PARAMS = Path("params.yaml")
@@ -33,35 +33,23 @@ def read_params(path: Path = PARAMS) -> Params:
     Raises:
         ParameterError: "FILE:LINE: key: law, numbers" for the first thing wrong with it.
     """
+    held = _read(path)
     try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise ParameterError(f"{path}: there is no such file; run from the root of the repository") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path}: cannot be read: {error}") from error
-    try:
-        tree = YAML(typ="rt", pure=True).compose(text)
-        values = YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        raise ParameterError(
-            f"{path}:{_marked_line(error)}: not YAML: {error.problem or error.context}"
-        ) from None
-    except YAMLError as error:
-        raise ParameterError(f"{path}: not YAML: {error}") from None
-    if not isinstance(values, Mapping):
-        raise ParameterError(
-            f"{path}: a file of sections (array, receiver, ...), got {type(values).__name__}"
-        )
-    try:
-        return Params.model_validate_json(json.dumps(_keyed(values), default=str))
+        return Params.model_validate_json(json.dumps(held.values))
     except ValidationError as error:
-        raise ParameterError(f"{path}{_first_error(error, tree)}") from None
+        raise ParameterError(f"{path}{_first_error(error, held.tree)}") from None
+
+
+def _read(path: Path) -> ParamsText:
+    try:
+        return params_text.read(path)
+    except ParamsTextError as error:
+        raise ParameterError(str(error)) from None
 
 
 def fault(key: str, law: str, path: Path = PARAMS) -> ParameterError:
     """The error of a value (SECTION.KEY) that breaks a law which the parameters alone do not know."""
-    tree = YAML(typ="rt", pure=True).compose(path.read_text("utf-8"))
-    return ParameterError(f"{path}:{_line(tree, key.split('.'))}: {key}: {law}")
+    return ParameterError(f"{path}:{_line(_read(path).tree, key.split('.'))}: {key}: {law}")
 
 
 def replace_values(path: Path, values: Mapping[str, bool | int | float | str]) -> str:
@@ -73,11 +61,10 @@ def replace_values(path: Path, values: Mapping[str, bool | int | float | str]) -
     Raises:
         ParameterError: a key that is not there; or parameters that break a law together, and the file stays.
     """
-    before = path.read_bytes().decode("utf-8")  # with the line ends that it has
-    tree = YAML(typ="rt", pure=True).compose(before)
-    places = []
+    held = _read(path)
+    before, places = held.text, []
     for name, value in values.items():
-        node = _value(tree, name.split("."))
+        node = _value(held.tree, name.split("."))
         if node is None:
             raise ParameterError(f"{path}: {name}: no such key; these values belong to other parameters")
         places.append((node.start_mark.index, node.end_mark.index, json.dumps(value).strip('"')))
@@ -100,20 +87,6 @@ def _value(tree: Node, keys: Sequence[str]) -> Node | None:
             return None
         node = pairs[key]
     return node
-
-
-def _marked_line(error: MarkedYAMLError) -> int:
-    mark = error.problem_mark or error.context_mark
-    return 1 if mark is None else int(mark.line) + 1
-
-
-def _keyed(values: Any) -> Any:
-    """The same tree with every key a string, as JSON has it."""
-    if isinstance(values, Mapping):
-        return {str(key): _keyed(value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [_keyed(value) for value in values]
-    return values
 
 
 def _first_error(error: ValidationError, tree: Node) -> str:

@@ -33,6 +33,8 @@ def test_the_core_is_all_below_the_files_but_the_parameters() -> None:
         "params",
         "scene_params",
         "search_params",
+        "params_text",
+        "regular_file",
     }
     assert {f"stages.{name}" for name in below} == set(contract("core", "source_modules"))
 
