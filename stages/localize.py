@@ -25,6 +25,7 @@ from stages.artifacts.measurement_stream import (
 )
 from stages.artifacts.progress import Progress
 from stages.artifacts.sources_file import VALUES, LocatedSources, joined, read_sources, write_sources
+from stages.artifacts.terminal import shown
 from stages.artifacts.truth_table import SceneScore
 from stages.covariance import blend, sample_covariance, sample_factor
 from stages.estimators.contract import Estimate, Reading
@@ -247,7 +248,7 @@ def _part(
     scene = scenes[:, None].expand(present.shape)[present]
     return LocatedSources(
         estimator=estimator,
-        files=tuple(str(file) for file in files),
+        files=tuple(shown(str(file)) for file in files),
         file=torch.full_like(scene, number).numpy(),
         scene=scene.numpy(),
         source=(present.cumsum(-1) - 1)[present].numpy(),

@@ -6,11 +6,10 @@ health.json}; writes data/report/report.html and the picture data/report/found_r
 data/evaluation/strata.csv, writes nothing, and prints a short table and the path of the report.
 """
 
-import argparse
 from pathlib import Path
 
 from stages.artifacts.atomic import write_text
-from stages.artifacts.entry import run
+from stages.artifacts.entry import Parser, run
 from stages.artifacts.params_file import PARAMS, read_params
 from stages.artifacts.report.blocks import rate_picture
 from stages.artifacts.report.figures import method_styles
@@ -18,6 +17,7 @@ from stages.artifacts.report.page import SOURCE_MODELS, render
 from stages.artifacts.report.provenance import provenance
 from stages.artifacts.report.run_files import PICTURE, REPORT, STRATA, ReportError, read_inputs, read_table
 from stages.artifacts.report.strata_tables import known, short_table, with_sources
+from stages.artifacts.terminal import print_lines
 from stages.params import TEST_SPLITS
 
 SHORT_WIDTH, SHORT_HEIGHT = 110, 24
@@ -55,16 +55,14 @@ def headline(root: Path) -> list[str]:
 
 def main() -> None:
     """Command line of the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.report", description="Write the report of the last evaluation."
-    )
+    parser = Parser(prog="python -m stages.report", description="Write the report of the last evaluation.")
     parser.add_argument(
         "--show",
         action="store_true",
         help="print the headline table and the path of the report; write nothing",
     )
     if parser.parse_args().show:
-        print("\n".join(headline(Path())))
+        print_lines(headline(Path()))
     else:
         write_text(REPORT, page(Path()))
         write_text(PICTURE, picture(Path()).decode())

@@ -33,7 +33,7 @@ def make_shards(
     does not depend on their number.
 
     Raises:
-        StateError: a worker process died.
+        StateError: a worker process died, or a finished shard is gone.
     """
     missing = [number for number in range(n_shards) if not (directory / shard_name(number)).exists()]
     progress = Progress(label, n_shards, unit, done=n_shards - len(missing))
@@ -50,6 +50,9 @@ def make_shards(
                 progress.advance()
     finally:
         torch.set_num_threads(threads)
+    for number in range(n_shards):
+        if not (directory / shard_name(number)).exists():
+            raise StateError(f"{directory / shard_name(number)}: was removed meanwhile; run again")
 
 
 def _in_processes(
