@@ -24,6 +24,7 @@ from stages.artifacts.measurement_stream import (
     measurement_stream,
 )
 from stages.artifacts.progress import Progress
+from stages.artifacts.shards import one_thread
 from stages.artifacts.sources_file import VALUES, LocatedSources, joined, read_sources, write_sources
 from stages.artifacts.terminal import shown
 from stages.artifacts.truth_table import SceneScore
@@ -106,7 +107,7 @@ def localize_files(
     for number, file in enumerate(files):
         first_scene = 0
         for path in source_paths(file, MADE_BY):
-            with measurement_stream(path) as stream:
+            with one_thread(), measurement_stream(path) as stream:
                 method = method_for(stream, options)
                 for warning in stream.warnings:
                     remark(warning)

@@ -38,9 +38,7 @@ def make_shards(
     missing = [number for number in range(n_shards) if not (directory / shard_name(number)).exists()]
     progress = Progress(label, n_shards, unit, done=n_shards - len(missing))
     processes = min(workers, len(missing) // least)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         if processes <= 1:
             for number in missing:
                 make(number, directory / shard_name(number))
@@ -48,11 +46,20 @@ def make_shards(
         else:
             for _ in _in_processes(make, missing, directory, processes):
                 progress.advance()
-    finally:
-        torch.set_num_threads(threads)
     for number in range(n_shards):
         if not (directory / shard_name(number)).exists():
             raise StateError(f"{directory / shard_name(number)}: was removed meanwhile; run again")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread until the block ends: the matrices of a scene are too small to be shared out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _in_processes(
