@@ -144,6 +144,19 @@ def read_stages(root: Path, target: str) -> tuple[Stage, ...]:
     )
 
 
+def read_results(root: Path) -> frozenset[Path]:
+    """The outs of every stage of dvc.yaml: files and folders.
+
+    Raises:
+        GraphError: if dvc.yaml or its parameters cannot be read.
+    """
+    try:
+        with Repo(str(root)) as repo:
+            return frozenset(Path(output.fs_path) for output in repo.index.outs)
+    except DvcException as error:
+        raise GraphError(f"the pipeline in {root} cannot be read: {error}") from error
+
+
 def _generations(after: Mapping[DvcStage, Iterable[DvcStage]]) -> Iterator[tuple[DvcStage, ...]]:
     """Stages that depend on nothing, then those that depend on these alone, and so on."""
     sorter = TopologicalSorter(after)

@@ -1,4 +1,5 @@
-"""A working copy of its own for one run: a detached git worktree of HEAD that shares the cache of DVC.
+"""A working copy of its own for one run: a detached git worktree of HEAD, with the cache of DVC and the
+results of the checkout.
 
 Nothing of the user's checkout is touched, and runs do not meet. The stages keep their resumable state with
 the checkout (`DVC_ROOT`), so that a run that is killed and started again goes on.
@@ -18,13 +19,14 @@ from typing import Annotated, Any
 from pydantic import Field
 from ruamel.yaml import YAML
 
+from flows.dvc import read_results
 from flows.leash import LEASH
 from flows.processes import search_path
 from stages import params_text
 
 _DVC = Path(sys.executable).with_name("dvc")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-PARAMS = "params.yaml"
+PARAMS, LOCK = "params.yaml", "dvc.lock"
 
 
 ExperimentName = Annotated[
@@ -42,19 +44,48 @@ class WorktreeError(RuntimeError):
 
 
 def require_committed(root: Path) -> None:
-    """Refuse a checkout whose tracked files differ from HEAD; params.yaml may, for a run has its own.
+    """Refuse a checkout whose code differs from HEAD. Parameters may, for a run has its own; and results may,
+    for another processor rounds otherwise, and a run takes those of the checkout.
 
     Raises:
         WorktreeError: naming the files.
+        GraphError: dvc.yaml cannot be read.
     """
-    lines = _run(root, "git", "status", "--porcelain", "--untracked-files=no").splitlines()
-    changed = [line[3:] for line in lines if line[3:] != PARAMS]
+    differing = _differing(root)
+    changed = sorted(differing - _results_of(root, differing) - {PARAMS})
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise WorktreeError(
             f"{root}: what runs is the committed HEAD; {', '.join(changed[:5])}{more} differ: commit or "
             "stash them first"
         )
+
+
+def _differing(root: Path) -> set[str]:
+    """Tracked files that differ from HEAD."""
+    # a letter for the index, one for the working copy, a blank, the path
+    entries = _run(root, "git", "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no")
+    return {entry[3:] for entry in entries.split("\0") if entry}
+
+
+def _results_of(root: Path, names: set[str]) -> set[str]:
+    """Those of some files that DVC writes: results, their record, what keeps them out of git."""
+    if not names - {PARAMS}:
+        return set()
+    results = read_results(root)
+    written = {root / LOCK, *(result.parent / ".gitignore" for result in results), *results}
+    return {name for name in names if written & {root / name, *(root / name).parents}}
+
+
+def _bring_results(root: Path, directory: Path) -> None:
+    """Put the results of a checkout in the place of those of HEAD, which were computed elsewhere if they
+    differ: their record names content that no cache here has.
+    """
+    for name in _results_of(root, _differing(root)):
+        if (root / name).exists():
+            shutil.copyfile(root / name, directory / name)
+        else:
+            (directory / name).unlink()
 
 
 def require_free_name(root: Path, name: str) -> None:
@@ -85,7 +116,8 @@ def head(root: Path) -> str:
 def worktree(root: Path, name: str) -> Iterator[Path]:
     """A worktree of HEAD under `state/worktrees`, removed when the context ends, for an experiment of a name.
 
-    What a killed run left there is removed first; the kernel says which is still in use.
+    It begins with the results of the checkout. What a killed run left there is removed first; the kernel
+    says which is still in use.
 
     Raises:
         WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
@@ -103,6 +135,7 @@ def worktree(root: Path, name: str) -> Iterator[Path]:
             raise WorktreeError(f"a run named {name!r} is at work in {directory}") from error
         try:
             _run(root, "git", "worktree", "add", "--detach", str(directory), "HEAD")
+            _bring_results(root, directory)
             cache = _run(root, str(_DVC), "cache", "dir").strip()
             _run(directory, str(_DVC), "cache", "dir", "--local", str((root / cache).resolve()))
             _run(directory, str(_DVC), "checkout", "--allow-missing", "--quiet")

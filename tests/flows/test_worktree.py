@@ -102,6 +102,42 @@ def test_files_that_differ_from_head_are_refused_but_for_the_parameters(committe
         require_committed(committed)
 
 
+def test_results_that_differ_from_head_stand_in_the_way_of_nothing(committed: Path) -> None:
+    """The committed results are those of another processor, whose content no cache here has."""
+    subprocess.run((DVC, "repro", "join"), cwd=committed, capture_output=True, check=True)
+    own = {name: (committed / name).read_text() for name in ("dvc.lock", "scores.json")}
+    (committed / "dvc.lock").write_text(own["dvc.lock"].replace("md5: ", "md5: 0"))
+    (committed / "scores.json").write_text('{"total": 3.0000001, "by": {"side": 2}}')
+    git(committed, "add", "--all")
+    git(committed, "commit", "--quiet", "--message", "results of another processor")
+    for name, text in own.items():
+        (committed / name).write_text(text)
+    require_committed(committed)
+    with worktree(committed, "after") as directory:
+        assert {name: (directory / name).read_text() for name in own} == own
+        assert (directory / "joined.txt").read_text() == (committed / "joined.txt").read_text()
+    (committed / "scores.json").unlink()
+    with worktree(committed, "after") as directory:
+        assert not (directory / "scores.json").exists()
+    assert git(committed, "status", "--porcelain") == " M dvc.lock\n D scores.json\n"
+
+
+def test_code_with_any_name_that_differs_is_named(committed: Path) -> None:
+    names = ("räum lich.py", "dvc.yaml")
+    (committed / names[0]).write_text("pass\n")
+    git(committed, "add", "--all")
+    git(committed, "commit", "--quiet", "--message", "more code")
+    for name in names:
+        with (committed / name).open("a") as file:
+            file.write("# a note\n")
+        with pytest.raises(WorktreeError, match=name):
+            require_committed(committed)
+        git(committed, "checkout", "--quiet", name)
+    git(committed, "mv", names[0], "scores.py")
+    with pytest.raises(WorktreeError, match=r"scores\.py"):
+        require_committed(committed)
+
+
 def test_what_a_killed_run_left_is_removed_by_the_next(committed: Path) -> None:
     place = committed / "state/worktrees"
     place.mkdir(parents=True)
