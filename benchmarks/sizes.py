@@ -3,15 +3,20 @@
     python -m benchmarks.sizes      writes benchmarks/results/sizes.csv, 45 minutes on two cores
 
 Needs the committed run in this working copy (`dvc repro report`). The longer one is a DVC experiment, which
-is run unless it is there. Columns as in ablation.csv, and the seconds of the training.
+is run unless it is there. Columns as in ablation.csv, and the seconds of
+the training, empty where it was not run here.
 """
+
+import math
 
 import pandas as pd
 import torch
 
 from benchmarks._cells import write
 from benchmarks.ablation import N_SCENES, experiment, fetched, model_of, score
+from stages.artifacts.durations import durations_of
 from stages.artifacts.params_file import read_params
+from stages.artifacts.report.times_page import MODEL
 
 LONGER = (
     "simulate.train.strata.mixed.n_scenes=40960",
@@ -32,8 +37,9 @@ def main() -> None:
     for name, revision in (("default", "HEAD"), (NAME, NAME)):
         with fetched("params.yaml", revision) as path:
             own = read_params(path)
-        with fetched("data/models/timing.csv", revision) as path:
-            (seconds,) = pd.read_csv(path)["seconds"]
+        with fetched(str(MODEL), revision) as path:
+            times = durations_of("train", path)
+        seconds = math.nan if times is None else float(pd.read_csv(times)["seconds"].iloc[0])
         n_scenes = sum(own.simulate.split(split).n_scenes for split in ("train", "train_constant"))
         run = {"run": name, "n_training_scenes": n_scenes, "epochs": own.train.epochs, "seconds": seconds}
         lines.append({**run, "n_scenes": N_SCENES, **score(params, model_of(revision))})

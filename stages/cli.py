@@ -1,6 +1,7 @@
 """The command line: risolve localize | finetune | inspect | trials | adopt | estimators."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -9,16 +10,15 @@ from typing import TypeAlias
 
 from stages.adopt import TRIALS, adopt
 from stages.artifacts import sources_file, tuning_setup
-from stages.artifacts.entry import Parser, run
+from stages.artifacts.entry import run
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.inspection import inspect_lines
 from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key, needs_model
 from stages.artifacts.network_file import Tuning, write_model
 from stages.artifacts.search_tables import trial_lines
-from stages.artifacts.sources_file import write_sources
+from stages.artifacts.sources_file import check_target, parts_directory, write_sources
 from stages.artifacts.sources_text import estimator_lines, source_lines, summary_line
-from stages.artifacts.target import check_target, parts
-from stages.artifacts.terminal import print_lines, tell
+from stages.artifacts.state import discard, held
 from stages.artifacts.truth_table import score_lines
 from stages.artifacts.tuning_setup import TuningOptions, checked, tuning_key
 from stages.finetune import finetune_files
@@ -43,19 +43,32 @@ Remark: TypeAlias = Callable[[str], None]
 
 def main() -> None:
     """risolve localize | finetune | inspect | trials | adopt | estimators"""
+    arguments = parser().parse_args()
+
+    def remark(line: str) -> None:
+        print(line, file=sys.stderr)
 
     def command() -> None:
-        arguments = parser().parse_args()
-        lines, status = arguments.command(arguments, tell)
-        print_lines(lines)
+        lines, status = arguments.command(arguments, remark)
+        try:
+            print("\n".join(lines), flush=True)
+        except BrokenPipeError:
+            # whoever read has enough; the interpreter would complain again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(status)
 
-    run(command, TrainingDiverged, stopped="nothing was written")
+    out = arguments.out
+    kept = (
+        "nothing was written"
+        if out is None
+        else f"run again to resume; {parts_directory(out)} holds the rest"
+    )
+    run(command, TrainingDiverged, stopped=f"stopped; {kept}")
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = Parser(
+    top = argparse.ArgumentParser(
         prog="risolve",
         description="Locate near-field radio sources through a reconfigurable surface.",
         epilog=f"Exit status: 0; {FAULTY} an error; {LEFT_OUT} some scenes left out, the others used.",
@@ -69,15 +82,15 @@ def parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="explain a file")
     held = "measurements, covariances, bounds, estimates, sources or a model"
     inspect.add_argument("file", type=Path, help=held)
-    inspect.set_defaults(command=_inspect)
+    inspect.set_defaults(command=_inspect, out=None)
     trials = commands.add_parser("trials", help="list the complete trials of the search, best first")
     trials.add_argument("--top", type=int, metavar="K", help="so many of them; default all")
-    trials.set_defaults(command=_trials)
+    trials.set_defaults(command=_trials, out=None)
     adopt = commands.add_parser("adopt", help="write the best trial of the search into params.yaml")
     adopt.add_argument("--trial", type=int, metavar="N", help="another trial than the best one")
-    adopt.set_defaults(command=_adopt)
+    adopt.set_defaults(command=_adopt, out=None)
     estimators = commands.add_parser("estimators", help="list the estimators")
-    estimators.set_defaults(command=_estimators)
+    estimators.set_defaults(command=_estimators, out=None)
     return top
 
 
@@ -161,11 +174,12 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         found = localize_files(arguments.files, options, remark, None)
         lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
-        check_target(arguments.out, arguments.files, sources_file.KINDS)
-        with parts(arguments.out, localization_key(arguments.files, options), "[0-9]*-[0-9]*.h5") as work:
+        check_target(arguments.out, arguments.files, sources_file.SUFFIXES)
+        kept = parts_directory(arguments.out)
+        with held(kept / localization_key(arguments.files, options)) as work:
             found = localize_files(arguments.files, options, remark, work)
-            check_target(arguments.out, arguments.files, sources_file.KINDS)
             write_sources(arguments.out, found.sources)
+        discard(kept)
         lines = [f"{summary_line(found.sources)}: {arguments.out}"]
     if found.scores:
         lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
@@ -180,13 +194,13 @@ def _finetune(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         held_back=arguments.held_back,
         seed=arguments.seed,
     )
-    inputs = [*arguments.files, options.model]
-    check_target(arguments.out, inputs, tuning_setup.KINDS)
+    check_target(arguments.out, [*arguments.files, options.model], tuning_setup.SUFFIXES)
     subject = checked(arguments.files, options)
-    with parts(arguments.out, tuning_key(arguments.files, options), "state.pt") as work:
+    kept = parts_directory(arguments.out)
+    with held(kept / tuning_key(arguments.files, options)) as work:
         tuned = finetune_files(arguments.files, options, subject, remark, work)
-        check_target(arguments.out, inputs, tuning_setup.KINDS)
         write_model(arguments.out, tuned.model)
+    discard(kept)
     return [f"{_outcome(tuned.model.tunings[-1])}: {arguments.out}"], LEFT_OUT if tuned.n_left_out else 0
 
 

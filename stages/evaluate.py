@@ -1,7 +1,7 @@
 """Reads params.yaml, data/scenes/test_*, data/covariances/test_*, data/bounds/test_*.h5,
 data/calibration/learned.pt; writes data/evaluation: sources.csv, scenes.csv, strata.csv, range_strata.csv,
 counts.csv, count_confidence.csv, calibration.csv, found_rate.csv, rmse_over_bound.csv, metrics.json,
-timing.csv, examples.npz.
+examples.npz.
 
 Every estimator runs on the same scenes with the number of sources known: alone, and where it looks for no
 maximum of the likelihood itself followed by the best refinement of several starts that its peaks give
@@ -36,6 +36,7 @@ from stages.artifacts import (
 from stages.artifacts.atomic import write_text
 from stages.artifacts.bound_file import Deviations, read_bounds
 from stages.artifacts.covariance_file import Covariances, read_covariances, require_maps
+from stages.artifacts.durations import keep_durations
 from stages.artifacts.entry import run
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.estimates_file import read_estimates, write_estimates
@@ -299,7 +300,6 @@ def write_tables(
         "calibration": evaluation_counts.calibration_table(with_errors),
         "found_rate": evaluation_strata.found_rate_curves(strata),
         "rmse_over_bound": evaluation_strata.ratio_curves(strata),
-        "timing": evaluation_strata.timing_table(gathered.cpu_seconds, gathered.n_scenes),
     }
     for name, table in tables.items():
         evaluation_tables.write_csv(directory / f"{name}.csv", table)
@@ -337,7 +337,8 @@ def main() -> None:
         make_shards(make, len(batches), work, params.evaluate.workers, 2, "evaluate", "batches")
         tables = work / "tables"
         tables.mkdir(exist_ok=True)
-        write_tables(tables, params, gather(work, batches, truths), truths)
+        gathered = gather(work, batches, truths)
+        write_tables(tables, params, gathered, truths)
         evaluation_examples.write_examples(
             tables / "examples.npz",
             params.report.example_scenes,
@@ -347,6 +348,8 @@ def main() -> None:
             bench.network,
             grid_setup.grid(params),
         )
+        times = evaluation_strata.timing_table(gathered.cpu_seconds, gathered.n_scenes)
+        keep_durations("evaluate", tables / "strata.csv", times)
         publish(tables, root / "data/evaluation")
         discard(work)
 

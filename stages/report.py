@@ -1,15 +1,17 @@
 """Write the report of a run, or print its headline table.
 
-Reads params.yaml, data/evaluation/{strata, range_strata, counts, calibration, timing}.csv,
+Reads params.yaml, data/evaluation/{strata, range_strata, counts, count_confidence, calibration}.csv,
 data/evaluation/{metrics.json, examples.npz}, data/bounds/threshold.csv and data/models/{history.csv,
 health.json}; writes data/report/report.html and the picture data/report/found_rate.svg. With --show it reads
-data/evaluation/strata.csv, writes nothing, and prints a short table and the path of the report.
+data/evaluation/strata.csv and prints a short table and the path of the report; where it is known what these
+results took, it writes the page of times, state/times/times.html, and prints its path too.
 """
 
+import argparse
 from pathlib import Path
 
 from stages.artifacts.atomic import write_text
-from stages.artifacts.entry import Parser, run
+from stages.artifacts.entry import run
 from stages.artifacts.params_file import PARAMS, read_params
 from stages.artifacts.report.blocks import rate_picture
 from stages.artifacts.report.figures import method_styles
@@ -17,16 +19,17 @@ from stages.artifacts.report.page import SOURCE_MODELS, render
 from stages.artifacts.report.provenance import provenance
 from stages.artifacts.report.run_files import PICTURE, REPORT, STRATA, ReportError, read_inputs, read_table
 from stages.artifacts.report.strata_tables import known, short_table, with_sources
-from stages.artifacts.terminal import print_lines
+from stages.artifacts.report.times_page import read_times, render_times
+from stages.artifacts.state import state_root
 from stages.params import TEST_SPLITS
 
-SHORT_WIDTH, SHORT_HEIGHT = 110, 24
+SHORT_WIDTH, SHORT_HEIGHT = 110, 23
 
 
 def page(root: Path) -> str:
     """The report of the working copy at `root`."""
     params = read_params(root / PARAMS)
-    return render(read_inputs(root), params, (root / PARAMS).read_text("utf-8"), provenance(root))
+    return render(read_inputs(root), params, (root / PARAMS).read_text("utf-8"))
 
 
 def picture(root: Path) -> bytes:
@@ -53,16 +56,32 @@ def headline(root: Path) -> list[str]:
     return [*table, f"Report: {report.resolve()}"]
 
 
+def times_line(root: Path) -> str:
+    """Write the page of times of the working copy at `root`; its path, or that no times are known.
+
+    Raises:
+        ReportError: the times that were kept break a law.
+    """
+    times, path = read_times(root), state_root() / "times" / "times.html"
+    if not times.are_known:
+        path.unlink(missing_ok=True)
+        return "Times: not known here, these results were computed elsewhere or state/ was removed"
+    write_text(path, render_times(times, provenance(root)))
+    return f"Times: {path.resolve()}"
+
+
 def main() -> None:
     """Command line of the report."""
-    parser = Parser(prog="python -m stages.report", description="Write the report of the last evaluation.")
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.report", description="Write the report of the last evaluation."
+    )
     parser.add_argument(
         "--show",
         action="store_true",
-        help="print the headline table and the path of the report; write nothing",
+        help="print the headline table and the paths of report and page of times",
     )
     if parser.parse_args().show:
-        print_lines(headline(Path()))
+        print("\n".join([*headline(Path()), times_line(Path())]))
     else:
         write_text(REPORT, page(Path()))
         write_text(PICTURE, picture(Path()).decode())

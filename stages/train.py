@@ -1,5 +1,5 @@
 """Reads params.yaml, data/scenes and data/covariances of the training and validation data sets; writes
-data/models: covariance.pt (EMA weights of least validation loss), history.csv, health.json, timing.csv.
+data/models: covariance.pt (EMA weights of least validation loss), history.csv, health.json, metrics.json.
 
 Of the scenes the truth is read, and the snapshots where the likelihood has a weight or the network has loops.
 With train.processes above 1 the verb starts itself that many times under torchrun.
@@ -22,6 +22,7 @@ from stages.artifacts import processes
 from stages.artifacts.atomic import write_text
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from stages.artifacts.device import training_device
+from stages.artifacts.durations import keep_durations
 from stages.artifacts.entry import run
 from stages.artifacts.errors import CheckpointError
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
@@ -109,6 +110,13 @@ def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[s
     }
 
 
+def metrics(state: FitState) -> dict[str, int | float]:
+    """metrics.json: the epoch whose weights are used, that of least validation loss, and its losses."""
+    epoch = state["best"]["epoch"]
+    losses = {k: v for k, v in state["history"][epoch - 1].items() if k.startswith("validation_")}
+    return {"best_epoch": epoch, **{name: float(f"{value:.6g}") for name, value in losses.items()}}
+
+
 def main() -> None:
     """python -m stages.train"""
     started = time.monotonic()
@@ -176,6 +184,7 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
         write_text(models / "health.json", json.dumps(record, indent=1) + "\n")
         history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
         write_text(models / "history.csv", history)
+        write_text(models / "metrics.json", json.dumps(metrics(state), indent=2) + "\n")
         timing = {
             "device": device.type,
             "processes": team.world,
@@ -183,7 +192,7 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
             "epochs": state["epoch"],
             "data_wait_share": f"{feed.waited_s / feed.spent_s:.4f}",
         }
-        write_text(models / "timing.csv", pd.DataFrame([timing]).to_csv(index=False, lineterminator="\n"))
+        keep_durations("train", models / "covariance.pt", pd.DataFrame([timing]))
         publish(models, Path("data/models"))
         discard(work)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from stages import report
+from stages.artifacts.durations import keep_durations
 from stages.artifacts.entry import run as run_verb
 from stages.artifacts.report import provenance
 from stages.artifacts.report.run_files import HEALTH, PICTURE, REPORT, STRATA
-from tests.artifacts.report.finished_run import FEW, write_run
+from tests.artifacts.report.finished_run import FEW, evaluation_times, write_run
 
 
 @pytest.fixture
@@ -48,9 +49,27 @@ def test_show_prints_a_short_table_and_the_path(
     _command(monkeypatch, "--show")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 25
-    assert max(map(len, lines[:-1])) <= 110
-    assert lines[-1] == f"Report: {path.resolve()}"
+    assert max(map(len, lines[:-2])) <= 110
+    assert lines[-2] == f"Report: {path.resolve()}"
+    assert lines[-1].startswith("Times: not known here")
     assert path.read_text("utf-8") == "an earlier report"
+    assert not (working_copy / "state").exists()
+
+
+def test_show_writes_the_page_of_times_of_these_results_alone(
+    working_copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _placeholder(working_copy)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    keep_durations("evaluate", STRATA, evaluation_times())
+    _command(monkeypatch, "--show")
+    page = working_copy / "state/times/times.html"
+    assert capsys.readouterr().out.splitlines()[-1] == f"Times: {page.resolve()}"
+    assert "CPU time a scene" in page.read_text("utf-8")
+    (working_copy / STRATA).write_text((working_copy / STRATA).read_text("utf-8") + "\n", "utf-8")
+    _command(monkeypatch, "--show")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Times: not known here")
+    assert not page.exists()
 
 
 @pytest.mark.parametrize(

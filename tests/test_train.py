@@ -1,5 +1,6 @@
 """The verb: what it writes, what it refuses in one line, and what it leaves alone when it does."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -78,9 +79,8 @@ def folder(trained: Path, tmp_path: Path) -> Path:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Everything in data/models; times are no result."""
-    found = (folder / "data/models").iterdir()
-    return {path.name: path.read_bytes() for path in found if path.name != "timing.csv"}
+    """Everything in data/models."""
+    return {path.name: path.read_bytes() for path in (folder / "data/models").iterdir()}
 
 
 def refusal(folder: Path, capsys: pytest.CaptureFixture[str], **changes: Any) -> str:
@@ -100,7 +100,7 @@ def refusal(folder: Path, capsys: pytest.CaptureFixture[str], **changes: Any) ->
 
 def test_results_of_a_training(trained: Path) -> None:
     params = read_params(trained / "params.yaml")
-    assert set(results(trained)) == {"covariance.pt", "health.json", "history.csv"}
+    assert set(results(trained)) == {"covariance.pt", "health.json", "history.csv", "metrics.json"}
     history = pd.read_csv(trained / "data/models/history.csv")
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["step"].tolist() == [4, 8, 12]
@@ -108,10 +108,21 @@ def test_results_of_a_training(trained: Path) -> None:
     assert np.isfinite(history.to_numpy()).all()
     network = read_network(trained / "data/models/covariance.pt", params)
     assert sum(weights.numel() for weights in network.network.parameters()) > 0
-    timing = pd.read_csv(trained / "data/models/timing.csv")
+    (path,) = (trained / "state/times/train").iterdir()
+    digest = hashlib.md5((trained / "data/models/covariance.pt").read_bytes(), usedforsecurity=False)
+    assert path.stem == digest.hexdigest()
+    timing = pd.read_csv(path)
     assert timing[["device", "epochs"]].to_numpy().tolist() == [["cpu", 3]]
     assert 0.0 <= timing["data_wait_share"].item() <= 1.0
     assert [path.suffix for path in (trained / "state/train").iterdir()] == [".lock"]
+
+
+def test_metrics_are_those_of_the_epoch_whose_weights_are_used(trained: Path) -> None:
+    metrics = json.loads((trained / "data/models/metrics.json").read_text("utf-8"))
+    history = pd.read_csv(trained / "data/models/history.csv")
+    best = history.loc[history["validation_loss"].idxmin()]
+    losses = [name for name in history if name.startswith("validation_")]
+    assert metrics == {"best_epoch": best["epoch"], **{name: best[name] for name in losses}}
 
 
 def test_health_of_a_training(trained: Path) -> None:

@@ -92,7 +92,8 @@ def test_two_processes_train_on_all_scenes_and_write_one_model(trained: Path) ->
     # 10 and 6 scenes in files of 5, a block each: five batches, as the two largest blocks of a process need
     assert history["step"].tolist() == [5, 10, 15]
     assert np.isfinite(history.to_numpy()).all()
-    timing = pd.read_csv(trained / "data/models/timing.csv")
+    (path,) = (trained / "state/times/train").iterdir()
+    timing = pd.read_csv(path)
     assert timing[["device", "processes", "epochs"]].to_numpy().tolist() == [["cpu", 2, 3]]
     assert [path.suffix for path in (trained / "state/train").iterdir()] == [".lock"]
 

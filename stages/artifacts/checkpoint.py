@@ -1,7 +1,6 @@
 """Checkpoints: plain tensors, numbers and strings, whole or absent, tied to the parameters behind them."""
 
 import hashlib
-import io
 import json
 import pickle
 import zipfile
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from stages.artifacts.atomic import write_bytes
+from stages.artifacts.atomic import replacing
 from stages.artifacts.errors import CheckpointError
 
 FORMAT = "risolve-checkpoint"
@@ -46,9 +45,9 @@ def save_checkpoint(path: Path, content: Mapping[str, Any], parameters: Mapping[
         "parameter_digest": _digest(text),
         "content": dict(content),
     }
-    archive = io.BytesIO()
-    torch.save(document, archive)
-    write_bytes(path, archive.getbuffer())
+    # The archive of an open file is not named after it: the temporary name would enter the bytes.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(document, file)
 
 
 def load_checkpoint(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

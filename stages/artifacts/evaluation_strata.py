@@ -284,7 +284,7 @@ def headline_metrics(
 
 
 def timing_table(seconds: Mapping[Method, float], n_scenes: Mapping[Method, int]) -> pd.DataFrame:
-    """timing.csv: CPU time a scene with sources of each method."""
+    """CPU time a scene with sources of each method."""
     rows: list[dict[str, Any]] = [
         {
             "count": method.count,

@@ -1,7 +1,7 @@
 """Results of a search as files.
 
-trials.csv        one row a trial: number, state, values of the objectives, wall time (s), epochs, why it was
-                  pruned, and a column for every hyperparameter (SECTION.KEY)
+trials.csv        one row a trial: number, state, values of the objectives, epochs, why it was pruned, and a
+                  column for every hyperparameter (SECTION.KEY); how long it took is in the study alone
 best.yaml         hyperparameters and objectives of the best complete trial
 importance.csv    share of the variance of the first objective by hyperparameter; empty for too few trials
 """
@@ -38,13 +38,11 @@ def trials_table(study: optuna.Study, search: Search) -> pd.DataFrame:
     rows = []
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
         values = trial.values or [math.nan] * len(search.objectives)
-        seconds = math.nan if trial.duration is None else round(trial.duration.total_seconds(), 1)
         rows.append(
             {
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
                 **dict(zip(search.objectives, values, strict=True)),
-                "wall_s": seconds,
                 "epochs": n_epochs(trial),
                 "reason": trial.user_attrs.get("reason", ""),
                 **{name: trial.params.get(name) for name, _ in search.space.ranges()},
@@ -83,7 +81,7 @@ def write_results(directory: Path, study: optuna.Study, search: Search) -> None:
 _RANK = ("trial", "state", "found_rate")
 """Columns of trials.csv by which trials are ranked."""
 
-_NOTES = (*_RANK, "seconds", "wall_s", "epochs", "reason")
+_NOTES = (*_RANK, "seconds", "epochs", "reason")
 """Columns of trials.csv that are no hyperparameters."""
 
 _Row: TypeAlias = Mapping[str, str]

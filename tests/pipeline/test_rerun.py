@@ -88,14 +88,18 @@ def test_refused_parameters_leave_every_result_where_it_is(own: WorkingCopy) -> 
 def test_two_runs_are_bit_identical_whatever_the_number_of_workers(
     finished: WorkingCopy, tmp_path: Path
 ) -> None:
-    """HDF5, weights, history, health, tables, metrics, pictures: byte for byte."""
+    """HDF5, weights, history, health, tables, metrics, pictures, page: byte for byte, and so is dvc.lock."""
     other = clone(tmp_path / "repository", {"simulate.workers": 2, "evaluate.workers": 2})
     assert len(other.reproduce()) == 20
+    other.write_params()
+    assert other.reproduce() == ["check", "report"]
     first, second = finished.contents("data"), other.contents("data")
     assert set(first) == set(second)
     assert [name for name in first if first[name] != second[name]] == []
     suffixes = {Path(name).suffix for name in first}
-    assert {".h5", ".pt", ".json", ".csv", ".npz"} <= suffixes
+    assert {".h5", ".pt", ".json", ".csv", ".npz", ".svg", ".html"} <= suffixes
+    locks = [(copy.root / "dvc.lock").read_text("utf-8") for copy in (finished, other)]
+    assert locks[0] == locks[1]
 
 
 def test_metrics_and_experiments_of_dvc(own: WorkingCopy) -> None:
@@ -104,7 +108,11 @@ def test_metrics_and_experiments_of_dvc(own: WorkingCopy) -> None:
     """
     shown = json.loads(own.succeed("dvc", "metrics", "show", "--json").stdout)
     own_metrics = json.loads((own.root / "data/evaluation/metrics.json").read_text("utf-8"))
-    assert shown[""]["data"] == {"data/evaluation/metrics.json": {"data": own_metrics}}
+    own_losses = json.loads((own.root / "data/models/metrics.json").read_text("utf-8"))
+    assert shown[""]["data"] == {
+        "data/evaluation/metrics.json": {"data": own_metrics},
+        "data/models/metrics.json": {"data": own_losses},
+    }
 
     own.succeed("git", "add", ".")
     own.succeed("git", "commit", "--quiet", "-m", "A finished run")

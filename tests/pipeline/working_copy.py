@@ -149,13 +149,12 @@ class WorkingCopy:
         write_params(self.root, {**SMALL, **(changes or {})})
 
     def contents(self, *folders: str) -> dict[str, bytes]:
-        """Path -> content of the files in some folders that are the same in every run: all but times."""
-        exempt = {"timing.csv", "report.html", ".gitignore"}
+        """Path -> content of the files in some folders, which are the same in every run."""
         paths = [path for folder in folders for path in (self.root / folder).rglob("*")]
         return {
             str(path.relative_to(self.root)): path.read_bytes()
             for path in sorted(paths)
-            if path.is_file() and path.name not in exempt
+            if path.is_file() and path.name != ".gitignore"
         }
 
     def copy(self, folder: Path) -> "WorkingCopy":

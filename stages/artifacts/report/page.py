@@ -1,14 +1,13 @@
 """The report: one HTML file that holds everything it shows and asks nothing of a network.
 
-The same inputs give the same page, byte for byte, but for the section on version and machine.
+The same inputs give the same page, byte for byte; times, machine and versions have a page of their own.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.artifacts.report import (
     bars,
@@ -28,7 +27,7 @@ from stages.artifacts.report.readings import flat, readings, text, words
 from stages.artifacts.report.run_files import ReportInputs
 from stages.artifacts.report.strata_tables import POOLED
 from stages.artifacts.report.tables import Table, number, ratio
-from stages.artifacts.report.timing_table import timing_table
+from stages.artifacts.report.templates import template
 from stages.params import TEST_SPLITS, Params, Split
 
 LEARNED = "learned"
@@ -95,28 +94,17 @@ class SplitView:
     calibration: CalibrationView | None
 
 
-def render(inputs: ReportInputs, params: Params, params_text: str, facts: Mapping[str, str]) -> str:
-    """The page. `facts` are those of version and machine, shown in one place."""
-    environment = Environment(
-        loader=PackageLoader("stages.artifacts.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    tables = (inputs.strata, inputs.timing, inputs.range_strata, inputs.counts, inputs.calibration)
+def render(inputs: ReportInputs, params: Params, params_text: str) -> str:
+    """The page."""
+    tables = (inputs.strata, inputs.range_strata, inputs.counts, inputs.calibration)
     styles = method_styles(method for table in tables for method in table["method"])
     views = [_split_view(inputs, params, split, styles) for split in TEST_SPLITS]
     history, health = inputs.history, inputs.health
-    return environment.get_template("page.html.j2").render(
+    return template("page").render(
         params=params,
         params_text=params_text,
-        facts=facts,
         splits=[view for view in views if view is not None],
         metrics=[(name, text(value)) for name, value in inputs.metrics.items()],
-        timing=blocks.timing_figure(strata_tables.known(inputs.timing), styles),
-        times=timing_table(inputs.timing, styles),
-        timing_scenes=sorted({int(n) for n in inputs.timing["n_scenes"]}),
         training=blocks.training_figure(history),
         n_epochs=len(history),
         best_epoch=int(history["epoch"].to_numpy()[history["validation_loss"].to_numpy().argmin()]),

@@ -1,4 +1,4 @@
-"""Where and with which code a report was written: facts that differ between runs of the same inputs."""
+"""On which machine and with which code: facts that differ between runs of the same inputs."""
 
 import os
 import platform

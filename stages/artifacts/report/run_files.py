@@ -10,7 +10,7 @@ import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,14 +25,22 @@ RANGE_STRATA = Path("data/evaluation/range_strata.csv")
 COUNTS = Path("data/evaluation/counts.csv")
 CONFIDENCE = Path("data/evaluation/count_confidence.csv")
 CALIBRATION = Path("data/evaluation/calibration.csv")
-TIMING = Path("data/evaluation/timing.csv")
 METRICS = Path("data/evaluation/metrics.json")
 EXAMPLES = Path("data/evaluation/examples.npz")
 THRESHOLD = Path("data/bounds/threshold.csv")
 HISTORY = Path("data/models/history.csv")
 HEALTH = Path("data/models/health.json")
 
-_WRITTEN_BY = {"bounds": "threshold", "evaluation": "evaluate", "models": "train", "report": "report"}
+_WRITTEN_BY = {
+    "bounds": "threshold",
+    "evaluation": "evaluate",
+    "models": "train",
+    "report": "report",
+    # of state/times
+    "evaluate": "--force --single-item evaluate",
+    "train": "--force --single-item train",
+}
+"""Folder -> what `dvc repro` needs to write it."""
 
 
 class ReportError(StageError):
@@ -65,7 +73,10 @@ LOSSES = ("loss", "detection", "offset", "count", "covariance", "subspace", "lik
 
 _PARAMETERS = ("azimuth", "elevation", "inverse_range", "pooled")
 
-SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] = {
+Schema: TypeAlias = tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]
+"""Text columns, numeric columns, columns that name a row."""
+
+SCHEMAS: dict[Path, Schema] = {
     STRATA: (
         ("split", "count", "method"),
         {
@@ -126,11 +137,6 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
         },
         ("split", "count", "method", "n_sources", "snr_db", "parameter"),
     ),
-    TIMING: (
-        ("count", "method"),
-        {"cpu_ms_per_scene": _LENGTH, "n_scenes": _CASES},
-        ("count", "method"),
-    ),
     THRESHOLD: (
         ("component",),
         {"snr_db": _NUMBER, **dict.fromkeys(("ziv_zakai", "bound", "prior"), _LENGTH)},
@@ -155,7 +161,7 @@ SCHEMAS: dict[Path, tuple[tuple[str, ...], dict[str, Column], tuple[str, ...]]] 
         ("epoch",),
     ),
 }
-"""File -> (text columns, numeric columns, columns that name a row)."""
+"""Files of a run."""
 
 _MAY_BE_EMPTY = (COUNTS, CONFIDENCE, CALIBRATION)
 """Without rows where no method counts, says how sure it is, or finds a source."""
@@ -177,7 +183,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Everything that the report shows of a run, apart from parameters and machine."""
+    """Everything that the report shows of a run, apart from its parameters."""
 
     strata: pd.DataFrame
     range_strata: pd.DataFrame
@@ -185,7 +191,6 @@ class ReportInputs:
     confidence: pd.DataFrame
     calibration: pd.DataFrame
     threshold: pd.DataFrame
-    timing: pd.DataFrame
     history: pd.DataFrame
     metrics: dict[str, Any]
     health: dict[str, Any]
@@ -208,7 +213,6 @@ def read_inputs(root: Path) -> ReportInputs:
         confidence=read_table(root, CONFIDENCE),
         calibration=read_table(root, CALIBRATION),
         threshold=read_table(root, THRESHOLD),
-        timing=read_table(root, TIMING),
         history=read_table(root, HISTORY),
         metrics=metrics,
         health=_read_health(root),
@@ -217,12 +221,17 @@ def read_inputs(root: Path) -> ReportInputs:
 
 
 def read_table(root: Path, path: Path) -> pd.DataFrame:
-    """One table of `SCHEMAS`, its laws checked row by row.
+    """One table of `SCHEMAS`; see `checked_table`."""
+    return checked_table(root, path, SCHEMAS[path])
+
+
+def checked_table(root: Path, path: Path, schema: Schema) -> pd.DataFrame:
+    """A table whose laws are checked row by row.
 
     Raises:
         ReportError: the table is absent, is no CSV, lacks columns or rows, breaks a law or names a row twice.
     """
-    text_columns, number_columns, key = SCHEMAS[path]
+    text_columns, number_columns, key = schema
     try:
         table = pd.read_csv(_existing(root, path), dtype=dict.fromkeys(text_columns, "string"))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:

@@ -88,7 +88,6 @@ def write_run(root: Path, cells: dict[str, list[Cell]]) -> Path:
         "counts": _counts(asked),
         "count_confidence": _confidence(asked),
         "calibration": _calibration(asked),
-        "timing": _timing(),
     }
     for name, table in tables.items():
         table.to_csv(evaluation / f"{name}.csv", index=False)
@@ -249,7 +248,8 @@ def _calibration(asked: list[Asked]) -> pd.DataFrame:
     )
 
 
-def _timing() -> pd.DataFrame:
+def evaluation_times() -> pd.DataFrame:
+    """What `evaluate` keeps beside this run."""
     rows = [
         {"count": count, "method": m, "cpu_ms_per_scene": factor * METHODS[m][3], "n_scenes": 1440}
         for count, methods, factor in (("known", tuple(METHODS), 1.0), ("estimated", BLIND, 1.7))

@@ -25,7 +25,6 @@ from stages.artifacts.report.run_files import (
     RANGE_STRATA,
     STRATA,
     THRESHOLD,
-    TIMING,
     ReportError,
     read_inputs,
     read_table,
@@ -41,7 +40,6 @@ FILES = {
     COUNTS: "evaluate",
     CALIBRATION: "evaluate",
     THRESHOLD: "threshold",
-    TIMING: "evaluate",
     METRICS: "evaluate",
     EXAMPLES: "evaluate",
     HISTORY: "train",
@@ -121,7 +119,6 @@ TABLES: list[tuple[Path, Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     (THRESHOLD, _with("ziv_zakai", -0.1, 2), ":4: ziv_zakai is a finite number"),
     (THRESHOLD, lambda table: table.assign(snr_db=0.0), "a second row of the same component, snr_db"),
     (THRESHOLD, lambda table: table.iloc[:0], ": it has no rows"),
-    (TIMING, _with("cpu_ms_per_scene", -1.0, 0), ":2: cpu_ms_per_scene"),
     (HISTORY, _with("train_loss", "nan", 4), ":6: train_loss is empty"),
     (HISTORY, _with("validation_loss", math.inf, 4), ":6: validation_loss is a finite number"),
     (HISTORY, lambda table: table.drop(columns="train_loss"), ": it has no column train_loss"),
@@ -253,14 +250,12 @@ def test_what_the_evaluation_writes_is_what_the_report_reads(tmp_path: Path) -> 
     sources = evaluation_tables.with_errors(pd.concat([rows for rows, _ in scored], ignore_index=True))
     scenes = pd.concat([rows for _, rows in scored], ignore_index=True)
     bootstrap = evaluation_strata.Bootstrap(1, 50)
-    names = [one.method for one in methods]
     tables = {
         STRATA: evaluation_strata.strata_table(sources, scenes, bootstrap),
         RANGE_STRATA: evaluation_strata.range_table(sources, (0.5, 10.0)),
         COUNTS: evaluation_counts.count_table(scenes),
         CONFIDENCE: evaluation_counts.confidence_table(scenes, (-5.0, 20.0)),
         CALIBRATION: evaluation_counts.calibration_table(sources),
-        TIMING: evaluation_strata.timing_table(dict.fromkeys(names, 0.1), dict.fromkeys(names, 4)),
     }
     for path, table in tables.items():
         evaluation_tables.write_csv(tmp_path / path, table)
