@@ -2,7 +2,7 @@
 range of ranges each, the estimates of some methods on them, and their scores.
 
 Scenes have the system and the source ranges of params.yaml and equal powers. The network is left out: it is
-trained on data that a benchmark does not have. Finished batches wait in state/ for a run that goes on.
+trained on data that a benchmark does not have. Estimates stay in state/ (`benchmarks._kept`).
 """
 
 import contextlib
@@ -18,14 +18,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from benchmarks._kept import kept, key_of
 from stages import bound, seeds
 from stages.artifacts import estimator_setup, evaluation_strata, evaluation_tables, grid_setup, setup
 from stages.artifacts.atomic import write_text
 from stages.artifacts.estimates_file import BatchEstimates, read_estimates
 from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
 from stages.artifacts.hdf5 import shard_name
-from stages.artifacts.shards import make_shards
-from stages.artifacts.state import discard, work_directory, work_key
 from stages.estimators.comparison import Comparison, Count, Method
 from stages.estimators.registry import estimator
 from stages.params import Params
@@ -119,22 +118,22 @@ def finished(
     batches: tuple[Batch, ...],
     make: Make,
     settings: dict[str, Any],
+    functions: Sequence[Callable[..., Any]],
     inputs: Sequence[Path],
 ) -> Iterator[Path]:
-    """A directory with the estimates of all batches, removed when their tables are written.
+    """A directory with the estimates of all batches.
 
-    inputs: files that the estimates depend on.
+    settings, functions, inputs: constants, functions beside `make` and files that these depend on.
     """
     sections = params.model_dump(
         mode="json",
         include={"array", "receiver", "channel", "codebook", "sources", "impairments", "grid", "estimators"},
     )
     own = {**sections, "ls_ridge": params.covariance.ls_ridge, "batches": [asdict(b) for b in batches]}
-    with work_directory(name, work_key({**own, **settings, "seed": SEED}, inputs)) as work:
-        run = functools.partial(make, params, batches)
-        make_shards(run, len(batches), work, params.evaluate.workers, 1, name, "batches")
+    key = key_of({**own, **settings, "seed": SEED}, (make, scenes, comparison, *functions), inputs)
+    run = functools.partial(make, params, batches)
+    with kept(name, key, run, len(batches), params.evaluate.workers) as work:
         yield work
-        discard(work)
 
 
 def grouped(batches: Sequence[Batch], work: Path) -> list[list[tuple[Batch, Path]]]:

@@ -7,7 +7,7 @@ size (`SIZE`), the changes of `ROWS` and a train.seed. Its network is scored on 
 benchmarks: number of sources told, the found rate of the bare peaks and of `learned` in each of `CELLS` and
 on average, and the normalized mean square error of R_pred; the share of counts that the network alone says
 right in `COUNTED`; and found rates (`DEPARTED_CELL`) and counts under `DEPARTED`. Experiments that are there
-are kept: a run that was stopped goes on.
+are kept, and so is what each says and finds (`benchmarks._kept`): a run that was stopped goes on.
 """
 
 import contextlib
@@ -21,12 +21,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 
 from benchmarks._cells import RESULTS, comparison, departed, in_batches, scenes, write
+from benchmarks._kept import kept, key_of
 from stages.artifacts import grid_setup
+from stages.artifacts.atomic import replacing
+from stages.artifacts.hdf5 import shard_name
 from stages.artifacts.network_file import Model, read_model
 from stages.artifacts.params_file import read_params
 from stages.artifacts.progress import Progress
@@ -46,6 +51,7 @@ CELLS = ((2, 0.0), (3, 0.0), (3, 5.0), (5, 10.0))
 COUNTED = tuple((k, snr_db) for k in range(6) for snr_db in (0.0, 10.0, 20.0))
 Say = Callable[[Observation], Prediction]
 FOUND_BY = ("learned_peaks", "learned")
+SAID = ("count_right", "covariance_error", "count_right_departed")
 DEPARTED_CELL = (3, 10.0)
 DEPARTED: dict[str, dict[str, float]] = {
     "sources": {"power_spread_db": 15.0},
@@ -82,6 +88,7 @@ ROWS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 `NO_NETWORK` trains none: the search of `learned` among the peaks of the first map, without a prior.
 """
+NETWORK = "data/models/covariance.pt"
 COLUMNS = (
     "learned",
     "learned_peaks",
@@ -114,12 +121,6 @@ def output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def model_of(revision: str) -> Model:
-    """The model of an experiment or commit."""
-    with fetched("data/models/covariance.pt", revision) as path:
-        return read_model(path)
-
-
 @contextlib.contextmanager
 def fetched(path: str, revision: str) -> Iterator[Path]:
     """A copy of a file of an experiment or commit, from git or the DVC cache."""
@@ -129,42 +130,73 @@ def fetched(path: str, revision: str) -> Iterator[Path]:
         yield copy
 
 
-def score(params: Params, model: Model) -> dict[str, float]:
-    """The columns of ablation.csv that are measured."""
-    say, other = functools.partial(predicted, model), departed(params, DEPARTED)
-    error = float(np.mean([covariance_error(params, model, *cell) for cell in CELLS]))
-    return {
-        **all_found_rates(params, say),
-        "count_right": count_right(params, model),
-        "covariance_error": error,
-        "count_right_departed": count_right(other, model),
-    }
+def scored_cells(params: Params) -> dict[str, tuple[Params, int, float]]:
+    """Parameters, number of sources and SNR (dB) of every cell in which found rates are measured."""
+    cells = {f"k{k}_{snr_db:g}db": (params, k, snr_db) for k, snr_db in CELLS}
+    return {**cells, "departed": (departed(params, DEPARTED), *DEPARTED_CELL)}
 
 
-def all_found_rates(params: Params, say: Say) -> dict[str, float]:
-    """Those of `CELLS`, their mean, and that of the departed system."""
-    cells = {cell: found_rates(params, say, *cell) for cell in CELLS}
-    by_cell = {
-        f"{name}_k{k}_{snr_db:g}db": rates[name] for name in FOUND_BY for (k, snr_db), rates in cells.items()
-    }
-    means = {name: float(np.mean([rates[name] for rates in cells.values()])) for name in FOUND_BY}
+def make(params: Params, model: Model, is_first_map: bool, number: int, path: Path) -> None:
+    """What a network says, and the places that are found with it; or with the first map in its place."""
+    say = functools.partial(from_first_map if is_first_map else predicted, model)
     other = departed(params, DEPARTED)
-    away = {f"{name}_departed": rate for name, rate in found_rates(other, say, *DEPARTED_CELL).items()}
-    return {**means, **by_cell, **away}
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        for cell, (own, k, snr_db) in scored_cells(params).items():
+            for name, found in places(own, say, k, snr_db).items():
+                file[f"{cell}/{name}"] = found
+        if not is_first_map:
+            error = float(np.mean([covariance_error(params, model, *cell) for cell in CELLS]))
+            of_network = count_right(params, model), error, count_right(other, model)
+            file.attrs.update(zip(SAID, of_network, strict=True))
 
 
-def found_rates(params: Params, say: Say, k: int, snr_db: float) -> dict[str, float]:
-    """Found rate of bare peaks and of `learned` in one cell, number of sources told."""
-    hits: dict[str, list[int]] = {name: [] for name in FOUND_BY}
+def score(params: Params, model_path: Path, is_first_map: bool) -> dict[str, float]:
+    """The columns of ablation.csv that are measured."""
+    functions = (make, places, covariance_error, count_right, predicted, from_first_map, scenes, comparison)
+    sections = {
+        **params.model_dump(mode="json"),
+        "cells": (CELLS, COUNTED, DEPARTED_CELL, DEPARTED, N_SCENES, N_COUNTED),
+        "is_first_map": is_first_map,
+    }
+    key = key_of(sections, functions, [model_path])
+    run = functools.partial(make, params, read_model(model_path), is_first_map)
+    with kept("ablation", key, run, 1, 1) as work, h5py.File(work / shard_name(0)) as file:
+        rates = {
+            cell: {name: found_rate(own, file[f"{cell}/{name}"][()], k, snr_db) for name in FOUND_BY}
+            for cell, (own, k, snr_db) in scored_cells(params).items()
+        }
+        said = {name: float(file.attrs[name]) for name in SAID if name in file.attrs}
+    away = rates.pop("departed")
+    return {
+        **{name: float(np.mean([own[name] for own in rates.values()])) for name in FOUND_BY},
+        **{f"{name}_{cell}": own[name] for name in FOUND_BY for cell, own in rates.items()},
+        **{f"{name}_departed": rate for name, rate in away.items()},
+        **said,
+    }
+
+
+def places(params: Params, say: Say, k: int, snr_db: float) -> dict[str, Float[np.ndarray, "scene slot 3"]]:
+    """What bare peaks and `learned` find in one cell, number of sources told."""
+    found: dict[str, list[Float[np.ndarray, "scene slot 3"]]] = {name: [] for name in FOUND_BY}
     for drawn in drawn_scenes(params, k, snr_db, N_SCENES):
         observation, told = drawn.observation, torch.full((drawn.observation.n_scenes,), k)
         prediction = say(observation)
         for name in FOUND_BY:
             (one,) = comparison(params, (name,)).estimators
-            hits[name].extend(
-                n_found(params, drawn.sources[:, :k], one.estimate(observation, prediction, told))
-            )
-    return {name: float(np.mean(counts)) / k for name, counts in hits.items()}
+            found[name].append(padded(one.estimate(observation, prediction, told), k))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def padded(estimate: Estimate, slots: int) -> Float[np.ndarray, "scene slot 3"]:
+    """Sources of an estimate in a stated number of slots, the last ones empty: NaN."""
+    missing = slots - estimate.sources.shape[1]
+    return np.pad(estimate.sources.numpy(), ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+
+
+def found_rate(params: Params, found: Float[np.ndarray, "scene slot 3"], k: int, snr_db: float) -> float:
+    """Share of the sources of a cell that are found."""
+    truth = torch.cat([drawn.sources[:, :k] for drawn in drawn_scenes(params, k, snr_db, N_SCENES)])
+    return float(np.mean(n_found(params, truth, found))) / k
 
 
 def covariance_error(params: Params, model: Model, k: int, snr_db: float) -> float:
@@ -214,12 +246,12 @@ def from_first_map(model: Model, observation: Observation) -> Prediction:
     return replace(predicted(model, observation), occupancy=1e-9 * values / values.max(), places=places)
 
 
-def n_found(params: Params, truth: torch.Tensor, estimate: Estimate) -> list[int]:
+def n_found(params: Params, truth: torch.Tensor, found: Float[np.ndarray, "scene slot 3"]) -> list[int]:
     """Found sources of every scene."""
     tolerance = np.deg2rad(params.evaluate.found_tolerance_deg)
     counts = []
-    for true, places in zip(truth.double().numpy(), estimate.sources.numpy(), strict=True):
-        real, own = (rows[np.isfinite(rows[:, 0])] for rows in (true, places))
+    for true, located in zip(truth.double().numpy(), found, strict=True):
+        real, own = (rows[np.isfinite(rows[:, 0])] for rows in (true, located))
         counts.append(int(agreement(real, own, np.full_like(own, np.nan), tolerance).found.sum()))
     return counts
 
@@ -247,10 +279,9 @@ def summary(table: pd.DataFrame) -> str:
 
 def measured(params: Params, row: str, seed: int) -> dict[str, float]:
     """The columns of one line of ablation.csv that are measured."""
-    if row == NO_NETWORK:
-        model = model_of(training("default", seed))
-        return all_found_rates(params, functools.partial(from_first_map, model))
-    return score(params, model_of(training(row, seed)))
+    is_first_map = row == NO_NETWORK
+    with fetched(NETWORK, training("default" if is_first_map else row, seed)) as path:
+        return score(params, path, is_first_map)
 
 
 def main() -> None:

@@ -180,7 +180,8 @@ def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
     batches = plan(params)
-    with finished("accuracy", params, batches, make, {}, ()) as work:
+    settings = {"estimators": (LIKELIHOOD, SPECTRAL, COUNTING)}
+    with finished("accuracy", params, batches, make, settings, (), ()) as work:
         cells = grouped(batches, work)
         own = scored(params, cells)
         counted = [cell for cell in cells if cell[0][0].count == "estimated"]

@@ -18,24 +18,26 @@ music_blend, ...    found rate of estimators that read R_pred
 
 import functools
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 
 from benchmarks._cells import SEED, comparison, departed, write
-from benchmarks.ablation import n_found
+from benchmarks._kept import kept, key_of
+from benchmarks.ablation import n_found, padded
 from stages import seeds
 from stages.artifacts import setup
-from stages.artifacts.atomic import write_text
+from stages.artifacts.atomic import replacing
 from stages.artifacts.hdf5 import shard_name
 from stages.artifacts.network_file import Model, read_model
 from stages.artifacts.params_file import read_params
-from stages.artifacts.shards import make_shards
-from stages.artifacts.state import discard, work_directory, work_key
 from stages.artifacts.tuning_setup import TuningOptions
 from stages.cli import parser
 from stages.covariance import blend, inner_product, sample_covariance, true_covariance
@@ -52,6 +54,7 @@ MODEL = Path("data/calibration/learned.pt")
 N_TUNED, N_SCENES, N_BOOTSTRAP = 640, 100, 2000
 CELLS = ((2, 0.0), (3, 5.0), (5, 10.0))
 READ_OCCUPANCY, READ_COVARIANCE = ("learned_peaks", "learned"), ("music_blend", "mvdr_blend")
+ESTIMATORS = (*READ_OCCUPANCY, *READ_COVARIANCE)
 BATCH = 40
 SYSTEMS: dict[str, dict[str, dict[str, Any]]] = {
     "that of the training": {},
@@ -95,8 +98,8 @@ def tuned_on(params: Params, model: Model) -> Examples:
 
 def of_part(
     params: Params, scenes: Scenes, part: torch.Tensor, examples: Examples, trained: TrainedNetwork
-) -> dict[str, list[float]]:
-    """Every quantity of some scenes, as one network says it."""
+) -> dict[str, Float[np.ndarray, "scene ..."]]:
+    """Every quantity of some scenes, as one network says it; of estimators the places."""
     observation, sources = scenes.observation.select(part), scenes.sources[part]
     told = scenes.n_sources[part].long()
     prediction = trained.predict(examples.maps, examples.estimated_snr, observation)
@@ -118,63 +121,80 @@ def of_part(
         params.covariance.diagonal_loading,
     )
     values = {
-        "likelihood loss": [float(likelihood_loss(own.select(row), received.select(row))) for row in rows],
-        "covariance error": (missed / truth.squared_norm).tolist(),
-        "count": (prediction.count_log_probabilities.argmax(-1) == told).double().tolist(),
+        "likelihood loss": np.array(
+            [float(likelihood_loss(own.select(row), received.select(row))) for row in rows]
+        ),
+        "covariance error": (missed / truth.squared_norm).double().numpy(),
+        "count": (prediction.count_log_probabilities.argmax(-1) == told).double().numpy(),
     }
-    for name in (*READ_OCCUPANCY, *READ_COVARIANCE):
+    for name in ESTIMATORS:
         (one,) = comparison(params, (name,)).estimators
         found = one.estimate(observation, mixed if name in READ_COVARIANCE else prediction, told)
-        values[name] = (np.array(n_found(params, sources, found)) / told.numpy()).tolist()
+        values[name] = padded(found, params.sources.max_sources)
     return values
 
 
-def quantities(params: Params, before: Model, after: Model) -> dict[str, tuple[list[float], list[float]]]:
+def scored_on(params: Params) -> Scenes:
+    """The fresh scenes of a system."""
+    return drawn(params, "test_independent", [cell for cell in CELLS for _ in range(N_SCENES)])
+
+
+def quantities(params: Params, before: Model, after: Model) -> dict[str, Float[np.ndarray, "when scene ..."]]:
     """Every quantity of every fresh scene, before and after."""
-    scenes = drawn(params, "test_independent", [cell for cell in CELLS for _ in range(N_SCENES)])
+    scenes = scored_on(params)
     tuned = after.trained.of_covariance
     # a tuned model has occupancy, places and count of the original; here the tuned weights say them too
     throughout = before.trained if tuned is None else replace(before.trained, network=tuned)
-    values: dict[str, tuple[list[float], list[float]]] = {}
+    parts: dict[str, list[Float[np.ndarray, "when scene ..."]]] = {}
     for part in torch.arange(len(scenes.n_sources)).split(BATCH):
         examples = unlabelled(scenes.observation.select(part), before)
         first, second = (
             of_part(params, scenes, part, examples, trained) for trained in (before.trained, throughout)
         )
         for name, value in first.items():
-            pair = values.setdefault(name, ([], []))
-            pair[0].extend(value)
-            pair[1].extend(second[name])
-    return values
+            parts.setdefault(name, []).append(np.stack((value, second[name])))
+    return {name: np.concatenate(values, axis=1) for name, values in parts.items()}
 
 
 def make(params: Params, options: TuningOptions, number: int, path: Path) -> None:
-    """The rows of one system."""
-    name = list(SYSTEMS)[number]
-    own, before = departed(params, SYSTEMS[name]), read_model(MODEL)
+    """Every quantity of one system."""
+    own, before = departed(params, list(SYSTEMS.values())[number]), read_model(MODEL)
     examples = tuned_on(own, before)
     after = finetune(
         before, examples, [Path("drawn.h5")], options, None, lambda line: None, lambda state: None
     )
-    rows = []
-    for quantity, pair in quantities(own, before, after).items():
-        first, second = (np.array(values, dtype=np.float64) for values in pair)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["best_epoch"] = after.tunings[-1].best_epoch
+        for quantity, values in quantities(own, before, after).items():
+            file[quantity] = values
+
+
+def rows_of(params: Params, name: str, path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of one system."""
+    scenes = scored_on(departed(params, SYSTEMS[name]))
+    with h5py.File(path) as file:
+        best_epoch = int(file.attrs["best_epoch"])
+        values = {quantity: file[quantity][()] for quantity in file}
+    for quantity in ("likelihood loss", "covariance error", "count", *ESTIMATORS):
+        first, second = values[quantity]
+        if quantity in ESTIMATORS:
+            first, second = (
+                np.array(n_found(params, scenes.sources, places)) / scenes.n_sources.numpy()
+                for places in (first, second)
+            )
         random = seeds.generator(SEED, "bootstrap", zlib.crc32(f"{name}/{quantity}".encode()))
         low, high = bootstrap_interval(second - first, np.mean, random, N_BOOTSTRAP)
-        rows.append(
-            {
-                "system": name,
-                "best_epoch": after.tunings[-1].best_epoch,
-                "quantity": f"{quantity} (all tuned)" if quantity in (*READ_OCCUPANCY, "count") else quantity,
-                "n_scenes": len(first),
-                "before": float(first.mean()),
-                "after": float(second.mean()),
-                "difference": float((second - first).mean()),
-                "difference_low": low,
-                "difference_high": high,
-            }
-        )
-    write_text(path, pd.DataFrame(rows).to_json(orient="records", double_precision=15))
+        yield {
+            "system": name,
+            "best_epoch": best_epoch,
+            "quantity": f"{quantity} (all tuned)" if quantity in (*READ_OCCUPANCY, "count") else quantity,
+            "n_scenes": len(first),
+            "before": float(first.mean()),
+            "after": float(second.mean()),
+            "difference": float((second - first).mean()),
+            "difference_low": low,
+            "difference_high": high,
+        }
 
 
 def main() -> None:
@@ -187,14 +207,18 @@ def main() -> None:
         "systems": SYSTEMS,
         "cells": CELLS,
         "n": (N_TUNED, N_SCENES),
+        "options": (arguments.epochs, arguments.lr, arguments.held_back, arguments.seed),
     }
+    functions = (make, quantities, of_part, tuned_on, drawn, finetune, unlabelled)
     run = functools.partial(make, params, options)
-    with work_directory("finetune", work_key(sections, [MODEL])) as work:
-        make_shards(run, len(SYSTEMS), work, params.evaluate.workers, 1, "finetune", "systems")
-        files = [work / shard_name(number) for number in range(len(SYSTEMS))]
-        table = pd.concat([pd.read_json(file, orient="records") for file in files], ignore_index=True)
-        write("finetune", table)
-        discard(work)
+    key = key_of(sections, functions, [MODEL])
+    with kept("finetune", key, run, len(SYSTEMS), params.evaluate.workers) as work:
+        table = pd.DataFrame(
+            row
+            for number, name in enumerate(SYSTEMS)
+            for row in rows_of(params, name, work / shard_name(number))
+        )
+    write("finetune", table)
     print(table.to_string())
 
 

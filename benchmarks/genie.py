@@ -114,7 +114,8 @@ def main() -> None:
         for k, snr_db in CELLS
         for batch in in_batches("known", model, k, snr_db, every, N_SCENES)
     )
-    with finished("genie", params, batches, make, {"starts": N_STARTS}, ()) as work:
+    settings = {"starts": N_STARTS, "estimators": LIKELIHOOD}
+    with finished("genie", params, batches, make, settings, (), ()) as work:
         own = scored(params, grouped(batches, work))
         hits = found_by_scene(own)
         write("genie_scenes", hits.reset_index())

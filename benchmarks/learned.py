@@ -196,7 +196,7 @@ def main() -> None:
     prefix = f"{sys.argv[1]}_" if len(sys.argv) > 1 else ""
     told = batches_of(params, "known", dict.fromkeys(CELLS, N_SCENES))
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(finished("learned", params, told, make, {}, (MODEL,)))
+        work = stack.enter_context(finished("learned", params, told, make, {}, (predicted,), (MODEL,)))
         table = headline(params, grouped(told, work))
         write(f"{prefix}learned_genie", table)
         counted = []
@@ -205,7 +205,7 @@ def main() -> None:
             ("known", "learned_blind_noise_known", make_noise_known),
         ):
             blind = batches_of(params, "estimated", blind_cells(N_COUNTED[noise]))
-            work = stack.enter_context(finished(name, params, blind, making, {}, (MODEL,)))
+            work = stack.enter_context(finished(name, params, blind, making, {}, (predicted,), (MODEL,)))
             counted.append(counted_scenes(params, noise, grouped(blind, work)))
         write(f"{prefix}learned_counts", by_cell(pd.concat(counted)))
         confidence = by_confidence(pd.concat(counted))

@@ -68,7 +68,7 @@ def main() -> None:
         for snr_db in SNRS_DB
         for batch in in_batches("known", model, 1, snr_db, range_m, N_SCENES)
     )
-    with finished("ranges", params, batches, make, {}, ()) as work:
+    with finished("ranges", params, batches, make, {}, (), ()) as work:
         cells = grouped(batches, work)
         tables = []
         for model in get_args(SourceModel):

@@ -67,9 +67,9 @@ def departures(params: Params) -> dict[str, dict[str, dict[str, Any]]]:
 
 def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
     """Estimates of one batch under every departure, each in a file of its own beside the last."""
-    batch = batches[number]
-    for departure, changes in departures(params).items():
-        drawn = scenes(departed(params, changes), batch)
+    batch, every = batches[number], departures(params)
+    for departure in (*(name for name in every if name != NOMINAL), NOMINAL):
+        drawn = scenes(departed(params, every[departure]), batch)
         truth = drawn.sources[:, : batch.n_sources]
         asked = departure in WITH_GENIE and batch.n_sources == N_SOURCES_GENIE
         own = replace(comparison(params, ESTIMATORS), genie_starts=N_STARTS if asked else 0)
@@ -77,12 +77,11 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
         made = {"known": predicted(params, drawn.observation)}
         results = own.run(drawn.observation, truth, made, random)
         write_estimates(_file(path, departure), results)
-    _file(path, NOMINAL).rename(path)
 
 
 def _file(path: Path, departure: str) -> Path:
-    """File of a departure beside that of the scenes without one, which stands for all."""
-    return path.with_name(f"{path.stem}-{departure.replace(' ', '-')}.part")
+    """File of a departure beside that of the scenes without one, which is written last and stands for all."""
+    return path if departure == NOMINAL else path.with_stem(f"{path.stem}-{departure.replace(' ', '-')}")
 
 
 def table(params: Params, cells: list[list[tuple[Batch, Path]]]) -> pd.DataFrame:
@@ -90,10 +89,7 @@ def table(params: Params, cells: list[list[tuple[Batch, Path]]]) -> pd.DataFrame
     rates: dict[tuple[str, int, float, str], Float[np.ndarray, " scene"]] = {}
     seconds: dict[tuple[str, int, float, str], list[float]] = {}
     for departure, changes in departures(params).items():
-        files = [
-            [(batch, path if departure == NOMINAL else _file(path, departure)) for batch, path in cell]
-            for cell in cells
-        ]
+        files = [[(batch, _file(path, departure)) for batch, path in cell] for cell in cells]
         own = named(scored(departed(params, changes), files).sources)
         hits = own.groupby(["n_sources", "snr_db", "estimator", "scene"])["found"].mean()
         for (k, snr_db, name), values in hits.groupby(level=[0, 1, 2]):
@@ -157,7 +153,8 @@ def main() -> None:
         for k, snr_db in CELLS
         for batch in in_batches("known", "independent", k, snr_db, params.sources.range_m, N_SCENES)
     )
-    with finished("robustness", params, batches, make, {"starts": N_STARTS}, (MODEL,)) as work:
+    settings = {"departures": departures(params), "estimators": ESTIMATORS, "genie": (WITH_GENIE, N_STARTS)}
+    with finished("robustness", params, batches, make, settings, (predicted,), (MODEL,)) as work:
         result = table(params, grouped(batches, work))
         write("robustness", result)
     print(summary(result))

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from benchmarks._cells import write
-from benchmarks.ablation import N_SCENES, experiment, fetched, model_of, score
+from benchmarks.ablation import N_SCENES, NETWORK, experiment, fetched, score
 from stages.artifacts.durations import durations_of
 from stages.artifacts.params_file import read_params
 from stages.artifacts.report.times_page import MODEL
@@ -42,7 +42,8 @@ def main() -> None:
         seconds = math.nan if times is None else float(pd.read_csv(times)["seconds"].iloc[0])
         n_scenes = sum(own.simulate.split(split).n_scenes for split in ("train", "train_constant"))
         run = {"run": name, "n_training_scenes": n_scenes, "epochs": own.train.epochs, "seconds": seconds}
-        lines.append({**run, "n_scenes": N_SCENES, **score(params, model_of(revision))})
+        with fetched(NETWORK, revision) as path:
+            lines.append({**run, "n_scenes": N_SCENES, **score(params, path, False)})
         write("sizes", pd.DataFrame(lines))
     print(pd.DataFrame(lines).T.to_string())
 

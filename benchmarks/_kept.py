@@ -1,0 +1,72 @@
+"""Estimates that benchmarks keep, in `state/NAME/KEY`: what they score, and can score again.
+
+KEY names what estimates depend on: parameters, the files that are read, the functions of the benchmark that
+make them and the code of `COMPUTING`, docstrings and comments left out. Code that scores is not among it:
+with other scores the benchmark runs in the time that these take. Removing `state/` is safe, and costs the
+estimates.
+"""
+
+import ast
+import contextlib
+import hashlib
+import inspect
+import json
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.artifacts.shards import make_shards
+from stages.artifacts.state import work_directory
+
+STAGES = Path(__file__).parents[1] / "stages"
+COMPUTING = (
+    *("physics", "inference", "networks", "estimators", "bounds"),
+    *("covariance.py", "modulus.py", "seeds.py", "shapes.py"),
+    *("artifacts/setup.py", "artifacts/grid_setup.py", "artifacts/estimator_setup.py"),
+)
+"""Packages and modules of `stages` that make scenes and estimates of parameters."""
+
+
+def meaning(source: str) -> str:
+    """Syntax of a program without comments, layout and strings that stand alone."""
+    tree = ast.parse(textwrap.dedent(source))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [line for line in node.body if not _is_said(line)]
+    return ast.dump(tree)
+
+
+def _is_said(line: ast.stmt) -> bool:
+    return (
+        isinstance(line, ast.Expr)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    )
+
+
+def key_of(
+    parameters: Mapping[str, Any], functions: Sequence[Callable[..., Any]], inputs: Sequence[Path]
+) -> str:
+    """Name of the estimates that functions make of parameters and files."""
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(json.dumps(parameters, sort_keys=True).encode())
+    for function in functions:
+        digest.update(meaning(inspect.getsource(function)).encode())
+    for name in COMPUTING:
+        place = STAGES / name
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"\n{path.relative_to(STAGES)} {meaning(path.read_text('utf-8'))}".encode())
+    for path in inputs:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def kept(
+    name: str, key: str, make: Callable[[int, Path], None], n_shards: int, workers: int
+) -> Iterator[Path]:
+    """The directory of a key (`key_of`) with all its shards, those that are missing made."""
+    with work_directory(name, key) as work:
+        make_shards(make, n_shards, work, workers, 1, name, "batches")
+        yield work
