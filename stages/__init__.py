@@ -41,3 +41,9 @@ eps     diagonal loading       R_blend + eps I                                  
 A source is the triple (azimuth, elevation, inverse range): the exact spherical wave is regular in 1/r, and
 1/r = 0 is the plane wave.
 """
+
+import os
+
+# OpenMP reads it when torch loads it: threads that wait for one another sleep. By default they spin on a core
+# that they take from the thread they wait for as soon as any other process is at work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -22,7 +22,7 @@ from stages.artifacts.hdf5 import shard_name, shard_paths
 from stages.artifacts.measurements_file import Truth, read_observation, read_truth
 from stages.artifacts.network_file import MODEL_SECTIONS, read_network, write_network
 from stages.artifacts.params_file import read_params
-from stages.artifacts.shards import make_shards
+from stages.artifacts.shards import make_shards, one_thread
 from stages.artifacts.state import discard, publish, work_directory, work_key
 from stages.covariance import NormalizedCovariance, blend, sample_covariance, true_covariance
 from stages.estimators.learned import LearnedEstimator
@@ -183,7 +183,7 @@ def main() -> None:
         mode="json", include={**MODEL_SECTIONS, "estimators": True, "evaluate": {"batch_size"}}
     )
     make = functools.partial(_make_batch, params, root, batches)
-    with work_directory("calibrate", work_key(sections, inputs)) as work:
+    with one_thread(), work_directory("calibrate", work_key(sections, inputs)) as work:
         make_shards(make, len(batches), work, params.evaluate.workers, 2, "calibrate", "batches")
         known = read_evidence([work / shard_name(number) for number in range(len(batches))])
         try:

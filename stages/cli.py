@@ -1,7 +1,6 @@
 """The command line: risolve localize | finetune | inspect | trials | adopt | estimators."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -10,15 +9,16 @@ from typing import TypeAlias
 
 from stages.adopt import TRIALS, adopt
 from stages.artifacts import sources_file, tuning_setup
-from stages.artifacts.entry import run
+from stages.artifacts.entry import Parser, run
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.inspection import inspect_lines
 from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key, needs_model
 from stages.artifacts.network_file import Tuning, write_model
 from stages.artifacts.search_tables import trial_lines
-from stages.artifacts.sources_file import check_target, parts_directory, write_sources
+from stages.artifacts.sources_file import write_sources
 from stages.artifacts.sources_text import estimator_lines, source_lines, summary_line
-from stages.artifacts.state import discard, held
+from stages.artifacts.target import check_target, parts
+from stages.artifacts.terminal import print_lines, tell
 from stages.artifacts.truth_table import score_lines
 from stages.artifacts.tuning_setup import TuningOptions, checked, tuning_key
 from stages.finetune import finetune_files
@@ -43,32 +43,19 @@ Remark: TypeAlias = Callable[[str], None]
 
 def main() -> None:
     """risolve localize | finetune | inspect | trials | adopt | estimators"""
-    arguments = parser().parse_args()
-
-    def remark(line: str) -> None:
-        print(line, file=sys.stderr)
 
     def command() -> None:
-        lines, status = arguments.command(arguments, remark)
-        try:
-            print("\n".join(lines), flush=True)
-        except BrokenPipeError:
-            # whoever read has enough; the interpreter would complain again when it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        arguments = parser().parse_args()
+        lines, status = arguments.command(arguments, tell)
+        print_lines(lines)
         sys.exit(status)
 
-    out = arguments.out
-    kept = (
-        "nothing was written"
-        if out is None
-        else f"run again to resume; {parts_directory(out)} holds the rest"
-    )
-    run(command, TrainingDiverged, stopped=f"stopped; {kept}")
+    run(command, TrainingDiverged, stopped="nothing was written")
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="risolve",
         description="Locate near-field radio sources through a reconfigurable surface.",
         epilog=f"Exit status: 0; {FAULTY} an error; {LEFT_OUT} some scenes left out, the others used.",
@@ -82,15 +69,15 @@ def parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="explain a file")
     held = "measurements, covariances, bounds, estimates, sources or a model"
     inspect.add_argument("file", type=Path, help=held)
-    inspect.set_defaults(command=_inspect, out=None)
+    inspect.set_defaults(command=_inspect)
     trials = commands.add_parser("trials", help="list the complete trials of the search, best first")
     trials.add_argument("--top", type=int, metavar="K", help="so many of them; default all")
-    trials.set_defaults(command=_trials, out=None)
+    trials.set_defaults(command=_trials)
     adopt = commands.add_parser("adopt", help="write the best trial of the search into params.yaml")
     adopt.add_argument("--trial", type=int, metavar="N", help="another trial than the best one")
-    adopt.set_defaults(command=_adopt, out=None)
+    adopt.set_defaults(command=_adopt)
     estimators = commands.add_parser("estimators", help="list the estimators")
-    estimators.set_defaults(command=_estimators, out=None)
+    estimators.set_defaults(command=_estimators)
     return top
 
 
@@ -174,12 +161,11 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         found = localize_files(arguments.files, options, remark, None)
         lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
-        check_target(arguments.out, arguments.files, sources_file.SUFFIXES)
-        kept = parts_directory(arguments.out)
-        with held(kept / localization_key(arguments.files, options)) as work:
+        check_target(arguments.out, arguments.files, sources_file.KINDS)
+        with parts(arguments.out, localization_key(arguments.files, options), "[0-9]*-[0-9]*.h5") as work:
             found = localize_files(arguments.files, options, remark, work)
+            check_target(arguments.out, arguments.files, sources_file.KINDS)
             write_sources(arguments.out, found.sources)
-        discard(kept)
         lines = [f"{summary_line(found.sources)}: {arguments.out}"]
     if found.scores:
         lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
@@ -194,13 +180,13 @@ def _finetune(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         held_back=arguments.held_back,
         seed=arguments.seed,
     )
-    check_target(arguments.out, [*arguments.files, options.model], tuning_setup.SUFFIXES)
+    inputs = [*arguments.files, options.model]
+    check_target(arguments.out, inputs, tuning_setup.KINDS)
     subject = checked(arguments.files, options)
-    kept = parts_directory(arguments.out)
-    with held(kept / tuning_key(arguments.files, options)) as work:
+    with parts(arguments.out, tuning_key(arguments.files, options), "state.pt") as work:
         tuned = finetune_files(arguments.files, options, subject, remark, work)
+        check_target(arguments.out, inputs, tuning_setup.KINDS)
         write_model(arguments.out, tuned.model)
-    discard(kept)
     return [f"{_outcome(tuned.model.tunings[-1])}: {arguments.out}"], LEFT_OUT if tuned.n_left_out else 0
 
 

@@ -18,6 +18,7 @@ from stages.artifacts.hdf5 import source_paths
 from stages.artifacts.measurement_stream import MADE_BY, computed, measurement_stream
 from stages.artifacts.network_file import Model, Tuning
 from stages.artifacts.progress import Progress
+from stages.artifacts.terminal import shown
 from stages.artifacts.tuning_setup import Subject, TuningOptions, require_enough
 from stages.covariance import sample_factor
 from stages.inference.maps import MapSettings, fit_maps
@@ -86,7 +87,7 @@ def finetune(
         network.load_state_dict(best["network"])
         trained = replace(trained, of_covariance=network.eval())
     tuning = Tuning(
-        files=tuple(file.name for file in files),
+        files=tuple(shown(file.name) for file in files),
         n_scenes=len(examples),
         n_held_back=len(shares.held_back),
         epochs=options.epochs,

@@ -24,7 +24,9 @@ from stages.artifacts.measurement_stream import (
     measurement_stream,
 )
 from stages.artifacts.progress import Progress
+from stages.artifacts.shards import one_thread
 from stages.artifacts.sources_file import VALUES, LocatedSources, joined, read_sources, write_sources
+from stages.artifacts.terminal import shown
 from stages.artifacts.truth_table import SceneScore
 from stages.covariance import blend, sample_covariance, sample_factor
 from stages.estimators.contract import Estimate, Reading
@@ -105,7 +107,7 @@ def localize_files(
     for number, file in enumerate(files):
         first_scene = 0
         for path in source_paths(file, MADE_BY):
-            with measurement_stream(path) as stream:
+            with one_thread(), measurement_stream(path) as stream:
                 method = method_for(stream, options)
                 for warning in stream.warnings:
                     remark(warning)
@@ -247,7 +249,7 @@ def _part(
     scene = scenes[:, None].expand(present.shape)[present]
     return LocatedSources(
         estimator=estimator,
-        files=tuple(str(file) for file in files),
+        files=tuple(shown(str(file)) for file in files),
         file=torch.full_like(scene, number).numpy(),
         scene=scene.numpy(),
         source=(present.cumsum(-1) - 1)[present].numpy(),

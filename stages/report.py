@@ -7,11 +7,10 @@ data/evaluation/strata.csv and prints a short table and the path of the report; 
 results took, it writes the page of times, state/times/times.html, and prints its path too.
 """
 
-import argparse
 from pathlib import Path
 
 from stages.artifacts.atomic import write_text
-from stages.artifacts.entry import run
+from stages.artifacts.entry import Parser, run
 from stages.artifacts.params_file import PARAMS, read_params
 from stages.artifacts.report.blocks import rate_picture
 from stages.artifacts.report.figures import method_styles
@@ -21,6 +20,7 @@ from stages.artifacts.report.run_files import PICTURE, REPORT, STRATA, ReportErr
 from stages.artifacts.report.strata_tables import known, short_table, with_sources
 from stages.artifacts.report.times_page import read_times, render_times
 from stages.artifacts.state import state_root
+from stages.artifacts.terminal import print_lines
 from stages.params import TEST_SPLITS
 
 SHORT_WIDTH, SHORT_HEIGHT = 110, 23
@@ -72,16 +72,14 @@ def times_line(root: Path) -> str:
 
 def main() -> None:
     """Command line of the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.report", description="Write the report of the last evaluation."
-    )
+    parser = Parser(prog="python -m stages.report", description="Write the report of the last evaluation.")
     parser.add_argument(
         "--show",
         action="store_true",
         help="print the headline table and the paths of report and page of times",
     )
     if parser.parse_args().show:
-        print("\n".join([*headline(Path()), times_line(Path())]))
+        print_lines([*headline(Path()), times_line(Path())])
     else:
         write_text(REPORT, page(Path()))
         write_text(PICTURE, picture(Path()).decode())

@@ -29,7 +29,7 @@ from stages.artifacts import (
     setup,
     sweep_figure,
 )
-from stages.artifacts.atomic import replacing
+from stages.artifacts.atomic import write_bytes
 from stages.artifacts.entry import run
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.estimates_file import read_estimates, write_estimates
@@ -291,8 +291,7 @@ def main() -> None:
         tables.mkdir(exist_ok=True)
         csv = tables / "impairments.csv"
         evaluation_tables.write_csv(csv, table_of(params, gather(work, batches)))
-        with replacing(tables / "impairments.svg") as temporary:
-            temporary.write_bytes(sweep_figure.impairment_figure(pd.read_csv(csv)))
+        write_bytes(tables / "impairments.svg", sweep_figure.impairment_figure(pd.read_csv(csv)))
         publish(tables, root / SWEEP)
         discard(work)
 

@@ -23,7 +23,7 @@ from stages.artifacts.errors import CheckpointError, MeasurementError
 from stages.artifacts.measurement_stream import measurement_stream
 from stages.artifacts.network_file import new_network, read_model, read_network, write_network
 from stages.artifacts.params_file import read_params
-from stages.artifacts.sources_file import parts_directory
+from stages.artifacts.target import parts_directory
 from stages.artifacts.tuning_setup import TuningOptions, checked, tuning_key
 from stages.finetune import TunedModel, finetune_files, unlabelled
 from stages.inference.noise import estimated_noise_power

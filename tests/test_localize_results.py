@@ -8,9 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
 
-from stages.artifacts.errors import MeasurementError
 from stages.artifacts.sources_file import VALUES, write_sources
 from stages.artifacts.sources_text import source_lines, summary_line
 from stages.artifacts.truth_table import score_lines
@@ -62,14 +60,6 @@ def test_results_without_a_source_or_with_unknown_numbers(tmp_path: Path) -> Non
     assert "nan" not in text
     row = json.loads((tmp_path / "sources.json").read_text())["scenes"][0]["sources"][0]
     assert row["azimuth_deg"] is None
-
-
-def test_results_have_an_ending_that_says_the_format(tmp_path: Path) -> None:
-    sources = localized(write_user_file(tmp_path / "some.h5", spread_scenes(1))).sources
-    with pytest.raises(
-        MeasurementError, match=r"sources\.txt: results end in \.csv, \.json, \.h5, got \.txt"
-    ):
-        write_sources(tmp_path / "sources.txt", sources)
 
 
 def test_the_worked_example_prints_what_the_page_says(tmp_path: Path) -> None:

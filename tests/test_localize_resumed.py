@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts.localization_setup import Method, Options, localization_key
-from stages.artifacts.sources_file import joined, parts_directory, read_sources, write_sources
+from stages.artifacts.sources_file import joined, read_sources, write_sources
+from stages.artifacts.target import parts_directory
 from stages.estimators.contract import Estimate
 from stages.localize import localize, localize_files
 from stages.physics.observation import Observation

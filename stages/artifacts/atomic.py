@@ -1,53 +1,73 @@
-"""Files that are whole or absent: a temporary name in the same directory, then `os.replace`."""
+"""Files that are whole or absent: made in memory, written under a random name in the same folder, renamed."""
 
 import contextlib
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.artifacts.errors import StateError
+from stages.artifacts.errors import unwritable
 
-_SUFFIX = ".part"
+_PARTIAL = re.compile(r"\.risolve-[0-9a-f]{32}\.part")
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which takes its place when the block ends without an error.
+def replacing(path: Path, content: bytes | memoryview) -> Iterator[Path]:
+    """A temporary file beside `path` with this content, which takes its place when the block ends without an
+    error.
+
+    The folder is opened once, the name is new and no link is followed: whatever happens to names meanwhile,
+    no other file is written to. The content is on the disk before the name: no power cut leaves a short file.
 
     Raises:
-        StateError: the directory cannot be written.
+        StateError: the file cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_SUFFIX}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StateError(
-            f"{path}: cannot be written ({error.strerror or error}); make room or allow writing there"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    name = f".risolve-{secrets.token_hex(16)}.part"
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            number = os.open(name, flags, 0o666, dir_fd=folder)
+            stack.callback(_forget, name, folder)
+            with os.fdopen(number, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(number)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        yield path.with_name(name)
+        try:
+            os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, whole or not at all; its folder is made where it is missing.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    with replacing(path, content):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
+    """Write a text file in UTF-8, as `write_bytes`."""
+    write_bytes(path, text.encode())
 
 
 def remove_partial(directory: Path) -> None:
     """Remove what an interrupted process left unfinished in a directory that nobody else writes to."""
-    for path in directory.glob(f"*{_SUFFIX}"):
-        path.unlink(missing_ok=True)
+    for path in directory.iterdir():
+        if _PARTIAL.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
-    """Put the content on the disk before the name: no power cut leaves a short file under the final name."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _forget(name: str, folder: int) -> None:
+    """Remove a temporary file, which is gone where it took its place."""
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=folder)

@@ -1,6 +1,7 @@
 """Checkpoints: plain tensors, numbers and strings, whole or absent, tied to the parameters behind them."""
 
 import hashlib
+import io
 import json
 import pickle
 import zipfile
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from stages.artifacts.atomic import replacing
+from stages.artifacts.atomic import write_bytes
 from stages.artifacts.errors import CheckpointError
 
 FORMAT = "risolve-checkpoint"
@@ -45,9 +46,9 @@ def save_checkpoint(path: Path, content: Mapping[str, Any], parameters: Mapping[
         "parameter_digest": _digest(text),
         "content": dict(content),
     }
-    # The archive of an open file is not named after it: the temporary name would enter the bytes.
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(document, file)
+    archive = io.BytesIO()
+    torch.save(document, archive)
+    write_bytes(path, archive.getbuffer())
 
 
 def load_checkpoint(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,35 +10,60 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
-from stages.artifacts.errors import StageError
+from stages.artifacts.errors import StageError, of_system
+from stages.artifacts.terminal import draw, is_drawn_on, prepare, print_lines, settle, tell
 from stages.params import Split
 
 
-def run(
-    main: Callable[[], None], *expected: type[Exception], stopped: str = "stopped; run again to resume"
-) -> None:
-    """Run the main function of a verb; a `StageError`, or an error of an `expected` type, ends it with 2,
-    Ctrl-C with 130 and the line `stopped`.
+def run(main: Callable[[], None], *expected: type[Exception], stopped: str = "run again to resume") -> None:
+    """Run the main function of a verb; a `StageError`, an error of an `expected` type, or what the system
+    says of a file or a disk, ends it with 2; Ctrl-C with 130, and what it says itself or `stopped`.
 
     Any other exception is a fault of the code and keeps its traceback.
     """
+    prepare()
     if "DVC_STAGE" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
         threading.Thread(target=_end_with_starter, daemon=True).start()
     ends: tuple[type[Exception], ...] = (StageError, *expected)
     try:
-        main()
+        try:
+            main()
+        finally:
+            print_lines(())  # what was printed may wait for room
     except ends as error:
-        line = " ".join(str(error).split())
-        sys.stderr.write(f"error: {line}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
+        _end_with(error)
+    except OSError as error:
+        said = of_system(error)
+        if said is None:
+            raise
+        _end_with(said)
+    except KeyboardInterrupt as stop:
         # on a terminal the line of the progress is not ended yet
-        start = "\n" if sys.stderr.isatty() else ""
-        sys.stderr.write(f"{start}{stopped}\n")
+        draw("\n" if is_drawn_on() else "")
+        tell(f"stopped; {stop or stopped}")
         sys.exit(130)
+    finally:
+        settle()
+
+
+def _end_with(error: Exception) -> NoReturn:
+    """One line, and the status of an error."""
+    tell(f"error: {' '.join(str(error).split())}")
+    sys.exit(2)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors, which quote what was given, reach the terminal as text."""
+
+    def error(self, message: str) -> NoReturn:
+        """The usage and one line, and the status of an error."""
+        draw(self.format_usage())
+        tell(f"{self.prog}: error: {message}")
+        sys.exit(2)
 
 
 def _end_with_starter() -> None:
@@ -49,9 +74,7 @@ def _end_with_starter() -> None:
     with suppress(psutil.NoSuchProcess):
         while starter is not None and starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.3)
-    # where it went may be gone with the starter
-    with suppress(OSError):
-        sys.stderr.write("stopped with what started it; run again to resume\n")
+    tell("stopped with what started it; run again to resume")
     os._exit(130)
 
 
@@ -67,7 +90,7 @@ def _starter() -> psutil.Process | None:
 
 def split_argument(verb: str, description: str | None, splits: Sequence[Split]) -> Split:
     """The split that the command line names, `python -m stages.VERB --split SPLIT`."""
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{verb}", description=description)
+    parser = Parser(prog=f"python -m stages.{verb}", description=description)
     parser.add_argument(
         "--split", required=True, choices=splits, help="data set of params.yaml, simulate.SPLIT"
     )

@@ -4,13 +4,14 @@ label [scene], truth (u, v, w) [scene, source, 3], and the spectra first_map, po
 [scene, v, u], each the largest over 1/r.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.artifacts.atomic import replacing
+from stages.artifacts.atomic import write_bytes
 from stages.artifacts.covariance_file import Covariances
 from stages.artifacts.evaluation_tables import SplitTruth
 from stages.covariance import sample_covariance
@@ -50,14 +51,15 @@ def write_examples(
     def image(values: Tensor) -> np.ndarray:
         return values.reshape(len(scenes), *grid.shape).amax(1).numpy()
 
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            label=np.array(
-                [f"scene {s}, K = {truth.n_sources[s]}, {truth.snr_db[s]:g} dB" for s in scenes], dtype=str
-            ),
-            truth=cosines_from_sources(torch.from_numpy(truth.sources[scenes])).numpy(),
-            first_map=image(own.maps.values[:, 0]),
-            power_map=image(powers),
-            music_spectrum=image(torch.cat(spectra) if spectra else powers),
-        )
+    archive = io.BytesIO()
+    np.savez(
+        archive,
+        label=np.array(
+            [f"scene {s}, K = {truth.n_sources[s]}, {truth.snr_db[s]:g} dB" for s in scenes], dtype=str
+        ),
+        truth=cosines_from_sources(torch.from_numpy(truth.sources[scenes])).numpy(),
+        first_map=image(own.maps.values[:, 0]),
+        power_map=image(powers),
+        music_spectrum=image(torch.cat(spectra) if spectra else powers),
+    )
+    write_bytes(path, archive.getbuffer())

@@ -15,10 +15,11 @@ split, scene, n_sources, snr_db, count, method, resolved, n_estimated, count_con
 right, as the method states it), log_likelihood, n_false
 gospa_m, gospa_location_m, gospa_missed_m, gospa_false_m
 
-The range of an estimate at infinity (inverse range 0) is `inf`; it stands at `_FAR` where a distance is
-needed.
+Pairs are made by angle (`metrics.assignment.pair`), GOSPA assigns by itself in metres. The range of an
+estimate at infinity (inverse range 0) is `inf`, and so is its distance.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,9 @@ from numpy.typing import NDArray
 
 from stages.artifacts.atomic import write_text
 from stages.estimators.comparison import Method
-from stages.metrics.assignment import match
+from stages.metrics.assignment import pair
 from stages.metrics.localization import errors, found, gospa, separation
 from stages.physics.geometry import positions
-
-# Distance (m) at which an estimate at infinity is matched: beyond any cutoff.
-_FAR = 1e6
 
 SOURCES = {
     **dict.fromkeys(("split", "scene", "n_sources", "snr_db", "count", "method", "outcome"), "key"),
@@ -99,7 +97,7 @@ class MethodEstimates:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Tolerance (rad) of both angles of a found source, and cutoff distance (m) of pairing and of GOSPA."""
+    """Tolerance (rad) of both angles of a found source, and cutoff distance (m) of GOSPA."""
 
     tolerance: float
     cutoff: float
@@ -132,13 +130,12 @@ def score(
     for scene in np.flatnonzero(estimates.asked).tolist():
         count = int(n_sources[scene])
         slots = np.flatnonzero(np.isfinite(estimates.sources[scene, :, 0]))
-        places = estimated_places[scene, slots]
-        pairing = match(true_places[scene, :count], places, scoring.cutoff)
+        pairing = pair(truth.sources[scene, :count], estimates.sources[scene, slots], scoring.tolerance)
         partner = np.full(count, -1)
         partner[pairing.truth] = slots[pairing.estimate]
         rows.extend((scene, k, int(partner[k])) for k in range(count))
         rows.extend((scene, -1, int(slots[j])) for j in pairing.false)
-        distance = gospa(true_places[scene, :count], places, scoring.cutoff)
+        distance = gospa(true_places[scene, :count], estimated_places[scene, slots], scoring.cutoff)
         own = (distance.total, distance.location, distance.missed, distance.false)
         parts[scene] = len(pairing.false), *own
     for column, name in enumerate(("n_false", *GOSPA)):
@@ -148,9 +145,9 @@ def score(
 
 
 def _places(sources: Float[np.ndarray, "scene source 3"]) -> Float[np.ndarray, "scene source 3"]:
-    """Positions (m), an infinite range cut to `_FAR`."""
-    near = np.concatenate((sources[..., :2], np.maximum(sources[..., 2:], 1.0 / _FAR)), axis=-1)
-    return positions(torch.from_numpy(near)).numpy()
+    """Positions (m), inf at infinity."""
+    given = torch.from_numpy(sources)
+    return positions(given).masked_fill(given[..., 2:].reciprocal().isinf(), math.inf).numpy()
 
 
 def _source_rows(
@@ -169,8 +166,8 @@ def _source_rows(
     deviation = estimates.deviations[scene, partner]
     hit = np.zeros(len(index), dtype=bool)
     hit[matched] = found(true[matched], estimated[matched], scoring.tolerance)
-    distance = np.linalg.norm(true_places[scene, slot] - estimated_places[scene, partner], axis=-1)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.linalg.norm(true_places[scene, slot] - estimated_places[scene, partner], axis=-1)
         true_range = 1.0 / true[:, 2]
         estimated_range = 1.0 / estimated[:, 2]
     columns: dict[str, NDArray[np.generic] | str] = {

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from stages.artifacts.atomic import replacing
+from stages.artifacts.atomic import write_bytes
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.extents import Extent, broken_finiteness, stamp_of
 
@@ -22,8 +22,14 @@ def write(
     attributes: Mapping[str, str | int | float | Sequence[int]],
     datasets: Mapping[str, NDArray[Any] | Sequence[NDArray[Any]]],
 ) -> None:
-    """Write a file, whole or not at all; equal content makes equal bytes."""
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver=_LIBRARY_VERSIONS) as file:
+    """Write a file, whole or not at all; equal content makes equal bytes.
+
+    The library makes the bytes in memory: on a full disk it ends the process where it writes a file itself.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    with h5py.File(path, "w", libver=_LIBRARY_VERSIONS, driver="core", backing_store=False) as file:
         for name, value in attributes.items():
             file.attrs[name] = value
         for name, content in datasets.items():
@@ -36,6 +42,9 @@ def write(
                     np.ascontiguousarray(block), dest_sel=np.s_[first : first + block.shape[0]]
                 )
                 first += block.shape[0]
+        file.flush()
+        image = file.id.get_file_image()
+    write_bytes(path, image)
 
 
 class Reader:

@@ -235,6 +235,14 @@ def tunings_of(path: Path, content: dict[str, Any]) -> tuple[Tuning, ...]:
         raise CheckpointError(f"{path}: tunings: damaged; run `risolve finetune` again") from error
 
 
+def is_tuned(path: Path) -> bool:
+    """Whether a file is a model that `risolve finetune` wrote."""
+    try:
+        return bool(tunings_of(path, read_checkpoint(path).content))
+    except CheckpointError:
+        return False
+
+
 def calibration_of(path: Path, content: dict[str, Any]) -> Calibration:
     """The calibration in the content of a checkpoint.
 

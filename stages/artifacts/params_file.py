@@ -71,8 +71,7 @@ def replace_values(path: Path, values: Mapping[str, bool | int | float | str]) -
     after = before
     for start, end, text in sorted(places, reverse=True):
         after = after[:start] + text + after[end:]
-    with replacing(path) as temporary:
-        temporary.write_bytes(after.encode("utf-8"))
+    with replacing(path, after.encode()) as temporary:
         read_params(temporary)
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="")
     return "\n".join(lines)

@@ -1,8 +1,9 @@
 """Progress of a long run on standard error: share done, rate, and an estimate of the time left."""
 
-import sys
 import time
 from collections.abc import Callable
+
+from stages.artifacts.terminal import draw, is_drawn_on, shown, tell
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2
@@ -24,26 +25,27 @@ class Progress:
     ) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._done, self._earlier = done, done
-        self._stream = sys.stderr
         self._clock = clock
         self._start = clock()
         self._written = -float("inf")
         if done:
-            self._stream.write(f"{label}: {done} of {total} {unit} found finished\n")
+            say(label, f"{done} of {total} {unit} found finished")
 
     def advance(self, items: int = 1, note: str = "") -> None:
         """Count finished items; the note (a loss, a rate) stands at the end of the line."""
         self._done += items
         now = self._clock()
-        terminal = self._stream.isatty()
+        terminal = is_drawn_on()
         wait = _SECONDS_BETWEEN_UPDATES if terminal else _SECONDS_BETWEEN_LINES
         last = self._done >= self._total
         if not last and now - self._written < wait:
             return
         self._written = now
         line = self._line(now) + (f", {note}" if note else "")
-        self._stream.write(f"\r{line}\x1b[K" + ("\n" if last else "") if terminal else f"{line}\n")
-        self._stream.flush()
+        if terminal:
+            draw(f"\r{shown(line)}\x1b[K" + ("\n" if last else ""))
+        else:
+            tell(line)
 
     def _line(self, now: float) -> str:
         elapsed = max(now - self._start, 1e-9)
@@ -56,8 +58,7 @@ class Progress:
 
 def say(label: str, line: str) -> None:
     """A line of its own between those of the progress."""
-    sys.stderr.write(f"{label}: {line}\n")
-    sys.stderr.flush()
+    tell(f"{label}: {line}")
 
 
 def duration(seconds: float) -> str:

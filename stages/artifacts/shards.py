@@ -33,14 +33,12 @@ def make_shards(
     does not depend on their number.
 
     Raises:
-        StateError: a worker process died.
+        StateError: a worker process died, or a finished shard is gone.
     """
     missing = [number for number in range(n_shards) if not (directory / shard_name(number)).exists()]
     progress = Progress(label, n_shards, unit, done=n_shards - len(missing))
     processes = min(workers, len(missing) // least)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         if processes <= 1:
             for number in missing:
                 make(number, directory / shard_name(number))
@@ -48,6 +46,18 @@ def make_shards(
         else:
             for _ in _in_processes(make, missing, directory, processes):
                 progress.advance()
+    for number in range(n_shards):
+        if not (directory / shard_name(number)).exists():
+            raise StateError(f"{directory / shard_name(number)}: was removed meanwhile; run again")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread until the block ends: the matrices of a scene are too small to be shared out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
 

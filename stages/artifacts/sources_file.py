@@ -16,7 +16,7 @@ import csv
 import io
 import json
 import math
-import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from jaxtyping import Float, Int
 from stages.artifacts import hdf5
 from stages.artifacts.atomic import write_text
 from stages.artifacts.errors import MeasurementError
+from stages.artifacts.target import Kinds
 
 FORMAT = "risolve-sources"
 VERSION = 2
@@ -46,7 +47,8 @@ CONFIDENCE = "count_confidence"
 
 _REASON = "left_out/reason"
 
-SUFFIXES = (".csv", ".json", ".h5")
+_HEAD = 200
+"""Bytes of a JSON file within which it says what it is."""
 
 
 @dataclass(frozen=True)
@@ -138,63 +140,56 @@ def read_sources(path: Path) -> LocatedSources:
         )
 
 
-def check_target(path: Path, inputs: Sequence[Path], suffixes: Sequence[str]) -> None:
-    """Refuse, before any work, a result that could not be written or would replace what it is made of.
-
-    Raises:
-        MeasurementError: an ending that is none of `suffixes`, no directory to write in, or the name of an
-            input or of a file among its shards.
-    """
-    if path.is_dir():
-        raise MeasurementError(f"{path}: results are a file, and this is a directory; name a file in it")
-    if path.suffix not in suffixes:
-        held = path.suffix or "no ending"
-        raise MeasurementError(f"{path}: results end in {', '.join(suffixes)}, got {held}")
-    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-        raise MeasurementError(
-            f"{path}: cannot be written, {path.parent} is no directory to write in; make it"
-        )
-    own = path.resolve()
-    if any(own == file.resolve() or own.parent == file.resolve() for file in inputs):
-        raise MeasurementError(
-            f"{path}: holds the measurements or stands among them; a result must not replace or join them, "
-            "take another place"
-        )
-
-
-def parts_directory(path: Path) -> Path:
-    """Where parts of a result wait until it is whole: `.NAME.parts` beside it."""
-    return path.with_name(f".{path.name}.parts")
-
-
 def write_sources(path: Path, sources: LocatedSources) -> None:
     """Write one file in the format of its ending, whole or not at all.
 
     Raises:
-        MeasurementError: as `check_target`.
         StateError: the file cannot be written.
+        KeyError: an ending that is none of `KINDS`.
     """
-    check_target(path, (), SUFFIXES)
-    if path.suffix == ".csv":
-        write_text(path, _csv(sources))
-    elif path.suffix == ".json":
-        write_text(path, json.dumps(_document(sources), indent=1, allow_nan=False) + "\n")
-    else:
-        _write_hdf5(path, sources)
+    write = {".csv": _write_csv, ".json": _write_json, ".h5": _write_hdf5}[path.suffix]
+    write(path, sources)
 
 
-def header(sources: LocatedSources) -> Sequence[str]:
-    """Columns of `rows`."""
-    return (*(("file",) if len(sources.files) > 1 else ()), "scene", "source", *VALUES, CONFIDENCE)
+def header(several: bool) -> Sequence[str]:
+    """Columns of the rows of one file, or of several."""
+    return (*(("file",) if several else ()), "scene", "source", *VALUES, CONFIDENCE)
 
 
-def _csv(sources: LocatedSources) -> str:
+def _is_csv(path: Path) -> bool:
+    known = {",".join(header(several)).encode() + b"\n" for several in (False, True)}
+    with path.open("rb") as file:
+        return file.readline(max(map(len, known))) in known
+
+
+def _is_json(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(_HEAD)
+    return re.match(rb'\s*{\s*"format"\s*:\s*"%b"' % FORMAT.encode(), start) is not None
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with hdf5.opened(path, "") as reader:
+            return reader.has_attribute("format") and reader.attribute("format") == FORMAT
+    except MeasurementError:
+        return False
+
+
+KINDS: Kinds = {".csv": _is_csv, ".json": _is_json, ".h5": _is_hdf5}
+
+
+def _write_csv(path: Path, sources: LocatedSources) -> None:
     text = io.StringIO()
-    writer = csv.DictWriter(text, header(sources), lineterminator="\n")
+    writer = csv.DictWriter(text, header(len(sources.files) > 1), lineterminator="\n")
     writer.writeheader()
     for row in sources.rows():
         writer.writerow({name: "" if _is_nan(value) else value for name, value in row.items()})
-    return text.getvalue()
+    write_text(path, text.getvalue())
+
+
+def _write_json(path: Path, sources: LocatedSources) -> None:
+    write_text(path, json.dumps(_document(sources), indent=1, allow_nan=False) + "\n")
 
 
 def _document(sources: LocatedSources) -> dict[str, Any]:

@@ -5,11 +5,12 @@ outside DVC and git. Removing `state/` is always safe: it costs the unfinished w
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 import socket
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.artifacts.atomic import remove_partial
-from stages.artifacts.errors import StateError
+from stages.artifacts.errors import StateError, unwritable
 
 
 def state_root() -> Path:
@@ -37,7 +38,7 @@ def work_key(parameters: Mapping[str, Any], inputs: Sequence[Path] = ()) -> str:
     for name, path in sorted(_loaded_code().items()):
         digest.update(f"\n{name} {_file_digest(path)}".encode())
     for path in inputs:
-        digest.update(f"\n{path.name} {_file_digest(path)}".encode())
+        digest.update(b"\n%b " % os.fsencode(path.name) + _file_digest(path).encode())
     return digest.hexdigest()
 
 
@@ -51,78 +52,122 @@ def work_directory(verb: str, key: str) -> Iterator[Path]:
     Raises:
         StateError: another process holds it, or it cannot be written.
     """
-    with held(state_root() / verb / key) as directory:
+    directory = state_root() / verb / key
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(directory, error) from error
+    with held(directory.with_suffix(".lock"), directory):
+        remove_partial(directory)
         yield directory
 
 
 @contextlib.contextmanager
-def held(directory: Path) -> Iterator[Path]:
-    """A directory of work, made where it is missing, held as by `work_directory`.
+def held(lock: Path, subject: Path) -> Iterator[None]:
+    """A lock file, made where it is missing, that this process alone holds until the block ends. It stands
+    for the subject; its holder may remove it.
 
     Raises:
-        StateError: as `work_directory`.
+        StateError: another process holds it (the line says which), or it cannot be written.
     """
-    lock_path = directory.with_suffix(".lock")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = lock_path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise StateError(f"{directory}: cannot be written ({error.strerror}); allow writing there") from error
-    with lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            number = _opened(lock, stack)
+            while not _is_at(number, lock):
+                # its holder removed it between the two steps
+                number = _opened(lock, stack)
+            os.ftruncate(number, 0)
+            os.pwrite(number, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except BlockingIOError:
+            raise StateError(
+                f"{subject}: {_holder(lock)} works here; wait until it ends, or end it"
+            ) from None
         except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise StateError(f"{lock_path}: cannot be locked ({error.strerror})") from error
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            raise StateError(f"{directory}: {holder} works here; wait until it ends, or end it") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
-        remove_partial(directory)
-        yield directory
+            raise unwritable(lock, error) from error
+        yield
+
+
+def _opened(lock: Path, stack: contextlib.ExitStack) -> int:
+    """Descriptor of a lock file that no other process holds."""
+    number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    stack.callback(os.close, number)
+    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return number
+
+
+def _is_at(number: int, path: Path) -> bool:
+    """Whether an open file still stands under its name."""
+    try:
+        return os.path.samestat(os.fstat(number), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _holder(lock: Path) -> str:
+    """Who wrote into a lock file."""
+    with contextlib.suppress(OSError):
+        return lock.read_text("utf-8", "replace").strip() or "another process"
+    return "another process"
 
 
 def publish(directory: Path, destination: Path) -> None:
     """Make a finished directory the result: it takes the place of an earlier one, which stands until then.
 
-    Killed at any moment, either the finished directory or the whole result is there.
+    Killed at any moment, either the finished directory or the whole result is there. What a killed process
+    left beside the destination has a name of its own, and goes.
 
     Raises:
-        StateError: the destination cannot be written.
+        StateError: the destination cannot be written, or another process publishes there.
     """
-    retired = destination.with_name(f"{destination.name}.retired")
-    copy = destination.with_name(f"{destination.name}.copy")
+    place, lock = destination.parent, state_root() / "publish" / f"{_name_digest(destination)}.lock"
+    names = re.compile(rf"\.{re.escape(destination.name)}\.[0-9a-f]{{32}}\.(retired|copy)")
+    retired, copy = (
+        place / f".{destination.name}.{secrets.token_hex(16)}.{kind}" for kind in ("retired", "copy")
+    )
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in (retired, copy):
-            if leftover.exists():
-                shutil.rmtree(leftover)
-        arriving = directory
-        if directory.stat().st_dev != destination.parent.stat().st_dev:
-            # a rename does not cross file systems
-            arriving = shutil.copytree(directory, copy)
-        ignored = destination / ".gitignore"
-        if ignored.exists():
-            # DVC writes this one, and git tracks it
-            shutil.copy2(ignored, arriving)
-        if destination.exists():
-            os.rename(destination, retired)
-        os.rename(arriving, destination)
-        for leftover in (retired, directory):
-            if leftover.exists():
-                shutil.rmtree(leftover)
+        for folder in (place, lock.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with held(lock, destination):
+            for path in place.iterdir():
+                if names.fullmatch(path.name):
+                    _remove(path)
+            arriving = directory
+            if directory.stat().st_dev != place.stat().st_dev:
+                # a rename does not cross file systems
+                arriving = shutil.copytree(directory, copy, copy_function=_copied)
+            ignored = destination / ".gitignore"
+            if ignored.exists():
+                # DVC writes this one, and git tracks it
+                shutil.copy2(ignored, arriving)
+            if os.path.lexists(destination):
+                os.rename(destination, retired)
+            os.rename(arriving, destination)
     except OSError as error:
-        raise StateError(
-            f"{destination}: cannot be written ({error.strerror}); make room or allow it and run again; "
-            f"finished work waits in {directory}"
-        ) from error
+        raise StateError(f"{unwritable(destination, error)} in {directory}") from error
+    for path in (retired, directory):
+        discard(path)
 
 
 def discard(directory: Path) -> None:
-    """Remove work whose result is written elsewhere."""
-    shutil.rmtree(directory)
+    """Remove work whose result is in its place; what cannot be removed costs room and no result."""
+    with contextlib.suppress(OSError):
+        _remove(directory)
+
+
+def _remove(path: Path) -> None:
+    """Remove a directory with all that is in it, if it is there; of a link, the link."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _copied(source: str, target: str) -> None:
+    """`shutil.copytree` would put the errors of all files into one that says of none what it is."""
+    try:
+        shutil.copy2(source, target)
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def _loaded_code() -> dict[str, Path]:
@@ -134,6 +179,10 @@ def _loaded_code() -> dict[str, Path]:
         if name.partition(".")[0] == "stages" and module.__file__ is not None:
             files[name] = Path(module.__file__)
     return files
+
+
+def _name_digest(path: Path) -> str:
+    return hashlib.blake2b(os.fsencode(path.absolute()), digest_size=12).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

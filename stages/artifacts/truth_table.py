@@ -48,8 +48,10 @@ def _one_by_one(scores: Sequence[SceneScore]) -> list[str]:
                 error, over = (
                     values[pairs[source]] for values in (score.agreement.error, score.agreement.deviation)
                 )
-                start += f"    {math.degrees(error[0]):7.3f} {math.degrees(error[1]):7.3f} {error[2]:9.4g} | "
-                start += "      " + "".join(f" {value:5.1f}" for value in over)
+                start += f"    {math.degrees(error[0]):7.3f} {math.degrees(error[1]):7.3f} "
+                start += f"{_known(error[2], '9.4g')} |       " + "".join(
+                    f" {_known(v, '5.1f')}" for v in over
+                )
                 lines.append(start + ("" if score.agreement.found[pairs[source]] else "  not found"))
             else:
                 lines.append(start + "missed")
@@ -58,6 +60,11 @@ def _one_by_one(scores: Sequence[SceneScore]) -> list[str]:
 
 def _range(inverse_range: float) -> str:
     return f"{1.0 / inverse_range:8.3f}" if inverse_range > 0.0 else "     inf"
+
+
+def _known(value: float, form: str) -> str:
+    """A number, or in its place a dash where there is none."""
+    return f"{value:{form}}" if math.isfinite(value) else f"{'-':>{form.partition('.')[0]}}"
 
 
 def _together(scores: Sequence[SceneScore], n_true: int) -> list[str]:
@@ -74,10 +81,13 @@ def _together(scores: Sequence[SceneScore], n_true: int) -> list[str]:
         return lines
     error = np.abs(np.concatenate([a.error for a in outcomes])[found])
     over = np.concatenate([a.deviation for a in outcomes])[found]
-    median = np.median(error, axis=0)
+    azimuth, elevation = np.rad2deg(np.median(error[:, :2], axis=0))
+    metres = error[np.isfinite(error[:, 2]), 2]
+    reach = f"range {np.median(metres):.3g} m" if metres.size else "range -"
+    at_infinity = len(error) - len(metres)
+    reach += f" (none of {at_infinity}, at infinity)" if at_infinity else ""
     lines.append(
-        f"Median error of found sources: azimuth {math.degrees(median[0]):.3g} deg, elevation "
-        f"{math.degrees(median[1]):.3g} deg, range {median[2]:.3g} m"
+        f"Median error of found sources: azimuth {azimuth:.3g} deg, elevation {elevation:.3g} deg, {reach}"
     )
     known = np.isfinite(over).all(axis=1)
     if known.any():

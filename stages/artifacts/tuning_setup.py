@@ -10,10 +10,11 @@ from stages.artifacts.errors import CheckpointError, MeasurementError
 from stages.artifacts.hdf5 import source_paths
 from stages.artifacts.measurement_stream import MADE_BY, measurement_stream
 from stages.artifacts.model_fit import differences
-from stages.artifacts.network_file import Model, read_model
+from stages.artifacts.network_file import Model, is_tuned, read_model
 from stages.artifacts.state import work_key
+from stages.artifacts.target import Kinds
 
-SUFFIXES = (".pt",)
+KINDS: Kinds = {".pt": is_tuned}
 
 LEAST_SCENES = 100
 """Of fewer, those held back do not tell a better network from chance."""

@@ -3,8 +3,8 @@
 Conventions
 -----------
 Sources are rows (azimuth (rad), elevation (rad), inverse range (1/m)) of one scene, spreads rows of standard
-deviations of azimuth (rad), elevation (rad) and range (m). Pairs are those of least total distance; sources
-at infinity are paired as if they stood 1000 km away. Errors are estimate minus truth, of range in m.
+deviations of azimuth (rad), elevation (rad) and range (m). Pairs are those of `assignment.pair`. Errors are
+estimate minus truth, of range in m; where one of the two is at infinity there is none: NaN.
 """
 
 from typing import NamedTuple
@@ -12,11 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from stages.metrics.assignment import match
+from stages.metrics.assignment import pair
 from stages.metrics.localization import errors, found
-
-_FARTHEST = 1e-6
-"""1/m"""
 
 
 class Agreement(NamedTuple):
@@ -45,22 +42,14 @@ def agreement(
     Raises:
         ValueError: places that are not finite.
     """
-    pairs = match(_positions(truth), _positions(estimate))
+    pairs = pair(truth, estimate, tolerance)
     true, located = truth[pairs.truth], estimate[pairs.estimate]
     error = errors(true, located)
     with np.errstate(divide="ignore", invalid="ignore"):
         claimed = spread[pairs.estimate].copy()
         claimed[:, 2] *= -(located[:, 2] ** 2)
         deviation: Float[np.ndarray, "pair 3"] = error / claimed
-        error[:, 2] = 1.0 / located[:, 2] - 1.0 / true[:, 2]
+        metres = 1.0 / located[:, 2] - 1.0 / true[:, 2]
+    error[:, 2] = np.where(np.isfinite(metres), metres, np.nan)
     within = found(true, located, tolerance)
     return Agreement(pairs.truth, error, deviation, within, len(pairs.missed), len(pairs.false))
-
-
-def _positions(sources: Float[np.ndarray, "source 3"]) -> Float[np.ndarray, "source 3"]:
-    azimuth, elevation, inverse_range = sources.T
-    reach = 1.0 / np.maximum(inverse_range, _FARTHEST)
-    positions: Float[np.ndarray, "source 3"] = reach[:, None] * np.stack(
-        (np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)), axis=-1
-    )
-    return positions

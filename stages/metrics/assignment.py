@@ -2,20 +2,22 @@
 
 Conventions
 -----------
-Positions are Cartesian (m), NumPy float64, one row a source, one scene a call. Distance is Euclidean. The
-pairing is the one of least total distance; as many pairs are made as the smaller set holds. A true source
-without a partner is missed, an estimate without one is false. Either set may be empty: then nothing is paired
-and all of the other set is missed or false. Positions that are not finite (empty slots) are refused.
+Sources are rows (azimuth (rad), elevation (rad), inverse range (1/m)), NumPy float64, one scene a call; at
+infinity the inverse range is 0. As many pairs are made as the smaller set holds. A true source without a
+partner is missed, an estimate without one is false. Either set may be empty: then nothing is paired and all
+of the other set is missed or false. Sources that are not finite (empty slots) are refused.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
-_TIE = 1e-9
-"""Weight of the unclipped distance: far below any difference of clipped costs that means something."""
+from stages.metrics.localization import angles, found
+
+_ROUNDING = 1e-12
+"""rad: sums of the same angles in another order differ by less, and what is told apart by more."""
 
 
 @dataclass(frozen=True)
@@ -28,62 +30,64 @@ class Matching:
     false: Int[np.ndarray, " false"]
 
 
-def validate_positions(
-    truth: Float[np.ndarray, "truth 3"], estimate: Float[np.ndarray, "estimate 3"]
-) -> None:
-    """Refuse positions that are not finite.
-
-    Raises:
-        ValueError: naming the set and its rows.
-    """
-    for name, points in (("true", truth), ("estimated", estimate)):
-        rows = np.flatnonzero(~np.isfinite(points).all(axis=1))
-        if rows.size:
-            raise ValueError(
-                f"{name} positions are finite, but rows {rows.tolist()} hold {points[rows].tolist()}; "
-                "pass occupied slots only"
-            )
-
-
-def distances(
-    truth: Float[np.ndarray, "truth 3"], estimate: Float[np.ndarray, "estimate 3"]
-) -> Float[np.ndarray, "truth estimate"]:
-    """d_ij = |p_i - p^_j| (m)."""
-    norms: Float[np.ndarray, "truth estimate"] = np.linalg.norm(truth[:, None] - estimate[None], axis=-1)
-    return norms
-
-
-def match(
-    truth: Float[np.ndarray, "truth 3"], estimate: Float[np.ndarray, "estimate 3"], cutoff: float = np.inf
+def pair(
+    truth: Float[np.ndarray, "truth 3"], estimate: Float[np.ndarray, "estimate 3"], tolerance: float
 ) -> Matching:
-    """Pairing pi of least total distance.
+    """The pairing by which most sources are found, as `found` has it with the tolerance (rad) of both angles.
 
-        min_pi sum_i min(|p_i - p^_pi(i)|, c)
-
-    A finite cutoff c (m) keeps one estimate that went astray from deciding how the others are paired; pairs
-    beyond it stay pairs. Pairs beyond it all cost c, so the least of d / (d + c) decides between pairings of
-    equal cost: the order of the rows does not.
+    Of several, the one of least total angle between the directions of its pairs, those that are not found
+    included; of pairings with equal angles (within rounding, 1e-12 rad) that of least total |1/r - 1/r^|. A
+    range has no other say, an infinite one neither. The order of the rows has none.
 
     Raises:
-        ValueError: positions that are not finite, or a cutoff that is not positive.
+        ValueError: values that are not finite, or a tolerance that is not positive.
 
-    Assignment of least cost: Crouse, "On implementing 2D rectangular assignment algorithms", IEEE Trans.
-    Aerosp. Electron. Syst. 52 (2016).
+    The laws are nested: the second chooses among the pairs that pairings which are best by the first are
+    made of, and so on; any pairing made of these is best by the laws before. Assignment of least cost:
+    Crouse, "On implementing 2D rectangular assignment algorithms", IEEE Trans. Aerosp. Electron. Syst. 52
+    (2016).
 
-    >>> match(np.eye(3)[:2], np.eye(3)[[2, 1, 0]]).estimate.tolist()
+    >>> rows = np.array([[0.0, 0.0, 0.5], [0.2, 0.0, 0.5], [0.4, 0.0, 0.5]])
+    >>> pair(rows[:2], rows[[2, 1, 0]], tolerance=0.1).estimate.tolist()
     [2, 1]
     """
-    validate_positions(truth, estimate)
-    if not cutoff > 0.0:
-        raise ValueError(f"the cutoff distance is positive, got {cutoff} m")
-    apart = distances(truth, estimate)
-    cost = np.minimum(apart, cutoff)
-    if np.isfinite(cutoff):
-        cost = cost + _TIE * cutoff * apart / (apart + cutoff)
-    rows, columns = linear_sum_assignment(cost)
+    true_rows, estimated_rows = (np.lexsort(rows.T[::-1]) for rows in (truth, estimate))
+    true, located = truth[true_rows], estimate[estimated_rows]
+    n_true, n_located = len(true), len(located)
+    every = np.repeat(true, n_located, axis=0), np.tile(located, (n_true, 1))
+    lost = ~found(*every, tolerance).reshape(n_true, n_located)
+    # beside fewer sources stand partners that cost nothing
+    by_count, by_angle, by_range = np.zeros((3, *[max(n_true, n_located)] * 2))
+    by_count[:n_true, :n_located] = lost
+    by_angle[:n_true, :n_located] = angles(true, located)
+    by_range[:n_true, :n_located] = np.abs(true[:, None, 2] - located[None, :, 2])
+    best = _on_best_pairings(by_count, 0.0)
+    best = _on_best_pairings(np.where(best, by_angle, np.inf), _ROUNDING)
+    rows, columns = linear_sum_assignment(np.where(best, by_range, np.inf))
+    real = (rows < n_true) & (columns < n_located)
+    rows, columns = true_rows[rows[real]], estimated_rows[columns[real]]
+    order = rows.argsort()
     return Matching(
-        truth=rows,
-        estimate=columns,
-        missed=np.setdiff1d(np.arange(len(truth)), rows),
-        false=np.setdiff1d(np.arange(len(estimate)), columns),
+        truth=rows[order],
+        estimate=columns[order],
+        missed=np.delete(np.arange(n_true), rows),
+        false=np.delete(np.arange(n_located), columns),
     )
+
+
+def _on_best_pairings(cost: Float[np.ndarray, "n n"], rounding: float) -> Bool[np.ndarray, "n n"]:
+    """Pairs (row, column) of the pairings whose total cost is at most `rounding` above the least.
+
+    In the pairing of least cost row k has the column k'. Of those in which row i has k', the least costs
+    c_ik' - c_ii' more, and what the shortest chain costs by which row k, and who is displaced by it, come to
+    take i' (Floyd, Comm. ACM 5 (1962), algorithm 97).
+    """
+    rows, columns = linear_sum_assignment(cost)
+    ordered = cost[:, columns]
+    more = ordered - ordered[rows, rows][:, None]
+    chain = more.copy()
+    for k in rows:
+        chain = np.minimum(chain, chain[:, [k]] + chain[[k]])
+    best = np.empty(cost.shape, dtype=bool)
+    best[:, columns] = more + chain.T <= rounding
+    return best

@@ -4,7 +4,6 @@ everything, pass over what it caught, differentiate eigenvectors.
 
 import ast
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from tests.architecture.source import Finding, dotted, imports, is_core, word
 
@@ -32,10 +31,21 @@ _TENSOR_FILLS = frozenset(
 """Methods of tensors, and functions of torch.nn.init."""
 
 _STREAMS = frozenset({"sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"})
-WRITES_STDERR = {
-    "stages/artifacts/entry.py": "the line that an expected error ends with",
-    "stages/artifacts/progress.py": "the line of progress",
+TERMINAL = "stages/artifacts/terminal.py"
+"""What writes to standard output and standard error."""
+
+WRITES_FILES = {
+    "stages/artifacts/atomic.py": "every file that a stage writes",
+    "stages/artifacts/device.py": "the locks of the devices",
+    "stages/artifacts/state.py": "the locks of work",
+    "stages/artifacts/study.py": "the journal of the trials",
+    TERMINAL: "standard streams that are closed",
 }
+_WRITING_MODES = frozenset("wax+")
+_WRITING_FLAGS = frozenset({"os.O_WRONLY", "os.O_RDWR", "os.O_CREAT"})
+_SERIALIZERS = {"torch.save": 1, "numpy.save": 0, "numpy.savez": 0, "numpy.savez_compressed": 0}
+"""Function -> which argument it writes to."""
+
 _OPENS = frozenset(
     {
         *("open", "read_bytes", "read_text", "write_bytes", "write_text", "tofile"),
@@ -111,19 +121,68 @@ def global_randomness(path: str, tree: ast.Module) -> Iterator[Finding]:
 
 
 def silent_core(path: str, tree: ast.Module) -> Iterator[Finding]:
-    """Of the stages, the report and the `main` of a verb print; `WRITES_STDERR` says who else writes."""
-    if path == "stages/report.py":
+    """Of the stages, `TERMINAL` alone prints: names in its lines are text, and no stream stops a verb."""
+    if path == TERMINAL:
         return
     names = imports(tree)
-    allowed: set[ast.AST] = set()
-    if PurePosixPath(path).parent == PurePosixPath("stages"):
-        mains = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main"]
-        allowed = {inner for main in mains for inner in ast.walk(main)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute) and node not in allowed:
+        if isinstance(node, ast.Name | ast.Attribute):
             name = dotted(node, names).removeprefix("builtins.")
-            if name == "print" or (name in _STREAMS and not (name == "sys.stderr" and path in WRITES_STDERR)):
+            if name == "print" or name in _STREAMS:
                 yield node.lineno, f"prints: uses {name}"
+
+
+def one_writer(path: str, tree: ast.Module) -> Iterator[Finding]:
+    """A stage makes a file in memory and has `atomic` write it: libraries that write by themselves end the
+    process on a full disk, follow links and leave halves; `WRITES_FILES` says what else is opened to write.
+    """
+    if path in WRITES_FILES:
+        return
+    names = imports(tree)
+    in_memory = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        if dotted(node.value.func, names) in {"io.BytesIO", "io.StringIO"}
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and dotted(node, names) in _WRITING_FLAGS:
+            yield node.lineno, f"opens a file to write: {ast.unparse(node)}"
+        if not isinstance(node, ast.Call):
+            continue
+        name, method = dotted(node.func, names), word(node.func)
+        modes = {
+            value.value
+            for value in (*node.args, *(k.value for k in node.keywords if k.arg == "mode"))
+            if isinstance(value, ast.Constant) and isinstance(value.value, str)
+        }
+        is_open = method == "open" and any(_WRITING_MODES & set(mode) and len(mode) <= 3 for mode in modes)
+        is_library = (
+            name == "h5py.File"
+            and modes & {"w", "a", "r+", "x", "w-"}
+            and not any(
+                keyword.arg == "driver" and ast.unparse(keyword.value) == "'core'"
+                for keyword in node.keywords
+            )
+        )
+        is_serializer = name in _SERIALIZERS and not (
+            len(node.args) > _SERIALIZERS[name] and ast.unparse(node.args[_SERIALIZERS[name]]) in in_memory
+        )
+        is_table = (
+            method in {"to_csv", "to_json", "savefig"}
+            and bool(node.args)
+            and (ast.unparse(node.args[0]) not in in_memory)
+        )
+        is_method = isinstance(node.func, ast.Attribute) and method in {
+            "write_text",
+            "write_bytes",
+            "touch",
+            "tofile",
+        }
+        if is_open or is_library or is_serializer or is_table or is_method:
+            yield node.lineno, f"writes a file by itself: {ast.unparse(node)}"
 
 
 def no_files(path: str, tree: ast.Module) -> Iterator[Finding]:

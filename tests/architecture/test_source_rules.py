@@ -18,7 +18,8 @@ RULES: dict[str, tuple[Rule, tuple[str, ...]]] = {
     "traces are computed in covariance": (covariance_rules.trace_computed, ("stages", "flows")),
     "traces scale in covariance alone": (covariance_rules.scaled_by_trace, ("stages", "flows")),
     "no global randomness": (conduct_rules.global_randomness, ("stages", "flows", "benchmarks")),
-    "the core is silent": (conduct_rules.silent_core, ("stages",)),
+    "one module prints": (conduct_rules.silent_core, ("stages",)),
+    "one module writes files": (conduct_rules.one_writer, ("stages",)),
     "the core has no files": (conduct_rules.no_files, ("stages",)),
     "no second defaults": (conduct_rules.second_default, ("stages", "flows", "benchmarks")),
     "no broad except": (conduct_rules.broad_except, ("stages", "flows", "benchmarks")),
@@ -37,7 +38,8 @@ def test_rule_holds(name: str) -> None:
 
 EXEMPT: list[tuple[Rule, str]] = [
     *((covariance_rules.trace_computed, path) for path in sorted(covariance_rules.READS_TRACES)),
-    *((conduct_rules.silent_core, path) for path in sorted(conduct_rules.WRITES_STDERR)),
+    (conduct_rules.silent_core, conduct_rules.TERMINAL),
+    *((conduct_rules.one_writer, path) for path in sorted(conduct_rules.WRITES_FILES)),
     *((conduct_rules.silent_except, path) for path in sorted(conduct_rules.SWALLOWS)),
 ]
 
@@ -227,7 +229,21 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     (conduct_rules.silent_core, "stages/physics/steering.py", "import sys as s\ns.stderr.write(text)"),
     (conduct_rules.silent_core, "stages/physics/steering.py", "from sys import stderr\nstderr.write(text)"),
     (conduct_rules.silent_core, "stages/artifacts/hdf5.py", "import sys\nsys.__stdout__.write(text)"),
-    (conduct_rules.silent_core, "stages/artifacts/entry.py", "import sys\nsys.stdout.write(text)"),
+    (conduct_rules.silent_core, "stages/artifacts/entry.py", "import sys\nsys.stderr.write(text)"),
+    *(
+        (conduct_rules.one_writer, "stages/train.py", text)
+        for text in (
+            "with path.open('wb') as file:\n    pass",
+            "open(path, mode='a')",
+            "import os\nos.open(path, os.O_CREAT)",
+            "path.write_text(text)",
+            "import h5py\nh5py.File(path, 'w')",
+            "import torch\ntorch.save(state, path)",
+            "import numpy as np\nnp.savez(path, a=a)",
+            "table.to_csv(path, index=False)",
+            "figure.savefig(path)",
+        )
+    ),
     (conduct_rules.no_files, "stages/physics/steering.py", "with open(name) as file:\n    pass"),
     (conduct_rules.no_files, "stages/metrics/assignment.py", "name.open()"),
     (conduct_rules.no_files, "stages/covariance.py", "import torch\ntorch.save(state, name)"),
@@ -332,8 +348,16 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (conduct_rules.global_randomness, "stages/train.py", "x.normal_(0.0, 1.0, generator=generator)"),
     (conduct_rules.global_randomness, "stages/train.py", "generator.normal(0.0, 1.0)"),
     (conduct_rules.global_randomness, "stages/train.py", "nn.init.constant_(final.bias, prior)"),
-    (conduct_rules.silent_core, "stages/train.py", "def main():\n    print(1)"),
-    (conduct_rules.silent_core, "stages/artifacts/entry.py", "import sys\nsys.stderr.write(text)"),
+    (conduct_rules.silent_core, conduct_rules.TERMINAL, "import sys\nsys.stderr.write(text)"),
+    (
+        conduct_rules.one_writer,
+        "stages/train.py",
+        "from a import write_text\nwrite_text(path, text)",
+    ),
+    (conduct_rules.one_writer, "stages/train.py", "import io, torch\nb = io.BytesIO()\ntorch.save(state, b)"),
+    (conduct_rules.one_writer, "stages/train.py", "import h5py\nh5py.File(path, 'w', driver='core')"),
+    (conduct_rules.one_writer, "stages/train.py", "import h5py\nh5py.File(path, 'r')\npath.open('rb')"),
+    (conduct_rules.one_writer, "stages/train.py", "text = table.to_csv(index=False)"),
     (conduct_rules.no_eigenvectors, "stages/estimators/music.py", "torch.linalg.eigh(x)"),
     (conduct_rules.no_eigenvectors, "stages/networks/losses.py", "torch.linalg.cholesky(gram)"),
     (conduct_rules.no_files, "stages/artifacts/checkpoint.py", "import torch\ntorch.save(state, file)"),

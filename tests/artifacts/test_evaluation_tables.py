@@ -169,9 +169,22 @@ def test_an_estimate_at_infinity_has_inverse_range_zero() -> None:
     sources, scenes = evaluation_tables.score(truth_of([(10.0, 0.0, 5.0)]), estimates, SCORING)
     row = evaluation_tables.with_errors(sources).iloc[0]
     assert row["found"]
-    assert row["estimated_range_m"] == math.inf
+    assert row["estimated_range_m"] == row["distance_m"] == math.inf
     assert row["error_inverse_range_per_m"] == pytest.approx(-0.2)
     assert scenes["gospa_m"].iloc[0] == pytest.approx(3.0)
+
+
+def test_pairs_are_made_by_angle_and_gospa_assigns_in_metres() -> None:
+    """Both directions are right and the ranges swapped; each place is nearer to the other source."""
+    truth = truth_of([(0.0, 0.0, 10.0), (8.0, 0.0, 4.0)])
+    sources, scenes = evaluation_tables.score(
+        truth, estimates_of([(0.0, 0.0, 4.0), (8.0, 0.0, 10.0)]), SCORING
+    )
+    assert sources["found"].tolist() == [True, True]
+    np.testing.assert_allclose(sources["distance_m"], 6.0)
+    arcs = [2.0 * reach * math.sin(4.0 * DEG) for reach in (10.0, 4.0)]
+    assert scenes["gospa_location_m"].iloc[0] == pytest.approx(math.hypot(*arcs))
+    assert (scenes["gospa_missed_m"].iloc[0], scenes["n_false"].iloc[0]) == (0.0, 0)
 
 
 def test_ranges_are_cut_where_the_sources_stand() -> None:

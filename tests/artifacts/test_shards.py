@@ -1,6 +1,8 @@
 """Shards made by worker processes: their errors arrive, and what was finished stays."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,16 @@ def test_an_error_arrives_as_it_was_raised(tmp_path: Path, workers: int) -> None
 def test_a_dead_worker_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="a worker process died .* finished shards are kept"):
         make_shards(die_in_the_third, 4, tmp_path, 2, least=2, label="make", unit="shards")
+
+
+def test_threads_that_wait_sleep_in_whatever_imports_the_package() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = "import stages.artifacts.shards"
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "OMP_DISPLAY_ENV": "true"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown, shown

@@ -31,7 +31,7 @@ def test_dvc_root_holds_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_finished_work_is_still_there_and_unfinished_is_not() -> None:
     with work_directory("verb", "key") as work:
         write_text(work / "finished", "1")
-        (work / "unfinished.123.part").write_text("half", "utf-8")
+        (work / f".risolve-{'0' * 32}.part").write_text("half", "utf-8")
     with work_directory("verb", "key") as work:
         assert [path.name for path in work.iterdir()] == ["finished"]
     with work_directory("verb", "other") as work:
@@ -136,9 +136,7 @@ def test_failed_publish_leaves_work_and_says_where(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("", "utf-8")
     with work_directory("verb", "key") as work:
         write_text(work / "finished", "1")
-        with pytest.raises(
-            StateError, match=r"data/train: cannot be written .* finished work waits in state/verb/key"
-        ):
+        with pytest.raises(StateError, match=r"data/train: cannot be written .* kept in state/verb/key"):
             publish(work, Path("data/train"))
         assert (work / "finished").exists()
         discard(work)
@@ -148,8 +146,8 @@ def test_failed_publish_leaves_work_and_says_where(tmp_path: Path) -> None:
 def test_interrupted_replacement_leaves_the_earlier_file(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     write_text(path, "earlier")
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
-        temporary.write_text("half", "utf-8")
+    with pytest.raises(ZeroDivisionError), replacing(path, b"later") as temporary:
+        assert temporary.read_bytes() == b"later"
         raise ZeroDivisionError
     assert path.read_text("utf-8") == "earlier"
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["table.csv"]

@@ -45,3 +45,14 @@ def test_a_source_at_infinity_has_a_direction(inverse_range: float) -> None:
     found = agreement(distant, distant, np.array([[0.01, 0.01, np.inf]]), 0.1)
     assert found.found.tolist() == [True]
     np.testing.assert_array_equal(found.error[:, :2], 0.0)
+
+
+def test_an_infinite_range_has_no_metres_and_no_say() -> None:
+    """Both directions are right: the one range that is known is that of the other source."""
+    truth = np.array([[0.0, 0.0, 0.0], [0.4, 0.0, 0.2]])
+    located = np.array([[0.4, 0.0, 0.0], [0.0, 0.0, 0.2]])
+    result = agreement(truth, located, np.full((2, 3), np.nan), 0.1)
+    assert result.found.tolist() == [True, True]
+    np.testing.assert_array_equal(result.error, [[0.0, 0.0, np.nan]] * 2)
+    same = agreement(truth, truth, np.full((2, 3), np.nan), 0.1)
+    np.testing.assert_array_equal(same.error, [[0.0, 0.0, np.nan], [0.0, 0.0, 0.0]])

@@ -64,6 +64,21 @@ def test_gospa_parts_tell_missed_from_false() -> None:
     assert astray.total == pytest.approx(math.sqrt(0.09 + 4.0))
 
 
+@given(**SETS, cutoff=st.floats(0.1, 1e9))
+def test_a_source_at_infinity_is_missed_or_false_and_no_pair(
+    n_truth: int, n_estimate: int, seed: int, cutoff: float
+) -> None:
+    """c^2 / 2 more each, whatever the cutoff is."""
+    near, located = points(seed, n_truth), points(seed + 1, n_estimate)
+    infinite = np.full((1, 3), np.inf)
+    score = gospa(near, located, cutoff)
+    truth, estimate = np.concatenate((infinite, near)), np.concatenate((located, infinite, infinite))
+    far = gospa(truth, estimate, cutoff)
+    assert (far.n_assigned, far.location) == (score.n_assigned, score.location)
+    assert (far.n_missed, far.n_false) == (score.n_missed + 1, score.n_false + 2)
+    assert far.total**2 == pytest.approx(score.total**2 + 3.0 * cutoff**2 / 2.0, rel=tolerances.DOUBLE)
+
+
 def test_gospa_refuses_what_has_no_distance() -> None:
     with pytest.raises(ValueError, match=r"rows \[0\] hold"):
         gospa(np.full((1, 3), np.nan), points(1, 1), cutoff=1.0)
@@ -117,6 +132,15 @@ def test_separation_is_the_smallest_angle_between_directions(count: int, seed: i
     ]
     # acos loses half the digits near angle 0
     np.testing.assert_allclose(localization.separation(sources), expected, rtol=1e-7, atol=1e-7)
+
+
+def test_angles_are_as_exact_at_the_antipodes_and_the_poles_as_nearby() -> None:
+    """Azimuth says nothing at a pole; acos and asin lose half the digits at one end or the other."""
+    tiny, half = 1e-9, math.pi / 2.0
+    first = np.array([[0.0, 0.0, 1.0], [2.0, half, 1.0]])
+    second = np.array([[tiny, 0.0, 0.0], [math.pi - tiny, 0.0, 1.0], [-1.0, half - tiny, 1.0]])
+    expected = [[tiny, math.pi - tiny, half - tiny * math.cos(1.0)], [half, half, tiny]]
+    np.testing.assert_allclose(localization.angles(first, second), expected, rtol=0.0, atol=1e-15)
 
 
 def test_separation_resolves_tiny_angles_and_says_when_there_is_none() -> None:

@@ -19,13 +19,3 @@ def gospa(truth: Sequence[Point], estimate: Sequence[Point], cutoff: float, p: i
         pairs = zip(truth, (estimate[j] for j in order), strict=True)
         costs.append(sum(min(math.dist(x, y), cutoff) ** p for x, y in pairs))
     return (min(costs) + cutoff**p / 2.0 * (len(estimate) - len(truth))) ** (1.0 / p)
-
-
-def least_total_distance(truth: Sequence[Point], estimate: Sequence[Point], cutoff: float) -> float:
-    """min_pi sum_i min(|x_i - y_pi(i)|, c) over the pairings of the smaller set."""
-    if len(truth) > len(estimate):
-        truth, estimate = estimate, truth
-    return min(
-        sum(min(math.dist(x, estimate[j]), cutoff) for x, j in zip(truth, order, strict=True))
-        for order in itertools.permutations(range(len(estimate)), len(truth))
-    )
