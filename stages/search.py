@@ -8,10 +8,12 @@ scored, by which a pruner ends a trial early. A training that diverges is pruned
 """
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from stages.artifacts.atomic import write_text
 from stages.artifacts.covariance_file import Covariances, read_covariances
 from stages.artifacts.device import training_device
 from stages.artifacts.entry import run
-from stages.artifacts.errors import ParameterError, StateError
+from stages.artifacts.errors import ParameterError, StageError, StateError
 from stages.artifacts.measurements_file import read_observation, read_truth
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network
 from stages.artifacts.params_file import read_params
@@ -231,10 +233,20 @@ def work(params: Params, directory: Path, key: str, worker: int) -> None:
             study.tell(trial, list(values))
 
 
+def _worker(faults: "SimpleQueue[Exception]", params: Params, directory: Path, key: str, number: int) -> None:
+    """A worker process, whose expected error the search says in its place."""
+    try:
+        work(params, directory, key, number)
+    except (StageError, OSError) as error:
+        faults.put(error)
+        sys.exit(1)
+
+
 def search(params: Params, directory: Path, key: str) -> optuna.Study:
     """Bring the study of a state directory to search.n_trials, by search.workers processes.
 
     Raises:
+        StageError, OSError: what ended a worker process.
         StateError: a worker process died.
     """
     own = params.search
@@ -245,7 +257,10 @@ def search(params: Params, directory: Path, key: str) -> optuna.Study:
     progress = Progress("search", own.n_trials, "trials", min(n_finished(study), own.n_trials))
     context = multiprocessing.get_context("spawn")
     n_workers = min(own.workers, max(0, own.n_trials - n_finished(study)))
-    workers = [context.Process(target=work, args=(params, directory, key, n)) for n in range(n_workers)]
+    faults: SimpleQueue[Exception] = context.SimpleQueue()
+    workers = [
+        context.Process(target=_worker, args=(faults, params, directory, key, n)) for n in range(n_workers)
+    ]
     shown = n_finished(study)
     try:
         for process in workers:
@@ -262,6 +277,8 @@ def search(params: Params, directory: Path, key: str) -> optuna.Study:
                 process.kill()
             if process.pid is not None:
                 process.join()
+    if not faults.empty():
+        raise faults.get()
     if any(process.exitcode for process in workers):
         raise StateError(
             f"{directory}: a worker process died, see above; run again, finished trials are kept"

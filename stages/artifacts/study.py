@@ -25,7 +25,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from stages.artifacts.errors import StateError
+from stages.artifacts.errors import StateError, unwritable
 from stages.search_params import Search
 from stages.seeds import integer_seed
 
@@ -93,6 +93,34 @@ def mend_journal(work: Path) -> str | None:
     for leftover in work.glob(f"{_JOURNAL}.lock*"):
         leftover.unlink()
     return remark
+
+
+class _Journal(JournalFileBackend):
+    """A journal whose entries are whole or absent, also on a full disk: a cut one would end it there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._turn = path, JournalFileOpenLock(str(path))
+        super().__init__(str(path), self._turn)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append entries.
+
+        Raises:
+            StateError: there is no room for them.
+        """
+        rest = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with contextlib.ExitStack() as stack:
+            self._turn.acquire()
+            stack.callback(self._turn.release)
+            file = stack.enter_context(self._path.open("ab", buffering=0))
+            length = file.tell()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError as error:
+                file.truncate(length)
+                raise unwritable(self._path, error) from error
 
 
 class _Lines(BaseJournalBackend):
@@ -172,8 +200,7 @@ def n_finished(study: optuna.Study) -> int:
 def _storage(search: Search, work: Path) -> BaseStorage:
     if search.storage != "journal":
         return RDBStorage(search.storage)
-    path = str(work / _JOURNAL)
-    return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+    return JournalStorage(_Journal(work / _JOURNAL))
 
 
 def _sampler(search: Search, n_trials: int, worker: int) -> optuna.samplers.BaseSampler:
