@@ -18,7 +18,6 @@ from stages.artifacts.hdf5 import source_paths
 from stages.artifacts.measurement_stream import MADE_BY, computed, measurement_stream
 from stages.artifacts.network_file import Model, Tuning
 from stages.artifacts.progress import Progress
-from stages.artifacts.terminal import shown
 from stages.artifacts.tuning_setup import Subject, TuningOptions, require_enough
 from stages.covariance import sample_factor
 from stages.inference.maps import MapSettings, fit_maps
@@ -30,6 +29,7 @@ from stages.networks.likelihood_loss import Received
 from stages.networks.memory_feed import MemoryFeed
 from stages.networks.tuning import held_back_loss, shared_out, tuning_settings
 from stages.physics.observation import Observation
+from stages.shown import shown
 
 _STATE = "state.pt"
 

@@ -26,7 +26,6 @@ from stages.artifacts.measurement_stream import (
 from stages.artifacts.progress import Progress
 from stages.artifacts.shards import one_thread
 from stages.artifacts.sources_file import VALUES, LocatedSources, joined, read_sources, write_sources
-from stages.artifacts.terminal import shown
 from stages.artifacts.truth_table import SceneScore
 from stages.covariance import blend, sample_covariance, sample_factor
 from stages.estimators.contract import Estimate, Reading
@@ -36,6 +35,7 @@ from stages.inference.maps import MapSettings, fit_maps
 from stages.metrics.agreement import agreement
 from stages.physics.geometry import positions
 from stages.physics.observation import Observation, estimated_snr
+from stages.shown import shown
 
 LS_RIDGE = 1e-3
 """Loading of the least-squares amplitudes where no model brings its own."""

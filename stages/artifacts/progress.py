@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from stages.artifacts.terminal import draw, is_drawn_on, shown, tell
+from stages.artifacts.terminal import draw, is_drawn_on, tell
+from stages.shown import shown
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2

@@ -12,20 +12,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from stages.artifacts.errors import StateError
-
-
-def shown(text: str) -> str:
-    r"""The text with backslash escapes for what is not printable: control characters, bytes of a name that
-    are not UTF-8.
-
-    >>> shown("red\x1b[31m \udcff ±1.h5")
-    'red\\x1b[31m \\udcff ±1.h5'
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
+from stages.shown import shown
 
 
 def prepare() -> None:
