@@ -192,6 +192,15 @@ def test_inspect_an_antenna_array(tmp_path: Path) -> None:
         assert line in out.splitlines()
 
 
+def test_inspect_tells_a_plane_wave_without_a_warning(tmp_path: Path) -> None:
+    path = changed(
+        write_user_file(tmp_path / "user.h5", spread_scenes()), at("truth/range_m", (0, 0), np.inf)
+    )
+    status, out, err = risolve("inspect", path)
+    assert (status, err) == (0, "")
+    assert " to inf m" in out
+
+
 def test_inspect_explains_a_faulty_file_and_says_what_is_wrong(tmp_path: Path) -> None:
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes()), attribute("wavelength_m", 300.0))
     status, out, err = risolve("inspect", path)

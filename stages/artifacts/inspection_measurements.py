@@ -103,9 +103,14 @@ def _truth_lines(truth: TruePlaces) -> list[str]:
         lines.append(
             f"azimuth {degrees[:, 0].min():.1f} to {degrees[:, 0].max():.1f} deg, elevation "
             f"{degrees[:, 1].min():.1f} to {degrees[:, 1].max():.1f} deg, range "
-            f"{1.0 / inverse_range.max():.3g} to {1.0 / inverse_range.min():.3g} m"
+            f"{_metres(inverse_range.max())} to {_metres(inverse_range.min())} m"
         )
     return lines
+
+
+def _metres(inverse_range: float) -> str:
+    """A range; "inf" for a plane wave."""
+    return f"{1.0 / inverse_range:.3g}" if inverse_range > 0.0 else "inf"
 
 
 def _hertz(frequency: float) -> str:
