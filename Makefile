@@ -48,7 +48,8 @@ run: $(INSTALLED)  ## reproduce the pipeline up to the report; does nothing when
 	$(BIN)/dvc repro report
 	$(BIN)/python -m stages.report --show
 
-search: $(INSTALLED)  ## search hyperparameters (params.yaml: search), show the best trial
+search: $(INSTALLED)  ## search hyperparameters (params.yaml: search; N=20 trials in all), show the best trial
+	$(if $(N),$(BIN)/risolve set 'search.n_trials=$(N)')
 	$(BIN)/python -m flows.lockfile
 	$(BIN)/dvc repro search
 	cat data/search/best.yaml

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
-from ruamel.yaml import YAML
 
 from flows.dvc import read_results
 from flows.leash import LEASH
 from flows.processes import search_path
 from stages import params_text
+from stages.params_edit import differences, edited
 
 _DVC = Path(sys.executable).with_name("dvc")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -160,15 +160,12 @@ def write_parameters(directory: Path, values: Mapping[str, Any]) -> list[str]:
     Raises:
         ParamsTextError: it cannot be read.
     """
-    yaml = YAML(typ="rt")
-    yaml.width = 4096
     path = directory / PARAMS
-    tree = yaml.load(params_text.read(path).text)
-    changed = list(_assign(tree, values, ()))
-    if changed:
-        with path.open("w", encoding="utf-8") as file:
-            yaml.dump(tree, file)
-    return changed
+    held = params_text.read(path)
+    changes = dict(differences(held.values, values))
+    if changes:
+        path.write_bytes(edited(held, changes).text.encode("utf-8"))
+    return list(changes)
 
 
 def save(root: Path, directory: Path, name: str, targets: Sequence[str]) -> None:
@@ -181,15 +178,6 @@ def save(root: Path, directory: Path, name: str, targets: Sequence[str]) -> None
     """
     command = (str(_DVC), "exp", "run", "--name", name, *targets)
     _run(directory, *command, environment={"DVC_ROOT": str(root)})
-
-
-def _assign(tree: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and isinstance(tree.get(key), Mapping) and set(value) == set(tree[key]):
-            yield from _assign(tree[key], value, (*path, key))
-        elif tree.get(key) != value:
-            tree[key] = value
-            yield ".".join((*path, key))
 
 
 def _remove_abandoned(root: Path, place: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: risolve localize | finetune | inspect | trials | adopt | estimators."""
+"""The command line: risolve localize | finetune | inspect | trials | adopt | set | estimators."""
 
 import argparse
 import sys
@@ -14,6 +14,8 @@ from stages.artifacts.errors import MeasurementError
 from stages.artifacts.inspection import inspect_lines
 from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key, needs_model
 from stages.artifacts.network_file import Tuning, write_model
+from stages.artifacts.params_change import set_values
+from stages.artifacts.params_file import PARAMS
 from stages.artifacts.search_tables import trial_lines
 from stages.artifacts.sources_file import write_sources
 from stages.artifacts.sources_text import estimator_lines, source_lines, summary_line
@@ -42,7 +44,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve localize | finetune | inspect | trials | adopt | estimators"""
+    """risolve localize | finetune | inspect | trials | adopt | set | estimators"""
 
     def command() -> None:
         arguments = parser().parse_args()
@@ -76,6 +78,9 @@ def parser() -> argparse.ArgumentParser:
     adopt = commands.add_parser("adopt", help="write the best trial of the search into params.yaml")
     adopt.add_argument("--trial", type=int, metavar="N", help="another trial than the best one")
     adopt.set_defaults(command=_adopt)
+    change = commands.add_parser("set", help="write values into params.yaml, and nothing else")
+    change.add_argument("changes", nargs="+", metavar="KEY=VALUE", help="as train.epochs=4")
+    change.set_defaults(command=_set)
     estimators = commands.add_parser("estimators", help="list the estimators")
     estimators.set_defaults(command=_estimators)
     return top
@@ -227,6 +232,11 @@ def _adopt(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         *difference.splitlines(),
         f"trial {number} adopted: `dvc repro report` brings the results up to date",
     ], 0
+
+
+def _set(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    difference = set_values(PARAMS, "\n".join(arguments.changes))
+    return difference.splitlines() or ["params.yaml holds these values already"], 0
 
 
 def _estimators(arguments: argparse.Namespace, remark: Remark) -> Outcome:

@@ -87,6 +87,18 @@ def read(path: Path) -> ParamsText:
         raise ParamsTextError(f"{path}:{fault.line + 1}: {fault}") from None
 
 
+def parse(text: str) -> ParamsText:
+    """A text that is not in a file.
+
+    Raises:
+        ParamsTextError: not the YAML of above.
+    """
+    try:
+        return _parsed(text)
+    except _Fault as fault:
+        raise ParamsTextError(str(fault)) from None
+
+
 def _parsed(text: str) -> ParamsText:
     if control := _CONTROL.search(text.removeprefix("\ufeff")):
         before = text.removeprefix("\ufeff")[: control.start()]

@@ -158,6 +158,20 @@ def test_a_reader_that_has_enough_is_no_fault(tmp_path: Path) -> None:
 # inspect
 
 
+def test_set_writes_values_into_the_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    status, out, _ = risolve("set", "train.epochs=4", "search.n_trials=20")
+    assert status == 0
+    assert {"+  epochs: 4", "+  n_trials: 20"} <= {
+        line.partition("  #")[0].rstrip() for line in out.splitlines()
+    }
+    assert risolve("set", "train.epochs=4")[:2] == (0, "params.yaml holds these values already\n")
+    status, _, err = risolve("set", "train.epoch=4")
+    assert status == 2
+    assert err == "error: params.yaml: train.epoch: no such key; did you mean train.epochs?\n"
+
+
 def test_inspect_measurements(tmp_path: Path) -> None:
     status, out, _ = risolve("inspect", write_user_file(tmp_path / "user.h5", worlds()["another array"]))
     assert status == 0

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from stages import params_text
-from stages.artifacts.atomic import replacing
 from stages.artifacts.errors import ParameterError
 from stages.params import Params
 from stages.params_text import ParamsText, ParamsTextError
@@ -33,14 +32,27 @@ def read_params(path: Path = PARAMS) -> Params:
     Raises:
         ParameterError: "FILE:LINE: key: law, numbers" for the first thing wrong with it.
     """
-    held = _read(path)
+    return checked(path, read_text(path))
+
+
+def checked(path: Path, held: ParamsText) -> Params:
+    """Parameters of a text that stands in a file, or shall.
+
+    Raises:
+        ParameterError: as `read_params`, for the first law that is broken.
+    """
     try:
         return Params.model_validate_json(json.dumps(held.values))
     except ValidationError as error:
         raise ParameterError(f"{path}{_first_error(error, held.tree)}") from None
 
 
-def _read(path: Path) -> ParamsText:
+def read_text(path: Path) -> ParamsText:
+    """What stands in a file, whether or not it obeys the laws.
+
+    Raises:
+        ParameterError: it cannot be read.
+    """
     try:
         return params_text.read(path)
     except ParamsTextError as error:
@@ -49,43 +61,7 @@ def _read(path: Path) -> ParamsText:
 
 def fault(key: str, law: str, path: Path = PARAMS) -> ParameterError:
     """The error of a value (SECTION.KEY) that breaks a law which the parameters alone do not know."""
-    return ParameterError(f"{path}:{_line(_read(path).tree, key.split('.'))}: {key}: {law}")
-
-
-def replace_values(path: Path, values: Mapping[str, bool | int | float | str]) -> str:
-    """Write other values (SECTION.KEY) into a file of parameters, and nothing else: comments and layout stay.
-
-    Returns:
-        The lines that differ, as a unified diff; empty where nothing does.
-
-    Raises:
-        ParameterError: a key that is not there; or parameters that break a law together, and the file stays.
-    """
-    held = _read(path)
-    before, places = held.text, []
-    for name, value in values.items():
-        node = _value(held.tree, name.split("."))
-        if node is None:
-            raise ParameterError(f"{path}: {name}: no such key; these values belong to other parameters")
-        places.append((node.start_mark.index, node.end_mark.index, json.dumps(value).strip('"')))
-    after = before
-    for start, end, text in sorted(places, reverse=True):
-        after = after[:start] + text + after[end:]
-    with replacing(path, after.encode()) as temporary:
-        read_params(temporary)
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="")
-    return "\n".join(lines)
-
-
-def _value(tree: Node, keys: Sequence[str]) -> Node | None:
-    """Scalar under some keys."""
-    node = tree
-    for key in keys:
-        pairs = {str(k.value): v for k, v in node.value} if isinstance(node, MappingNode) else {}
-        if key not in pairs:
-            return None
-        node = pairs[key]
-    return node
+    return ParameterError(f"{path}:{_line(read_text(path).tree, key.split('.'))}: {key}: {law}")
 
 
 def _first_error(error: ValidationError, tree: Node) -> str:

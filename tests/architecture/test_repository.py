@@ -1,11 +1,15 @@
-"""What the repository keeps: small files, no path of one machine, pins inside the declared ranges."""
+"""What the repository keeps: small files, no path of one machine, pins inside the declared ranges, parameters
+in the layout that DVC writes.
+"""
 
 import re
 import subprocess
 import tomllib
 from itertools import chain
+from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from packaging.requirements import Requirement
 
 from tests.architecture.source import ROOT
@@ -64,3 +68,18 @@ def test_pins_satisfy_the_declared_ranges() -> None:
         name = re.sub(r"[-_.]+", "-", requirement.name).lower()
         assert name in versions, f"{requirement} has no pin"
         assert requirement.specifier.contains(versions[name]), f"{requirement} is pinned to {versions[name]}"
+
+
+def test_parameters_stand_in_the_layout_that_dvc_writes(tmp_path: Path) -> None:
+    """`dvc exp run -S` writes the whole file anew: only the line that is named may differ."""
+    path = tmp_path / "params.yaml"
+    own = (ROOT / path.name).read_text("utf-8")
+    path.write_text(own, "utf-8")
+    apply_overrides(path, ["search.n_trials=20", "train.lr=1e-6", "simulate.train.strata.mixed.n_scenes=9"])
+    written = path.read_text("utf-8").splitlines()
+    changed = [new.strip() for old, new in zip(own.splitlines(), written, strict=True) if old != new]
+    assert [line.partition(" #")[0].rstrip() for line in changed] == [
+        "mixed: {n_sources: [0, 5], snr_db: [-5.0, 20.0], n_scenes: 9}",
+        "lr: 1e-06",
+        "n_trials: 20",
+    ]
