@@ -66,6 +66,7 @@ def times_line(root: Path) -> str:
     if not times.are_known:
         path.unlink(missing_ok=True)
         return "Times: not known here, these results were computed elsewhere or state/ was removed"
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_times(times, provenance(root)))
     return f"Times: {path.resolve()}"
 

@@ -18,7 +18,9 @@ from stages.artifacts.state import state_root
 def keep_durations(verb: str, result: Path, table: pd.DataFrame) -> None:
     """Keep what a verb took for the result in a file."""
     text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-    write_text(_place(verb, result), text)
+    place = _place(verb, result)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_text(place, text)
 
 
 def durations_of(verb: str, result: Path) -> Path | None:
