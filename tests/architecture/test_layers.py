@@ -33,6 +33,7 @@ def test_the_core_is_all_below_the_files_but_the_parameters() -> None:
         "params",
         "scene_params",
         "search_params",
+        "params_edit",
         "params_text",
         "regular_file",
     }
