@@ -8,6 +8,8 @@ TORCH_INDEX ?=
 TEST_WORKERS ?= 2
 # Port of the Prefect server on 127.0.0.1.
 PORT ?= 4200
+# Folder under which the form of localize reads and writes; empty: `measurements` of the clone.
+export MEASUREMENTS ?=
 # Trials that are replayed.
 TOP ?= 3
 
@@ -72,8 +74,8 @@ test: lint | $(PREFECT_HOME)  ## the four checks and the fast tests
 test-slow: $(INSTALLED) | $(PREFECT_HOME)  ## the tests marked slow: statistics, training, whole pipelines, killed commands
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(TEST_WORKERS)
 
-serve: $(INSTALLED)  ## serve the flows to the Prefect UI on http://127.0.0.1:4200 (or PORT=...)
-	$(BIN)/python -m flows.serve --port $(PORT)
+serve: $(INSTALLED)  ## serve the flows to the Prefect UI on 127.0.0.1 (PORT=4200, MEASUREMENTS=FOLDER for files to locate)
+	$(BIN)/python -m flows.serve --port $(PORT) $(if $(MEASUREMENTS),--measurements "$$MEASUREMENTS")
 
 bench: $(INSTALLED)  ## side-by-side speed and accuracy runs
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done

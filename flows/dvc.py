@@ -6,7 +6,6 @@ alone leaves both.
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -18,12 +17,11 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 
+from flows.arguments import DVC, command_line
 from flows.processes import KilledError, OvertimeError, Processes
 
 Outcome = Literal["reproduced", "up to date"]
 Metrics = Mapping[str, float | int | str]
-
-_DVC = Path(sys.executable).with_name("dvc")
 
 
 class GraphError(ValueError):
@@ -218,7 +216,7 @@ class Checkout:
             StageKilledError: if the processes of the run were killed.
             StageOvertimeError: if the stage reached the limit.
         """
-        command = (_DVC, "--wait-for-lock", "repro", "--single-item", stage)
+        command = command_line(DVC, "--wait-for-lock", "repro", "--single-item", names=[stage])
         limit_s = 60.0 * self._limit_min or None
         try:
             ended = self._processes.run(command, self.root, self._environment, on_line, limit_s)

@@ -42,7 +42,8 @@ def main() -> int:
             early.append(number)
 
     signal.signal(signal.SIGTERM, pass_on)
-    command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0)
+    # what may be inherited is what this process was passed for the command, such as a socket that listens
+    command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0, close_fds=False)
     groups.append(command.pid)
     for number in early:
         _kill(command.pid, number)

@@ -1,6 +1,8 @@
 """The localize flow: a folder of measurement files, the sources of each as a table, and a summary."""
 
-import sys
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,41 +11,77 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from flows.arguments import command_line, option, python
+from flows.dvc import find_root
 from flows.processes import Processes
 
+MEASUREMENTS = "RISOLVE_MEASUREMENTS"
+"""Environment variable: the folders under which forms read and write, separated as those of PATH."""
+
+_DEFAULT = "measurements"
 _LEFT_OUT = 3
 """Exit status of `risolve localize` where some scenes were located and others left out."""
+
+_SUMMARY = re.compile(r"\d+ sources in \d+ scenes[^:]*")
+"""The line of `risolve localize` that says what is in a result."""
 
 
 class LocalizeError(RuntimeError):
     """No folder, no files, or files that cannot be located."""
 
 
+def _folders(root: Path) -> list[Path]:
+    """Those that serving was given, or `measurements` of the repository; links are followed."""
+    given = os.environ.get(MEASUREMENTS) or str(root / _DEFAULT)
+    return [Path(os.path.realpath(folder)) for folder in given.split(os.pathsep)]
+
+
+def _inside(path: Path, folders: Sequence[Path]) -> Path:
+    """Where a path leads, links followed.
+
+    Raises:
+        LocalizeError: out of the folders.
+    """
+    if "\0" in str(path):
+        raise LocalizeError(f"{str(path)!r}: no path holds the character 0")
+    leads = Path(os.path.realpath(path))
+    if not any(leads.is_relative_to(folder) for folder in folders):
+        raise LocalizeError(
+            f"{path} lies outside of {', '.join(map(str, folders))}, where a form reads and writes: "
+            f"serve its folder as well (make serve MEASUREMENTS=FOLDER, or {MEASUREMENTS})"
+        )
+    return leads
+
+
 @task(cache_policy=NO_CACHE, retries=1)
 def locate(processes: Processes, file: Path, result: Path, options: tuple[str, ...]) -> dict[str, Any]:
     """Sources of one file; a row of the summary."""
-    command = [sys.executable, "-m", "stages.cli", "localize", str(file), "--out", str(result), *options]
-    ended = processes.run(command, file.parent, {}, get_run_logger().info)
-    said = next((line for line in reversed(ended.last_lines) if line.startswith("error: ")), "")
-    located = next((line for line in ended.last_lines if line.endswith(f": {result}")), "")
+    words = ("localize", option("out", result), *options)
+    command = command_line(python("stages.cli"), *words, names=[file])
+    ended = processes.run(command, find_root(Path.cwd()), {}, get_run_logger().info)
+    is_located = ended.exit_code in (0, _LEFT_OUT)
+    said = next(filter(None, map(_SUMMARY.match, ended.last_lines)), None)
     return {
         "file": file.name,
-        "located": located.removesuffix(f": {result}"),
+        "located": said.group() if is_located and said else "",
         "left out": "some scenes" if ended.exit_code == _LEFT_OUT else "",
-        "error": said.removeprefix("error: "),
-        "result": str(result) if located else "",
+        "error": "" if is_located else ended.reason,
+        "result": str(result) if is_located else "",
     }
 
 
 @flow
 def localize(
     folder: str = Field(
-        description="Folder of this machine with measurement files (*.h5, docs/formats.md).",
+        default="",
+        description="With measurement files (*.h5, docs/formats.md): absolute, or inside the first folder "
+        "that `make serve` was given (MEASUREMENTS=..., else `measurements` of the clone); empty: that one.",
         json_schema_extra={"title": "Folder of measurements"},
     ),
     results: str = Field(
         default="",
-        description="Folder for a table a file; empty: `sources` in the folder of measurements.",
+        description="For a table a file, also under a folder that `make serve` was given; empty: `sources` "
+        "in the folder of measurements.",
         json_schema_extra={"title": "Folder of results"},
     ),
     estimator: str = Field(
@@ -67,23 +105,25 @@ def localize(
         One row a file: what was located, what was not, and where the result lies.
 
     Raises:
-        LocalizeError: if the folder has no measurement file, or none of them can be located.
+        LocalizeError: if a folder, a file or a result lies outside of what is served, if the folder has no
+            measurement file, or none of them can be located.
     """
-    source = Path(folder).expanduser().resolve()
-    files = sorted(source.glob("*.h5"))
+    folders = _folders(find_root(Path.cwd()))
+    source = _inside(folders[0] / os.path.expanduser(folder), folders)
+    target = _inside(source / (os.path.expanduser(results) or "sources"), folders)
+    files = {file.name: _inside(file, folders) for file in sorted(source.glob("*.h5"))}
     if not files:
         raise LocalizeError(
             f"{source}: a folder with measurement files (*.h5) is needed; there is none in it"
         )
-    target = Path(results).expanduser().resolve() if results else source / "sources"
     target.mkdir(parents=True, exist_ok=True)
-    options = ("--estimator", estimator, *(("--sources", str(n_sources)) if n_sources else ()))
+    tables = {name: _inside(target / Path(name).with_suffix(".csv"), folders) for name in files}
+    counted = (option("sources", str(n_sources)),) if n_sources else ()
+    options = (option("estimator", estimator), *counted)
     with Processes() as processes:
         named = [
-            locate.with_options(task_run_name=file.name).submit(
-                processes, file, target / f"{file.stem}.csv", options
-            )
-            for file in files
+            locate.with_options(task_run_name=name).submit(processes, file, tables[name], options)
+            for name, file in files.items()
         ]
         rows = [future.result() for future in named]
     create_table_artifact(rows, key="sources", description=f"Sources of the files of {source}")

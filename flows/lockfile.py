@@ -18,6 +18,7 @@ from dvc.repo import Repo
 from dvc.utils.serialize import ParseError
 from dvc.utils.strictyaml import YAMLValidationError
 
+from flows.arguments import GIT, command_line
 from flows.dvc import GraphError, find_root
 
 _LOCK = "dvc.lock"
@@ -75,7 +76,7 @@ def _is_whole(repo: Repo, path: Path) -> bool:
 
 
 def _committed(root: Path) -> bytes | None:
-    command = ("git", "show", f"HEAD:./{_LOCK}")
+    command = command_line(GIT, "show", f"HEAD:./{_LOCK}")
     done = subprocess.run(command, cwd=root, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     return None if done.returncode else done.stdout
 

@@ -6,16 +6,18 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from flows.arguments import CommandLine
 from flows.leash import LEASH
 
 _TAIL_LINES = 20
+_SAYS_WHY = "error: "
 _SECONDS_BETWEEN_LOOKS = 0.5
 _REPORT_SECONDS = 5.0
 _RUN_OF_A_RUNNER = "PREFECT__FLOW_RUN_ID"
@@ -45,6 +47,13 @@ class Ended:
 
     exit_code: int
     last_lines: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why it failed: the last line that says so, or the last of all."""
+        said = [line for line in self.last_lines if line.startswith(_SAYS_WHY)]
+        last = [*self.last_lines, *said][-1:] or ["no output"]
+        return f"{last[0].removeprefix(_SAYS_WHY)} (exit status {self.exit_code})"
 
 
 class Processes:
@@ -90,7 +99,7 @@ class Processes:
 
     def run(
         self,
-        command: Sequence[str | Path],
+        command: CommandLine,
         directory: Path,
         environment: Mapping[str, str],
         on_line: Callable[[str], None],
@@ -130,7 +139,7 @@ class Processes:
         return Ended(exit_code, tuple(last_lines))
 
     def _start(
-        self, command: Sequence[str | Path], directory: Path, environment: Mapping[str, str]
+        self, command: CommandLine, directory: Path, environment: Mapping[str, str]
     ) -> subprocess.Popen[str]:
         with self._lock:
             if self._closed:
@@ -139,7 +148,7 @@ class Processes:
                 [*LEASH, *command],
                 cwd=directory,
                 # Unbuffered, or the lines of dvc and of a Python stage arrive late and out of order.
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "PATH": search_path(), **environment},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **search_paths(), **environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -151,9 +160,16 @@ class Processes:
             return process
 
 
-def search_path() -> str:
-    """PATH with the environment of this process first: the commands of dvc.yaml name `python`."""
-    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+def search_paths() -> dict[str, str]:
+    """Where a child looks for programs, and a Python one for code: first where this process has them.
+
+    The commands of dvc.yaml name `python`, and with -P the folder that a child runs in holds no code for it.
+    """
+    code, inherited = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
+    return {
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
+        "PYTHONPATH": os.pathsep.join((code, inherited)) if inherited else code,
+    }
 
 
 @contextmanager

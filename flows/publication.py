@@ -10,11 +10,10 @@ from pathlib import Path
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
 
 from flows.dvc import Stage, read_metrics
+from flows.pages import KINDS
 
 PAGES_URL = "RISOLVE_PAGES_URL"
 """Environment variable: where `pages_directory` is served, if it is."""
-
-_PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
 def pages_directory(root: Path) -> Path:
@@ -32,9 +31,10 @@ def publish(root: Path, directory: Path, stages: Sequence[Stage], run: str) -> N
     _publish_metrics(directory, stages)
     for path in (path for stage in stages for path in stage.outputs):
         key, where = path.stem.lower().replace("_", "-"), f"`{path.relative_to(directory)}`"
-        if path.suffix in _PICTURES:
+        kind = KINDS.get(path.suffix, "")
+        if kind.startswith("image/"):
             create_image_artifact(_served(root, path, run) or _inlined(path), key=key, description=where)
-        elif path.suffix == ".html":
+        elif kind:
             link = _served(root, path, run) or _keep(root, path, run).as_uri()
             create_link_artifact(link, link_text=path.name, key=key, description=where)
 
@@ -59,7 +59,7 @@ def _served(root: Path, path: Path, run: str) -> str | None:
 
 def _inlined(picture: Path) -> str:
     content = base64.b64encode(picture.read_bytes()).decode()
-    return f"data:{_PICTURES[picture.suffix]};base64,{content}"
+    return f"data:{KINDS[picture.suffix]};base64,{content}"
 
 
 def _publish_metrics(directory: Path, stages: Sequence[Stage]) -> None:

@@ -23,17 +23,23 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
 from prefect.runner import Runner
+from prefect.settings import PREFECT_HOME
 from prefect.types.entrypoint import EntrypointType
 
 from flows.deployments import FILLED, SERVED, description
 from flows.dvc import GraphError, find_root
 from flows.experiment import ParametersError, form_values
 from flows.interrupted import end_interrupted, sole_runner
+from flows.key import kept
+from flows.localize import MEASUREMENTS
 from flows.pages import pages
 from flows.processes import RUNNER
 from flows.publication import PAGES_URL, pages_directory
-from flows.server import HOST, ServerError, interrupt_on_signals, require_free, server
+from flows.server import HOST, ServerError, interrupt_on_signals, listening, server
 from flows.worktree import PARAMS
+
+SECRET = "secret"
+"""File of PREFECT_HOME: PREFECT_API_AUTH_STRING, as long as the flows are served."""
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -46,24 +52,31 @@ class _Runner(Runner):
         signal.raise_signal(signal.SIGINT)
 
 
-def serve(port: int) -> None:
+def serve(port: int, folders: Sequence[Path]) -> None:
     """Serve every flow from the current working copy until Ctrl-C or SIGTERM.
 
     One run at a time: two in one working copy would write the same files.
+
+    Args:
+        folders: those under which the form of `localize` reads and writes; none: `measurements` of the clone.
 
     Raises:
         GraphError: if the current folder is not inside a DVC repository.
         ServerError: if the server cannot be started, or the flows are served already.
     """
     root = find_root(Path.cwd())
-    require_free(port)
+    os.chdir(root)  # runs start where this process is
+    listening(port).close()  # refused before anything is written
     with (
         sole_runner(root),
-        server(port) as api,
-        pages(pages_directory(root), port + 1) as address,
+        server(port) as address,
+        kept(address.key, PREFECT_HOME.value() / SECRET),
+        pages(pages_directory(root), port + 1, address.key) as shown_at,
     ):
-        os.environ.update({PAGES_URL: address, RUNNER: str(os.getpid())})
-        print(f"Prefect is at {api.removesuffix('/api')} - Ctrl-C stops it")
+        os.environ.update({PAGES_URL: shown_at, RUNNER: str(os.getpid())})
+        if folders:
+            os.environ[MEASUREMENTS] = os.pathsep.join(map(str, folders))
+        print(f"Prefect is at {address.entrance} - Ctrl-C stops it", flush=True)
         runner = _Runner(limit=1)
         shown, values = _changed_ns(root), _form_values(root)
         deployments: dict[UUID, Flow[..., Any]] = {}
@@ -138,12 +151,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the flows from the command line."""
     parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Serve the flows to Prefect.")
     parser.add_argument("--port", type=int, default=4200, help=f"port of {HOST} (default: %(default)s)")
-    port = parser.parse_args(arguments).port
+    parser.add_argument(
+        "--measurements",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder under which the form of localize reads and writes; may be given several times "
+        "(default: measurements, in the clone)",
+    )
+    asked = parser.parse_args(arguments)
+    port, folders = asked.port, [folder.resolve() for folder in asked.measurements]
     if not 1 <= port < 65535:
         parser.error(f"--port: a number from 1 to 65534, the next one is for the pages; got {port}")
+    for folder in folders:
+        if not folder.is_dir() or os.pathsep in str(folder):
+            parser.error(f"--measurements: a folder, without {os.pathsep!r} in its path; got {str(folder)!r}")
     interrupt_on_signals()
     try:
-        serve(port)
+        serve(port, folders)
     except (GraphError, ServerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

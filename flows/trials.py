@@ -1,11 +1,11 @@
 """The trials of a search, through the command line of the stages."""
 
-import sys
 from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.arguments import command_line, option, python
 from flows.processes import CommandError, Processes
 
 
@@ -16,8 +16,9 @@ def adopt(processes: Processes, directory: Path, number: int | None = None) -> s
     Raises:
         CommandError: if there is no such trial.
     """
-    chosen = () if number is None else ("--trial", str(number))
-    lines = _risolve(processes, directory, "adopt", *chosen)
+    lines = _risolve(
+        processes, directory, "adopt", *([] if number is None else [option("trial", str(number))])
+    )
     for line in lines:
         get_run_logger().info(line)
     return "\n".join(lines)
@@ -29,15 +30,13 @@ def best_trials(processes: Processes, directory: Path, top: int) -> list[int]:
     Raises:
         CommandError: if there are none.
     """
-    rows = _risolve(processes, directory, "trials", "--top", str(top))[1:]
+    rows = _risolve(processes, directory, "trials", option("top", str(top)))[1:]
     return [int(row.split()[0]) for row in rows]
 
 
-def _risolve(processes: Processes, directory: Path, *arguments: str) -> list[str]:
+def _risolve(processes: Processes, directory: Path, verb: str, *options: str) -> list[str]:
     lines: list[str] = []
-    ended = processes.run((sys.executable, "-m", "stages.cli", *arguments), directory, {}, lines.append)
+    ended = processes.run(command_line(python("stages.cli"), verb, *options), directory, {}, lines.append)
     if ended.exit_code:
-        raise CommandError(
-            f"risolve {' '.join(arguments)}: exit status {ended.exit_code}: {(lines or ['no output'])[-1]}"
-        )
+        raise CommandError(f"risolve {verb}: {ended.reason}")
     return lines

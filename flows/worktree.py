@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +17,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from flows.arguments import DVC, GIT, CommandLine, command_line, option
 from flows.dvc import read_results
 from flows.leash import LEASH
-from flows.processes import search_path
+from flows.processes import search_paths
 from stages import params_text
 from stages.params_edit import differences, edited
 
-_DVC = Path(sys.executable).with_name("dvc")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 PARAMS, LOCK = "params.yaml", "dvc.lock"
 
@@ -64,7 +63,8 @@ def require_committed(root: Path) -> None:
 def _differing(root: Path) -> set[str]:
     """Tracked files that differ from HEAD."""
     # a letter for the index, one for the working copy, a blank, the path
-    entries = _run(root, "git", "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no")
+    command = command_line(GIT, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no")
+    entries = _run(root, command)
     return {entry[3:] for entry in entries.split("\0") if entry}
 
 
@@ -104,12 +104,12 @@ def require_free_name(root: Path, name: str) -> None:
 
 def experiment_names(root: Path) -> list[str]:
     """Names of the DVC experiments of all commits."""
-    return _run(root, str(_DVC), "exp", "list", "--all-commits", "--name-only").split()
+    return _run(root, command_line(DVC, "exp", "list", "--all-commits", "--name-only")).split()
 
 
 def head(root: Path) -> str:
     """The commit that runs in a worktree, short."""
-    return _run(root, "git", "rev-parse", "--short", "HEAD").strip()
+    return _run(root, command_line(GIT, "rev-parse", "--short", "HEAD")).strip()
 
 
 @contextmanager
@@ -134,11 +134,12 @@ def worktree(root: Path, name: str) -> Iterator[Path]:
         except OSError as error:
             raise WorktreeError(f"a run named {name!r} is at work in {directory}") from error
         try:
-            _run(root, "git", "worktree", "add", "--detach", str(directory), "HEAD")
+            _run(root, command_line(GIT, "worktree", "add", "--detach", names=[directory, "HEAD"]))
             _bring_results(root, directory)
-            cache = _run(root, str(_DVC), "cache", "dir").strip()
-            _run(directory, str(_DVC), "cache", "dir", "--local", str((root / cache).resolve()))
-            _run(directory, str(_DVC), "checkout", "--allow-missing", "--quiet")
+            cache = _run(root, command_line(DVC, "cache", "dir")).strip()
+            shared = (root / cache).resolve()
+            _run(directory, command_line(DVC, "cache", "dir", "--local", names=[shared]))
+            _run(directory, command_line(DVC, "checkout", "--allow-missing", "--quiet"))
             yield directory
         finally:
             _remove(root, directory)
@@ -176,8 +177,8 @@ def save(root: Path, directory: Path, name: str, targets: Sequence[str]) -> None
     Raises:
         WorktreeError: DVC refuses.
     """
-    command = (str(_DVC), "exp", "run", "--name", name, *targets)
-    _run(directory, *command, environment={"DVC_ROOT": str(root)})
+    command = command_line(DVC, "exp", "run", option("name", name), names=targets)
+    _run(directory, command, environment={"DVC_ROOT": str(root)})
 
 
 def _remove_abandoned(root: Path, place: Path) -> None:
@@ -194,10 +195,10 @@ def _remove_abandoned(root: Path, place: Path) -> None:
 def _remove(root: Path, directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
-    _run(root, "git", "worktree", "prune")
+    _run(root, command_line(GIT, "worktree", "prune"))
 
 
-def _run(directory: Path, *command: str, environment: Mapping[str, str] | None = None) -> str:
+def _run(directory: Path, command: CommandLine, environment: Mapping[str, str] | None = None) -> str:
     """Standard output of a command.
 
     Raises:
@@ -209,7 +210,7 @@ def _run(directory: Path, *command: str, environment: Mapping[str, str] | None =
         done = subprocess.run(
             (*LEASH, *command),
             cwd=directory,
-            env={**kept, "PATH": search_path(), **(environment or {})},
+            env={**kept, **search_paths(), **(environment or {})},
             capture_output=True,
             text=True,
             stdin=leashed,

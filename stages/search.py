@@ -7,7 +7,6 @@ sources that the learned estimator finds, refined, told their number. After each
 scored, by which a pruner ends a trial early. A training that diverges is pruned, and never scored.
 """
 
-import multiprocessing
 import sys
 import time
 from collections.abc import Mapping
@@ -35,7 +34,7 @@ from stages.artifacts.params_file import read_params
 from stages.artifacts.processes import ALONE
 from stages.artifacts.progress import Progress, say
 from stages.artifacts.search_tables import importances, is_whole, trials_table, write_results
-from stages.artifacts.shards import start_worker
+from stages.artifacts.shards import spawning, start_worker
 from stages.artifacts.split_files import open_split
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.artifacts.study import claim, mend_journal, n_finished, open_study, record_epochs, requeue_stale
@@ -255,7 +254,7 @@ def search(params: Params, directory: Path, key: str) -> optuna.Study:
     study = open_study(own, directory, key, own.workers)
     requeue_stale(study, own.storage != "journal")
     progress = Progress("search", own.n_trials, "trials", min(n_finished(study), own.n_trials))
-    context = multiprocessing.get_context("spawn")
+    context = spawning()
     n_workers = min(own.workers, max(0, own.n_trials - n_finished(study)))
     faults: SimpleQueue[Exception] = context.SimpleQueue()
     workers = [

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -99,6 +100,10 @@ def start(module: str, processes: int) -> None:
         StateError: a process was killed.
         SystemExit: a process ended with an error, which it has said.
     """
+    # with -P the current folder holds no code, which may be that of a worktree
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        (str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")]))
+    )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
@@ -118,7 +123,7 @@ def start(module: str, processes: int) -> None:
             logs_specs=DefaultLogsSpecs(log_dir=logs),
         )
         try:
-            elastic_launch(config, sys.executable)("-m", module)
+            elastic_launch(config, sys.executable)("-P", "-m", module)
         except SignalException as stopped:
             for number in _STOPPING:
                 signal.signal(number, signal.SIG_IGN)

@@ -1,6 +1,7 @@
 """A data set made shard by shard, by one process or several, resumable at the cost of the shards in work."""
 
 import multiprocessing
+import multiprocessing.context
 import os
 import signal
 import threading
@@ -66,8 +67,7 @@ def _in_processes(
     make: Callable[[int, Path], None], numbers: list[int], directory: Path, processes: int
 ) -> Iterator[None]:
     """One None a finished shard."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker)
+    pool = ProcessPoolExecutor(processes, mp_context=spawning(), initializer=start_worker)
     try:
         with _interrupt_held():
             pending: set[Future[None]] = {pool.submit(make, n, directory / shard_name(n)) for n in numbers}
@@ -97,6 +97,15 @@ def _interrupt_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
+def spawning() -> multiprocessing.context.SpawnContext:
+    """How processes start that take functions: on their own, and with no code of the current folder.
+
+    `python -c`, which multiprocessing starts them by, would import a pickle.py that lies there.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    return multiprocessing.get_context("spawn")
 
 
 def start_worker() -> None:

@@ -67,6 +67,16 @@ _EIGEN = frozenset(
 DIFFERENTIATED = ("stages/networks/", "stages/covariance.py")
 """What backward passes run through."""
 
+_SHELLS = frozenset(
+    {("os", "system"), ("os", "popen"), ("subprocess", "getoutput"), ("subprocess", "getstatusoutput")}
+)
+ARGUMENTS = "flows/arguments.py"
+_SPAWN = frozenset(
+    f"multiprocessing.{name}" for name in ("get_context", "Pool", "Process", "set_start_method")
+)
+SPAWNS = {
+    "stages/artifacts/shards.py": "`spawning`",
+}
 _BROAD = frozenset({"Exception", "BaseException"})
 SWALLOWS = {
     "flows/serve.py": "Ctrl-C is how serving ends",
@@ -275,6 +285,53 @@ def broad_except(path: str, tree: ast.Module) -> Iterator[Finding]:
             and _BROAD & {word(a) for a in node.args}
         ):
             yield node.lineno, "suppresses everything"
+
+
+def no_shell(path: str, tree: ast.Module) -> Iterator[Finding]:
+    """Programs are started from lists of arguments; those of flows are made in flows/arguments.py."""
+    names = imports(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            library, *parts = dotted(node, names).split(".")
+            if (library, *parts) in _SHELLS or parts == ["create_subprocess_shell"]:
+                yield node.lineno, f"starts a shell: {ast.unparse(node)}"
+        elif isinstance(node, ast.Call):
+            shell = [keyword.value for keyword in node.keywords if keyword.arg == "shell"]
+            if shell and ast.unparse(shell[0]) != "False":
+                yield node.lineno, "starts a shell: shell="
+            if dotted(node.func, names).split(".")[-1] == "CommandLine" and path != ARGUMENTS:
+                yield node.lineno, f"makes an argument list of its own: {ast.unparse(node)}"
+
+
+def safe_path(path: str, tree: ast.Module) -> Iterator[Finding]:
+    """A Python child imports nothing from the folder that it runs in: after `sys.executable` comes -P, or -I.
+
+    As a path it names the folder of the environment. Pools and processes of multiprocessing start theirs from
+    `SPAWNS`, in which PYTHONSAFEPATH says the same.
+    """
+    names = imports(tree)
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        name = dotted(node, names) if isinstance(node, ast.Name | ast.Attribute) else ""
+        if name in _SPAWN and path not in SPAWNS:
+            yield node.lineno, f"starts processes of its own: {name}"
+        if isinstance(node, ast.Call) and word(node.func) == "ProcessPoolExecutor":
+            contexts = [ast.unparse(one.value) for one in node.keywords if one.arg == "mp_context"]
+            if contexts != ["spawning()"]:
+                yield node.lineno, "starts a pool without mp_context=spawning()"
+        if name != "sys.executable":
+            continue
+        parent = parents[node]
+        following: list[ast.expr] = []
+        if isinstance(parent, ast.Tuple | ast.List):
+            following = parent.elts[parent.elts.index(node) + 1 :]
+        elif isinstance(parent, ast.Call) and dotted(parent.func, names) == "pathlib.Path":
+            continue
+        elif isinstance(parent, ast.Call) and isinstance(outer := parents[parent], ast.Call):
+            following = outer.args
+        flag = following[0] if following else None
+        if not (isinstance(flag, ast.Constant) and flag.value in ("-P", "-I")):
+            yield node.lineno, f"starts Python without -P: {ast.unparse(parent)}"
 
 
 def silent_except(path: str, tree: ast.Module) -> Iterator[Finding]:

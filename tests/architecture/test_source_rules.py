@@ -24,6 +24,8 @@ RULES: dict[str, tuple[Rule, tuple[str, ...]]] = {
     "no second defaults": (conduct_rules.second_default, ("stages", "flows", "benchmarks")),
     "no broad except": (conduct_rules.broad_except, ("stages", "flows", "benchmarks")),
     "no eigenvectors in what is trained": (conduct_rules.no_eigenvectors, ("stages",)),
+    "no shell": (conduct_rules.no_shell, ("stages", "flows", "benchmarks")),
+    "no code of the folder": (conduct_rules.safe_path, ("stages", "flows")),
     "no silent except": (conduct_rules.silent_except, ("stages", "flows", "benchmarks")),
 }
 
@@ -41,6 +43,8 @@ EXEMPT: list[tuple[Rule, str]] = [
     (conduct_rules.silent_core, conduct_rules.TERMINAL),
     *((conduct_rules.one_writer, path) for path in sorted(conduct_rules.WRITES_FILES)),
     *((conduct_rules.silent_except, path) for path in sorted(conduct_rules.SWALLOWS)),
+    *((conduct_rules.safe_path, path) for path in sorted(conduct_rules.SPAWNS)),
+    (conduct_rules.no_shell, conduct_rules.ARGUMENTS),
 ]
 
 
@@ -277,6 +281,22 @@ CAUGHT: list[tuple[Rule, str, str]] = [
         "flows/processes.py",
         "try:\n    f()\nexcept BaseException:\n    return\n    raise",
     ),
+    (conduct_rules.no_shell, "flows/dvc.py", "subprocess.run(line, shell=True)"),
+    (conduct_rules.no_shell, "flows/dvc.py", "import os\nos.system(line)"),
+    (conduct_rules.no_shell, "flows/dvc.py", "from subprocess import getoutput as run\nrun(line)"),
+    (conduct_rules.no_shell, "flows/dvc.py", "await asyncio.create_subprocess_shell(line)"),
+    (conduct_rules.no_shell, "flows/dvc.py", "CommandLine(('dvc', name))"),
+    (conduct_rules.safe_path, "flows/dvc.py", "import sys\nrun([sys.executable, '-m', 'stages.cli'])"),
+    (conduct_rules.safe_path, "flows/dvc.py", "from sys import executable\nrun((executable, script))"),
+    (conduct_rules.safe_path, "flows/dvc.py", "import sys\nprogram = sys.executable"),
+    (conduct_rules.safe_path, "flows/dvc.py", "import sys\nlaunch(config, sys.executable)('-m', module)"),
+    (conduct_rules.safe_path, "stages/sweep.py", "import multiprocessing\nmultiprocessing.get_context()"),
+    (conduct_rules.safe_path, "stages/sweep.py", "import multiprocessing as m\nm.Process(target=f)"),
+    (
+        conduct_rules.safe_path,
+        "stages/sweep.py",
+        "from concurrent.futures import ProcessPoolExecutor\nProcessPoolExecutor(2)",
+    ),
     (
         conduct_rules.silent_except,
         "stages/train.py",
@@ -375,6 +395,19 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     ),
     (conduct_rules.broad_except, "stages/train.py", "try:\n    f()\nexcept (OSError, ValueError):\n    g()"),
     (conduct_rules.silent_except, "stages/train.py", "try:\n    f()\nexcept (OSError, ValueError):\n    g()"),
+    (conduct_rules.no_shell, "flows/dvc.py", "subprocess.run(command_line(DVC, names=[name]), shell=False)"),
+    (conduct_rules.safe_path, "flows/dvc.py", "import sys\nrun([*LEASH, sys.executable, '-P', '-m', 'x'])"),
+    (conduct_rules.safe_path, "flows/dvc.py", "import sys\nlaunch(sys.executable)('-P', '-m', module)"),
+    (
+        conduct_rules.safe_path,
+        "flows/dvc.py",
+        "import sys\nfrom pathlib import Path\ndvc = Path(sys.executable).with_name('dvc')",
+    ),
+    (
+        conduct_rules.safe_path,
+        "stages/sweep.py",
+        "from concurrent.futures import ProcessPoolExecutor\nProcessPoolExecutor(2, mp_context=spawning())",
+    ),
     (conduct_rules.silent_except, "stages/train.py", "with contextlib.suppress(OSError):\n    f()"),
     (
         conduct_rules.silent_except,

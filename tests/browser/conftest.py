@@ -1,6 +1,5 @@
 """The flows, served from a finished working copy, and the browser that their forms are filled in with."""
 
-import http.client
 import os
 import shutil
 import signal
@@ -8,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
+from flows.serve import SECRET
 from flows.server import HOST, free_port
 from tests.pipeline.finished import finished, own
 from tests.pipeline.working_copy import WorkingCopy
@@ -37,7 +37,7 @@ def browser() -> str:
 
 @pytest.fixture
 def served(browser: str, own: WorkingCopy, tmp_path: Path) -> Iterator[str]:
-    """Address of the user interface, while the flows are served from `own`, whose results are committed."""
+    """The address that serving prints, while the flows are served from `own`, whose results are committed."""
     own.commit()
     port = free_port()
     # Prefect takes its home from the folder that it is started in.
@@ -56,21 +56,20 @@ def served(browser: str, own: WorkingCopy, tmp_path: Path) -> Iterator[str]:
     ):
         try:
             deadline = time.monotonic() + _SECONDS
-            while not _is_deployed(port):
+            while not _is_deployed(port, own.root / "state" / "prefect" / SECRET):
                 assert process.poll() is None, f"serving ended: {log.read_text('utf-8')}"
                 assert time.monotonic() < deadline, f"nothing is deployed: {log.read_text('utf-8')}"
                 time.sleep(0.2)
-            yield f"http://{HOST}:{port}"
+            yield log.read_text("utf-8").split()[3]
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=_SECONDS) == 0, log.read_text("utf-8")
         finally:
             process.kill()
 
 
-def _is_deployed(port: int) -> bool:
-    with closing(http.client.HTTPConnection(HOST, port, timeout=_SECONDS)) as connection:
-        try:
-            connection.request("GET", "/api/deployments/name/experiment/experiment")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except ConnectionError:
-            return False
+def _is_deployed(port: int, secret: Path) -> bool:
+    if not secret.exists():
+        return False
+    user, _, password = secret.read_text("utf-8").strip().partition(":")
+    deployment = f"http://{HOST}:{port}/api/deployments/name/experiment/experiment"
+    return httpx.get(deployment, auth=(user, password), timeout=_SECONDS).status_code == httpx.codes.OK

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from tests.browser.user_interface import PAGE_MILLISECONDS, field, open_form, opened
+from tests.browser.user_interface import PAGE_MILLISECONDS, connected, field, open_form, opened
 from tests.pipeline.working_copy import SMALL, WorkingCopy
 
 pytestmark = pytest.mark.slow
 
 # Beyond what a page takes: stages run meanwhile.
 RUN_MILLISECONDS = 300_000.0
-DEPLOYMENT = "{}/api/deployments/name/experiment/experiment"
+DEPLOYMENT = "experiment/experiment"
 ENDED = re.compile("Completed|Failed|Crashed|Cancelled")
 
 
@@ -36,7 +36,7 @@ def test_parameters_of_the_form_run_and_become_an_experiment(
     browser: str, served: str, own: WorkingCopy, tmp_path: Path
 ) -> None:
     parameters = (own.root / "params.yaml").read_text("utf-8")
-    with opened(browser, f"{served}/deployments", tmp_path / "page.png") as page:
+    with opened(browser, served, tmp_path / "page.png") as page:
         created = submit(page, SMALL["train.epochs"], epochs=1, name="from-the-form")
         assert created.ok, created.text()
         page.get_by_role("link", name=created.json()["name"], exact=True).click()
@@ -56,16 +56,15 @@ def test_a_wrong_value_is_refused_before_anything_runs(
 ) -> None:
     """The form begins with params.yaml as it is on disk, not as it was when serving began."""
     own.write_params({"train.epochs": 3})
-    with opened(browser, f"{served}/deployments", tmp_path / "page.png") as page:
+    with opened(browser, served, tmp_path / "page.png") as page:
         deadline = time.monotonic() + PAGE_MILLISECONDS / 1000.0
-        while (
-            page.request.get(DEPLOYMENT.format(served)).json()["parameters"]["parameters"]["train"]["epochs"]
-            != 3
-        ):
-            assert time.monotonic() < deadline, "the form does not follow params.yaml"
-            time.sleep(0.2)
+        with connected(served) as client:
+            while client.read_deployment_by_name(DEPLOYMENT).parameters["parameters"]["train"]["epochs"] != 3:
+                assert time.monotonic() < deadline, "the form does not follow params.yaml"
+                time.sleep(0.2)
         assert submit(page, 3, epochs=0, name="wrong").status == 409
         reason = "'parameters.train.epochs'. Failure reason: 0 is less than or equal to the minimum of 0"
         page.get_by_text(reason).first.wait_for()
-        assert page.request.post(f"{served}/api/flow_runs/count", data={}).json() == 0
+        with connected(served) as client:
+            assert client.read_flow_runs() == []
     assert own.experiments() == []

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 from playwright.sync_api import Locator, Page, sync_playwright
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows.server import HOST
 
@@ -22,8 +24,8 @@ _LABEL = "*[contains(@class, 'p-label__header')]//*[contains(@class, 'schema-for
 
 
 @contextmanager
-def opened(browser: str, address: str, picture: Path) -> Iterator[Page]:
-    """A page at an address, which asks nothing of any host but this one.
+def opened(browser: str, entrance: str, picture: Path) -> Iterator[Page]:
+    """The list of deployments, entered by the printed address, which asks nothing of any host but this one.
 
     A failure inside leaves a picture of the page, and names it.
     """
@@ -37,7 +39,9 @@ def opened(browser: str, address: str, picture: Path) -> Iterator[Page]:
         page.on("request", lambda request: asked.add(request.url))
         page.on("websocket", lambda socket: asked.add(socket.url))
         try:
-            page.goto(address)
+            page.goto(entrance)
+            page.wait_for_url("**/dashboard*")
+            page.goto(urljoin(entrance, "/deployments"))
             yield page
         except Exception as failure:
             page.screenshot(path=picture)
@@ -45,6 +49,15 @@ def opened(browser: str, address: str, picture: Path) -> Iterator[Page]:
             raise
     # data: and blob: name no host
     assert {urlsplit(url).hostname for url in asked} - {None} == {HOST}
+
+
+@contextmanager
+def connected(entrance: str) -> Iterator[SyncPrefectClient]:
+    """A client of the API of the server that printed an address."""
+    (token,) = parse_qs(urlsplit(entrance).query)["token"]
+    settings = {PREFECT_API_URL: urljoin(entrance, "/api"), PREFECT_API_AUTH_STRING: f"risolve:{token}"}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
 
 
 def open_form(page: Page, deployment: str) -> None:

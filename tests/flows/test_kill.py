@@ -5,16 +5,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, Setting, temporary_settings
 
 from flows.deployments import SERVED
+from flows.serve import SECRET
 from flows.server import HOST, free_port
 
 pytestmark = pytest.mark.slow
@@ -56,9 +58,25 @@ class Served:
                 stdout=log,
                 stderr=log,
             )
-        with get_client(sync_client=True) as client:
-            self.wait(lambda: client.api_healthcheck() is None)
-            self.wait(lambda: len(client.read_deployments()) == len(SERVED))
+        self.wait(self._is_up)
+
+    @contextmanager
+    def connected(self) -> Iterator[SyncPrefectClient]:
+        """A client with the secret of the last start."""
+        with temporary_settings(self._settings()), get_client(sync_client=True) as client:
+            yield client
+
+    def _settings(self) -> dict[Setting, str]:
+        secret = (self.root / "state" / "prefect" / SECRET).read_text().strip()
+        return {PREFECT_API_URL: f"http://{HOST}:{self.port}/api", PREFECT_API_AUTH_STRING: secret}
+
+    def _is_up(self) -> bool:
+        """Not where a start that was killed left its secret, and the next has none yet."""
+        try:
+            with self.connected() as client:
+                return len(client.read_deployments()) == len(SERVED)
+        except (FileNotFoundError, httpx.HTTPError):
+            return False
 
     def stop(self) -> None:
         self.process.terminate()
@@ -83,7 +101,7 @@ class Served:
     def prefect(self, *arguments: str) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            env={**os.environ, "PREFECT_API_URL": f"http://{HOST}:{self.port}/api"},
+            env={**os.environ, **{setting.name: value for setting, value in self._settings().items()}},
             capture_output=True,
             text=True,
             check=False,
@@ -95,17 +113,15 @@ class Served:
 def served(repository: Path) -> Iterator[Served]:
     (repository / "join.py").write_text(STAGE)
     served = Served(repository)
-    with ExitStack() as stack:
-        stack.enter_context(temporary_settings({PREFECT_API_URL: f"http://{HOST}:{served.port}/api"}))
-        served.start()
-        stack.callback(served.stop)
-        yield served
+    served.start()
+    yield served
+    served.stop()
 
 
 @pytest.fixture
 def client(served: Served) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as connected:
-        yield connected
+    with served.connected() as client:
+        yield client
 
 
 def begin(served: Served, client: SyncPrefectClient) -> tuple[FlowRun, psutil.Process]:
@@ -156,7 +172,7 @@ def test_a_run_goes_on_by_itself_with_what_its_stage_had_done(served, client, pa
 
 def test_a_run_goes_on_while_a_server_that_was_killed_starts_again(served, client):
     run, stage = begin(served, client)
-    server = served.find("prefect", "server")
+    server = served.find("flows.gated_server")
     # one that lives shorter is taken for one that cannot start
     served.wait(lambda: time.time() - server.create_time() > 30.0)
     kill(server)
@@ -180,7 +196,7 @@ def test_after_a_kill_of_what_serves_the_run_is_tried_again(served, client, also
     parts = {
         "flow": served.find("prefect.engine"),
         "dvc": served.find("dvc", "repro"),
-        "server": served.find("prefect", "server"),
+        "server": served.find("flows.gated_server"),
         "stage": stage,
     }
     everything = served.process.children(recursive=True)
@@ -189,6 +205,7 @@ def test_after_a_kill_of_what_serves_the_run_is_tried_again(served, client, also
     served.process.wait()
     served.wait(lambda: all(map(is_gone, everything)))
     served.start()
-    served.wait(lambda: client.read_flow_run(run.id).state.is_final())
-    served.prefect("flow-run", "retry", str(run.id))
-    complete(served, client, run, times=2)
+    with served.connected() as again:
+        served.wait(lambda: again.read_flow_run(run.id).state.is_final())
+        served.prefect("flow-run", "retry", str(run.id))
+        complete(served, again, run, times=2)

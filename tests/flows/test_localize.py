@@ -2,21 +2,31 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
 
-from flows.localize import LocalizeError, localize
+from flows.localize import MEASUREMENTS, LocalizeError, localize
 from tests.measurement_files import at, changed, spread_scenes, write_user_file
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "served")
 
 
-def test_the_files_of_a_folder_are_located_and_what_is_wrong_is_said(tmp_path: Path) -> None:
-    write_user_file(tmp_path / "a.h5", spread_scenes(2))
-    changed(write_user_file(tmp_path / "b.h5", spread_scenes(2)), at("snapshots", 1, 0.0))
-    (tmp_path / "c.h5").write_bytes(b"no measurements")
-    rows = localize(folder=str(tmp_path), n_sources=2)
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the flows are served with."""
+    folder = tmp_path / "measured; $(here)"
+    folder.mkdir()
+    monkeypatch.setenv(MEASUREMENTS, str(folder))
+    return folder
+
+
+def test_the_files_of_a_folder_are_located_and_what_is_wrong_is_said(served: Path) -> None:
+    write_user_file(served / "a.h5", spread_scenes(2))
+    changed(write_user_file(served / "b.h5", spread_scenes(2)), at("snapshots", 1, 0.0))
+    (served / "c.h5").write_bytes(b"no measurements")
+    rows = localize(folder="", n_sources=2)
     assert [row["file"] for row in rows] == ["a.h5", "b.h5", "c.h5"]
     assert [row["located"] for row in rows] == [
         "4 sources in 2 scenes",
@@ -25,7 +35,7 @@ def test_the_files_of_a_folder_are_located_and_what_is_wrong_is_said(tmp_path: P
     ]
     assert [row["left out"] for row in rows] == ["", "some scenes", ""]
     assert "not an HDF5 file" in rows[2]["error"] and not rows[2]["result"]
-    with (tmp_path / "sources/a.csv").open(newline="") as file:
+    with (served / "sources/a.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 4
     with get_client(sync_client=True) as client:
         keys = {artifact.key: artifact.data for artifact in client.read_artifacts()}
@@ -33,10 +43,56 @@ def test_the_files_of_a_folder_are_located_and_what_is_wrong_is_said(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [None, b"no measurements"])
-def test_a_folder_without_anything_to_locate_fails(tmp_path: Path, content: bytes | None) -> None:
+def test_a_folder_without_anything_to_locate_fails(served: Path, content: bytes | None) -> None:
     if content is not None:
-        (tmp_path / "c.h5").write_bytes(content)
+        (served / "c.h5").write_bytes(content)
     with pytest.raises(
         LocalizeError, match=r"measurement files \(\*.h5\) is needed" if content is None else "c.h5: .*HDF5"
     ):
-        localize(folder=str(tmp_path))
+        localize(folder=str(served))
+
+
+def test_a_name_is_no_option_and_no_code_of_the_folder_runs(served: Path) -> None:
+    """The scene is located by this code, from the root of the repository, whatever lies beside it."""
+    write_user_file(served / "--help.h5", spread_scenes(1))
+    (served / "h5py.py").write_text("open('ran', 'w')")
+    (row,) = localize(folder=".", results="a b", n_sources=2)
+    assert row["located"] == "2 sources in 1 scenes"
+    assert row["result"] == str(served / "a b" / "--help.csv")
+    assert sorted(path.name for path in served.iterdir()) == ["--help.h5", "a b", "h5py.py"]
+
+
+@pytest.mark.parametrize("estimator", ["no-such-one", "--help", "learned --model=x"])
+def test_the_reason_is_that_of_the_child(served: Path, estimator: str) -> None:
+    write_user_file(served / "a.h5", spread_scenes(1))
+    with pytest.raises(LocalizeError, match=rf"a\.h5: .*{estimator.split()[0]}.*exit status 2"):
+        localize(estimator=estimator)
+
+
+@pytest.mark.parametrize("what", ["folder", "results", "file", "result", "sources"])
+@pytest.mark.parametrize("how", ["path", "link"])
+def test_a_form_reads_and_writes_under_what_is_served(
+    served: Path, tmp_path: Path, what: str, how: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write_user_file(outside / "a.h5", spread_scenes(1))
+    (outside / "a.csv").write_text("kept")
+    given: dict[str, Any] = {}
+    if what in ("folder", "results"):
+        if what == "results":
+            write_user_file(served / "a.h5", spread_scenes(1))
+        given[what] = str(outside) if how == "path" else "link"
+        (served / "link").symlink_to(outside)
+    elif what == "file":
+        (served / "a.h5").symlink_to(outside / "a.h5" if how == "path" else "../outside/a.h5")
+    else:
+        write_user_file(served / "a.h5", spread_scenes(1))
+        (served / ("a.csv" if what == "result" else "sources")).symlink_to(
+            outside / "a.csv" if what == "result" else outside
+        )
+        given["results"] = "." if what == "result" else ""
+    with pytest.raises(LocalizeError, match=str(served.name)[:8]):
+        localize(**given)
+    assert sorted(path.name for path in outside.iterdir()) == ["a.csv", "a.h5"]
+    assert (outside / "a.csv").read_text() == "kept"

@@ -1,17 +1,13 @@
 """What a run leaves in Prefect: pictures that travel with it, and pages on this machine."""
 
 import base64
-import socket
-import urllib.request
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 
-from flows.pages import pages
 from flows.pipeline import pipeline
 from flows.publication import PAGES_URL, pages_directory
-from flows.server import HOST
 
 SHOW = """
   show:
@@ -51,16 +47,3 @@ def test_pictures_are_shown_and_the_page_is_linked_to(shown: Path, monkeypatch: 
     assert f"{address}/page.html" in artifacts()["page"]
     assert artifacts()["some-rates"] == f"{address}/some_rates.svg"
     assert (second.parent / "some_rates.svg").read_text() == "<svg/>"
-
-
-def test_pages_are_served_also_where_their_port_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "page.html").write_text("seen")
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        listener.listen()
-        taken = listener.getsockname()[1]
-        with pages(tmp_path, taken) as address:
-            assert address != f"http://{HOST}:{taken}"
-            with urllib.request.urlopen(f"{address}/run/page.html") as answer:
-                assert answer.read() == b"seen"

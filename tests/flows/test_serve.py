@@ -4,14 +4,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows.interrupted import sole_runner
-from flows.serve import main
-from flows.server import HOST, ServerError, free_port, require_free
+from flows.serve import SECRET, main
+from flows.server import HOST, ServerError, free_port, listening
 
 PROJECT = Path(__file__).parents[2]
 
@@ -24,26 +25,33 @@ def busy_port():
         yield listener.getsockname()[1]
 
 
+def command_lines() -> dict[int, bytes]:
+    """Those of the processes of this machine."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[int(folder.name)] = (folder / "cmdline").read_bytes()
+    return found
+
+
 def group_of_server(port: int) -> list[int]:
     """The processes of this machine whose command line asks for a Prefect server on the port."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"server" in command and str(port).encode() in command:
-            found.append(int(folder.name))
+    for number, line in command_lines().items():
+        command = line.split(b"\0")
+        if b"flows.gated_server" in command and str(port).encode() in command:
+            found.append(number)
     return found
 
 
 def test_a_free_port_is_free():
-    require_free(free_port())
+    with listening(free_port()):
+        pass
 
 
 def test_a_busy_port_is_refused(busy_port):
     with pytest.raises(ServerError, match=rf"port {busy_port}.*Address already in use.*--port"):
-        require_free(busy_port)
+        listening(busy_port)
 
 
 def test_a_busy_port_is_refused_before_anything_starts(repository, busy_port, capsys):
@@ -93,18 +101,18 @@ def test_served_until_stopped_and_no_process_is_left(repository, stop):
     )
     with process:
         try:
-            assert f":{port}" in process.stdout.readline()
+            assert f":{port}/?token=" in process.stdout.readline()
             assert group_of_server(port)
+            secret = (repository / "state" / "prefect" / SECRET).read_text().strip()
+            user, _, password = secret.partition(":")
+            assert not any(password.encode() in line for line in command_lines().values())
             api = f"http://{HOST}:{port}/api/deployments/name/pipeline/pipeline"
             deadline = time.monotonic() + 60
             while True:
-                try:
-                    with urllib.request.urlopen(api) as answer:
-                        assert answer.status == 200
+                if httpx.get(api, auth=(user, password)).status_code == httpx.codes.OK:
                     break
-                except urllib.error.HTTPError:
-                    assert time.monotonic() < deadline, "the deployment did not appear"
-                    time.sleep(0.2)
+                assert time.monotonic() < deadline, "the deployment did not appear"
+                time.sleep(0.2)
             process.send_signal(stop)
             assert process.wait(timeout=60) == (-stop if stop == signal.SIGKILL else 0)
         finally:

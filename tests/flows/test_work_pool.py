@@ -84,8 +84,9 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncPref
     home = tmp_path / "prefect"
     home.mkdir()
     monkeypatch.setenv("PREFECT_HOME", str(home))
-    with temporary_settings({PREFECT_HOME: home}), server(free_port()) as api:
-        monkeypatch.setenv("PREFECT_API_URL", api)
+    with temporary_settings({PREFECT_HOME: home}), server(free_port()) as address:
+        monkeypatch.setenv("PREFECT_API_URL", address.api)
+        monkeypatch.setenv("PREFECT_API_AUTH_STRING", address.key.secret)
         prefect("work-pool", "create", "risolve", "--type", "process")
         prefect("deploy", "--all")
         prefect("automation", "create", "--from-file", str(AUTOMATIONS))
