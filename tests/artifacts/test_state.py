@@ -11,7 +11,7 @@ import pytest
 from stages.artifacts import state
 from stages.artifacts.atomic import replacing, write_text
 from stages.artifacts.errors import StateError
-from stages.artifacts.state import discard, publish, work_directory, work_key
+from stages.artifacts.state import discard, held, publish, work_directory, work_key
 from tests.tiny_run import environment
 
 
@@ -130,6 +130,81 @@ def test_publish_crosses_file_systems(tmp_path: Path, monkeypatch: pytest.Monkey
             assert not work.exists()
     assert (tmp_path / "data/train/finished").read_text("utf-8") == "1"
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["train"]
+
+
+def test_publish_removes_only_what_a_killed_publish_left(tmp_path: Path) -> None:
+    data, left = tmp_path / "data", f".train.{'0' * 32}"
+    kept = ["train.retired", "train.copy", ".train.1.copy", f".test.{'0' * 32}.copy"]
+    for name in (*kept, f"{left}.retired", f"{left}.copy"):
+        write_text(data / name / "file", "1")
+    with work_directory("verb", "key") as work:
+        write_text(work / "finished", "1")
+        publish(work, data / "train")
+    assert sorted(path.name for path in data.iterdir()) == sorted([*kept, "train"])
+
+
+def test_publish_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    write_text(tmp_path / "elsewhere" / "file", "1")
+    (tmp_path / "train").symlink_to(tmp_path / "elsewhere")
+    with work_directory("verb", "key") as work:
+        write_text(work / "finished", "1")
+        publish(work, tmp_path / "train")
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["finished"]
+    assert not (tmp_path / "train").is_symlink()
+    assert (tmp_path / "elsewhere" / "file").exists()
+
+
+def test_two_processes_do_not_publish_to_one_place(tmp_path: Path) -> None:
+    with work_directory("verb", "one") as work:
+        write_text(work / "finished", "1")
+        publish(work, Path("data/train"))
+    (lock,) = (tmp_path / "state" / "publish").iterdir()
+    with work_directory("verb", "two") as work:
+        write_text(work / "finished", "2")
+        program = (
+            "import sys, time\nfrom pathlib import Path\nfrom stages.artifacts.state import held\n"
+            f"with held(Path({str(lock)!r}), Path('x')):\n"
+            "    print('held', flush=True)\n    sys.stdin.read()\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as other:
+            assert other.stdout is not None and other.stdin is not None
+            assert other.stdout.readline() == "held\n"
+            with pytest.raises(StateError, match=f"data/train: process {other.pid} on "):
+                publish(work, Path("data/train"))
+            other.stdin.close()
+        assert (work / "finished").read_text("utf-8") == "2"
+    assert (tmp_path / "data/train/finished").read_text("utf-8") == "1"
+
+
+def test_a_lock_that_its_holder_removed_is_no_lock(tmp_path: Path) -> None:
+    """A process that opened it before it was removed takes the one that stands there now."""
+    lock = tmp_path / "lock"
+    opened = os.open
+
+    def remove_after(path: Path, *arguments: int) -> int:
+        monkeypatch.undo()
+        number = opened(path, *arguments)
+        lock.unlink()
+        return number
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("os.open", remove_after)
+        with held(lock, lock):
+            assert f"process {os.getpid()} on " in lock.read_text("utf-8")
+
+
+def test_no_lock_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine", "utf-8")
+    (tmp_path / "lock").symlink_to("victim")
+    with pytest.raises(StateError, match="lock: cannot be written"), held(tmp_path / "lock", tmp_path):
+        pass
+    assert (tmp_path / "victim").read_text("utf-8") == "mine"
 
 
 def test_failed_publish_leaves_work_and_says_where(tmp_path: Path) -> None:
