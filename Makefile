@@ -43,6 +43,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH)
 	sed 's/^torch==.*/torch==$(TORCH)/' constraints.txt > .venv/constraints.txt
 	$(BIN)/pip install --quiet --constraint .venv/constraints.txt --editable '.[dev]'
+# DVC's own page of plots loads its scripts from the network.
+	$(BIN)/python -m flows.plots_page > .venv/dvc-plots.html
+	$(BIN)/dvc config --local plots.html_template ../.venv/dvc-plots.html
 	@touch $@
 
 run: $(INSTALLED)  ## reproduce the pipeline up to the report; does nothing when nothing changed
