@@ -1,21 +1,26 @@
 """A data set made shard by shard, by one process or several, resumable at the cost of the shards in work."""
 
+import functools
 import multiprocessing
 import multiprocessing.context
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 from stages.artifacts.errors import StateError
 from stages.artifacts.hdf5 import shard_name
 from stages.artifacts.progress import Progress
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def make_shards(
@@ -38,18 +43,49 @@ def make_shards(
     """
     missing = [number for number in range(n_shards) if not (directory / shard_name(number)).exists()]
     progress = Progress(label, n_shards, unit, done=n_shards - len(missing))
-    processes = min(workers, len(missing) // least)
-    with one_thread():
-        if processes <= 1:
-            for number in missing:
-                make(number, directory / shard_name(number))
-                progress.advance()
-        else:
-            for _ in _in_processes(make, missing, directory, processes):
-                progress.advance()
+    places = [(number, directory / shard_name(number)) for number in missing]
+    for _ in shared_out(functools.partial(_make, make), places, min(workers, len(missing) // least)):
+        progress.advance()
     for number in range(n_shards):
         if not (directory / shard_name(number)).exists():
             raise StateError(f"{directory / shard_name(number)}: was removed meanwhile; run again")
+
+
+def _make(make: Callable[[int, Path], None], shard: tuple[int, Path]) -> None:
+    make(*shard)
+
+
+def shared_out(
+    work: Callable[[Item], Result], items: Sequence[Item], processes: int
+) -> Generator[Result, None, None]:
+    """What `work` makes of every item, in their order, by this process or by several, each on one thread.
+
+    `work` is sent to each process once. Results wait until they are taken.
+
+    Raises:
+        StateError: a worker process died.
+    """
+    if processes <= 1:
+        with one_thread():
+            yield from map(work, items)
+        return
+    pool = ProcessPoolExecutor(processes, mp_context=spawning(), initializer=_start_sharing, initargs=(work,))
+    try:
+        with _interrupt_held():
+            futures: list[Future[Result]] = [pool.submit(_share, item) for item in items]
+        for future in futures:
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise StateError(
+            "a worker process died (killed, or out of memory); run again, what is finished is kept, and "
+            "fewer workers need less memory"
+        ) from error
+    except KeyboardInterrupt:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -63,30 +99,17 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _in_processes(
-    make: Callable[[int, Path], None], numbers: list[int], directory: Path, processes: int
-) -> Iterator[None]:
-    """One None a finished shard."""
-    pool = ProcessPoolExecutor(processes, mp_context=spawning(), initializer=start_worker)
-    try:
-        with _interrupt_held():
-            pending: set[Future[None]] = {pool.submit(make, n, directory / shard_name(n)) for n in numbers}
-        while pending:
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-                yield
-    except BrokenProcessPool as error:
-        raise StateError(
-            f"{directory}: a worker process died (killed, or out of memory); run again, finished shards are "
-            f"kept, and fewer workers need less memory"
-        ) from error
-    except KeyboardInterrupt:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+_shared: list[Callable[[Any], Any]] = []
+"""In a process of `shared_out`: the work."""
+
+
+def _start_sharing(work: Callable[[Any], Any]) -> None:
+    start_worker()
+    _shared.append(work)
+
+
+def _share(item: Any) -> Any:
+    return _shared[0](item)
 
 
 @contextmanager
