@@ -1,6 +1,7 @@
 """A run small enough for a test: the committed params.yaml with a 3 x 5 surface and a handful of scenes."""
 
 import contextlib
+import copy
 import os
 import pickle
 import subprocess
@@ -64,7 +65,7 @@ def write_params(directory: Path, changes: Mapping[str, Any] | None = None) -> P
         if value is None:
             del node[last]
         else:
-            node[last] = value
+            node[last] = copy.deepcopy(value)  # of its own: YAML would write the same list twice as an alias
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "params.yaml"
     with path.open("w", encoding="utf-8") as file:
