@@ -13,6 +13,7 @@ from stages.artifacts.entry import Parser, run
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.inspection import inspect_lines
 from stages.artifacts.localization_setup import CLASSICAL, FieldOfView, Options, localization_key, needs_model
+from stages.artifacts.measurement_stream import first_looks
 from stages.artifacts.network_file import Tuning, write_model
 from stages.artifacts.params_change import set_values
 from stages.artifacts.params_file import PARAMS
@@ -162,13 +163,14 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         false_alarm=arguments.false_alarm,
         model=arguments.model or _MODEL,
     )
+    looks = first_looks(arguments.files)
     if arguments.out is None:
-        found = localize_files(arguments.files, options, remark, None)
+        found = localize_files(arguments.files, looks, options, remark, None)
         lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
         check_target(arguments.out, arguments.files, sources_file.KINDS)
         with parts(arguments.out, localization_key(arguments.files, options), "[0-9]*-[0-9]*.h5") as work:
-            found = localize_files(arguments.files, options, remark, work)
+            found = localize_files(arguments.files, looks, options, remark, work)
             check_target(arguments.out, arguments.files, sources_file.KINDS)
             write_sources(arguments.out, found.sources)
         lines = [f"{summary_line(found.sources)}: {arguments.out}"]

@@ -147,17 +147,17 @@ def finetune_files(
     of every epoch, so that a later call of the same goes on with it.
 
     Raises:
-        MeasurementError: a file that is damaged, too few scenes that can be used.
+        MeasurementError: a file that is damaged or was changed, too few scenes that can be used.
         CheckpointError: a damaged state in `work`.
         TrainingDiverged: a law is broken or a number is not finite.
     """
-    model, n_scenes = subject
+    model, n_scenes, looks = subject
     parts, n_left_out = list[Examples](), 0
     progress = Progress("maps", n_scenes, "scenes")
     for file in files:
         first_scene = 0
         for path in source_paths(file, MADE_BY):
-            with measurement_stream(path) as stream:
+            with measurement_stream(path, looks) as stream:
                 for warning in stream.warnings:
                     remark(warning)
                 for read in stream.chunks():

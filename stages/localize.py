@@ -3,7 +3,8 @@ sources of every scene, for `risolve localize`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stages.artifacts.errors import MeasurementError
+from stages.artifacts.first_look import looked_at
 from stages.artifacts.hdf5 import source_paths
+from stages.artifacts.hdf5_objects import Look
 from stages.artifacts.localization_setup import Method, Options, method_for
 from stages.artifacts.measurement_stream import (
     MADE_BY,
@@ -91,23 +94,29 @@ def covariance_of(
 
 
 def localize_files(
-    files: Sequence[Path], options: Options, remark: Callable[[str], None], work: Path | None
+    files: Sequence[Path],
+    looks: Mapping[Path, Look],
+    options: Options,
+    remark: Callable[[str], None],
+    work: Path | None,
 ) -> Localization:
     """Sources of every scene of some files, or of directories of shards, in bounded memory.
 
-    What is odd, left out or beyond what was searched goes to `remark`, one line each. work: a directory that
-    keeps what is located, so that a later call of the same goes on with it.
+    looks: what `first_looks` said of the files, before anything else was done with them. What is odd, left
+    out or beyond what was searched goes to `remark`, one line each. work: a directory that keeps what is
+    located, so that a later call of the same goes on with it.
 
     Raises:
         MeasurementError, CheckpointError: what cannot be read or located, as `method_for`; no scene at all.
+        ChangedFileError: a file that was changed after the first look; nothing of it is kept since.
     """
     for file in files:
-        _check(file, options)
+        _check(file, looks, options)
     parts, scores = list[LocatedSources](), list[SceneScore]()
     for number, file in enumerate(files):
         first_scene = 0
         for path in source_paths(file, MADE_BY):
-            with one_thread(), measurement_stream(path) as stream:
+            with one_thread(), measurement_stream(path, looks) as stream:
                 method = method_for(stream, options)
                 for warning in stream.warnings:
                     remark(warning)
@@ -116,15 +125,14 @@ def localize_files(
                 truth, doubts = stream.truth(), _Doubts(path, method, options.n_sources)
                 chunks = stream.chunk_scenes()
                 kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
+                finished = _finished(kept)
                 done = sum(
-                    len(scenes)
-                    for scenes, place in zip(chunks, kept, strict=True)
-                    if place is not None and place.exists()
+                    len(scenes) for scenes, place in zip(chunks, kept, strict=True) if place in finished
                 )
                 progress = Progress(f"localize {path.name}", stream.sizes.scenes, "scenes", done)
                 for place, read in zip(kept, stream.chunks(), strict=True):
-                    if place is not None and place.exists():
-                        part = read_sources(place)
+                    if place in finished:
+                        part = finished[place]
                     else:
                         chunk, estimate = computed(
                             path, read, partial(localize, method=method, n_sources=options.n_sources)
@@ -149,11 +157,21 @@ def localize_files(
     return Localization(sources, tuple(scores))
 
 
-def _check(file: Path, options: Options) -> None:
+def _finished(kept: Sequence[Path | None]) -> dict[Path | None, LocatedSources]:
+    """The sources that are kept; a file that is damaged counts as not finished."""
+    looks = looked_at([place for place in kept if place is not None and place.exists()])
+    finished: dict[Path | None, LocatedSources] = {}
+    for place, look in looks.items():
+        with suppress(MeasurementError):
+            finished[place] = read_sources(place, look)
+    return finished
+
+
+def _check(file: Path, looks: Mapping[Path, Look], options: Options) -> None:
     """Refuse before any work what cannot be located or scored, or shards that are not of one array."""
     first = None
     for path in source_paths(file, MADE_BY):
-        with measurement_stream(path) as stream:
+        with measurement_stream(path, looks) as stream:
             method_for(stream, options)
             stream.truth()
             array = (stream.sizes[1:], stream.wavelength, stream.source_model)
@@ -243,7 +261,7 @@ def _part(
     confidence = torch.full((len(scenes),), torch.nan, dtype=torch.float64)
     if estimate is not None and chunk.observation is not None:
         present = estimate.present
-        values = source_values(chunk.observation, estimate)[present]
+        values = in_unit_of_file(source_values(chunk.observation, estimate), chunk)[present]
         if estimate.count_confidence is not None:
             confidence = estimate.count_confidence
     scene = scenes[:, None].expand(present.shape)[present]
@@ -280,6 +298,21 @@ def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor,
         ),
         dim=-1,
     )
+
+
+def in_unit_of_file(
+    values: Float[Tensor, "scene source value"], chunk: Chunk
+) -> Float[Tensor, "scene source value"]:
+    """Columns `VALUES` in the unit of the snapshots and the channel that the file has.
+
+    y = 2^e y', H = 2^f H':   |s|^2 = 4^(e - f) |s'|^2,   p(y) = 4^(-e L M) p(y')
+    """
+    snapshots, channel = torch.tensor(chunk.units, dtype=torch.float64).unbind(-1)
+    if chunk.observation is not None and bool((snapshots.abs() + channel.abs()).any()):
+        n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
+        values[..., VALUES.index("power_db")] += (10.0 * math.log10(4.0) * (snapshots - channel))[:, None]
+        values[..., VALUES.index("log_likelihood")] -= (math.log(4.0) * n_numbers * snapshots)[:, None]
+    return values
 
 
 def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scene"]:

@@ -152,7 +152,7 @@ def test_what_is_learned_from_is_what_the_pipeline_would_make(
     path = write_user_file(
         tmp_path / "user.h5", scenes_of(3, source_model), truth=False, noise_power=noise_power
     )
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         observation = stream.chunk(0, 3).observation
     assert observation is not None
     expected = normalize(observation, params)

@@ -76,7 +76,7 @@ def test_the_confidence_of_a_count_is_in_every_result(
     document = json.loads((tmp_path / "sources.json").read_text("utf-8"))
     expected = [None if math.isnan(value) else value for value in confidence.tolist()]
     assert [scene["count_confidence"] for scene in document["scenes"]] == expected
-    again = read_sources(tmp_path / "sources.h5")
+    again = read_sources(tmp_path / "sources.h5", None)
     np.testing.assert_array_equal(again.count_confidence, confidence)
     assert ("count sure" in source_lines(found)[0]) == stated
 
@@ -85,7 +85,7 @@ def test_a_network_counts_no_further_than_it_was_trained(tmp_path: Path) -> None
     """A scene of as many sources as the network tells apart is remarked."""
     params, model = tiny_model(tmp_path)
     path = write_user_file(tmp_path / "user.h5", fitting_scenes())
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         options = replace(OPTIONS, n_sources=None, model=model)
         learned = method_for(stream, replace(options, estimator="learned"))
         blended = method_for(stream, replace(options, estimator="music_blend"))
@@ -102,7 +102,7 @@ def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
     """What `localize` predicts is what `normalize`'s maps say, bit by bit."""
     params, model = tiny_model(tmp_path, **{"network.loops": loops})
     path = write_user_file(tmp_path / "user.h5", fitting_scenes(source_model), noise_power=noise_power)
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         method = method_for(stream, replace(OPTIONS, estimator="learned", n_sources=1, model=model))
         observation = stream.chunk(0, 2).observation
     assert observation is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts.localization_setup import Method, Options, localization_key
+from stages.artifacts.measurement_stream import first_looks
 from stages.artifacts.sources_file import joined, read_sources, write_sources
 from stages.artifacts.target import parts_directory
 from stages.estimators.contract import Estimate
@@ -31,7 +32,7 @@ def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch:
     """One scene a batch, the first of them left out; stopped in the third."""
     monkeypatch.setattr("stages.artifacts.measurement_stream._MOST_SCENES", 1)
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes(4)), at("snapshots", 0, math.nan))
-    expected = localize_files([path], OPTIONS, silent, None)
+    expected = localize_files([path], first_looks([path]), OPTIONS, silent, None)
     calls = 0
 
     def counted(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
@@ -43,8 +44,8 @@ def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("stages.localize.localize", counted)
     with pytest.raises(KeyboardInterrupt):
-        localize_files([path], OPTIONS, silent, tmp_path)
-    found = localize_files([path], OPTIONS, silent, tmp_path)
+        localize_files([path], first_looks([path]), OPTIONS, silent, tmp_path)
+    found = localize_files([path], first_looks([path]), OPTIONS, silent, tmp_path)
     assert calls == 4
     assert repr(list(found.sources.rows())) == repr(list(expected.sources.rows()))
     assert found.sources.left_out == expected.sources.left_out != ()
@@ -55,10 +56,10 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     """Parts of two files, one with a scene that is left out; deviations that are not known stay so."""
     files = [write_user_file(tmp_path / f"{name}.h5", spread_scenes(2)) for name in "ab"]
     changed(files[1], at("snapshots", 1, 0.0))
-    sources = localize_files(files, OPTIONS, silent, None).sources
+    sources = localize_files(files, first_looks(files), OPTIONS, silent, None).sources
     sources.values[0, 7:] = math.nan
     write_sources(tmp_path / "sources.h5", sources)
-    again = joined([read_sources(tmp_path / "sources.h5")])
+    again = joined([read_sources(tmp_path / "sources.h5", None)])
     assert repr(list(again.rows())) == repr(list(sources.rows()))
     assert (again.files, again.left_out) == (sources.files, sources.left_out)
     assert again.scenes.tolist() == sources.scenes.tolist() == [[0, 0, 2], [0, 1, 2], [1, 0, 2]]

@@ -78,12 +78,9 @@ def read_bounds(source: Path | Sequence[Path]) -> Bounds:
     parts: list[Bounds] = []
     for path in hdf5.source_paths(source, _MADE_BY):
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
-            source_model = reader.choice("source_model", ("independent", "constant"))
-            conditional = _deviations(reader, "conditional")
-            unconditional = _deviations(reader, "unconditional") if source_model == "independent" else None
-            parts.append(Bounds(source_model, conditional, unconditional))
-            if source_model != parts[0].source_model:
-                law = f"{parts[0].source_model} in the files read before, got {source_model}"
+            parts.append(bounds_in(reader))
+            if parts[-1].source_model != parts[0].source_model:
+                law = f"{parts[0].source_model} in the files read before, got {parts[-1].source_model}"
                 raise reader.fault("attribute source_model", law)
     unconditional_parts = [part.unconditional for part in parts if part.unconditional is not None]
     return replace(
@@ -91,6 +88,18 @@ def read_bounds(source: Path | Sequence[Path]) -> Bounds:
         conditional=_joined([part.conditional for part in parts]),
         unconditional=_joined(unconditional_parts) if unconditional_parts else None,
     )
+
+
+def bounds_in(reader: Reader) -> Bounds:
+    """Bounds of an open file.
+
+    Raises:
+        MeasurementError: a field that is damaged or breaks the format.
+    """
+    source_model = reader.choice("source_model", ("independent", "constant"))
+    conditional = _deviations(reader, "conditional")
+    unconditional = _deviations(reader, "unconditional") if source_model == "independent" else None
+    return Bounds(source_model, conditional, unconditional)
 
 
 def _deviations(reader: Reader, kind: str) -> Deviations:

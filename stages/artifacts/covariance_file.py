@@ -92,7 +92,7 @@ def read_covariances(source: Path | Sequence[Path]) -> Covariances:
     parts: list[Covariances] = []
     for path in hdf5.source_paths(source, _MADE_BY):
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
-            parts.append(_covariances(reader))
+            parts.append(covariances_in(reader))
             if _kind(parts[-1]) != _kind(parts[0]):
                 law = f"the same in all files, {_kind(parts[0])}; got {_kind(parts[-1])}"
                 raise reader.fault("attributes", law)
@@ -145,7 +145,12 @@ def broken_normalization(factor: Complex[np.ndarray, "scene rank element"], firs
     return f"tr R_samp = N = {n_elements} in every scene, got {trace[own]:g} in scene {first_scene + own}"
 
 
-def _covariances(reader: Reader) -> Covariances:
+def covariances_in(reader: Reader) -> Covariances:
+    """Covariances of an open file.
+
+    Raises:
+        MeasurementError: a field that is damaged or breaks the format.
+    """
     source_model = reader.choice("source_model", ("independent", "constant"))
     factor = reader.array("factor", np.complex64, "scene rank element")
     law = broken_normalization(factor, 0)

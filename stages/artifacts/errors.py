@@ -18,6 +18,12 @@ class MeasurementError(StageError):
     """A file of measurements, scenes, covariances or bounds is missing, damaged or breaks its format."""
 
 
+class ChangedFileError(MeasurementError):
+    """A file is no longer the one that was opened: what was read of it, and what is read now, do not belong
+    together.
+    """
+
+
 class CheckpointError(StageError):
     """A checkpoint is missing, damaged or belongs to other parameters."""
 

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from stages.artifacts import hdf5
+from stages.artifacts.hdf5 import Reader
 from stages.estimators.comparison import Method, Timed
 
 FORMAT = "risolve-estimates"
@@ -66,16 +67,27 @@ def read_estimates(path: Path) -> dict[Method, BatchEstimates]:
         MeasurementError: a missing, foreign or damaged file.
     """
     with hdf5.reading(path, FORMAT, VERSION, "remove it and run `evaluate` again") as reader:
-        estimates = {}
-        for group in str(reader.attribute("methods")).split():
-            count, name = group.split("/")
-            method = Method("known" if count == "known" else "estimated", name)
-            estimates[method] = BatchEstimates(
-                reader.array(f"{group}/sources", np.float64, "scene source 3", finite=False),
-                reader.array(f"{group}/deviations", np.float64, "scene source 3", finite=False),
-                reader.array(f"{group}/log_likelihood", np.float64, "scene", finite=False),
-                reader.array(f"{group}/count_confidence", np.float64, "scene", finite=False),
-                reader.array(f"{group}/resolved", np.bool_, "scene"),
-                float(reader.array(f"{group}/cpu_s", np.float64, "1")[0]),
-            )
-        return estimates
+        return estimates_in(reader)
+
+
+def estimates_in(reader: Reader) -> dict[Method, BatchEstimates]:
+    """Method -> estimates of an open file.
+
+    Raises:
+        MeasurementError: a field that is damaged or breaks the format.
+    """
+    estimates = {}
+    for group in str(reader.attribute("methods")).split():
+        count, _, name = group.partition("/")
+        if count not in ("known", "estimated") or not name:
+            raise reader.fault("attribute methods", f"known/NAME or estimated/NAME, got {group!r}")
+        method = Method("known" if count == "known" else "estimated", name)
+        estimates[method] = BatchEstimates(
+            reader.array(f"{group}/sources", np.float64, "scene source 3", finite=False),
+            reader.array(f"{group}/deviations", np.float64, "scene source 3", finite=False),
+            reader.array(f"{group}/log_likelihood", np.float64, "scene", finite=False),
+            reader.array(f"{group}/count_confidence", np.float64, "scene", finite=False),
+            reader.array(f"{group}/resolved", np.bool_, "scene"),
+            float(reader.array(f"{group}/cpu_s", np.float64, "1")[0]),
+        )
+    return estimates

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from stages.artifacts.errors import MeasurementError
 
-Stamp = tuple[int, int]
-"""Size and time of change (ns) of a file."""
+Stamp = tuple[int, ...]
+"""Number, size and time of change (ns) of a file; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,15 @@ class Extent:
 
 def stamp_of(status: os.stat_result) -> Stamp:
     """What a file that is written again does not keep."""
-    return status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def stamp_of_path(path: Path) -> Stamp:
+    """The stamp of the file of this name."""
+    try:
+        return stamp_of(path.stat())
+    except OSError:
+        return ()
 
 
 def broken_finiteness(values: NDArray[Any], first_row: int) -> str | None:

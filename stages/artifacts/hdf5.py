@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from stages.artifacts.atomic import write_bytes
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.extents import Extent, broken_finiteness, stamp_of
+from stages.artifacts.errors import ChangedFileError, MeasurementError
+from stages.artifacts.extents import Extent, Stamp, broken_finiteness, stamp_of_path
+from stages.artifacts.hdf5_objects import Field, Group, Look, Refused, Survey, Unread, open_file, survey
 
 # One fixed range of format versions, so that a newer library writes the same bytes.
 _LIBRARY_VERSIONS = ("v108", "v110")
@@ -50,55 +51,62 @@ def write(
 class Reader:
     """Checked access to one open file; sizes named in a shape agree between its data sets."""
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
+    def __init__(self, path: Path, held: Survey, stamp: Stamp) -> None:
         self.path = path
+        self.stamp = stamp
         self.sizes: dict[str, int] = {}
-        self._file = file
+        self._held = held
 
     def fault(self, field: str, law: str) -> MeasurementError:
         """The error that names this file, a field of it and the law that the field breaks."""
         return MeasurementError(f"{self.path}: {field}: {law}")
 
     def has(self, name: str) -> bool:
-        """True where the file has a data set of this name."""
-        return name in self._file
+        """True where the file has a data set or a group of this name.
+
+        Raises:
+            MeasurementError: the group that would hold it is not read.
+        """
+        self._require_read(name.rpartition("/")[0])
+        return name in self._held.objects
 
     def has_attribute(self, name: str) -> bool:
         """True where the file has an attribute of this name."""
-        return name in self._file.attrs
+        return name in self._held.attributes
 
     def attribute(self, name: str) -> Any:
         """Attribute of the file.
 
         Raises:
-            MeasurementError: it is missing.
+            MeasurementError: it is missing, damaged, or neither text nor numbers.
         """
-        if name not in self._file.attrs:
+        if name not in self._held.attributes:
             raise self.fault(f"attribute {name}", "missing")
-        value = self._file.attrs[name]
-        if isinstance(value, np.generic | np.ndarray) and value.size == 1:
-            value = value.item()
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        value = self._held.attributes[name]
+        if isinstance(value, Unread):
+            raise self.fault(f"attribute {name}", value.law)
+        return value
 
     def positive(self, name: str) -> float:
         """Attribute that is a positive, finite number."""
         value = self.attribute(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < np.inf:
-            raise self.fault(f"attribute {name}", f"a positive, finite number, got {value!r}")
+            raise self.fault(f"attribute {name}", f"a positive, finite number, got {_short(value)}")
         return float(value)
 
     def integers(self, name: str) -> tuple[int, ...]:
         """Attribute that is a row of whole numbers."""
         value = np.atleast_1d(self.attribute(name))
         if value.ndim != 1 or not np.issubdtype(value.dtype, np.integer):
-            raise self.fault(f"attribute {name}", f"a row of whole numbers, got {value.tolist()}")
+            raise self.fault(f"attribute {name}", f"a row of whole numbers, got {_short(value.tolist())}")
         return tuple(int(n) for n in value)
 
     def choice(self, name: str, allowed: Sequence[str | int]) -> Any:
         """Attribute that is one of the allowed values."""
         value = self.attribute(name)
         if isinstance(value, np.ndarray) or value not in allowed:
-            raise self.fault(f"attribute {name}", f"{' or '.join(map(repr, allowed))} here, got {value!r}")
+            law = f"{' or '.join(map(repr, allowed))} here, got {_short(value)}"
+            raise self.fault(f"attribute {name}", law)
         return value
 
     def array(self, name: str, dtype: DTypeLike, shape: str, *, finite: bool = True) -> NDArray[Any]:
@@ -120,62 +128,75 @@ class Reader:
         Raises:
             MeasurementError: as `array`, but for the numbers, which are not read; or not contiguous.
         """
-        dataset = self._of_shape(name, dtype, shape)
-        offset = dataset.id.get_offset()
-        if dataset.chunks is not None or offset is None:
+        field = self._of_shape(name, dtype, shape)
+        if field.offset is None:
             raise self.fault(name, "contiguous and not compressed, as `simulate` and `normalize` write it")
-        stamp = stamp_of(self.path.stat())
-        return Extent(self.path, name, int(offset), np.dtype(dtype), tuple(map(int, dataset.shape)), stamp)
+        return Extent(self.path, name, field.offset, np.dtype(dtype), field.shape, self.stamp)
 
-    def _of_shape(self, name: str, dtype: DTypeLike, shape: str) -> h5py.Dataset:
+    def _of_shape(self, name: str, dtype: DTypeLike, shape: str) -> Field:
         law = f"{np.dtype(dtype).name} [{', '.join(shape.split())}]"
-        dataset = self.dataset(name, law)
-        if dataset.dtype != np.dtype(dtype) or dataset.ndim != len(shape.split()):
-            order = "" if dataset.dtype.isnative else " of the other byte order"
-            raise self.fault(name, f"{law}, got {dataset.dtype.name}{order} {dataset.shape}")
-        for axis, (word, size) in enumerate(zip(shape.split(), dataset.shape, strict=True)):
-            self._agree(name, law, axis, word, int(size))
-        return dataset
+        field = self.dataset(name, law)
+        if field.dtype != np.dtype(dtype) or len(field.shape) != len(shape.split()):
+            order = "" if field.dtype.isnative else " of the other byte order"
+            raise self.fault(name, f"{law}, got {field.dtype.name}{order} {field.shape}")
+        for axis, (word, size) in enumerate(zip(shape.split(), field.shape, strict=True)):
+            self._agree(name, law, axis, word, size)
+        return field
 
-    def dataset(self, name: str, law: str) -> h5py.Dataset:
+    def dataset(self, name: str, law: str) -> Field:
         """Data set of any type and shape; `law` says what is expected.
 
         Raises:
-            MeasurementError: it is missing, or another thing.
+            MeasurementError: it is missing, another thing, damaged, or does not stand in the file itself.
         """
-        if name not in self._file:
-            raise self.fault(
-                name, f"missing; the file holds {', '.join(_names(self._file)) or 'no data set'}"
-            )
-        try:
-            dataset = self._file[name]
-        except (KeyError, OSError) as error:
-            raise self.fault(name, "a link to what is not there; copy the data into the file") from error
-        if not isinstance(dataset, h5py.Dataset):
+        if not self.has(name):
+            held = ", ".join(path for path, _ in self.fields()) or "no data set"
+            raise self.fault(name, f"missing; the file holds {held}")
+        self._require_read(name)
+        field = self._held.objects[name]
+        if not isinstance(field, Field):
             raise self.fault(name, f"a data set {law}, got a group")
-        return dataset
+        return field
 
-    def rows(self, name: str, dataset: h5py.Dataset, rows: slice | tuple[()]) -> NDArray[Any]:
+    def _require_read(self, name: str) -> None:
+        """Refuse an object that is not read, or that is in a group which is not read."""
+        parts = name.split("/")
+        for above in ("", *("/".join(parts[: n + 1]) for n in range(len(parts)))):
+            held = self._held.objects.get(above)
+            if isinstance(held, Unread):
+                raise self.fault(above or "/", held.law)
+
+    def rows(self, name: str, field: Field, rows: slice | tuple[()]) -> NDArray[Any]:
         """Some rows of a data set, () for all of it.
 
         Raises:
             MeasurementError: the file is damaged.
+            ChangedFileError: it was changed after it was opened.
         """
         try:
-            values: NDArray[Any] = dataset[rows]
-        except (OSError, RuntimeError) as error:
-            raise self.fault(
-                name, f"cannot be read, the file is damaged ({error}); make or copy it again"
-            ) from error
+            values = field.read(rows)
+        except Refused as refused:
+            self.require_unchanged()
+            raise self.fault(name, str(refused)) from refused
+        self.require_unchanged()
         return values
 
-    def datasets(self) -> dict[str, h5py.Dataset]:
-        """Every data set of the file by its path."""
-        return {name: self._file[name] for name in _names(self._file)}
+    def require_unchanged(self) -> None:
+        """Refuse to go on with a file that is no longer the one that was opened.
 
-    def attributes(self) -> dict[str, Any]:
-        """Every attribute of the file."""
-        return {name: self.attribute(name) for name in self._file.attrs}
+        Raises:
+            ChangedFileError: it was written, replaced or removed.
+        """
+        if stamp_of_path(self.path) != self.stamp:
+            raise ChangedFileError(f"{self.path}: the file was changed while it was read; run again")
+
+    def fields(self) -> list[tuple[str, Field]]:
+        """Every data set that can be read, with its path."""
+        return [(name, held) for name, held in self._held.objects.items() if isinstance(held, Field)]
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, Field | Group | Unread]]:
+        """All attributes and objects by name, also those that are not read."""
+        return self._held.attributes, self._held.objects
 
     def _agree(self, name: str, law: str, axis: int, word: str, size: int) -> None:
         key = word.removeprefix("#")
@@ -195,14 +216,19 @@ class Reader:
             raise self.fault(name, law)
 
 
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]} ..."
+
+
 @contextmanager
-def reading(path: Path, form: str, version: int, made_by: str) -> Iterator[Reader]:
-    """Open a file of one format and version.
+def reading(path: Path, form: str, version: int, made_by: str, look: Look | None = None) -> Iterator[Reader]:
+    """Open a file of one format and version; `look`: what a first look said of it.
 
     Raises:
         MeasurementError: missing, not HDF5, truncated, of another format or of another version.
     """
-    with opened(path, made_by) as reader:
+    with opened(path, made_by, look) as reader:
         if not reader.has_attribute("format"):
             raise reader.fault(
                 "attribute format", f'a {form} file says format = "{form}", this one says nothing'
@@ -213,21 +239,28 @@ def reading(path: Path, form: str, version: int, made_by: str) -> Iterator[Reade
 
 
 @contextmanager
-def opened(path: Path, made_by: str) -> Iterator[Reader]:
-    """Open a file of any format.
+def opened(path: Path, made_by: str, look: Look | None = None) -> Iterator[Reader]:
+    """Open a file of any format; `look`: what a first look said of it.
 
     Raises:
         MeasurementError: missing, not HDF5, or truncated.
+        ChangedFileError: it was changed between the first look and the end of the block.
     """
-    if not path.is_file():
-        raise MeasurementError(f"{path}: there is no such file; {made_by}")
+    stamp = stamp_of_path(path)
+    if look is not None and stamp != look.stamp:
+        raise ChangedFileError(f"{path}: the file was changed while it was read; run again")
+    unread = {} if look is None else look.unread
     try:
-        # Published files never change, and a lock file system is not everywhere.
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise MeasurementError(f"{path}: {_opening_fault(str(error))}; {made_by}") from error
+        if "" in unread:
+            raise Refused(unread[""])
+        file = open_file(path)
+    except Refused as refused:
+        raise MeasurementError(f"{path}: {refused}; {made_by}") from refused
     with file:
-        yield Reader(path, file)
+        reader = Reader(path, survey(file, unread, lambda name: None), stamp)
+        reader.require_unchanged()
+        yield reader
+        reader.require_unchanged()
 
 
 def source_paths(source: Path | Sequence[Path], made_by: str) -> Sequence[Path]:
@@ -261,17 +294,3 @@ def shard_paths(directory: Path, made_by: str) -> list[Path]:
 def shard_name(number: int) -> str:
     """shard-0000.h5"""
     return f"shard-{number:04d}.h5"
-
-
-def _names(file: h5py.File) -> list[str]:
-    names: list[str] = []
-    file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
-    return names
-
-
-def _opening_fault(message: str) -> str:
-    if "truncated" in message:
-        return "truncated: the file is shorter than its header says"
-    if "signature" in message:
-        return "not an HDF5 file"
-    return f"cannot be opened ({message})"

@@ -10,7 +10,9 @@ import torch
 from stages.artifacts import bound_file, covariance_file, estimates_file, measurements_file, sources_file
 from stages.artifacts.checkpoint import read_checkpoint
 from stages.artifacts.errors import MeasurementError
+from stages.artifacts.first_look import looked_at
 from stages.artifacts.hdf5 import Reader, opened, shard_paths
+from stages.artifacts.hdf5_objects import Unread
 from stages.artifacts.inspection_measurements import measurement_lines
 from stages.artifacts.measurement_stream import MeasurementStream
 from stages.artifacts.network_file import Tuning, calibration_of, tunings_of
@@ -38,13 +40,15 @@ def inspect_lines(path: Path) -> tuple[list[str], str | None]:
         return [f"{path}: {len(shards)} shards; the first of them:", *lines], fault
     if path.is_file() and zipfile.is_zipfile(path):
         return _checkpoint_lines(path), None
-    with opened(
-        path, "measurements, covariances, bounds, estimates, sources and models are explained"
-    ) as reader:
-        form = reader.attributes().get("format")
+    made_by = "measurements, covariances, bounds, estimates, sources and models are explained"
+    with opened(path, made_by, looked_at([path])[path]) as reader:
+        form, version = (
+            reader.attribute(name) if reader.has_attribute(name) else "" for name in ("format", "version")
+        )
         what = _KINDS.get(str(form))
-        kind = f"{form} {reader.attributes().get('version', '')}".strip()
-        lines = [f"{path}: {kind}: {what}" if what else f"{path}: HDF5, of no format known here ({form})"]
+        kind = f"{form} {version}".strip()
+        known = f"{kind}: {what}" if what else f"HDF5, of no format known here ({form or None})"
+        lines = [f"{path}: {known}"]
         fault = None
         try:
             lines += _details(reader, str(form))
@@ -54,23 +58,25 @@ def inspect_lines(path: Path) -> tuple[list[str], str | None]:
 
 
 def _details(reader: Reader, form: str) -> list[str]:
-    if form == measurements_file.FORMAT:
-        reader.choice("version", (measurements_file.VERSION,))
-        return measurement_lines(MeasurementStream(reader))
-    if form == covariance_file.FORMAT:
-        return _covariance_lines(reader.path)
-    if form == bound_file.FORMAT:
-        return _bound_lines(reader.path)
-    if form == estimates_file.FORMAT:
-        reader.choice("version", (estimates_file.VERSION,))
-        return _estimate_lines(reader)
-    if form == sources_file.FORMAT:
-        return _source_lines(reader)
+    for file, explain in (
+        (measurements_file, _measurement_lines),
+        (covariance_file, _covariance_lines),
+        (bound_file, _bound_lines),
+        (estimates_file, _estimate_lines),
+        (sources_file, _source_lines),
+    ):
+        if form == file.FORMAT:
+            reader.choice("version", (file.VERSION,))
+            return explain(reader)
     return []
 
 
-def _covariance_lines(path: Path) -> list[str]:
-    found = covariance_file.read_covariances(path)
+def _measurement_lines(reader: Reader) -> list[str]:
+    return measurement_lines(MeasurementStream(reader))
+
+
+def _covariance_lines(reader: Reader) -> list[str]:
+    found = covariance_file.covariances_in(reader)
     n_scenes, rank, n_elements = found.factor.shape
     lines = [
         f"{n_scenes} scenes of {found.source_model} sources, {n_elements} elements; R_samp = X^T conj(X) of "
@@ -86,8 +92,8 @@ def _covariance_lines(path: Path) -> list[str]:
     ]
 
 
-def _bound_lines(path: Path) -> list[str]:
-    bounds = bound_file.read_bounds(path)
+def _bound_lines(reader: Reader) -> list[str]:
+    bounds = bound_file.bounds_in(reader)
     lines = [f"{bounds.conditional.azimuth.shape[0]} scenes of {bounds.source_model} sources"]
     for name, kind in (("conditional", bounds.conditional), ("unconditional", bounds.unconditional)):
         if kind is not None and not bool(kind.azimuth.isnan().all()):
@@ -100,22 +106,15 @@ def _bound_lines(path: Path) -> list[str]:
 
 
 def _estimate_lines(reader: Reader) -> list[str]:
-    held = reader.datasets()
-    methods = [name.removesuffix("/sources") for name in held if name.endswith("/sources")]
-    lines = []
-    for method in methods:
-        n_scenes, n_slots = held[f"{method}/sources"].shape[:2]
-        resolved = int(reader.dataset(f"{method}/resolved", "bool [scene]")[()].sum())
-        seconds = float(reader.array(f"{method}/cpu_s", np.float64, "1")[0])
-        lines.append(
-            f"{method}: {n_scenes} scenes, up to {n_slots} sources, {resolved} scenes resolved, "
-            f"{seconds:.3g} s"
-        )
-    return lines
+    return [
+        f"{method.label}: {len(found.sources)} scenes, up to {found.sources.shape[1]} sources, "
+        f"{int(found.resolved.sum())} scenes resolved, {found.cpu_seconds:.3g} s"
+        for method, found in estimates_file.estimates_in(reader).items()
+    ]
 
 
 def _source_lines(reader: Reader) -> list[str]:
-    found = sources_file.read_sources(reader.path)
+    found = sources_file.sources_in(reader)
     return [
         f"{len(found.scene)} sources in {len(found.scenes)} scenes by {found.estimator}, "
         f"{len(found.left_out)} scenes left out; from {', '.join(found.files)}"
@@ -183,10 +182,18 @@ def _values(values: dict[str, Any], prefix: str = "  ") -> list[str]:
 
 
 def _contents(reader: Reader) -> list[str]:
-    attributes = {name: " ".join(str(value).split()) for name, value in reader.attributes().items()}
-    lines = [f"attribute {name} = {value}" for name, value in attributes.items()]
-    rows = [(name, str(d.dtype), d.shape) for name, d in reader.datasets().items()]
-    return lines + _table(rows)
+    attributes, objects = reader.contents()
+    unread = {f"attribute {name}": value for name, value in attributes.items() if isinstance(value, Unread)}
+    unread |= {name: held for name, held in objects.items() if isinstance(held, Unread)}
+    return [
+        *(
+            f"attribute {name} = {' '.join(str(value).split())}"
+            for name, value in attributes.items()
+            if not isinstance(value, Unread)
+        ),
+        *_table([(name, str(held.dtype), held.shape) for name, held in reader.fields()]),
+        *(f"{name} is not read: {held.law}" for name, held in unread.items()),
+    ]
 
 
 def _table(rows: list[tuple[str, str, tuple[int, ...]]]) -> list[str]:

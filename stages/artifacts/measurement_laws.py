@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import Reader
+from stages.artifacts.hdf5_objects import Field
+from stages.artifacts.precision import Single
 from stages.physics.geometry import aperture, nearest_spacing
 from stages.shapes import Elements
 
@@ -32,6 +33,15 @@ AXES: Mapping[str, tuple[str, ...]] = {
     "element_positions_m": ("element", "3"),
 }
 COMPLEX = ("snapshots", "channel", "codes")
+
+_WAVELENGTHS = (1e-9, 1e15)
+"""m, or any other unit that is then guessed."""
+
+_FARTHEST = 1e15
+"""Of a coordinate (m)."""
+
+_MOST_VALUES = 2**26
+"""Complex numbers of one scene, which are read at once: 1 GB."""
 
 
 class Sizes(NamedTuple):
@@ -60,10 +70,18 @@ def check_sizes(reader: Reader, shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
             if size < 1:
                 word = axis.removesuffix(" or 1")
                 raise reader.fault(name, f"at least one {word}, got {shapes[name]}")
-    sizes = _agreed(shapes, AXES)
-    if sizes is None:
+    agreed = _agreed(shapes, AXES)
+    if agreed is None:
         raise _disagreement(reader, shapes)
-    return Sizes(*(sizes[word] for word in ("scene", "snapshot", "antenna", "element")))
+    sizes = Sizes(*(agreed[word] for word in ("scene", "snapshot", "antenna", "element")))
+    _, L, M, N = sizes
+    if L * M + M * N + L * N > _MOST_VALUES:
+        raise reader.fault(
+            "snapshots",
+            f"a scene is in memory at once, L M + M N + L N at most {_MOST_VALUES} complex numbers, got "
+            f"L = {L} snapshots, M = {M} antennas, N = {N} elements",
+        )
+    return sizes
 
 
 def _agreed(
@@ -118,18 +136,18 @@ def _expected(axes: tuple[str, ...], sizes: Mapping[str, int]) -> str:
     return ", ".join(map(size, axes))
 
 
-def check_type(reader: Reader, name: str, dataset: h5py.Dataset) -> None:
+def check_type(reader: Reader, name: str, field: Field) -> None:
     """Complex numbers of single or double precision, or real numbers or integers, as the data set needs.
 
     Raises:
         MeasurementError: another type.
     """
-    dtype = dataset.dtype
+    dtype = field.dtype
     if name in COMPLEX:
         if dtype.kind == "c":
             return
         hint = ""
-        if dtype.kind in "fiu" and dataset.shape[-1:] == (2,):
+        if dtype.kind in "fiu" and field.shape[-1:] == (2,):
             hint = ": real and imaginary part on a last axis, where HDF5 has complex numbers"
         elif dtype.kind in "fiu":
             hint = ": real numbers, the imaginary part is missing"
@@ -145,8 +163,18 @@ def check_units(reader: Reader, elements: Elements, wavelength: float) -> list[s
     """What is odd about the array, in words.
 
     Raises:
-        MeasurementError: elements at one place, or a spacing outside lambda/20 to 5 lambda.
+        MeasurementError: a single element, elements at one place, a number that is no length, or a spacing
+            outside lambda/20 to 5 lambda.
     """
+    shortest, longest = _WAVELENGTHS
+    if not shortest <= wavelength <= longest:
+        law = f"a wavelength is {shortest:g} to {longest:g} m, got {wavelength:g}"
+        raise reader.fault("attribute wavelength_m", law)
+    farthest = float(elements.abs().max())
+    if farthest > _FARTHEST:
+        raise reader.fault("element_positions_m", f"at most {_FARTHEST:g} m, got {farthest:g}")
+    if elements.shape[0] < 2:
+        raise reader.fault("element_positions_m", "2 elements or more, one alone tells no direction; got 1")
     distinct = np.unique(elements.numpy(), axis=0).shape[0]
     if distinct < elements.shape[0]:
         raise reader.fault(
@@ -175,6 +203,8 @@ def check_units(reader: Reader, elements: Elements, wavelength: float) -> list[s
 def _guess(spacing: float, wavelength: float) -> str:
     """The unit that would explain a spacing so many wavelengths wide: nearest to half a wavelength."""
     low, high = _SPACING
+    if not 1e-30 < spacing / wavelength:
+        return ""
     guesses = {f": element_positions_m in {unit}?": spacing * size / wavelength for unit, size in _UNITS}
     guesses |= {f": {unit}?": spacing / (wavelength * size) for unit, size in _UNITS}
     for unit, size in _FREQUENCIES:
@@ -184,17 +214,26 @@ def _guess(spacing: float, wavelength: float) -> str:
     return best if low <= guesses[best] <= high else ""
 
 
-def unusable(
-    values: Mapping[str, NDArray[np.complex64]], noise_power: NDArray[np.float64] | None
-) -> dict[int, str]:
+def broken_codes(codes: Single) -> dict[int, str]:
+    """Row -> how its codes break the law that elements neither amplify nor extinguish all they reflect."""
+    return {
+        row: f"codes: |c| about 1, or less where elements lose power, got 2^{exponent}"
+        for row, exponent in enumerate(codes.exponents.tolist())
+        if exponent
+    }
+
+
+def unusable(values: Mapping[str, Single], noise_power: NDArray[np.float64] | None) -> dict[int, str]:
     """Scene of a batch -> why it cannot be located, from data sets that have one row a scene."""
     reasons: dict[int, str] = {}
-    for name, rows in values.items():
-        flat = rows.reshape(rows.shape[0], -1)
+    for name, held in values.items():
+        flat = held.values.reshape(len(held.values), -1)
         wrong = (~np.isfinite(flat)).sum(1)
         for scene in np.flatnonzero((wrong > 0) | ~flat.any(1)).tolist():
             said = f"{wrong[scene]} of {flat.shape[1]} numbers are not finite" if wrong[scene] else "all zero"
             reasons.setdefault(scene, f"{name}: {said}")
+        if name == "codes":
+            reasons = broken_codes(held) | reasons
     if noise_power is not None:
         for scene in np.flatnonzero(~(np.isfinite(noise_power) & (noise_power > 0.0))).tolist():
             decibels = ": decibels?" if noise_power[scene] < 0.0 else ""

@@ -6,11 +6,11 @@ reason, and the others are read.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +19,22 @@ from numpy.typing import NDArray
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from stages.artifacts import hdf5
-from stages.artifacts.errors import MeasurementError
+from stages.artifacts.errors import ChangedFileError, MeasurementError
+from stages.artifacts.first_look import looked_at
 from stages.artifacts.hdf5 import Reader
+from stages.artifacts.hdf5_objects import Look
 from stages.artifacts.measurement_laws import (
     AXES,
     COMPLEX,
     Sizes,
+    broken_codes,
     check_sizes,
     check_type,
     check_units,
     unusable,
 )
 from stages.artifacts.measurements_file import FORMAT, VERSION, joined_observations
+from stages.artifacts.precision import Single, as_double, as_single
 from stages.physics.observation import Observation, SourceModel
 from stages.shapes import Elements
 
@@ -53,11 +57,21 @@ Places: TypeAlias = Float[np.ndarray, "scene source 3"]
 """(azimuth (rad), elevation (rad), inverse range (1/m)), NaN in empty slots."""
 
 
+class Unit(NamedTuple):
+    """Exponents of 2: snapshots and channel of the file are those of the observation times 2^exponent."""
+
+    snapshots: int
+    channel: int
+
+
 @dataclass(frozen=True)
 class Chunk:
-    """Scenes of a file that can be located: their numbers, the observation, and why others were left out."""
+    """Scenes of a file that can be located: their numbers and units, the observation, and why others were
+    left out.
+    """
 
     scenes: tuple[int, ...]
+    units: tuple[Unit, ...]
     observation: Observation | None
     left_out: dict[int, str]
 
@@ -67,6 +81,7 @@ class Chunk:
         observation = self.observation
         return Chunk(
             tuple(self.scenes[row] for row in kept),
+            tuple(self.units[row] for row in kept),
             observation.select(torch.tensor(kept)) if observation is not None and kept else None,
             dict(sorted({**self.left_out, **reasons}.items())),
         )
@@ -76,6 +91,7 @@ class Chunk:
         parts = [chunk.observation for chunk in (self, other) if chunk.observation is not None]
         return Chunk(
             (*self.scenes, *other.scenes),
+            (*self.units, *other.units),
             joined_observations(parts) if parts else None,
             self.left_out | other.left_out,
         )
@@ -125,16 +141,16 @@ class MeasurementStream:
         self._reader = reader
         self.path = reader.path
         laws = {name: f"[{', '.join(axes)}]" for name, axes in AXES.items()}
-        self._datasets = {name: reader.dataset(name, law) for name, law in laws.items()}
-        for name, dataset in self._datasets.items():
-            check_type(reader, name, dataset)
-        self.sizes: Sizes = check_sizes(reader, {name: d.shape for name, d in self._datasets.items()})
+        self._fields = {name: reader.dataset(name, law) for name, law in laws.items()}
+        for name, field in self._fields.items():
+            check_type(reader, name, field)
+        self.sizes: Sizes = check_sizes(reader, {name: field.shape for name, field in self._fields.items()})
         self.wavelength = reader.positive("wavelength_m")
         self.source_model: SourceModel = "independent"
         if reader.has_attribute("source_model"):
             chosen = reader.choice("source_model", ("independent", "constant"))
             self.source_model = "constant" if chosen == "constant" else "independent"
-        positions = self._read("element_positions_m", slice(None)).astype(np.float64)
+        positions = self._double("element_positions_m", self._read("element_positions_m", slice(None)))
         reader.require_finite("element_positions_m", positions)
         self.elements: Elements = torch.from_numpy(positions)
         self.warnings = check_units(reader, self.elements, self.wavelength)
@@ -168,29 +184,39 @@ class MeasurementStream:
         """Scenes first to last - 1, read apart where the file is damaged."""
         try:
             return self.chunk(first, last)
+        except ChangedFileError:
+            raise
         except MeasurementError as error:
             if last - first == 1:
-                return Chunk((), None, {first: str(error).removeprefix(f"{self.path}: ")})
+                return Chunk((), (), None, {first: str(error).removeprefix(f"{self.path}: ")})
             middle = (first + last) // 2
             return self._readable(first, middle).beside(self._readable(middle, last))
 
     def chunk(self, first: int, last: int) -> Chunk:
         """Scenes first to last - 1."""
         scenes = slice(first, last)
-        values = {name: self._complex(name, scenes) for name in COMPLEX}
-        noise_power = None if self._noise_power is None else self._noise_power[scenes].astype(np.float64)
-        per_scene = {name: values[name] for name in COMPLEX if self._shared.get(name) is None}
+        held = {name: self._single(name, scenes) for name in COMPLEX}
+        noise_power = None if self._noise_power is None else self._noise_power[scenes]
+        per_scene = {name: held[name] for name in COMPLEX if self._shared.get(name) is None}
         reasons = unusable(per_scene, noise_power)
+        exponents = held["snapshots"].exponents
+        if noise_power is not None and exponents.any():
+            with np.errstate(over="ignore", under="ignore"):
+                noise_power = np.ldexp(noise_power, -2 * exponents.astype(np.int32))
+            beyond = np.flatnonzero(~(np.isfinite(noise_power) & (noise_power > 0.0))).tolist()
+            reasons = dict.fromkeys(beyond, "noise_power: nothing beside |snapshots|^2, or all") | reasons
+        of_channel = np.broadcast_to(held["channel"].exponents, exponents.shape)
+        units = (Unit(*pair) for pair in zip(exponents.tolist(), of_channel.tolist(), strict=True))
         observation = Observation(
-            snapshots=torch.from_numpy(values["snapshots"]),
-            channel=torch.from_numpy(values["channel"]),
-            codes=torch.from_numpy(values["codes"]),
+            snapshots=torch.from_numpy(held["snapshots"].values),
+            channel=torch.from_numpy(held["channel"].values),
+            codes=torch.from_numpy(held["codes"].values),
             elements=self.elements,
             wavelength=self.wavelength,
             source_model=self.source_model,
             noise_power=None if noise_power is None else torch.from_numpy(noise_power),
         )
-        whole = Chunk(tuple(range(first, last)), observation, {})
+        whole = Chunk(tuple(range(first, last)), tuple(units), observation, {})
         return whole.without({first + scene: reason for scene, reason in reasons.items()})
 
     def truth(self) -> TruePlaces | None:
@@ -202,7 +228,8 @@ class MeasurementStream:
         if not self._reader.has("truth"):
             return None
         stated = self._column("truth/n_sources", ("scene",))
-        n_sources = np.nan_to_num(stated, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
+        whole = np.isfinite(stated) & (np.abs(stated) < 2**31)
+        n_sources = np.where(whole, stated, -1.0).astype(np.int64)
         if (n_sources != stated).any():
             wrong = stated[n_sources != stated][0]
             raise self._reader.fault("truth/n_sources", f"whole numbers [scene], got {wrong:g}")
@@ -227,40 +254,34 @@ class MeasurementStream:
                 )
         places = np.stack(
             (
-                np.deg2rad(columns["azimuth_deg"].astype(np.float64)),
-                np.deg2rad(columns["elevation_deg"].astype(np.float64)),
+                np.deg2rad(columns["azimuth_deg"]),
+                np.deg2rad(columns["elevation_deg"]),
                 1.0 / np.where(present, columns["range_m"], np.nan),
             ),
             axis=-1,
         )
         return TruePlaces(n_sources, np.where(present[..., None], places, np.nan))
 
-    def _complex(self, name: str, scenes: slice) -> NDArray[np.complex64]:
+    def _single(self, name: str, scenes: slice) -> Single:
         shared = self._shared.get(name)
-        if shared is not None:
-            return shared
-        # what single precision cannot hold becomes infinite, and its scene is left out
-        with np.errstate(over="ignore"):
-            return self._read(name, scenes).astype(np.complex64)
+        return as_single(self._read(name, scenes)) if shared is None else shared
 
-    def _read_shared(self, name: str) -> NDArray[np.complex64] | None:
+    def _read_shared(self, name: str) -> Single | None:
         """Channel or codes of all scenes, None where each scene has its own."""
-        if self._datasets[name].shape[0] != 1 or self.sizes.scenes == 1:
+        if self._fields[name].shape[0] != 1 or self.sizes.scenes == 1:
             return None
         exact = self._read(name, slice(0, 1))
         self._reader.require_finite(name, exact)
-        with np.errstate(over="ignore"):
-            values: NDArray[np.complex64] = exact.astype(np.complex64)
-        if not np.isfinite(values).all():
-            largest = float(np.abs(exact).max())
-            raise self._reader.fault(name, f"numbers of single precision, up to 1e38, got {largest:.3g}")
-        if not values.any():
+        held = as_single(exact)
+        if not held.values.any():
             raise self._reader.fault(name, "not all zero; nothing reaches the antennas")
-        return values
+        law = broken_codes(held) if name == "codes" else {}
+        if law:
+            raise self._reader.fault(name, law[0].removeprefix("codes: "))
+        return held
 
     def _warn_of_lossy_codes(self) -> None:
-        shared = self._shared["codes"]
-        codes = self._complex("codes", slice(0, self.chunk_size)) if shared is None else shared
+        codes = self._single("codes", slice(0, self.chunk_size)).values
         modulus = np.abs(codes[np.isfinite(codes)])
         if modulus.size and np.abs(modulus - 1.0).max() > _UNIT_MODULUS:
             self.warnings.append(
@@ -268,26 +289,45 @@ class MeasurementStream:
                 "elements that lose power"
             )
 
-    def _column(self, name: str, axes: tuple[str, ...]) -> NDArray[Any]:
+    def _column(self, name: str, axes: tuple[str, ...]) -> NDArray[np.float64]:
         """A small data set with one row a scene."""
         law = f"real numbers [{', '.join(axes)}]"
-        dataset = self._reader.dataset(name, law)
-        if dataset.dtype.kind not in "fiu" or dataset.ndim != len(axes):
-            raise self._reader.fault(name, f"{law}, got {dataset.dtype} {dataset.shape}")
-        if dataset.shape[0] != self.sizes.scenes:
-            raise self._reader.fault(name, f"{law} with scene = {self.sizes.scenes}, got {dataset.shape}")
-        return self._reader.rows(name, dataset, ())
+        field = self._reader.dataset(name, law)
+        if field.dtype.kind not in "fiu" or len(field.shape) != len(axes):
+            raise self._reader.fault(name, f"{law}, got {field.dtype} {field.shape}")
+        if field.shape[0] != self.sizes.scenes:
+            raise self._reader.fault(name, f"{law} with scene = {self.sizes.scenes}, got {field.shape}")
+        return self._double(name, self._reader.rows(name, field, ()))
+
+    def _double(self, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+        double, lost = as_double(values)
+        if lost.any():
+            raise self._reader.fault(name, f"numbers of double precision, got {values[lost][0]!s}")
+        return double
 
     def _read(self, name: str, rows: slice) -> NDArray[Any]:
-        return self._reader.rows(name, self._datasets[name], rows)
+        return self._reader.rows(name, self._fields[name], rows)
 
 
 @contextmanager
-def measurement_stream(path: Path) -> Iterator[MeasurementStream]:
-    """Open a file of measurements of any array.
+def measurement_stream(path: Path, looks: Mapping[Path, Look] | None) -> Iterator[MeasurementStream]:
+    """Open a file of measurements of any array; looks: what `first_looks` said, None for a file of one's own.
 
     Raises:
         MeasurementError: a missing, foreign or damaged file, or one that breaks the format.
+        ChangedFileError: a file that is no longer the one that was looked at.
     """
-    with hdf5.reading(path, FORMAT, VERSION, MADE_BY) as reader:
+    if looks is not None and path not in looks:
+        raise ChangedFileError(f"{path}: was not there when the files were checked; run again")
+    look = None if looks is None else looks[path]
+    with hdf5.reading(path, FORMAT, VERSION, MADE_BY, look) as reader:
         yield MeasurementStream(reader)
+
+
+def first_looks(files: Sequence[Path]) -> Mapping[Path, Look]:
+    """First looks at files of measurements, or at the shards of directories.
+
+    Raises:
+        MeasurementError: a directory without shards or with a gap in their numbers.
+    """
+    return looked_at([path for file in files for path in hdf5.source_paths(file, MADE_BY)])

@@ -28,6 +28,9 @@ from jaxtyping import Float, Int
 from stages.artifacts import hdf5
 from stages.artifacts.atomic import write_text
 from stages.artifacts.errors import MeasurementError
+from stages.artifacts.first_look import looked_at
+from stages.artifacts.hdf5 import Reader
+from stages.artifacts.hdf5_objects import Look
 from stages.artifacts.target import Kinds
 
 FORMAT = "risolve-sources"
@@ -107,37 +110,66 @@ def joined(parts: Sequence[LocatedSources]) -> LocatedSources:
     )
 
 
-def read_sources(path: Path) -> LocatedSources:
-    """Read a file that `write_sources` wrote, with the ending .h5.
+def read_sources(path: Path, look: Look | None) -> LocatedSources:
+    """Read a file that `write_sources` wrote, with the ending .h5; `look`: what a first look said of it.
 
     Raises:
         MeasurementError: a missing, foreign or damaged file, or one that breaks the format.
     """
-    with hdf5.reading(path, FORMAT, VERSION, "risolve localize writes located sources") as reader:
-        left_out = [reader.array(f"left_out/{name}", np.int64, "left") for name in ("file", "scene")]
-        reasons: list[str] = []
-        if left_out[0].size:
-            texts = reader.rows(_REASON, reader.dataset(_REASON, "UTF-8 [scene]"), ())
-            reasons = [text.decode() for text in texts]
-        return LocatedSources(
-            estimator=str(reader.attribute("estimator")),
-            files=tuple(str(reader.attribute("files")).split("\n")),
-            file=reader.array("sources/file", np.int64, "row"),
-            scene=reader.array("sources/scene", np.int64, "row"),
-            source=reader.array("sources/source", np.int64, "row"),
-            values=np.stack(
-                [reader.array(f"sources/{name}", np.float64, "row", finite=False) for name in VALUES], axis=-1
-            ),
-            scenes=np.stack(
-                [
-                    reader.array(f"scenes/{name}", np.int64, "located")
-                    for name in ("file", "scene", "n_sources")
-                ],
-                axis=-1,
-            ),
-            count_confidence=reader.array(f"scenes/{CONFIDENCE}", np.float64, "located", finite=False),
-            left_out=tuple(zip(*(numbers.tolist() for numbers in left_out), reasons, strict=True)),
+    with hdf5.reading(path, FORMAT, VERSION, "risolve localize writes located sources", look) as reader:
+        return sources_in(reader)
+
+
+def sources_in(reader: Reader) -> LocatedSources:
+    """Located sources of an open file.
+
+    Raises:
+        MeasurementError: a field that is damaged or breaks the format, rows that are not those of the scenes.
+    """
+    files = tuple(str(reader.attribute("files")).split("\n"))
+    left_out = [reader.array(f"left_out/{name}", np.int64, "left") for name in ("file", "scene")]
+    rows = {name: reader.array(f"sources/{name}", np.int64, "row") for name in ("file", "scene", "source")}
+    values = [reader.array(f"sources/{name}", np.float64, "row", finite=False) for name in VALUES]
+    scenes = np.stack(
+        [reader.array(f"scenes/{name}", np.int64, "located") for name in ("file", "scene", "n_sources")],
+        axis=-1,
+    )
+    confidence = reader.array(f"scenes/{CONFIDENCE}", np.float64, "located", finite=False)
+    for name, numbers in (("scenes/file", scenes[:, 0]), ("left_out/file", left_out[0])):
+        if not ((numbers >= 0) & (numbers < len(files))).all():
+            law = f"0 to {len(files) - 1}, lines of the attribute files"
+            raise reader.fault(name, f"{law}, got {numbers.min()} to {numbers.max()}")
+    counts = scenes[:, 2]
+    # none is below 0 or beyond the rows, so that the sum does not overflow
+    fits = ((counts >= 0) & (counts <= len(rows["file"]))).all() and counts.sum() == len(rows["file"])
+    if not fits or any(
+        not np.array_equal(rows[name], np.repeat(scenes[:, column], counts))
+        for column, name in enumerate(("file", "scene"))
+    ):
+        law = "one row for each of the scenes/n_sources sources of each scene, in order"
+        raise reader.fault("sources/scene", f"{law}, got {len(rows['file'])} rows")
+    return LocatedSources(
+        estimator=str(reader.attribute("estimator")),
+        files=files,
+        **rows,
+        values=np.stack(values, axis=-1),
+        scenes=scenes,
+        count_confidence=confidence,
+        left_out=tuple(zip(*(numbers.tolist() for numbers in left_out), _reasons(reader), strict=True)),
+    )
+
+
+def _reasons(reader: Reader) -> list[str]:
+    """Why scenes were left out; the data set is missing where none was."""
+    n_left_out = reader.sizes["left"]
+    if n_left_out == 0:
+        return []
+    field = reader.dataset(_REASON, "UTF-8 [scene]")
+    if field.dtype.kind != "S" or field.shape != (n_left_out,):
+        raise reader.fault(
+            _REASON, f"UTF-8 [scene] with scene = {n_left_out}, got {field.dtype} {field.shape}"
         )
+    return [text.decode("utf-8", "backslashreplace") for text in reader.rows(_REASON, field, ())]
 
 
 def write_sources(path: Path, sources: LocatedSources) -> None:
@@ -170,7 +202,7 @@ def _is_json(path: Path) -> bool:
 
 def _is_hdf5(path: Path) -> bool:
     try:
-        with hdf5.opened(path, "") as reader:
+        with hdf5.opened(path, "", looked_at([path])[path]) as reader:
             return reader.has_attribute("format") and reader.attribute("format") == FORMAT
     except MeasurementError:
         return False

@@ -1,14 +1,15 @@
 """How a network is tuned on files of measurements: the wishes of the user, and files that belong to it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.artifacts.errors import CheckpointError, MeasurementError
 from stages.artifacts.hdf5 import source_paths
-from stages.artifacts.measurement_stream import MADE_BY, measurement_stream
+from stages.artifacts.hdf5_objects import Look
+from stages.artifacts.measurement_stream import MADE_BY, first_looks, measurement_stream
 from stages.artifacts.model_fit import differences
 from stages.artifacts.network_file import Model, is_tuned, read_model
 from stages.artifacts.state import work_key
@@ -36,10 +37,11 @@ class TuningOptions:
 
 
 class Subject(NamedTuple):
-    """The network that is tuned, and the scenes of all files."""
+    """The network that is tuned, the scenes of all files, and what a first look said of each file."""
 
     model: Model
     n_scenes: int
+    looks: Mapping[Path, Look]
 
 
 def checked(files: Sequence[Path], options: TuningOptions) -> Subject:
@@ -52,9 +54,10 @@ def checked(files: Sequence[Path], options: TuningOptions) -> Subject:
         CheckpointError: a network that is missing, damaged, or was trained for something else.
     """
     _check_options(options)
+    looks = first_looks(files)
     model, n_scenes = read_model(options.model), 0
-    for path in _paths(files):
-        with measurement_stream(path) as stream:
+    for path in looks:
+        with measurement_stream(path, looks) as stream:
             faults = differences(model.params, stream.sizes, stream.elements, stream.wavelength)
             n_scenes += stream.sizes.scenes
         if faults:
@@ -63,7 +66,7 @@ def checked(files: Sequence[Path], options: TuningOptions) -> Subject:
                 f"{'; '.join(faults)}: train for this system"
             )
     require_enough(n_scenes, files)
-    return Subject(model, n_scenes)
+    return Subject(model, n_scenes, looks)
 
 
 def _check_options(options: TuningOptions) -> None:

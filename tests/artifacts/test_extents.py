@@ -9,7 +9,7 @@ import pytest
 
 from stages.artifacts import hdf5
 from stages.artifacts.errors import MeasurementError
-from stages.artifacts.extents import Extent
+from stages.artifacts.extents import Extent, stamp_of
 
 VALUES = (np.arange(7 * 3 * 2) - 20j).reshape(7, 3, 2).astype(np.complex64)
 
@@ -72,9 +72,7 @@ def test_a_cut_file_that_looks_unchanged_is_refused(tmp_path: Path) -> None:
     os.utime(path, ns=(0, stamp.st_mtime_ns))
     with pytest.raises(MeasurementError, match="the file was changed"):
         extent.read(0, 7)
-    cut = Extent(
-        path, "field", extent.offset, extent.dtype, extent.shape, (path.stat().st_size, stamp.st_mtime_ns)
-    )
+    cut = Extent(path, "field", extent.offset, extent.dtype, extent.shape, stamp_of(path.stat()))
     with pytest.raises(MeasurementError, match="the file is cut; make it again"):
         cut.read(0, 7)
 

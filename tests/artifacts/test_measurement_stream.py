@@ -30,7 +30,7 @@ from tests.measurement_files import (
 def test_reads_what_was_written_in_chunks_of_any_size(tmp_path: Path, name: str) -> None:
     scenes = worlds()[name]
     path = write_user_file(tmp_path / "user.h5", scenes)
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         assert stream.warnings == []
         n_scenes, n_snapshots, n_antennas = scenes.observation.snapshots.shape
         assert stream.sizes == (n_scenes, n_snapshots, n_antennas, scenes.observation.n_elements)
@@ -57,7 +57,7 @@ def test_double_precision_and_whole_numbers_are_taken(tmp_path: Path) -> None:
         with_values("truth/n_sources", lambda v: v.astype(np.int64)),
         with_values("truth/range_m", lambda v: v.astype(np.float32)),
     )
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         observation = stream.chunk(0, 4).observation
         assert stream.truth() is not None
     assert observation is not None
@@ -68,7 +68,7 @@ def test_noise_power_source_model_and_truth_are_optional(tmp_path: Path) -> None
     path = write_user_file(tmp_path / "user.h5", spread_scenes(), truth=False, noise_power=False)
     with h5py.File(path, "r+") as file:
         del file.attrs["source_model"]
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         observation = stream.chunk(0, 4).observation
         assert (stream.source_model, stream.truth()) == ("independent", None)
     assert observation is not None
@@ -82,11 +82,15 @@ BAD_SCENES: dict[str, tuple[Change, str]] = {
     "no channel": (at("channel", 2, 0.0), "channel: all zero"),
     "no noise": (at("noise_power", 2, 0.0), "noise_power: positive and finite, got 0"),
     "decibels": (at("noise_power", 2, -90.0), "noise_power: positive and finite, got -90: decibels?"),
-    "beyond single precision": (
+    "amplifying codes": (
+        with_values("codes", lambda v: v.astype(np.complex128) * np.array([1, 1, 1e39, 1])[:, None, None]),
+        "codes: |c| about 1, or less where elements lose power, got 2^130",
+    ),
+    "no power beside the noise": (
         with_values(
-            "snapshots", lambda v: v.astype(np.complex128) * np.array([1, 1, 1e39, 1])[:, None, None]
+            "snapshots", lambda v: v.astype(np.complex128) * np.array([1, 1, 1e-160, 1])[:, None, None]
         ),
-        "snapshots: 54 of 54 numbers are not finite",
+        "noise_power: nothing beside |snapshots|^2, or all",
     ),
 }
 
@@ -95,7 +99,7 @@ BAD_SCENES: dict[str, tuple[Change, str]] = {
 def test_a_bad_scene_is_left_out_with_a_reason(tmp_path: Path, case: str) -> None:
     change, reason = BAD_SCENES[case]
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes()), change)
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         chunk = stream.chunk(0, 4)
         assert stream.chunk(2, 3).observation is None
     assert chunk.scenes == (0, 1, 3)
@@ -240,7 +244,7 @@ WRONG: dict[str, tuple[Change, str]] = {
 def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, case: str) -> None:
     change, message = WRONG[case]
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes()), change)
-    with pytest.raises(MeasurementError) as caught, measurement_stream(path) as stream:
+    with pytest.raises(MeasurementError) as caught, measurement_stream(path, None) as stream:
         stream.truth()
     assert str(caught.value).startswith(f"{path}: {message}")
     assert "\n" not in str(caught.value)
@@ -251,7 +255,7 @@ def test_units_that_would_fit_are_offered(tmp_path: Path) -> None:
     frequency = "hertz? lambda = c / f = 0.2998 m"
     for value, unit in ((20.0, "centimetres?"), (1e9, frequency), (1e3, f"mega{frequency}")):
         changed(path, attribute("wavelength_m", value))
-        with pytest.raises(MeasurementError) as caught, measurement_stream(path):
+        with pytest.raises(MeasurementError) as caught, measurement_stream(path, None):
             pass
         assert str(caught.value).endswith(f"0.15 m apart: {unit}")
 
@@ -260,11 +264,11 @@ def test_units_that_would_fit_are_offered(tmp_path: Path) -> None:
 def test_other_files_are_named(tmp_path: Path, content: bytes, law: str) -> None:
     path = tmp_path / "user.h5"
     path.write_bytes(content)
-    with pytest.raises(MeasurementError, match=law), measurement_stream(path):
+    with pytest.raises(MeasurementError, match=law), measurement_stream(path, None):
         pass
     with (
         pytest.raises(MeasurementError, match="there is no such file"),
-        measurement_stream(tmp_path / "gone.h5"),
+        measurement_stream(tmp_path / "gone.h5", None),
     ):
         pass
 
@@ -272,7 +276,7 @@ def test_other_files_are_named(tmp_path: Path, content: bytes, law: str) -> None
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes())
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(MeasurementError, match=r"user\.h5: truncated"), measurement_stream(path):
+    with pytest.raises(MeasurementError, match=r"user\.h5: truncated"), measurement_stream(path, None):
         pass
 
 
@@ -280,7 +284,7 @@ def test_codes_that_lose_power_are_a_warning(tmp_path: Path) -> None:
     path = changed(
         write_user_file(tmp_path / "user.h5", spread_scenes()), with_values("codes", lambda v: 0.8 * v)
     )
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         warnings = stream.warnings
     assert warnings == [f"{path}: codes: |c| from 0.8 to 0.8, not 1: taken as elements that lose power"]
 
@@ -290,7 +294,7 @@ def test_an_array_beside_the_origin_is_a_warning(tmp_path: Path) -> None:
         write_user_file(tmp_path / "user.h5", spread_scenes()),
         with_values("element_positions_m", lambda v: v + np.array([0.3, 0.525, 0.0])),
     )
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         warnings = stream.warnings
     assert len(warnings) == 1
     assert "the array is centred at (0.3, 0.525, 0) m" in warnings[0]
@@ -299,17 +303,20 @@ def test_an_array_beside_the_origin_is_a_warning(tmp_path: Path) -> None:
 def test_a_bad_channel_of_all_scenes_is_a_wrong_file(tmp_path: Path) -> None:
     scenes = worlds()["one channel and one code set"]
     path = changed(write_user_file(tmp_path / "user.h5", scenes), at("channel", (0, 0, 0), np.nan))
-    with pytest.raises(MeasurementError, match="channel: every number is finite"), measurement_stream(path):
+    with (
+        pytest.raises(MeasurementError, match="channel: every number is finite"),
+        measurement_stream(path, None),
+    ):
         pass
     changed(path, at("channel", 0, 0.0))
-    with pytest.raises(MeasurementError, match="channel: not all zero"), measurement_stream(path):
+    with pytest.raises(MeasurementError, match="channel: not all zero"), measurement_stream(path, None):
         pass
 
 
 def test_chunks_are_bounded_in_memory(tmp_path: Path) -> None:
     scenes = spread_scenes(2)
     path = write_user_file(tmp_path / "user.h5", replace(scenes))
-    with measurement_stream(path) as stream:
+    with measurement_stream(path, None) as stream:
         assert stream.chunk_size == 64
         stream.sizes = stream.sizes._replace(elements=4096, antennas=256)
         assert stream.chunk_size == 1

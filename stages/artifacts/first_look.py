@@ -1,0 +1,136 @@
+"""A first look at files of strangers by a child process under limits, before this process opens them.
+
+Of some damage the HDF5 library never comes to an end, or takes all memory. The child does all that a reader
+will do with the structure of a file, and unpacks what is packed; what failed there is not touched here.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stages.artifacts.extents import stamp_of_path
+from stages.artifacts.hdf5_objects import Field, Look, Refused, Unread, open_file, survey
+
+_ROOT = Path(__file__).parents[2]
+_CHILD = "import sys; sys.path.append(sys.argv[1]); from stages.artifacts.first_look import main; main()"
+
+_CPU_S = 0.5
+"""CPU time for one object, of which a sound one takes a thousandth."""
+
+_INDEXED, _UNPACKED = 1e8, 2e7
+"""Bytes a second of CPU time: of a file whose chunks are listed, of data that are unpacked."""
+
+_MOST_BYTES = 3 * 2**29
+"""Memory beside the program."""
+
+_MOST_S = 900
+"""Wall time (s) for what computes nothing, a network disk that is gone."""
+
+
+def looked_at(paths: Sequence[Path]) -> Mapping[Path, Look]:
+    """What a first look says of files, each of them once."""
+    stamps = {path: stamp_of_path(path) for path in paths}
+    looks: dict[Path, Look] = {}
+    waiting = list(stamps)
+    while waiting:
+        unread: dict[str, str] = {}
+        at = "the file"
+        for name, law in _lines_of_child(waiting):
+            if name is None:
+                path = waiting.pop(0)
+                looks[path] = Look(stamps[path], unread)
+                unread, at = {}, "the file"
+            elif law is None:
+                at = name
+            else:
+                unread[name] = law
+        if waiting:
+            # the child ended in the midst of this one
+            path = waiting.pop(0)
+            law = (
+                f"the HDF5 library comes to no end with {at}, or takes more than {_MOST_BYTES >> 20} MB; the "
+                "file is damaged, make or copy it again"
+            )
+            looks[path] = Look(stamps[path], {"": law})
+    return looks
+
+
+def _lines_of_child(paths: Sequence[Path]) -> list[tuple[str | None, str | None]]:
+    """(name, None) before an object is looked at, (name, law) of one refused, (None, None) after a file."""
+    command = [sys.executable, "-I", "-c", _CHILD, str(_ROOT)]
+    names = "\0".join(str(path.absolute()) for path in paths)
+    try:
+        child = subprocess.run(
+            command,
+            input=os.fsencode(names),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_MOST_S,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            check=False,
+        )
+        said = child.stdout
+    except subprocess.TimeoutExpired as expired:
+        said = expired.stdout or b""
+    complete = said[: said.rfind(b"\n") + 1]
+    return [tuple(json.loads(line)) for line in complete.splitlines()]
+
+
+def main() -> None:
+    """The child: names of files on standard input."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    limit = pages * resource.getpagesize() + _MOST_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for name in sys.stdin.buffer.read().split(b"\0"):
+        look(Path(os.fsdecode(name)))
+        _say(None, None)
+
+
+def look(path: Path) -> None:
+    """Survey a file and unpack what is packed; say each name before, and each law that is broken."""
+
+    def before(name: str) -> None:
+        _say(name, None)
+        _allow(_CPU_S + n_bytes / _INDEXED)
+
+    n_bytes = path.stat().st_size if path.is_file() else 0
+    _allow(_CPU_S)
+    try:
+        file = open_file(path)
+    except Refused as refused:
+        _say("", str(refused))
+        return
+    with file:
+        held = survey(file, {}, before)
+        for name, field in held.objects.items():
+            if isinstance(field, Field):
+                _say(name, None)
+                _allow(_CPU_S + field.dataset.size * field.dtype.itemsize / _UNPACKED)
+                _rehearse(name, field)
+            elif isinstance(field, Unread):
+                _say(name, field.law)
+        for name, value in held.attributes.items():
+            if isinstance(value, Unread):
+                _say(f"attribute {name}", value.law)
+
+
+def _rehearse(name: str, field: Field) -> None:
+    try:
+        field.rehearse()
+    except Refused as refused:
+        _say(name, str(refused))
+
+
+def _allow(seconds: float) -> None:
+    """Let SIGPROF end this process after so much more CPU time."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _say(name: str | None, law: str | None) -> None:
+    os.write(1, json.dumps([name, law]).encode() + b"\n")
