@@ -99,20 +99,22 @@ class Field:
             values: NDArray[Any] = self.dataset[rows]
         return values
 
-    def rehearse(self) -> None:
-        """Find, and unpack, every chunk, as reading will do.
+    def chunks(self) -> Iterator[tuple[slice, ...]]:
+        """Where the chunks of a data set that is read in chunks lie."""
+        if self.dataset.chunks is not None and self.dtype.kind in _NUMBERS:
+            yield from self.dataset.iter_chunks()
+
+    def rehearse(self, chunk: tuple[slice, ...]) -> None:
+        """Find, and unpack, a chunk, as reading will do.
 
         Raises:
             Refused: a damaged chunk.
         """
-        if self.dataset.chunks is None or self.dtype.kind not in _NUMBERS:
-            return
         with guarded():
-            for part in self.dataset.iter_chunks():
-                if self.packed:
-                    self.dataset[part]
-                else:
-                    self.dataset.id.get_chunk_info_by_coord(tuple(axis.start for axis in part))
+            if self.packed:
+                self.dataset[chunk]
+            else:
+                self.dataset.id.get_chunk_info_by_coord(tuple(axis.start for axis in chunk))
 
     def _bytes_of(self, rows: slice | tuple[()]) -> int:
         of_row = math.prod(self.shape[1:]) * self.dtype.itemsize
