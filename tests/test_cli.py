@@ -250,7 +250,9 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = replace(rule, network=0.25)
     calibration = Calibration(rule, other, 0.05)
     write_network(directory / "calibrated.pt", new_network(params).state_dict(), calibration, params)
-    parts = {"sources": np.zeros((2, 3, 3)), "resolved": np.array([True, False]), "cpu_s": np.array([0.5])}
+    places = {name: np.zeros((2, 3, 3)) for name in ("sources", "deviations")}
+    stated = {name: np.zeros(2) for name in ("log_likelihood", "count_confidence")}
+    parts = {**places, **stated, "resolved": np.array([True, False]), "cpu_s": np.array([0.5])}
     hdf5.write(
         directory / "estimates.h5",
         {"format": estimates_file.FORMAT, "version": estimates_file.VERSION, "methods": "known/music"},
