@@ -24,6 +24,9 @@ from flows.processes import search_paths
 from stages import params_text
 from stages.params_edit import differences, edited
 
+_OF_ANOTHER = re.compile("GIT_(?!AUTHOR_|COMMITTER_)")
+"""Variables of git that would tie it to another repository."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 PARAMS, LOCK = "params.yaml", "dvc.lock"
 
@@ -50,8 +53,8 @@ def require_committed(root: Path) -> None:
         WorktreeError: naming the files.
         GraphError: dvc.yaml cannot be read.
     """
-    differing = _differing(root)
-    changed = sorted(differing - _results_of(root, differing) - {PARAMS})
+    names = differing(root)
+    changed = sorted(names - _results_of(root, names) - {PARAMS})
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise WorktreeError(
@@ -60,7 +63,24 @@ def require_committed(root: Path) -> None:
         )
 
 
-def _differing(root: Path) -> set[str]:
+def require_identity(root: Path) -> None:
+    """Refuse a git without a name and an e-mail for the commit that an experiment is.
+
+    Raises:
+        WorktreeError: how to give them.
+    """
+    for kind in ("AUTHOR", "COMMITTER"):
+        try:
+            # DVC takes none that git would guess from the machine
+            _run(root, command_line(GIT, "-c", "user.useConfigOnly=true", "var", f"GIT_{kind}_IDENT"))
+        except WorktreeError as error:
+            raise WorktreeError(
+                f"{root}: an experiment is a commit, and git knows no name and e-mail for it: "
+                "git config --global user.name 'Your Name'; git config --global user.email you@example.com"
+            ) from error
+
+
+def differing(root: Path) -> set[str]:
     """Tracked files that differ from HEAD."""
     # a letter for the index, one for the working copy, a blank, the path
     command = command_line(GIT, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no")
@@ -81,7 +101,7 @@ def _bring_results(root: Path, directory: Path) -> None:
     """Put the results of a checkout in the place of those of HEAD, which were computed elsewhere if they
     differ: their record names content that no cache here has.
     """
-    for name in _results_of(root, _differing(root)):
+    for name in _results_of(root, differing(root)):
         if (root / name).exists():
             shutil.copyfile(root / name, directory / name)
         else:
@@ -120,8 +140,9 @@ def worktree(root: Path, name: str) -> Iterator[Path]:
     says which is still in use.
 
     Raises:
-        WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
+        WorktreeError: no identity, files that are not committed, a name that is taken, or git or DVC refuses.
     """
+    require_identity(root)
     require_committed(root)
     require_free_name(root, name)
     place = root / "state" / "worktrees"
@@ -202,9 +223,9 @@ def _run(directory: Path, command: CommandLine, environment: Mapping[str, str] |
     """Standard output of a command.
 
     Raises:
-        WorktreeError: it ends with another status than 0; its last line of standard error.
+        WorktreeError: it ends with another status than 0; the line that says why.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    kept = {name: value for name, value in os.environ.items() if not _OF_ANOTHER.match(name)}
     leashed, held = os.pipe()  # open until the command has ended, or this process
     try:
         done = subprocess.run(
@@ -220,6 +241,13 @@ def _run(directory: Path, command: CommandLine, environment: Mapping[str, str] |
         os.close(leashed)
         os.close(held)
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["(no output)"]
-        raise WorktreeError(f"{' '.join(command[:3])} in {directory}: status {done.returncode}: {last[0]}")
+        reason = _reason((done.stderr or done.stdout).splitlines())
+        raise WorktreeError(f"{' '.join(command[:3])} in {directory}: status {done.returncode}: {reason}")
     return done.stdout
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """The error that DVC or git names; both may write advice after it."""
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if line.startswith(("ERROR:", "error:", "fatal:"))]
+    return (errors or said or ["(no output)"])[-1]

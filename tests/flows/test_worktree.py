@@ -1,5 +1,6 @@
 """A run in a worktree: the checkout stays as it is, the result is an experiment, a kill leaves nothing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,28 @@ def test_resumable_state_stays_with_the_checkout(committed: Path) -> None:
         run(committed, "fails", 2.0)
     assert (committed / "state/kept").read_text() == "1"
     assert list((committed / "state/worktrees").iterdir()) == []
+
+
+def test_without_an_identity_nothing_begins(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that git guesses from the machine is none: DVC would compute everything, and refuse it then."""
+    for name in ("user.name", "user.email"):
+        git(committed, "config", "--unset", name)
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(committed / "nobody"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    with pytest.raises(WorktreeError, match=r"git config --global user\.name") as caught:
+        run(committed, "larger", 4.0)
+    assert "\n" not in str(caught.value) and not (committed / "state").exists()
+    for kind in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{kind}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{kind}_EMAIL", "test@localhost")
+    run(committed, "larger", 4.0)
+
+
+def test_the_error_of_dvc_is_told_and_not_its_advice(committed: Path) -> None:
+    with pytest.raises(WorktreeError, match=r"status \d+: ERROR: .*nowhere"):
+        save(committed, committed, "larger", ["nowhere"])
 
 
 def test_names_that_are_taken_or_no_names_are_refused(committed: Path) -> None:
