@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from flows.dvc import find_root, read_stages
-from flows.processes import search_path
+from flows.processes import search_paths
 from flows.server import free_port, server
 from stages.artifacts.atomic import write_text
 
@@ -30,7 +30,7 @@ def seconds(command: list[str], environment: dict[str, str]) -> float:
     started = time.monotonic()
     done = subprocess.run(
         command,
-        env={**os.environ, "PATH": search_path(), **environment},
+        env={**os.environ, **search_paths(), **environment},
         capture_output=True,
         text=True,
         check=True,
@@ -44,11 +44,11 @@ def seconds(command: list[str], environment: dict[str, str]) -> float:
 def main() -> None:
     n_stages = len(read_stages(find_root(Path.cwd()), "report"))
     dvc = [str(Path(sys.executable).with_name("dvc")), "repro", "report"]
-    flow = [sys.executable, "-m", "flows.pipeline", "report"]
+    flow = [sys.executable, "-P", "-m", "flows.pipeline", "report"]
     rows = []
-    with server(free_port()) as api:
+    with server(free_port()) as address:
         for number in range(ROUNDS):
-            repro_s, flow_s = seconds(dvc, {}), seconds(flow, {"PREFECT_API_URL": api})
+            repro_s, flow_s = seconds(dvc, {}), seconds(flow, address.environment)
             rows.append(
                 {
                     "round": number,

@@ -58,6 +58,11 @@ class Address:
         return f"{self.origin}/api"
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What lets a program use it."""
+        return {"PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.key.secret}
+
+    @property
     def entrance(self) -> str:
         """What opens the user interface in a browser."""
         return f"{self.origin}/?token={self.key.token}"
@@ -150,8 +155,7 @@ class _Kept:
     def _start(self) -> subprocess.Popen[bytes]:
         key, descriptor = self._address.key, self._listener.fileno()
         own = {
-            "PREFECT_API_URL": self._address.api,
-            "PREFECT_API_AUTH_STRING": key.secret,
+            **self._address.environment,
             "PREFECT_SERVER_API_AUTH_STRING": key.secret,
             "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": self._address.origin,
             "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",

@@ -85,8 +85,8 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncPref
     home.mkdir()
     monkeypatch.setenv("PREFECT_HOME", str(home))
     with temporary_settings({PREFECT_HOME: home}), server(free_port()) as address:
-        monkeypatch.setenv("PREFECT_API_URL", address.api)
-        monkeypatch.setenv("PREFECT_API_AUTH_STRING", address.key.secret)
+        for name, value in address.environment.items():
+            monkeypatch.setenv(name, value)
         prefect("work-pool", "create", "risolve", "--type", "process")
         prefect("deploy", "--all")
         prefect("automation", "create", "--from-file", str(AUTOMATIONS))
