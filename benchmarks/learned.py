@@ -146,6 +146,30 @@ def headline(params: Params, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.Da
     return result.reset_index()
 
 
+def documented(table: pd.DataFrame, limits: pd.DataFrame) -> list[str]:
+    """The rows of docs/learned.md, of learned_genie.csv and of genie_rmse.csv, as lines of Markdown."""
+    genie = limits[limits["estimator"] == "genie"].set_index(CELL)
+    order = {model: number for number, model in enumerate(get_args(SourceModel))}
+    lines = []
+    for row in table.sort_values("source_model", key=lambda of: of.map(order), kind="stable").to_dict(
+        "records"
+    ):
+        ends = " to ".join(f"{row[f'genie_difference_{end}']:+.3f}" for end in ("low", "high"))
+        model, k, snr_db = (row[name] for name in CELL)
+        own, other = (
+            ", ".join(f"{ratios[name]:.2f}" for name in RATIOS)
+            for ratios in (row, genie.loc[(model, k, snr_db)])
+        )
+        cells = (
+            *(f"`{model}`", f"{k}", f"{snr_db:g} dB", f"{row['found_rate']:.3f}"),
+            *(f"{row['genie_found_rate']:.3f}", f"{row['genie_difference']:+.3f} ({ends})"),
+            *(f"{row[f'{name}_found_rate']:.3f}" for name in OTHERS[1:]),
+            *(own, other, f"{row['cpu_ms']:.1f}"),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def blind_cells(n_counted: int) -> dict[tuple[int, float], int]:
     """Number of scenes of the cells that `COUNTED`, `STATED` and `BEYOND` name."""
     sizes = {**dict.fromkeys(STATED, N_STATED), **dict.fromkeys(BEYOND, N_BEYOND)}
@@ -210,7 +234,8 @@ def main() -> None:
         write(f"{prefix}learned_counts", by_cell(pd.concat(counted)))
         confidence = by_confidence(pd.concat(counted))
         write(f"{prefix}learned_confidence", confidence)
-    print(table.iloc[:, :8].to_string(), confidence.to_string(), sep="\n")
+    limits = pd.read_csv(RESULTS / "genie_rmse.csv")
+    print(*documented(table, limits), confidence.to_string(), sep="\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from benchmarks.learned import documented
 from benchmarks.robustness import summary
 from stages.artifacts.params_file import read_params
 from tests.architecture.source import ROOT
@@ -102,6 +103,12 @@ def test_coarser_codes_take_more_from_the_unconditional_likelihood_than_from_the
         rates = table.loc[departure]["found_rate"]
         assert abs(rates["learned"] - rates["genie_unconditional"]) <= 0.005
         assert abs(rates["ml"] - rates["genie"]) <= 0.005
+
+
+def test_what_stands_against_the_genie_is_what_the_page_says() -> None:
+    page = (ROOT / "docs/learned.md").read_text("utf-8").splitlines()
+    lines = documented(bench("learned_genie"), bench("genie_rmse"))
+    assert len(lines) == 20 and set(lines) <= set(page)
 
 
 def test_what_departures_take_is_what_the_page_says() -> None:
