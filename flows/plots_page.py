@@ -1,7 +1,7 @@
 """The page of `dvc plots`, with the scripts that draw it: DVC's own page loads them from the network.
 
-Usage: ``python -m flows.plots_page > FILE``, a template that `plots.html_template` of the configuration of DVC
-names; `make install` does both.
+Usage: ``python -m flows.plots_page > FILE``, a template that `plots.html_template` of the configuration of
+DVC names; `make install` does both.
 """
 
 import vl_convert

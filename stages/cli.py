@@ -1,6 +1,7 @@
 """The command line: risolve localize | finetune | inspect | trials | adopt | set | estimators."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -163,14 +164,14 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         false_alarm=arguments.false_alarm,
         model=arguments.model or _MODEL,
     )
-    looks = first_looks(arguments.files)
+    looks, workers = first_looks(arguments.files), len(os.sched_getaffinity(0))
     if arguments.out is None:
-        found = localize_files(arguments.files, looks, options, remark, None)
+        found = localize_files(arguments.files, looks, options, remark, None, workers)
         lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
         check_target(arguments.out, arguments.files, sources_file.KINDS)
         with parts(arguments.out, localization_key(arguments.files, options), "[0-9]*-[0-9]*.h5") as work:
-            found = localize_files(arguments.files, looks, options, remark, work)
+            found = localize_files(arguments.files, looks, options, remark, work, workers)
             check_target(arguments.out, arguments.files, sources_file.KINDS)
             write_sources(arguments.out, found.sources)
         lines = [f"{summary_line(found.sources)}: {arguments.out}"]

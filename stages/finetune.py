@@ -18,6 +18,7 @@ from stages.artifacts.hdf5 import source_paths
 from stages.artifacts.measurement_stream import MADE_BY, computed, measurement_stream
 from stages.artifacts.network_file import Model, Tuning
 from stages.artifacts.progress import Progress
+from stages.artifacts.shards import one_thread
 from stages.artifacts.tuning_setup import Subject, TuningOptions, require_enough
 from stages.covariance import sample_factor
 from stages.inference.maps import MapSettings, fit_maps
@@ -157,7 +158,7 @@ def finetune_files(
     for file in files:
         first_scene = 0
         for path in source_paths(file, MADE_BY):
-            with measurement_stream(path, looks) as stream:
+            with one_thread(), measurement_stream(path, looks) as stream:
                 for warning in stream.warnings:
                     remark(warning)
                 for read in stream.chunks():

@@ -2,6 +2,7 @@
 sources of every scene, for `risolve localize`.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from stages.artifacts.errors import MeasurementError
 from stages.artifacts.first_look import looked_at
 from stages.artifacts.hdf5 import source_paths
 from stages.artifacts.hdf5_objects import Look
+from stages.artifacts.localization_doubts import Doubts
 from stages.artifacts.localization_setup import Method, Options, method_for
 from stages.artifacts.measurement_stream import (
     MADE_BY,
@@ -27,7 +29,7 @@ from stages.artifacts.measurement_stream import (
     measurement_stream,
 )
 from stages.artifacts.progress import Progress
-from stages.artifacts.shards import one_thread
+from stages.artifacts.shards import shared_out
 from stages.artifacts.sources_file import VALUES, LocatedSources, joined, read_sources, write_sources
 from stages.artifacts.truth_table import SceneScore
 from stages.covariance import blend, sample_covariance, sample_factor
@@ -37,7 +39,7 @@ from stages.estimators.refined import refined
 from stages.inference.maps import MapSettings, fit_maps
 from stages.metrics.agreement import agreement
 from stages.physics.geometry import positions
-from stages.physics.observation import Observation, estimated_snr
+from stages.physics.observation import Observation
 from stages.shown import shown
 
 LS_RIDGE = 1e-3
@@ -46,8 +48,8 @@ LS_RIDGE = 1e-3
 FOUND_TOLERANCE_DEG = 5.0
 """Errors of azimuth and elevation within which a source counts as found."""
 
-_SIGMAS = 5.0
-"""Standard errors 1 / sqrt(L M) by which the power received may fall below the noise power by chance."""
+_LEAST_CHUNKS = 4
+"""Of each process that locates: starting one takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,17 @@ def localize_files(
     options: Options,
     remark: Callable[[str], None],
     work: Path | None,
+    workers: int,
 ) -> Localization:
     """Sources of every scene of some files, or of directories of shards, in bounded memory.
 
     looks: what `first_looks` said of the files, before anything else was done with them. What is odd, left
     out or beyond what was searched goes to `remark`, one line each. work: a directory that keeps what is
-    located, so that a later call of the same goes on with it.
+    located, so that a later call of the same goes on with it. workers: processes, at most, that share the
+    scenes where there are enough of them; their number changes no result.
 
     Raises:
+        StateError: a worker process died.
         MeasurementError, CheckpointError: what cannot be read or located, as `method_for`; no scene at all.
         ChangedFileError: a file that was changed after the first look; nothing of it is kept since.
     """
@@ -116,35 +121,31 @@ def localize_files(
     for number, file in enumerate(files):
         first_scene = 0
         for path in source_paths(file, MADE_BY):
-            with one_thread(), measurement_stream(path, looks) as stream:
+            with measurement_stream(path, looks) as stream:
                 method = method_for(stream, options)
                 for warning in stream.warnings:
                     remark(warning)
                 if first_scene == 0:
                     remark(f"{file}: {options.estimator} searches {method.field_of_view}")
-                truth, doubts = stream.truth(), _Doubts(path, method, options.n_sources)
+                truth, doubts = stream.truth(), Doubts(path, method, options.n_sources)
                 chunks = stream.chunk_scenes()
                 kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
                 finished = _finished(kept)
-                done = sum(
-                    len(scenes) for scenes, place in zip(chunks, kept, strict=True) if place in finished
-                )
+                asked = [own for own in zip(chunks, kept, strict=True) if own[1] not in finished]
+                locator = _Locator(path, looks, options, tuple(files), number, first_scene)
+                located = shared_out(locator, asked, min(workers, len(asked) // _LEAST_CHUNKS))
+                done = stream.sizes.scenes - sum(len(scenes) for scenes, _ in asked)
                 progress = Progress(f"localize {path.name}", stream.sizes.scenes, "scenes", done)
-                for place, read in zip(kept, stream.chunks(), strict=True):
+                for scenes, place in zip(chunks, kept, strict=True):
                     if place in finished:
                         part = finished[place]
                     else:
-                        chunk, estimate = computed(
-                            path, read, partial(localize, method=method, n_sources=options.n_sources)
-                        )
-                        part = _part(options.estimator, files, number, first_scene, chunk, estimate)
-                        if place is not None:
-                            write_sources(place, part)
-                        progress.advance(len(chunk.scenes) + len(chunk.left_out))
+                        part = next(located)
+                        progress.advance(len(scenes))
                     parts.append(part)
                     if truth is not None:
                         scores += _scores(number, first_scene, part, truth)
-                    doubts.look(first_scene, read, part)
+                    doubts.look(first_scene, stream.readable(scenes), part)
                 for doubt in doubts.lines():
                     remark(doubt)
                 first_scene += stream.sizes.scenes
@@ -186,64 +187,33 @@ def _kept(work: Path | None, file: int, first_scene: int) -> Path | None:
     return None if work is None else work / f"{file:06d}-{first_scene:09d}.h5"
 
 
-class _Doubts:
-    """Scenes whose noise power, count or fit cannot be right, and sources beyond what was searched."""
+@dataclass(frozen=True)
+class _Locator:
+    """Locates the scenes of one file, in whatever process it is sent to; first_scene: number of its first."""
 
-    def __init__(self, path: Path, method: Method, n_sources: int | None) -> None:
-        self._path, self._field = path, method.field_of_view
-        self._most = method.settings.counting.most if n_sources is None else None
-        self._fits = method.refines or method.estimator.covariance_kind is None
-        self._noisy: list[int] = []
-        self._left: list[int] = []
-        self._full: list[int] = []
-        self._outside: list[int] = []
+    path: Path
+    looks: Mapping[Path, Look]
+    options: Options
+    files: tuple[Path, ...]
+    number: int
+    first_scene: int
 
-    def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
-        """Count those of a chunk."""
-        located = part.scenes[:, 1] - first_scene
-        if chunk.observation is not None and chunk.observation.noise_power is not None:
-            snr = estimated_snr(chunk.observation).numpy()
-            n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
-            noisy = np.array(chunk.scenes)[snr < -_SIGMAS / math.sqrt(n_numbers)]
-            self._noisy += noisy[np.isin(noisy, located)].tolist()
-        self._full += located[part.scenes[:, 2] == self._most].tolist()
-        first = part.source == 0
-        if chunk.observation is not None and self._fits:
-            n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
-            poor = part.values[first, VALUES.index("misfit")] > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
-            self._left += (part.scene[first][poor] - first_scene).tolist()
-        degrees = part.values[:, [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]]
-        limits = np.array([self._field.azimuth_deg, self._field.elevation_deg])
-        beyond = ((degrees < limits[:, 0]) | (degrees > limits[:, 1])).any(-1)
-        nearer = part.values[:, VALUES.index("range_m")] < self._field.range_m[0]
-        self._outside += (part.scene[beyond | nearer] - first_scene).tolist()
+    @functools.cached_property
+    def _method(self) -> Method:
+        with measurement_stream(self.path, self.looks) as stream:
+            return method_for(stream, self.options)
 
-    def lines(self) -> list[str]:
-        """What was found, in words."""
-        lines = []
-        if self._noisy:
-            lines.append(
-                f"{self._path}: noise_power: sigma^2 is more than the power received, mean |y|^2, in "
-                f"{len(self._noisy)} scenes, the first {self._noisy[0]}: is it in the unit of |y|^2?"
-            )
-        if self._left:
-            lines.append(
-                f"{self._path}: noise_power: the sources leave more than sigma^2, misfit above 1, in "
-                f"{len(self._left)} scenes, the first {self._left[0]}: is it in the unit of |y|^2, and are "
-                "channel, codes and positions those of the measurement?"
-            )
-        if self._full:
-            lines.append(
-                f"{self._path}: counting stopped at {self._most} sources, the most looked for, in "
-                f"{len(self._full)} scenes, the first {self._full[0]}: some may stand for what "
-                "the model lacks"
-            )
-        if self._outside:
-            lines.append(
-                f"{self._path}: {len(self._outside)} sources lie beside the field searched, or nearer, the "
-                f"first in scene {self._outside[0]}: a wider --field-of-view includes them"
-            )
-        return lines
+    def __call__(self, asked: tuple[range, Path | None]) -> LocatedSources:
+        """Sources of a chunk; where it has a place, they are kept there."""
+        scenes, place = asked
+        with measurement_stream(self.path, self.looks) as stream:
+            read = stream.readable(scenes)
+        locate = partial(localize, method=self._method, n_sources=self.options.n_sources)
+        chunk, estimate = computed(self.path, read, locate)
+        part = _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
+        if place is not None:
+            write_sources(place, part)
+        return part
 
 
 def _part(

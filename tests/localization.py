@@ -16,7 +16,7 @@ OPTIONS = Options(estimator="ml", n_sources=2, field_of_view=None, false_alarm=0
 
 def localized(*files: Path, remarks: list[str] | None = None, **options: Any) -> Localization:
     said: list[str] = [] if remarks is None else remarks
-    return localize_files(files, first_looks(files), replace(OPTIONS, **options), said.append, None)
+    return localize_files(files, first_looks(files), replace(OPTIONS, **options), said.append, None, 1)
 
 
 def column(found: Localization, name: str) -> np.ndarray:

@@ -32,7 +32,7 @@ def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch:
     """One scene a batch, the first of them left out; stopped in the third."""
     monkeypatch.setattr("stages.artifacts.measurement_stream._MOST_SCENES", 1)
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes(4)), at("snapshots", 0, math.nan))
-    expected = localize_files([path], first_looks([path]), OPTIONS, silent, None)
+    expected = localize_files([path], first_looks([path]), OPTIONS, silent, None, 1)
     calls = 0
 
     def counted(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
@@ -44,8 +44,8 @@ def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("stages.localize.localize", counted)
     with pytest.raises(KeyboardInterrupt):
-        localize_files([path], first_looks([path]), OPTIONS, silent, tmp_path)
-    found = localize_files([path], first_looks([path]), OPTIONS, silent, tmp_path)
+        localize_files([path], first_looks([path]), OPTIONS, silent, tmp_path, 1)
+    found = localize_files([path], first_looks([path]), OPTIONS, silent, tmp_path, 1)
     assert calls == 4
     assert repr(list(found.sources.rows())) == repr(list(expected.sources.rows()))
     assert found.sources.left_out == expected.sources.left_out != ()
@@ -56,7 +56,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     """Parts of two files, one with a scene that is left out; deviations that are not known stay so."""
     files = [write_user_file(tmp_path / f"{name}.h5", spread_scenes(2)) for name in "ab"]
     changed(files[1], at("snapshots", 1, 0.0))
-    sources = localize_files(files, first_looks(files), OPTIONS, silent, None).sources
+    sources = localize_files(files, first_looks(files), OPTIONS, silent, None, 1).sources
     sources.values[0, 7:] = math.nan
     write_sources(tmp_path / "sources.h5", sources)
     again = joined([read_sources(tmp_path / "sources.h5", None)])
@@ -80,6 +80,16 @@ def test_other_measurements_and_other_options_are_another_piece_of_work(tmp_path
     changed(path, at("snapshots", (0, 0, 0), 1.0))
     assert localization_key([path], OPTIONS) not in keys
     assert len(keys) == 5
+
+
+def test_processes_change_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of two processes, one of them with a scene that is left out, against those of this one."""
+    monkeypatch.setattr("stages.localize._LEAST_CHUNKS", 1)
+    path = changed(write_user_file(tmp_path / "user.h5", spread_scenes(66)), at("snapshots", 65, math.nan))
+    looks = first_looks([path])
+    alone, shared = (localize_files([path], looks, OPTIONS, silent, None, workers) for workers in (1, 2))
+    assert repr(list(shared.sources.rows())) == repr(list(alone.sources.rows()))
+    assert shared.sources.left_out == alone.sources.left_out != ()
 
 
 @pytest.mark.slow

@@ -166,7 +166,7 @@ class MeasurementStream:
     def chunks(self) -> Iterator[Chunk]:
         """The scenes in order, as many at a time as memory allows; those that cannot be read are left out."""
         for scenes in self.chunk_scenes():
-            yield self._readable(scenes.start, scenes.stop)
+            yield self.readable(scenes)
 
     def chunk_scenes(self) -> list[range]:
         """The scenes of every chunk."""
@@ -180,17 +180,17 @@ class MeasurementStream:
         values = L * M + (0 if self.shared["channel"] else M * N) + (0 if self.shared["codes"] else L * N)
         return max(1, min(_MOST_SCENES, _CHUNK_VALUES // values))
 
-    def _readable(self, first: int, last: int) -> Chunk:
-        """Scenes first to last - 1, read apart where the file is damaged."""
+    def readable(self, scenes: range) -> Chunk:
+        """Scenes that follow one another, read apart where the file is damaged."""
         try:
-            return self.chunk(first, last)
+            return self.chunk(scenes.start, scenes.stop)
         except ChangedFileError:
             raise
         except MeasurementError as error:
-            if last - first == 1:
-                return Chunk((), (), None, {first: str(error).removeprefix(f"{self.path}: ")})
-            middle = (first + last) // 2
-            return self._readable(first, middle).beside(self._readable(middle, last))
+            if len(scenes) == 1:
+                return Chunk((), (), None, {scenes.start: str(error).removeprefix(f"{self.path}: ")})
+            middle = len(scenes) // 2
+            return self.readable(scenes[:middle]).beside(self.readable(scenes[middle:]))
 
     def chunk(self, first: int, last: int) -> Chunk:
         """Scenes first to last - 1."""
