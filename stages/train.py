@@ -111,10 +111,15 @@ def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[s
 
 
 def metrics(state: FitState) -> dict[str, int | float]:
-    """metrics.json: the epoch whose weights are used, that of least validation loss, and its losses."""
+    """metrics.json: the epoch whose weights are used, and its validation loss, whole and of the detection
+    alone, which trainings of other weights of the loss have in common.
+    """
     epoch = state["best"]["epoch"]
-    losses = {k: v for k, v in state["history"][epoch - 1].items() if k.startswith("validation_")}
-    return {"best_epoch": epoch, **{name: float(f"{value:.6g}") for name, value in losses.items()}}
+    record = state["history"][epoch - 1]
+    return {
+        "best_epoch": epoch,
+        **{name: float(f"{record[name]:.6g}") for name in ("validation_loss", "validation_detection")},
+    }
 
 
 def main() -> None:

@@ -37,8 +37,10 @@ def browser() -> str:
 
 @pytest.fixture
 def served(browser: str, own: WorkingCopy, tmp_path: Path) -> Iterator[str]:
-    """The address that serving prints, while the flows are served from `own`, whose results are committed."""
-    own.commit()
+    """The address that serving prints, while the flows are served from `own` after its run, without a commit:
+    its results are not those of HEAD.
+    """
+    own.commit_results_of_another_processor()
     port = free_port()
     # Prefect takes its home from the folder that it is started in.
     environment = {key: value for key, value in own.environment().items() if not key.startswith("PREFECT_")}

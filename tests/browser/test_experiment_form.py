@@ -35,7 +35,10 @@ def submit(page: Page, shown: int, epochs: int, name: str) -> Response:
 def test_parameters_of_the_form_run_and_become_an_experiment(
     browser: str, served: str, own: WorkingCopy, tmp_path: Path
 ) -> None:
+    """In the order of the README: a run, serving, the form; nothing is committed between them."""
     parameters = (own.root / "params.yaml").read_text("utf-8")
+    before = own.contents("data"), own.succeed("git", "status", "--porcelain").stdout
+    assert " M dvc.lock" in before[1]
     with opened(browser, served, tmp_path / "page.png") as page:
         created = submit(page, SMALL["train.epochs"], epochs=1, name="from-the-form")
         assert created.ok, created.text()
@@ -47,8 +50,10 @@ def test_parameters_of_the_form_run_and_become_an_experiment(
     shown = csv.DictReader(own.succeed("dvc", "exp", "show", "--csv").stdout.splitlines())
     # the rows without a name are the working copy and HEAD
     assert {row["Experiment"]: row["train.epochs"] for row in shown} == {"": "2", "from-the-form": "1"}
-    assert own.succeed("git", "status", "--porcelain").stdout == ""
+    assert (own.contents("data"), own.succeed("git", "status", "--porcelain").stdout) == before
     assert (own.root / "params.yaml").read_text("utf-8") == parameters
+    own.succeed("dvc", "exp", "apply", "from-the-form")
+    assert len((own.root / "data/models/history.csv").read_text("utf-8").splitlines()) == 1 + 1
 
 
 def test_a_wrong_value_is_refused_before_anything_runs(

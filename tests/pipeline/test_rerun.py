@@ -102,6 +102,25 @@ def test_two_runs_are_bit_identical_whatever_the_number_of_workers(
     assert locks[0] == locks[1]
 
 
+def test_what_is_left_of_an_experiment_is_a_checkout_away(own: WorkingCopy) -> None:
+    """Applied, and back again: nothing is computed a second time, and git sees no change."""
+    own.commit()
+    before = own.contents("data")
+    own.succeed("dvc", "exp", "run", "--temp", "--name", "short", "-S", "train.epochs=1", "train")
+    own.succeed("dvc", "exp", "apply", "short")
+    assert len((own.root / "data/models/history.csv").read_text("utf-8").splitlines()) == 1 + 1
+    own.succeed("git", "checkout", "--quiet", ".")
+    own.succeed("dvc", "checkout")
+    assert own.reproduce() == []
+    assert own.succeed("git", "status", "--porcelain").stdout == ""
+    assert own.contents("data") == before
+    # committed by another processor: what is computed here already comes from the cache of runs
+    own.commit_results_of_another_processor()
+    own.succeed("git", "checkout", "--quiet", ".")
+    assert own.reproduce() == []
+    assert own.contents("data") == before
+
+
 def test_metrics_and_experiments_of_dvc(own: WorkingCopy) -> None:
     """`dvc metrics show` and a temporary experiment, which leaves the working copy alone and keeps its state
     here.

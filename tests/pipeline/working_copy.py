@@ -106,6 +106,21 @@ class WorkingCopy:
         self.succeed("git", "add", "--all")
         self.succeed("git", "commit", "--quiet", "--message", "Results", "--allow-empty")
 
+    def commit_results_of_another_processor(self) -> None:
+        """Commit other results than those of this run, whose content is in no cache here; these stay.
+
+        So does every clone begin on a machine whose processor rounds otherwise, once `make run` has run.
+        """
+        names = ("dvc.lock", "data/models/metrics.json", "data/evaluation/metrics.json")
+        own = {name: (self.root / name).read_text("utf-8") for name in names}
+        for name, text in own.items():
+            # of dvc.lock the digests of data, in the other files a digit of a number
+            pattern = r"(path: data/.*\n +hash: md5\n +md5: \w{6})\w" if name == "dvc.lock" else r"(\.\d)\d"
+            (self.root / name).write_text(re.sub(pattern, r"\g<1>0", text), "utf-8")
+        self.commit()
+        for name, text in own.items():
+            (self.root / name).write_text(text, "utf-8")
+
     def experiments(self) -> list[str]:
         """Names of the experiments of HEAD."""
         return self.succeed("dvc", "exp", "list", "--name-only").stdout.split()
