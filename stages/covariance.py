@@ -25,13 +25,17 @@ _CONSTRUCTION = object()
 class SharedBasis:
     """Columns u_i shared by the covariances of all scenes, such as the steering matrix of a grid.
 
-    overlap is |u_i^H u_j|^2, made once: with it the inner product of two power maps is a real quadratic form.
+    With `overlap`, made once, the inner product of two power maps is a real quadratic form.
     """
 
     def __init__(self, matrix: Complex[Tensor, "element rank"]) -> None:
         self.matrix = matrix
         self.adjoint = matrix.mH.resolve_conj().contiguous()
-        self.overlap = squared_modulus(self.adjoint @ matrix)
+
+    @cached_property
+    def overlap(self) -> Float[Tensor, "rank rank"]:
+        """|u_i^H u_j|^2."""
+        return squared_modulus(self.adjoint @ self.matrix)
 
 
 class NormalizedCovariance:

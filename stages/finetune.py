@@ -7,25 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from stages.artifacts import grid_setup
-from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
-from stages.artifacts.errors import CheckpointError
+from stages.artifacts.checkpoint import save_checkpoint
 from stages.artifacts.hdf5 import source_paths
 from stages.artifacts.measurement_stream import MADE_BY, computed, measurement_stream
 from stages.artifacts.network_file import Model, Tuning
 from stages.artifacts.progress import Progress
 from stages.artifacts.shards import one_thread
+from stages.artifacts.training_state import read_training_state
 from stages.artifacts.tuning_setup import Subject, TuningOptions, require_enough
 from stages.covariance import sample_factor
 from stages.inference.maps import MapSettings, fit_maps
 from stages.inference.noise import estimated_noise_power
 from stages.inference.scaling import unit_scale
 from stages.networks.examples import UNKNOWN, Examples, joined_examples
-from stages.networks.fit import STATE_PARTS, FitState, fit
+from stages.networks.fit import FitSettings, FitState, fit
 from stages.networks.likelihood_loss import Received
 from stages.networks.memory_feed import MemoryFeed
 from stages.networks.tuning import held_back_loss, shared_out, tuning_settings
@@ -60,10 +59,7 @@ def finetune(
     """
     shares = shared_out(examples, options.held_back, options.seed)
     trained, dictionary = model.trained, model.trained.dictionary
-    loading = model.params.covariance.diagonal_loading
-    settings = tuning_settings(
-        options.epochs, options.lr, options.seed, trained.calibration.blend_beta, loading
-    )
+    settings = _settings(model, options)
     original = trained.network if trained.of_covariance is None else trained.of_covariance
     before = held_back_loss(original, shares.held_back, dictionary, settings)
     remark(f"before: likelihood loss of {len(shares.held_back)} scenes held back {before:.5f}")
@@ -99,6 +95,16 @@ def finetune(
         loss_after=after,
     )
     return Model(model.params, trained, (*model.tunings, tuning))
+
+
+def _settings(model: Model, options: TuningOptions) -> FitSettings:
+    return tuning_settings(
+        options.epochs,
+        options.lr,
+        options.seed,
+        model.trained.calibration.blend_beta,
+        model.params.covariance.diagonal_loading,
+    )
 
 
 def unlabelled(observation: Observation, model: Model) -> Examples:
@@ -171,23 +177,12 @@ def finetune_files(
                 first_scene += stream.sizes.scenes
     require_enough(n_scenes - n_left_out, files)
     sections, path = model.params.model_dump(mode="json"), work / _STATE
-    state = _read_state(path, sections) if path.exists() else None
+    state = None
+    if path.exists():
+        state = read_training_state(path, sections, model.params, _settings(model, options), {})
 
     def keep(state: FitState) -> None:
         save_checkpoint(path, state, sections)
 
     tuned = finetune(model, joined_examples(parts), files, options, state, remark, keep)
     return TunedModel(tuned, n_left_out)
-
-
-def _read_state(path: Path, sections: dict[str, Any]) -> FitState:
-    """State of the last finished epoch.
-
-    Raises:
-        CheckpointError: as `load_checkpoint`, or a part is missing.
-    """
-    state = load_checkpoint(path, sections)
-    missing = sorted({*STATE_PARTS} - state.keys())
-    if missing:
-        raise CheckpointError(f"{path}: {', '.join(missing)}: missing; remove the file and tune again")
-    return state

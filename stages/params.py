@@ -15,7 +15,9 @@ from stages.scene_params import (
     Array,
     Channel,
     Codebook,
+    Count,
     Decibels,
+    Epochs,
     Finite,
     Fraction,
     FractionBelowOne,
@@ -24,11 +26,14 @@ from stages.scene_params import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    Processes,
     Receiver,
     Section,
+    Seed,
     Simulate,
     Sources,
     Split,
+    Steps,
 )
 from stages.search_params import Search
 
@@ -54,9 +59,9 @@ def _increasing(name: str, values: Sequence[float]) -> None:
 class Grid(Section):
     """Search grid, uniform in direction cosines and inverse range over the source ranges."""
 
-    n_u: Annotated[int, Field(ge=3)]
-    n_v: Annotated[int, Field(ge=3)]
-    n_w: Annotated[int, Field(ge=2)]
+    n_u: Annotated[int, Field(ge=3, le=_MOST_POINTS)]
+    n_v: Annotated[int, Field(ge=3, le=_MOST_POINTS)]
+    n_w: Annotated[int, Field(ge=2, le=_MOST_POINTS)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -79,7 +84,9 @@ class Covariance(Section):
 class Normalize(Section):
     """What normalize stores beside the covariance factors."""
 
-    map_iterations: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    map_iterations: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=1000)], ...], Field(min_length=1, max_length=16)
+    ]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -91,11 +98,11 @@ class Network(Section):
     """Residual network on the maps, and the covariance that it predicts."""
 
     head: Literal["power_map", "factor"]
-    rank: PositiveInt
-    channels: Annotated[int, Field(ge=2)]
-    blocks: PositiveInt
+    rank: Annotated[int, Field(gt=0, le=1024)]
+    channels: Annotated[int, Field(ge=2, le=4096)]
+    blocks: Annotated[int, Field(gt=0, le=256)]
     groups: PositiveInt
-    loops: Annotated[int, Field(ge=0)]
+    loops: Annotated[int, Field(ge=0, le=32)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -109,12 +116,12 @@ class Network(Section):
 class Train(Section):
     """Optimization of the network."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     mixed_precision: bool
-    epochs: PositiveInt
+    epochs: Epochs
     batch_size: PositiveInt
-    processes: PositiveInt
+    processes: Processes
     block_scenes: PositiveInt
     buffer_blocks: PositiveInt
     lr: PositiveFloat
@@ -151,26 +158,26 @@ class Train(Section):
 class Estimators(Section):
     """What the estimators are made with."""
 
-    refine_iterations: PositiveInt
-    fit_iterations: PositiveInt
+    refine_iterations: Steps
+    fit_iterations: Steps
     counting: Literal["glrt", "bic"]
     false_alarm: Annotated[float, Field(gt=0.0, lt=1.0)]
-    most_sources: PositiveInt
+    most_sources: Annotated[int, Field(gt=0, le=1000)]
 
 
 class Evaluate(Section):
     """What is evaluated, and how an estimate is scored."""
 
     batch_size: PositiveInt
-    workers: PositiveInt
+    workers: Processes
     estimators: Annotated[tuple[str, ...], Field(min_length=1)]
     blind: tuple[str, ...]
     refine: Annotated[tuple[bool, ...], Field(min_length=1)]
-    genie_starts: Annotated[int, Field(ge=0)]
+    genie_starts: Count
     found_tolerance_deg: PositiveFloat
     gospa_cutoff_m: PositiveFloat
-    bootstrap_samples: PositiveInt
-    seed: Annotated[int, Field(ge=0)]
+    bootstrap_samples: Annotated[int, Field(gt=0, le=10**6)]
+    seed: Seed
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -190,7 +197,7 @@ class Threshold(Section):
     snr_db: Annotated[tuple[Decibels, ...], Field(min_length=1)]
     scenes: PositiveInt
     draws: PositiveInt
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -216,7 +223,7 @@ class SweepPoints(Section):
 class Sweep(Section):
     """Scenes of every point of the sweep over impairments."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     n_scenes: PositiveInt
     n_sources: PositiveInt
     snr_db: Decibels
@@ -226,7 +233,7 @@ class Sweep(Section):
 class Report(Section):
     """What the report shows beyond the metrics."""
 
-    example_scenes: Annotated[int, Field(ge=0)]
+    example_scenes: Count
 
 
 class Params(Section):

@@ -10,7 +10,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from stages.seeds import Stream
 
-PositiveInt = Annotated[int, Field(gt=0)]
+# Counts that no machine exceeds; `stages.artifacts.room` minds what they take together.
+PositiveInt = Annotated[int, Field(gt=0, le=10**9)]
+Count = Annotated[int, Field(ge=0, le=10**4)]
+Steps = Annotated[int, Field(gt=0, le=10**4)]
+# A state of training keeps readings of every epoch, as many as are read back at once.
+Epochs = Annotated[int, Field(gt=0, le=4000)]
+Processes = Annotated[int, Field(gt=0, le=4096)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 # Numbers that single precision holds; those that are squared, with their squares.
 PositiveFloat = Annotated[float, Field(gt=0.0, le=1e30)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0, le=1e15)]
@@ -59,8 +66,8 @@ class Array(Section):
     """
 
     wavelength_m: Length
-    n_horizontal: Annotated[int, Field(ge=2)]
-    n_vertical: Annotated[int, Field(ge=2)]
+    n_horizontal: Annotated[int, Field(ge=2, le=2048)]
+    n_vertical: Annotated[int, Field(ge=2, le=2048)]
     spacing_m: Length
     spherical_amplitude: bool
 
@@ -72,8 +79,8 @@ class Array(Section):
 class Receiver(Section):
     """Base station: half-wavelength uniform linear array."""
 
-    n_antennas: PositiveInt
-    n_snapshots: Annotated[int, Field(ge=2)]
+    n_antennas: Annotated[int, Field(gt=0, le=10**5)]
+    n_snapshots: Annotated[int, Field(ge=2, le=10**6)]
 
 
 class Channel(Section):
@@ -163,7 +170,7 @@ class Augmentation(Section):
 class Stratum(Section):
     """Scenes with a number of sources and an SNR uniform in the given ranges."""
 
-    n_sources: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+    n_sources: tuple[Count, Count]
     snr_db: tuple[Decibels, Decibels]
     n_scenes: PositiveInt
 
@@ -208,9 +215,9 @@ class SplitParams(Section):
 class Simulate(Section):
     """Data sets to simulate."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     scenes_per_shard: PositiveInt
-    workers: PositiveInt
+    workers: Processes
     augmentation: Augmentation
     train: SplitParams
     train_constant: SplitParams

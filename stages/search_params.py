@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from stages.scene_params import PositiveInt, Section
+from stages.scene_params import Epochs, PositiveInt, Processes, Section, Seed
 
 Scalar: TypeAlias = bool | int | float | str
 
@@ -132,15 +132,15 @@ class Search(Section):
     workers are budgets: more of them go on with the same study.
     """
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     n_trials: PositiveInt
-    workers: PositiveInt
+    workers: Processes
     storage: Annotated[str, Field(pattern=r"^(journal|postgresql\+psycopg://.+)$")]
     sampler: Literal["tpe", "gp", "random"]
     pruner: Literal["hyperband", "median", "none"]
     objectives: Annotated[tuple[Literal["found_rate", "seconds"], ...], Field(min_length=1, max_length=2)]
     scene_fraction: Annotated[float, Field(gt=0.0, le=1.0)]
-    epochs: PositiveInt
+    epochs: Epochs
     space: Space
 
     @model_validator(mode="after")

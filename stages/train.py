@@ -20,11 +20,10 @@ import torch
 
 from stages.artifacts import processes
 from stages.artifacts.atomic import write_text
-from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from stages.artifacts.checkpoint import save_checkpoint
 from stages.artifacts.device import training_device
 from stages.artifacts.durations import keep_durations
 from stages.artifacts.entry import run
-from stages.artifacts.errors import CheckpointError
 from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
 from stages.artifacts.params_file import read_params
 from stages.artifacts.processes import Team
@@ -36,14 +35,20 @@ from stages.artifacts.training_setup import (
     training_files,
     validation_examples,
 )
+from stages.artifacts.training_state import is_number, read_training_state
 from stages.networks import health
 from stages.networks.examples import Examples, Feed
-from stages.networks.fit import STATE_PARTS, FitState, fit
+from stages.networks.fit import FitState, fit
 from stages.networks.trained import uncalibrated
 from stages.params import Params
 
 _STATE = "state.pt"
-_KEPT = ("warnings", "seconds", "waited_s", "spent_s")
+_KEPT = {
+    "warnings": lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value),
+    "seconds": is_number,
+    "waited_s": is_number,
+    "spent_s": is_number,
+}
 """What the state file holds beside `STATE_PARTS`: warnings, time, and the times of the feed."""
 
 
@@ -72,19 +77,6 @@ def train(
         after_epoch,
         after_batch,
     )
-
-
-def _read_state(path: Path, sections: dict[str, Any]) -> FitState:
-    """State of the last finished epoch.
-
-    Raises:
-        CheckpointError: as `load_checkpoint`, or a part is missing.
-    """
-    state = load_checkpoint(path, sections)
-    missing = sorted({*STATE_PARTS, *_KEPT} - state.keys())
-    if missing:
-        raise CheckpointError(f"{path}: {', '.join(missing)}: missing; remove the file and train again")
-    return state
 
 
 def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[str, object]:
@@ -150,7 +142,10 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
     inputs = training_files()
     sections = params.model_dump(mode="json", include={**MODEL_SECTIONS, "train": True})
     with work_directory("train", work_key(sections, inputs)) as work:
-        state = _read_state(work / _STATE, sections) if (work / _STATE).exists() else None
+        state = None
+        if (work / _STATE).exists():
+            settings = fit_settings(params, device)
+            state = read_training_state(work / _STATE, sections, params, settings, _KEPT)
         feed = training_feed(params, 1.0, device, team.rank, team.world)
         validation = validation_examples(params)
         team.shared(state)

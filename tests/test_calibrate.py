@@ -27,6 +27,7 @@ from stages.normalize import normalize
 from stages.params import VALIDATION_SPLITS, Params
 from stages.physics.steering import steering
 from stages.simulate import simulate
+from tests.checkpoints import anything
 from tests.tiny_run import call_verb, run_verb, write_params
 
 MODEL, RESULT = Path("data/models/covariance.pt"), Path("data/calibration/learned.pt")
@@ -235,7 +236,7 @@ def test_a_calibration_that_is_none_is_refused(
 ) -> None:
     params = read_params(copy / "params.yaml")
     model = read_model(copy / RESULT).params.model_dump(mode="json")
-    content = load_checkpoint(copy / RESULT, model)
+    content = load_checkpoint(copy / RESULT, model, anything)
     held = content["calibration"] if part is None else content["calibration"][part]
     held |= change
     save_checkpoint(copy / RESULT, content, model)

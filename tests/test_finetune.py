@@ -32,6 +32,7 @@ from stages.networks.trained import Calibration
 from stages.normalize import normalize
 from stages.physics.observation import SourceModel
 from stages.physics.scenario import Scenes
+from tests.checkpoints import anything
 from tests.measurement_files import at, changed, with_values, write_user_file
 from tests.test_cli import risolve
 from tests.tiny_run import environment, write_params
@@ -303,14 +304,14 @@ def test_other_files_options_and_networks_are_another_piece_of_work(tmp_path: Pa
     keys = {first, tuning_key([path, path], options), tuning_key([path], replace(options, lr=1e-3))}
     changed(path, with_values("snapshots", lambda v: 2.0 * v))
     keys.add(tuning_key([path], options))
-    content = read_checkpoint(original)
+    content = read_checkpoint(original, anything)
     save_checkpoint(original, {**content.content, "tunings": []}, content.parameters)
     keys.add(tuning_key([path], options))
     assert len(keys) == 5
 
 
 def test_a_damaged_note_is_named(tmp_path: Path, original: Path) -> None:
-    content = read_checkpoint(original)
+    content = read_checkpoint(original, anything)
     save_checkpoint(original, {**content.content, "tunings": [{"files": ["a"]}]}, content.parameters)
     with pytest.raises(CheckpointError, match=r"learned\.pt: tunings: "):
         read_model(original)

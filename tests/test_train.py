@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from stages.networks.objective import PARTS
 from stages.normalize import normalize
 from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params, Split
 from stages.simulate import simulate
+from tests.checkpoints import anything
 from tests.tiny_run import call_verb, run_verb, write_params
 
 SMALL: dict[str, Any] = {
@@ -291,20 +292,6 @@ def test_a_source_without_power_is_refused(folder: Path, capsys: pytest.CaptureF
     assert line.endswith("in scene 1")
 
 
-def test_a_state_without_a_part_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def incomplete(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-        save_checkpoint(path, {k: v for k, v in content.items() if k != "optimizer"}, parameters)
-        raise TrainingDiverged("stopped by the test")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(verb, "save_checkpoint", incomplete)
-        refusal(folder, capsys, **{"train.seed": 5})
-    line = refusal(folder, capsys, **{"train.seed": 5})
-    assert line.endswith("state.pt: optimizer: missing; remove the file and train again")
-
-
 @pytest.mark.parametrize("kind", ["scenes", "covariances"])
 def test_a_truncated_file(folder: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "data" / kind / "train/shard-0001.h5"
@@ -414,13 +401,44 @@ def test_a_damaged_state_file_is_named_and_once_removed_costs_the_epoch_alone(
     assert results(folder) == whole
 
 
+ODD_STATES: dict[str, Callable[[Any], Any]] = {
+    "epoch": lambda held: "1",
+    "network": lambda held: {name: weight.double() for name, weight in held.items()},
+    "average": lambda held: {name: weight[:1] if weight.ndim else weight for name, weight in held.items()},
+    "best": lambda held: {**held, "network": {}},
+    "optimizer": lambda held: {**held, "state": {**held["state"], 0: {"step": torch.ones(10**3)}}},
+    "scheduler": lambda held: {**held, "base_lrs": ["fast"]},
+    "history": lambda held: [*held, *held],
+    "readings": lambda held: [{"epoch": 1, "loss": {"mean": 1.0}}],
+    "warnings": lambda held: 3,
+    "seconds": lambda held: None,
+    "more": lambda held: torch.zeros(10),
+}
+
+
+def test_a_state_that_no_training_left_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = stop_in_second_epoch(folder, monkeypatch)
+    parameters = state_parameters(path)
+    state = load_checkpoint(path, parameters, anything)
+    for part, change in ODD_STATES.items():
+        save_checkpoint(path, {**state, part: change(state.get(part))}, parameters)
+        assert f"state.pt: {part if part != 'best' else 'network'}: " in refusal(folder, capsys)
+        save_checkpoint(path, {name: held for name, held in state.items() if name != part}, parameters)
+        assert part == "more" or f"state.pt: {part}: missing" in refusal(folder, capsys)
+    save_checkpoint(path, state, parameters)
+    call_verb(folder, verb.main)
+    assert not path.exists()
+
+
 def test_the_last_good_state_outlives_a_divergence(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Weights that are no numbers, put in the state of epoch 1, stop the first batch of epoch 2."""
     path = stop_in_second_epoch(folder, monkeypatch)
     parameters = state_parameters(path)
-    state = load_checkpoint(path, parameters)
+    state = load_checkpoint(path, parameters, anything)
     next(iter(state["network"].values())).fill_(torch.nan)
     save_checkpoint(path, state, parameters)
     kept = path.read_bytes()

@@ -68,8 +68,10 @@ def write_params(directory: Path, changes: Mapping[str, Any] | None = None) -> P
             node[last] = copy.deepcopy(value)  # of its own: YAML would write the same list twice as an alias
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "params.yaml"
+    yaml = YAML(typ="rt")
+    yaml.representer.ignore_aliases = lambda data: True
     with path.open("w", encoding="utf-8") as file:
-        YAML(typ="rt").dump(tree, file)
+        yaml.dump(tree, file)
     return path
 
 

@@ -1,11 +1,10 @@
 """Checkpoints: plain tensors, numbers and strings, whole or absent, tied to the parameters behind them."""
 
+import contextlib
 import hashlib
 import io
 import json
-import pickle
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,15 @@ from typing import Any
 import torch
 
 from stages.artifacts.atomic import write_bytes
+from stages.artifacts.checkpoint_archive import Archive, ArchiveError
 from stages.artifacts.errors import CheckpointError
+from stages.regular_file import IrregularFileError, opened
 
 FORMAT = "risolve-checkpoint"
 VERSION = 1
 
-_DIRECTORY = 0x10
-"""Bit of the attributes of an entry of a zip archive."""
+MOST_BYTES = 2**33
+"""Of a file: the state of a training of 2^28 weights, each with its average, the best and two moments."""
 
 
 @dataclass(frozen=True)
@@ -51,77 +52,99 @@ def save_checkpoint(path: Path, content: Mapping[str, Any], parameters: Mapping[
     write_bytes(path, archive.getbuffer())
 
 
-def load_checkpoint(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, parameters: Mapping[str, Any], accept: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """Content of a checkpoint that was made with these parameters, its tensors on the CPU.
+
+    accept: is given the content with its tensors on the meta device before any of them is read.
 
     Raises:
         CheckpointError: as `read_checkpoint`, or made with other parameters (it names the keys that differ,
             with both values).
     """
-    checkpoint = read_checkpoint(path)
     wanted = _text(parameters)
-    if _text(checkpoint.parameters) != wanted:
-        differences = "; ".join(_differences(checkpoint.parameters, json.loads(wanted)))
-        raise CheckpointError(
-            f"{path}: made with other parameters: {differences}; train again, or restore those parameters"
-        )
-    return checkpoint.content
+
+    def check(declared: Checkpoint) -> None:
+        if _text(declared.parameters) != wanted:
+            differences = "; ".join(_differences(declared.parameters, json.loads(wanted)))
+            raise CheckpointError(
+                f"{path}: made with other parameters: {differences}; train again, or restore those parameters"
+            )
+        accept(declared.content)
+
+    return read_checkpoint(path, check).content
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, accept: Callable[[Checkpoint], None]) -> Checkpoint:
     """A checkpoint whatever its parameters, its tensors on the CPU.
+
+    accept: is given it with its tensors on the meta device, of known shape and type, before memory is taken
+    for any of them, and raises where the rest of it is not wanted.
 
     Raises:
         CheckpointError: missing, damaged, or of another format or version.
     """
-    document = _document(path)
-    for name, expected in (("format", FORMAT), ("version", VERSION)):
-        if document.get(name) != expected:
-            raise CheckpointError(f"{path}: {name}: {expected!r} is read here, got {document.get(name)!r}")
-    for name, kind in (("parameters", str), ("content", dict)):
+    with _archive(path) as archive:
+        accept(_checkpoint(path, archive.declared()))
+        return _checkpoint(path, archive.loaded())
+
+
+def declared_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint whatever its parameters, with its tensors on the meta device: their shapes and types.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`.
+    """
+    with _archive(path) as archive:
+        return _checkpoint(path, archive.declared())
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[Archive]:
+    try:
+        with opened(path, MOST_BYTES) as file:
+            yield Archive(file)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: there is no such checkpoint; run `train` first, and `calibrate` for one that counts"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    except IrregularFileError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except ArchiveError as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint, or damaged: {error}; if `train` wrote it, remove it and train again"
+        ) from None
+
+
+def _checkpoint(path: Path, document: Any) -> Checkpoint:
+    """What the document of an archive says, as far as all checkpoints are alike."""
+    kinds = {"format": str, "version": int, "parameters": str, "parameter_digest": str, "content": dict}
+    if not isinstance(document, dict) or not kinds.keys() <= document.keys():
+        raise CheckpointError(
+            f"{path}: a checkpoint holds {', '.join(sorted(kinds))}; this file is another thing"
+        )
+    for name, kind in kinds.items():
         if not isinstance(document[name], kind):
             raise CheckpointError(
                 f"{path}: {name}: a {kind.__name__}, got {type(document[name]).__name__}; train again"
             )
+    for name, expected in (("format", FORMAT), ("version", VERSION)):
+        if document[name] != expected:
+            raise CheckpointError(f"{path}: {name}: {expected!r} is read here, got {document[name]!r:.80}")
     if document["parameter_digest"] != _digest(document["parameters"]):
         raise CheckpointError(
             f"{path}: parameter_digest: is not that of the parameters beside it; train again"
         )
-    return Checkpoint(json.loads(document["parameters"]), document["content"])
-
-
-def _document(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: there is no such checkpoint; run `train` first, and `calibrate` for one that counts"
-        )
     try:
-        # torch reads tensors without a look at their checksums, and nothing of what is marked as a directory
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr & _DIRECTORY:
-                    raise zipfile.BadZipFile(f"{entry.filename}: not a file that is stored as it is")
-            if damaged := archive.testzip():
-                raise zipfile.BadZipFile(f"{damaged}: its checksum is another")
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise CheckpointError(
-            f"{path}: not a checkpoint, or damaged; if `train` wrote it, remove it and train again"
-        ) from error
-    fields = {"format", "version", "parameters", "parameter_digest", "content"}
-    if not isinstance(document, dict) or not fields <= document.keys():
-        raise CheckpointError(
-            f"{path}: a checkpoint holds {', '.join(sorted(fields))}; this file is another thing"
-        )
-    return document
+        parameters = json.loads(document["parameters"])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: parameters: not JSON: {error}; train again") from None
+    if not isinstance(parameters, dict):
+        raise CheckpointError(f"{path}: parameters: sections, got {type(parameters).__name__}; train again")
+    return Checkpoint(parameters, document["content"])
 
 
 def _text(parameters: Mapping[str, Any]) -> str:
@@ -129,7 +152,7 @@ def _text(parameters: Mapping[str, Any]) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _differences(made_with: Any, wanted: Any, key: str = "") -> Iterator[str]:

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from stages.artifacts import bound_file, covariance_file, estimates_file, measurements_file, sources_file
-from stages.artifacts.checkpoint import read_checkpoint
+from stages.artifacts.checkpoint import declared_checkpoint
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.first_look import looked_at
 from stages.artifacts.hdf5 import Reader, opened, shard_paths
 from stages.artifacts.hdf5_objects import Unread
 from stages.artifacts.inspection_measurements import measurement_lines
 from stages.artifacts.measurement_stream import MeasurementStream
-from stages.artifacts.network_file import Tuning, calibration_of, tunings_of
+from stages.artifacts.network_file import Tuning, calibration_of, tunings_of, weights_of
 from stages.networks.counting import OF_NETWORK, CountRule
 from stages.networks.trained import Calibration
 
@@ -122,14 +122,14 @@ def _source_lines(reader: Reader) -> list[str]:
 
 
 def _checkpoint_lines(path: Path) -> list[str]:
-    checkpoint = read_checkpoint(path)
-    weights = checkpoint.content.get("network")
-    if not isinstance(weights, dict):
+    checkpoint = declared_checkpoint(path)
+    if "calibration" not in checkpoint.content:
         return [
             f"{path}: risolve-checkpoint: the state of an interrupted stage, with "
             f"{', '.join(map(str, checkpoint.content))}",
             *_values(checkpoint.parameters),
         ]
+    weights = weights_of(path, checkpoint.content, "network")
     n_weights = sum(value.numel() for value in weights.values())
     lines = [f"{path}: risolve-checkpoint: a trained network of {n_weights} weights, valid for"]
     lines += _values(checkpoint.parameters)

@@ -5,6 +5,7 @@ A network is used only on the array, the receiver and the field of view that it 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from stages.artifacts import grid_setup
@@ -21,6 +22,7 @@ from stages.estimators.registry import estimator
 from stages.identifiability import Limit, most_sources
 from stages.inference.counting import CountingRule
 from stages.inference.grid import Grid, grid_for, search_grid
+from stages.params import ModelParams
 from stages.physics.geometry import aperture, fraunhofer_distance
 
 CLASSICAL = "ml"
@@ -126,18 +128,9 @@ def _learned_method(stream: MeasurementStream, options: Options, name: str, refi
             f"{options.model}: there is no such checkpoint; run `train` and `calibrate` first, name another "
             f"with --model, or take --estimator {CLASSICAL}, which needs none"
         )
-    model = read_model(options.model)
+    model = read_model(options.model, partial(_require_same_system, stream, options))
     params = model.params
-    faults = differences(params, stream.sizes, stream.elements, stream.wavelength)
-    field = FieldOfView(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
-    if options.field_of_view not in (None, field):
-        faults.append(f"--field-of-view is {options.field_of_view}, the model's {field}")
-    if faults:
-        raise CheckpointError(
-            f"{options.model}: {options.estimator} is valid for what it was trained with alone; of "
-            f"{stream.path}, {'; '.join(faults)}: train for this system, or take --estimator {CLASSICAL}, "
-            "which needs no model"
-        )
+    field = _field_of(params)
     grid = grid_setup.grid(params)
     settings = _settings(
         stream, options, params.covariance.diagonal_loading, params.array.spherical_amplitude
@@ -147,6 +140,28 @@ def _learned_method(stream: MeasurementStream, options: Options, name: str, refi
         most = min(_most(stream).n_sources, params.sources.max_sources)
         settings = replace(settings, counting=replace(settings.counting, most=most))
     return Method(estimator(name, grid, settings), settings, refines, grid, field, model)
+
+
+def _field_of(params: ModelParams) -> FieldOfView:
+    return FieldOfView(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
+
+
+def _require_same_system(stream: MeasurementStream, options: Options, params: ModelParams) -> None:
+    """Refuse a model that was trained for another system or field of view than that of a file.
+
+    Raises:
+        CheckpointError: everything that differs.
+    """
+    faults = differences(params, stream.sizes, stream.elements, stream.wavelength)
+    field = _field_of(params)
+    if options.field_of_view not in (None, field):
+        faults.append(f"--field-of-view is {options.field_of_view}, the model's {field}")
+    if faults:
+        raise CheckpointError(
+            f"{options.model}: {options.estimator} is valid for what it was trained with alone; of "
+            f"{stream.path}, {'; '.join(faults)}: train for this system, or take --estimator {CLASSICAL}, "
+            "which needs no model"
+        )
 
 
 def localization_key(files: Sequence[Path], options: Options) -> str:

@@ -3,7 +3,9 @@ layers that it was trained with; and what it was tuned on since.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,13 @@ from torch import Tensor
 
 from stages import seeds
 from stages.artifacts import grid_setup
-from stages.artifacts.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from stages.artifacts.checkpoint import (
+    Checkpoint,
+    declared_checkpoint,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from stages.artifacts.errors import CheckpointError
 from stages.networks.counting import CountRule, ModelWeights
 from stages.networks.covariance_network import CovarianceNetwork, Layout
@@ -168,30 +176,97 @@ def read_network(path: Path, params: Params) -> TrainedNetwork:
     Raises:
         CheckpointError: missing, damaged, or trained with other parameters than these.
     """
-    return _trained(path, load_checkpoint(path, _parameters(params)), params)
+    content = load_checkpoint(path, _parameters(params), partial(_require_network, path, params))
+    return _trained(path, content, params)
 
 
-def read_model(path: Path) -> Model:
+def _of_any_system(params: ModelParams) -> None:
+    """Accepts a network whatever it was trained for."""
+
+
+def read_model(path: Path, accept: Callable[[ModelParams], None] = _of_any_system) -> Model:
     """The trained network of a file with its own parameters, whatever those of params.yaml are.
+
+    accept: is given them before anything of their size is made, and raises where they are not wanted.
 
     Raises:
         CheckpointError: missing, damaged, or not a trained network.
     """
-    checkpoint = read_checkpoint(path)
+
+    def check(declared: Checkpoint) -> None:
+        params = _model_params(path, declared)
+        accept(params)
+        _require_network(path, params, declared.content)
+
+    checkpoint = read_checkpoint(path, check)
+    params = _model_params(path, checkpoint)
+    return Model(params, _trained(path, checkpoint.content, params), tunings_of(path, checkpoint.content))
+
+
+def _model_params(path: Path, checkpoint: Checkpoint) -> ModelParams:
     try:
-        params = ModelParams.model_validate_json(json.dumps(checkpoint.parameters))
+        return ModelParams.model_validate_json(json.dumps(checkpoint.parameters))
     except ValidationError as error:
         faults = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
         raise CheckpointError(
             f"{path}: parameters: those of a trained network, of which {faults} are missing or wrong; "
             "train again"
         ) from error
-    return Model(params, _trained(path, checkpoint.content, params), tunings_of(path, checkpoint.content))
+
+
+def _require_network(path: Path, params: Params | ModelParams, content: Mapping[str, Any]) -> None:
+    """Refuse weights that are not those of the network of the parameters, from what is declared of them.
+
+    Raises:
+        CheckpointError: weights that are missing, superfluous, or of another shape or type.
+    """
+    expected = declared_network(params).state_dict()
+    for name in ("network", *({_TUNED} & content.keys())):
+        require_weights(path, name, weights_of(path, content, name), expected)
+
+
+def weights_of(path: Path, content: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+    """Weights under a name of a checkpoint.
+
+    Raises:
+        CheckpointError: missing, or no tensors with names.
+    """
+    if name not in content:
+        raise CheckpointError(f"{path}: {name}: missing; train again")
+    weights = content[name]
+    if not isinstance(weights, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
+    ):
+        raise CheckpointError(f"{path}: {name}: weights are tensors with names; train again")
+    return weights
+
+
+def declared_network(params: Params | ModelParams) -> CovarianceNetwork:
+    """The network of the parameters on the meta device: names, shapes and types of its weights."""
+    with torch.device("meta"):
+        return _layers(params)
+
+
+def require_weights(
+    path: Path, name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
+    """Refuse weights of other names, shapes or types than those expected.
+
+    Raises:
+        CheckpointError: the names of those that differ.
+    """
+    wanted = {key: (value.shape, value.dtype) for key, value in expected.items()}
+    held = {key: (value.shape, value.dtype) for key, value in weights.items()}
+    if held != wanted:
+        wrong = sorted(key for key in held.keys() | wanted.keys() if held.get(key) != wanted.get(key))
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CheckpointError(
+            f"{path}: {name}: the weights of the network of params.yaml; missing, superfluous or of another "
+            f"shape or type are {', '.join(wrong[:5])}{more}: train again"
+        )
 
 
 def _trained(path: Path, content: dict[str, Any], params: Params | ModelParams) -> TrainedNetwork:
-    if "network" not in content:
-        raise CheckpointError(f"{path}: network: missing; train again")
     tuned = _network(path, content, _TUNED, params) if _TUNED in content else None
     network = _network(path, content, "network", params)
     return TrainedNetwork(network, network_dictionary(params), calibration_of(path, content), tuned)
@@ -201,27 +276,20 @@ def _network(
     path: Path, content: dict[str, Any], name: str, params: Params | ModelParams
 ) -> CovarianceNetwork:
     """The network whose weights stand under a name, in evaluation mode."""
-    weights: dict[str, Tensor] = content[name]
-    with torch.random.fork_rng():
-        network = _layers(params)
-    expected = {name: value.shape for name, value in network.state_dict().items()}
-    held = {name: value.shape for name, value in weights.items()}
-    if held != expected:
-        wrong = sorted(name for name in held.keys() | expected.keys() if held.get(name) != expected.get(name))
-        raise CheckpointError(
-            f"{path}: {name}: the weights of the network of params.yaml; missing, superfluous or of another "
-            f"shape are {', '.join(wrong)}: train again"
-        )
+    weights = weights_of(path, content, name)
+    if len({value.data_ptr() for value in weights.values()}) < len(weights):
+        raise CheckpointError(f"{path}: {name}: weights have numbers of their own each; train again")
     broken = sorted(name for name, value in weights.items() if not bool(value.isfinite().all()))
     if broken:
         raise CheckpointError(
-            f"{path}: {name}: finite weights, which {', '.join(broken)} are not; train again"
+            f"{path}: {name}: finite weights, which {', '.join(broken[:5])} are not; train again"
         )
+    network = declared_network(params).to_empty(device="cpu")
     network.load_state_dict(weights)
     return network.eval()
 
 
-def tunings_of(path: Path, content: dict[str, Any]) -> tuple[Tuning, ...]:
+def tunings_of(path: Path, content: Mapping[str, Any]) -> tuple[Tuning, ...]:
     """The tunings in the content of a checkpoint; none where it is as `train` and `calibrate` write it.
 
     Raises:
@@ -238,12 +306,12 @@ def tunings_of(path: Path, content: dict[str, Any]) -> tuple[Tuning, ...]:
 def is_tuned(path: Path) -> bool:
     """Whether a file is a model that `risolve finetune` wrote."""
     try:
-        return bool(tunings_of(path, read_checkpoint(path).content))
+        return bool(tunings_of(path, declared_checkpoint(path).content))
     except CheckpointError:
         return False
 
 
-def calibration_of(path: Path, content: dict[str, Any]) -> Calibration:
+def calibration_of(path: Path, content: Mapping[str, Any]) -> Calibration:
     """The calibration in the content of a checkpoint.
 
     Raises:

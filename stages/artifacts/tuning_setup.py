@@ -3,17 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.artifacts.errors import CheckpointError, MeasurementError
 from stages.artifacts.hdf5 import source_paths
 from stages.artifacts.hdf5_objects import Look
+from stages.artifacts.measurement_laws import Sizes
 from stages.artifacts.measurement_stream import MADE_BY, first_looks, measurement_stream
 from stages.artifacts.model_fit import differences
 from stages.artifacts.network_file import Model, is_tuned, read_model
 from stages.artifacts.state import work_key
 from stages.artifacts.target import Kinds
+from stages.params import ModelParams
+from stages.shapes import Elements
 
 KINDS: Kinds = {".pt": is_tuned}
 
@@ -55,18 +59,37 @@ def checked(files: Sequence[Path], options: TuningOptions) -> Subject:
     """
     _check_options(options)
     looks = first_looks(files)
-    model, n_scenes = read_model(options.model), 0
+    systems, n_scenes = list[_System](), 0
     for path in looks:
         with measurement_stream(path, looks) as stream:
-            faults = differences(model.params, stream.sizes, stream.elements, stream.wavelength)
+            systems.append(_System(path, stream.sizes, stream.elements, stream.wavelength))
             n_scenes += stream.sizes.scenes
-        if faults:
-            raise CheckpointError(
-                f"{options.model}: a network is tuned on the system that it was trained for; of {path}, "
-                f"{'; '.join(faults)}: train for this system"
-            )
+    model = read_model(options.model, partial(_require_same_system, options.model, systems))
     require_enough(n_scenes, files)
     return Subject(model, n_scenes, looks)
+
+
+class _System(NamedTuple):
+    """What the measurements of a file were made with."""
+
+    path: Path
+    sizes: Sizes
+    elements: Elements
+    wavelength: float
+
+
+def _require_same_system(model: Path, systems: Sequence[_System], params: ModelParams) -> None:
+    """Refuse to tune a network on measurements of another system than that which it was trained for.
+
+    Raises:
+        CheckpointError: everything that differs.
+    """
+    for system in systems:
+        if faults := differences(params, system.sizes, system.elements, system.wavelength):
+            raise CheckpointError(
+                f"{model}: a network is tuned on the system that it was trained for; of {system.path}, "
+                f"{'; '.join(faults)}: train for this system"
+            )
 
 
 def _check_options(options: TuningOptions) -> None:

@@ -84,10 +84,7 @@ def fit(
     """
     n_batches = training.n_batches
     n_steps = settings.epochs * n_batches
-    optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.lr)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, _warmup_cosine(n_steps, settings.warmup_fraction)
-    )
+    optimizer, scheduler = optimization(network, settings, n_steps)
     average = copy.deepcopy(network).requires_grad_(False)
     if state is None:
         state = {"epoch": 0, "history": [], "readings": [], "best": None}
@@ -143,6 +140,15 @@ def fit(
         }
         after_epoch(state)
     return state
+
+
+def optimization(
+    network: CovarianceNetwork, settings: FitSettings, n_steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The optimizer of a network, and the course of its learning rate over a number of steps."""
+    optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.lr)
+    course = _warmup_cosine(n_steps, settings.warmup_fraction)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, course)
 
 
 def _step(

@@ -6,6 +6,7 @@ import torch
 
 from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from stages.artifacts.errors import CheckpointError
+from tests.checkpoints import anything
 
 PARAMETERS: dict[str, Any] = {"train": {"lr": 2e-3, "epochs": 3}, "network": {"channels": 8}}
 CONTENT: dict[str, Any] = {
@@ -18,7 +19,7 @@ CONTENT: dict[str, Any] = {
 
 def test_round_trip(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "covariance.pt", CONTENT, PARAMETERS)
-    found = load_checkpoint(tmp_path / "covariance.pt", PARAMETERS)
+    found = load_checkpoint(tmp_path / "covariance.pt", PARAMETERS, anything)
     assert found["epoch"] == 2
     assert found["name"] == "ema"
     assert found["losses"] == [1.5, 0.5]
@@ -38,7 +39,7 @@ def test_other_parameters_are_named_with_both_values(tmp_path: Path) -> None:
     save_checkpoint(path, CONTENT, PARAMETERS)
     other = {"train": {"lr": 1e-3, "epochs": 3}, "network": {"channels": 8, "blocks": 5}}
     with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(path, other)
+        load_checkpoint(path, other, anything)
     message = str(caught.value)
     assert message.startswith(f"{path}: made with other parameters: ")
     assert "network.blocks was null, is 5; train.lr was 0.002, is 0.001" in message
@@ -48,7 +49,7 @@ def test_other_parameters_are_named_with_both_values(tmp_path: Path) -> None:
 def test_damaged_and_missing_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / "covariance.pt"
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):
-        load_checkpoint(path, PARAMETERS)
+        load_checkpoint(path, PARAMETERS, anything)
     save_checkpoint(path, CONTENT, PARAMETERS)
     content = path.read_bytes()
     weights = content.index(CONTENT["weights"]["a"].numpy().tobytes())
@@ -59,25 +60,25 @@ def test_damaged_and_missing_checkpoints(tmp_path: Path) -> None:
     for damaged in (b"", b"not a checkpoint", content[: len(content) // 2], *flipped):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"covariance\.pt: not a checkpoint, or damaged"):
-            load_checkpoint(path, PARAMETERS)
+            load_checkpoint(path, PARAMETERS, anything)
 
 
 def test_foreign_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / "covariance.pt"
     torch.save({"weights": torch.zeros(2)}, path)
     with pytest.raises(CheckpointError, match="a checkpoint holds content, format"):
-        load_checkpoint(path, PARAMETERS)
+        load_checkpoint(path, PARAMETERS, anything)
     torch.save(torch.nn.Linear(2, 2), path)
     with pytest.raises(CheckpointError, match="not a checkpoint, or damaged"):
-        load_checkpoint(path, PARAMETERS)
+        load_checkpoint(path, PARAMETERS, anything)
     save_checkpoint(path, CONTENT, PARAMETERS)
     document = torch.load(path, weights_only=True)
     torch.save({**document, "version": 99}, path)
     with pytest.raises(CheckpointError, match="version: 1 is read here, got 99"):
-        load_checkpoint(path, PARAMETERS)
+        load_checkpoint(path, PARAMETERS, anything)
     torch.save({**document, "parameters": "{}"}, path)
     with pytest.raises(CheckpointError, match="parameter_digest"):
-        load_checkpoint(path, PARAMETERS)
+        load_checkpoint(path, PARAMETERS, anything)
 
 
 def test_a_failed_save_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
@@ -85,4 +86,4 @@ def test_a_failed_save_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
     save_checkpoint(path, CONTENT, PARAMETERS)
     with pytest.raises(TypeError, match="not JSON serializable"):
         save_checkpoint(path, CONTENT, {"train": object()})
-    assert load_checkpoint(path, PARAMETERS)["epoch"] == 2
+    assert load_checkpoint(path, PARAMETERS, anything)["epoch"] == 2
