@@ -15,6 +15,7 @@ from flows.lockfile import LockFileError, mend_lock
 from flows.processes import CommandError
 from flows.server import ServerError, free_port, interrupt_on_signals, server
 from flows.worktree import WorktreeError
+from stages.shown import shown
 
 _PATIENCE_S = 20.0
 
@@ -40,7 +41,7 @@ def run_command(target: str, run: Callable[[], Mapping[str, str]]) -> int:
     try:
         root = find_root(Path.cwd())
         if mended := mend_lock(root):
-            print(mended, file=sys.stderr)
+            print(shown(mended), file=sys.stderr)
         read_stages(root, target)
         if configured := PREFECT_API_URL.value():
             _require_reached(configured)
@@ -51,7 +52,7 @@ def run_command(target: str, run: Callable[[], Mapping[str, str]]) -> int:
         print(f"error: the Prefect server is gone ({error}); run again to resume", file=sys.stderr)
         return 1
     except _EXPECTED as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; run again to resume", file=sys.stderr)

@@ -14,6 +14,7 @@ from pydantic import Field
 from flows.arguments import command_line, option, python
 from flows.dvc import find_root
 from flows.processes import Processes
+from stages.shown import shown
 
 MEASUREMENTS = "RISOLVE_MEASUREMENTS"
 """Environment variable: the folders under which forms read and write, separated as those of PATH."""
@@ -28,6 +29,9 @@ _SUMMARY = re.compile(r"\d+ sources in \d+ scenes[^:]*")
 
 class LocalizeError(RuntimeError):
     """No folder, no files, or files that cannot be located."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(shown(line))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -62,11 +66,11 @@ def locate(processes: Processes, file: Path, result: Path, options: tuple[str, .
     is_located = ended.exit_code in (0, _LEFT_OUT)
     said = next(filter(None, map(_SUMMARY.match, ended.last_lines)), None)
     return {
-        "file": file.name,
+        "file": shown(file.name),
         "located": said.group() if is_located and said else "",
         "left out": "some scenes" if ended.exit_code == _LEFT_OUT else "",
         "error": "" if is_located else ended.reason,
-        "result": str(result) if is_located else "",
+        "result": shown(str(result)) if is_located else "",
     }
 
 
@@ -122,11 +126,11 @@ def localize(
     options = (option("estimator", estimator), *counted)
     with Processes() as processes:
         named = [
-            locate.with_options(task_run_name=name).submit(processes, file, tables[name], options)
+            locate.with_options(task_run_name=shown(name)).submit(processes, file, tables[name], options)
             for name, file in files.items()
         ]
         rows = [future.result() for future in named]
-    create_table_artifact(rows, key="sources", description=f"Sources of the files of {source}")
+    create_table_artifact(rows, key="sources", description=shown(f"Sources of the files of {source}"))
     if not any(row["result"] for row in rows):
         raise LocalizeError(
             f"{source}: no file can be located; the first: {rows[0]['file']}: {rows[0]['error']}"

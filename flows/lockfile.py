@@ -20,6 +20,7 @@ from dvc.utils.strictyaml import YAMLValidationError
 
 from flows.arguments import GIT, command_line
 from flows.dvc import GraphError, find_root
+from stages.shown import shown
 
 _LOCK = "dvc.lock"
 
@@ -92,10 +93,10 @@ def main() -> int:
     try:
         done = mend_lock(find_root(Path.cwd()))
     except (GraphError, LockFileError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         return 1
     if done is not None:
-        print(done, file=sys.stderr)
+        print(shown(done), file=sys.stderr)
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Self
 
 from flows.arguments import CommandLine
 from flows.leash import LEASH
+from stages.shown import shown
 
 _TAIL_LINES = 20
 _SAYS_WHY = "error: "
@@ -121,7 +122,7 @@ class Processes:
             try:
                 assert process.stdout is not None
                 for raw in process.stdout:
-                    if line := raw.rstrip():
+                    if line := shown(raw.rstrip().expandtabs()):
                         last_lines.append(line)
                         on_line(line)
                 exit_code = process.wait()

@@ -37,6 +37,7 @@ from flows.processes import RUNNER
 from flows.publication import PAGES_URL, pages_directory
 from flows.server import HOST, ServerError, interrupt_on_signals, listening, server
 from flows.worktree import PARAMS
+from stages.shown import shown
 
 SECRET = "secret"
 """File of PREFECT_HOME: PREFECT_API_AUTH_STRING, as long as the flows are served."""
@@ -78,7 +79,7 @@ def serve(port: int, folders: Sequence[Path]) -> None:
             os.environ[MEASUREMENTS] = os.pathsep.join(map(str, folders))
         print(f"Prefect is at {address.entrance} - Ctrl-C stops it", flush=True)
         runner = _Runner(limit=1)
-        shown, values = _changed_ns(root), _form_values(root)
+        noticed, values = _changed_ns(root), _form_values(root)
         deployments: dict[UUID, Flow[..., Any]] = {}
         for own in SERVED:
             deployment = own.to_deployment(
@@ -94,28 +95,28 @@ def serve(port: int, folders: Sequence[Path]) -> None:
         for run in end_interrupted(list(deployments)):
             print(f"run '{run.name}' was interrupted: Retry on its page goes on with it")
         filled = {added: FILLED[own] for added, own in deployments.items() if own in FILLED}
-        asyncio.run(_run(runner, root, filled, shown))
+        asyncio.run(_run(runner, root, filled, noticed))
 
 
-async def _run(runner: _Runner, root: Path, filled: Mapping[UUID, str], shown: int | None) -> None:
+async def _run(runner: _Runner, root: Path, filled: Mapping[UUID, str], noticed: int | None) -> None:
     """Run the flows, and keep the values in their forms those of params.yaml."""
-    following = asyncio.create_task(_follow_parameters(root, filled, shown))
+    following = asyncio.create_task(_follow_parameters(root, filled, noticed))
     try:
         await runner.start()
     finally:
         following.cancel()
 
 
-async def _follow_parameters(root: Path, filled: Mapping[UUID, str], shown: int | None) -> None:
-    """Show a params.yaml that is written after the one that is shown.
+async def _follow_parameters(root: Path, filled: Mapping[UUID, str], noticed: int | None) -> None:
+    """Show a params.yaml that is written after the one that was noticed.
 
     Args:
         filled: deployment -> its parameter that params.yaml fills.
-        shown: when the params.yaml that is shown was written.
+        noticed: when the one that the forms show was written.
     """
     while True:
         await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-        if (now := _changed_ns(root)) == shown:
+        if (now := _changed_ns(root)) == noticed:
             continue
         if values := _form_values(root):
             try:
@@ -126,8 +127,8 @@ async def _follow_parameters(root: Path, filled: Mapping[UUID, str], shown: int 
             except httpx.TransportError:
                 continue  # the server is being started again
             except (httpx.HTTPStatusError, PrefectException) as error:
-                print(f"the form of experiments keeps its values: {error}", file=sys.stderr)
-        shown = now
+                print(f"the form of experiments keeps its values: {shown(str(error))}", file=sys.stderr)
+        noticed = now
 
 
 def _changed_ns(root: Path) -> int | None:
@@ -143,7 +144,9 @@ def _form_values(root: Path) -> dict[str, Any] | None:
     try:
         return form_values(root)
     except ParametersError as error:
-        print(f"error: {error}; the form of experiments does not show these values", file=sys.stderr)
+        print(
+            f"error: {shown(str(error))}; the form of experiments does not show these values", file=sys.stderr
+        )
         return None
 
 
@@ -171,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         serve(port, folders)
     except (GraphError, ServerError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         pass

@@ -62,6 +62,19 @@ def test_a_name_is_no_option_and_no_code_of_the_folder_runs(served: Path) -> Non
     assert sorted(path.name for path in served.iterdir()) == ["--help.h5", "a b", "h5py.py"]
 
 
+def test_a_name_is_text_in_logs_and_summary(served: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever its bytes are: controls of a terminal, none of UTF-8."""
+    name = "red\x1b[31m\udcff.h5"
+    write_user_file(served / "a.h5", spread_scenes(1)).rename(served / name)
+    (row,) = localize(n_sources=2)
+    assert (row["file"], row["located"]) == ("red\\x1b[31m\\udcff.h5", "2 sources in 1 scenes")
+    assert (served / "sources" / "red\x1b[31m\udcff.csv").is_file()
+    assert "\x1b[31m" not in "".join(capfd.readouterr())
+    with pytest.raises(LocalizeError, match=r"no\\x1b\[2J") as error:
+        localize(folder="no\x1b[2J")
+    assert "\x1b" not in str(error.value)
+
+
 @pytest.mark.parametrize("estimator", ["no-such-one", "--help", "learned --model=x"])
 def test_the_reason_is_that_of_the_child(served: Path, estimator: str) -> None:
     write_user_file(served / "a.h5", spread_scenes(1))

@@ -1,0 +1,104 @@
+"""Every command on a disk that is full: one line, nothing published half, and with room the same result."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages import (
+    bound,
+    calibrate,
+    check,
+    cli,
+    evaluate,
+    normalize,
+    report,
+    search,
+    simulate,
+    sweep,
+    threshold,
+    train,
+)
+from stages.artifacts.entry import run
+from stages.params import SPLITS
+from tests.artifacts.test_full_disk import room_for
+from tests.pipeline.working_copy import SMALL
+from tests.tiny_run import call_verb, write_params
+
+pytestmark = pytest.mark.slow
+
+SCENES = "data/scenes/test_independent/shard-0000.h5"
+STAGES: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
+    "check": (check.main, ()),
+    **{f"simulate {split}": (simulate.main, ("--split", split)) for split in SPLITS},
+    **{f"normalize {split}": (normalize.main, ("--split", split)) for split in SPLITS},
+    **{f"bound {split}": (bound.main, ("--split", split)) for split in ("test_independent", "test_constant")},
+    "threshold": (threshold.main, ()),
+    "train": (train.main, ()),
+    "calibrate": (calibrate.main, ()),
+    "evaluate": (evaluate.main, ()),
+    "sweep": (sweep.main, ()),
+    "search": (search.main, ()),
+    "report": (report.main, ()),
+}
+COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
+    **STAGES,
+    **{f"localize {e}": (cli.main, ("localize", SCENES, "--out", f"o.{e}")) for e in ("csv", "json", "h5")},
+    "finetune": (
+        cli.main,
+        (
+            *("finetune", *["data/scenes/train"] * 4, "--model", "data/calibration/learned.pt"),
+            *("--epochs", "1", "--out", "tuned.pt"),
+        ),
+    ),
+    "adopt": (cli.main, ("adopt",)),
+}
+WRITES_LITTLE = ("check", "threshold")
+"""Less than the room that the others find too small."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every stage has run."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_params(folder, SMALL)
+    for main, arguments in STAGES.values():
+        call_verb(folder, main, *arguments)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Path -> content of everything but unfinished work."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    kept = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    return {name: content for name, content in kept.items() if not name.startswith(("state/", "."))}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_room_is_one_line_and_room_gives_the_same_result(
+    finished: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main, arguments = COMMANDS[name]
+
+    def ended() -> tuple[int, list[str]]:
+        """Exit status and lines of the errors."""
+        status: object = 0
+        try:
+            call_verb(finished, lambda: run(main), *arguments)
+        except SystemExit as end:
+            status = end.code
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        assert isinstance(status, int)
+        return status, [line for line in said.splitlines() if line.startswith("error: ")]
+
+    earlier = contents(finished)
+    for n_bytes in (0,) if name in WRITES_LITTLE else (0, 1000):
+        with room_for(n_bytes):
+            status, errors = ended()
+        assert (status, len(errors)) == (2, 1), errors
+        assert "no space left on the disk (File too large); free some and run again" in errors[0]
+        assert contents(finished) == earlier
+    assert ended() == (0, [])
+    if name in STAGES:
+        assert contents(finished) == earlier
