@@ -21,7 +21,8 @@ from stages.artifacts.atomic import write_text
 from stages.artifacts.checkpoint import save_checkpoint
 from stages.artifacts.entry import run
 from stages.artifacts.errors import StateError
-from stages.artifacts.params_file import read_params, replace_values
+from stages.artifacts.params_change import replace_values
+from stages.artifacts.params_file import read_params
 from stages.artifacts.shards import make_shards
 from stages.artifacts.sources_file import VALUES, write_sources
 from stages.artifacts.state import held, publish, work_directory
