@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 from stages.artifacts.errors import unwritable
@@ -12,20 +11,19 @@ from stages.artifacts.errors import unwritable
 _PARTIAL = re.compile(r"\.risolve-[0-9a-f]{32}\.part")
 
 
-@contextlib.contextmanager
-def replacing(path: Path, content: bytes | memoryview) -> Iterator[Path]:
-    """A temporary file beside `path` with this content, which takes its place when the block ends without an
-    error.
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, whole or not at all; its folder is made where it is missing.
 
-    The folder is opened once, the name is new and no link is followed: whatever happens to names meanwhile,
-    no other file is written to. The content is on the disk before the name: no power cut leaves a short file.
+    The folder is opened once, the temporary name is new and no link is followed: whatever happens to names
+    meanwhile, no other file is written to. The content is on the disk before the name: no power cut leaves a
+    short file.
 
     Raises:
         StateError: the file cannot be written.
     """
     name = f".risolve-{secrets.token_hex(16)}.part"
-    with contextlib.ExitStack() as stack:
-        try:
+    try:
+        with contextlib.ExitStack() as stack:
             path.parent.mkdir(parents=True, exist_ok=True)
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, folder)
@@ -36,23 +34,9 @@ def replacing(path: Path, content: bytes | memoryview) -> Iterator[Path]:
                 file.write(content)
                 file.flush()
                 os.fsync(number)
-        except OSError as error:
-            raise unwritable(path, error) from error
-        yield path.with_name(name)
-        try:
             os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError as error:
-            raise unwritable(path, error) from error
-
-
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file, whole or not at all; its folder is made where it is missing.
-
-    Raises:
-        StateError: the file cannot be written.
-    """
-    with replacing(path, content):
-        pass
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from stages.artifacts import hdf5
-from stages.artifacts.atomic import remove_partial, replacing, write_bytes
+from stages.artifacts.atomic import remove_partial, write_bytes
 from stages.artifacts.errors import StateError
 
 
@@ -25,23 +26,35 @@ def test_no_planted_link_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert planted.is_symlink()
 
 
-def test_a_file_that_becomes_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+def write_while(path: Path, happens: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a file; something happens after its content is on the disk and before it has its name."""
+    monkeypatch.setattr("os.fsync", lambda number: happens())
+    write_bytes(path, b"1")
+
+
+def test_a_file_that_becomes_a_link_is_replaced_and_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     victim, path = tmp_path / "victim", tmp_path / "result"
     victim.write_text("mine", "utf-8")
-    with replacing(path, b"1"):
-        path.symlink_to(victim)
+    write_while(path, lambda: path.symlink_to(victim), monkeypatch)
     assert not path.is_symlink()
     assert (path.read_bytes(), victim.read_text("utf-8")) == (b"1", "mine")
 
 
-def test_a_folder_that_becomes_a_link_leads_nowhere_else(tmp_path: Path) -> None:
+def test_a_folder_that_becomes_a_link_leads_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, moved, elsewhere = (tmp_path / name for name in ("folder", "moved", "elsewhere"))
     folder.mkdir()
     elsewhere.mkdir()
     (elsewhere / "result").write_text("mine", "utf-8")
-    with replacing(folder / "result", b"1"):
+
+    def swap() -> None:
         folder.rename(moved)
         folder.symlink_to(elsewhere)
+
+    write_while(folder / "result", swap, monkeypatch)
     assert (moved / "result").read_bytes() == b"1"
     assert [path.name for path in elsewhere.iterdir()] == ["result"]
     assert (elsewhere / "result").read_text("utf-8") == "mine"

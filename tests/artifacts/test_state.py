@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts import state
-from stages.artifacts.atomic import replacing, write_text
+from stages.artifacts.atomic import write_text
 from stages.artifacts.errors import StateError
 from stages.artifacts.state import discard, held, publish, work_directory, work_key
 from tests.tiny_run import environment
@@ -218,11 +218,17 @@ def test_failed_publish_leaves_work_and_says_where(tmp_path: Path) -> None:
         assert not work.exists()
 
 
-def test_interrupted_replacement_leaves_the_earlier_file(tmp_path: Path) -> None:
+def test_interrupted_replacement_leaves_the_earlier_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "table.csv"
     write_text(path, "earlier")
-    with pytest.raises(ZeroDivisionError), replacing(path, b"later") as temporary:
-        assert temporary.read_bytes() == b"later"
-        raise ZeroDivisionError
+
+    def stop(number: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(path, "later")
     assert path.read_text("utf-8") == "earlier"
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["table.csv"]
