@@ -92,6 +92,7 @@ def test_results_of_a_search(searched: Path) -> None:
     table = trials(searched)
     assert table["trial"].tolist() == [0, 1, 2]
     assert (table["state"] == "complete").all() and (table["epochs"] == 2).all()
+    assert not [name for name in table if name.endswith("_s")]  # times are no results
     assert table["found_rate"].between(0.0, 1.0).all()
     assert table["train.lr"].between(5e-4, 1e-2).all() and table["train.lr"].nunique() == 3
     assert set(table["network.channels"]) <= {8, 16}

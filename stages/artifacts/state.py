@@ -1,7 +1,7 @@
 """Resumable work: a directory named by what determines its content, held by one process, then published.
 
 It lies in `$DVC_ROOT/state` (DVC names the repository there, also in its temporary copies) or in `./state`,
-outside DVC and git. Removing `state/` is always safe: it costs the unfinished work.
+outside DVC and git. Removing `state/` is always safe: it costs the unfinished work, and what results took.
 """
 
 import contextlib

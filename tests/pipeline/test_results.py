@@ -5,10 +5,12 @@ import math
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from stages import report
@@ -63,6 +65,18 @@ def test_data_holds_nothing_but_declared_outputs(finished: WorkingCopy) -> None:
         if path.name != ".gitignore" and not {str(path), *map(str, path.parents)} & outputs
     ]
     assert loose == []
+
+
+def test_no_result_has_a_date_or_a_version(finished: WorkingCopy) -> None:
+    named = re.compile(rf"\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d|Matplotlib v|{re.escape(torch.__version__)}")
+    texts = [
+        finished.root / path
+        for path in sorted(declared_outputs(finished))
+        if Path(path).suffix in {".csv", ".json", ".svg", ".html", ".txt"} and not path.startswith("data/s")
+    ]
+    assert len(texts) > 12
+    found = {path.name: named.findall(path.read_text("utf-8")) for path in texts}
+    assert {name: words for name, words in found.items() if words} == {}
 
 
 def test_no_unfinished_work_is_left(finished: WorkingCopy) -> None:

@@ -180,7 +180,7 @@ def svg_row(
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
         buffer = io.BytesIO()
         # savefig would lay the figure out and draw it twice.
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

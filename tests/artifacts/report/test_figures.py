@@ -31,6 +31,12 @@ def test_same_numbers_draw_the_same_bytes() -> None:
     assert _draw(_cells(), [0.0, 10.0]) != _draw(_cells(found_rate=[0.9, 0.94, 0.4]), [0.0, 10.0])
 
 
+def test_a_picture_has_no_date_and_no_version() -> None:
+    picture = _draw(_cells(), [0.0, 10.0])
+    assert b"<svg" in picture
+    assert b"dc:date" not in picture and b"Matplotlib v" not in picture
+
+
 def test_order_of_rows_draws_the_same_bytes() -> None:
     assert _draw(_cells().iloc[::-1], [0.0, 10.0]) == _draw(_cells(), [0.0, 10.0])
 
