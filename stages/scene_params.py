@@ -45,6 +45,8 @@ class Section(BaseModel):
         frozen=True,
         strict=True,
         extra="forbid",
+        # a value may hold a secret in the wrong place
+        hide_input_in_errors=True,
         # forms show the keys of params.yaml, with their units
         field_title_generator=lambda name, field: name,
     )

@@ -2,10 +2,11 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from stages.scene_params import Epochs, PositiveInt, Processes, Section, Seed
 
@@ -123,6 +124,25 @@ class Space(Section):
                 raise ValueError(f"search.space.{section}.{key} allows {edits}: {law}") from None
 
 
+_OPTION = "(host|port|sslmode|sslrootcert|sslcert|sslkey|service|connect_timeout|application_name)=[^\\s&%]*"
+_URL = re.compile(
+    r"postgresql\+psycopg://([^\s:@/?#%]+@)?([\w.-]+|\[[0-9A-Fa-f:.]+\])?(:[0-9]{1,5})?/[\w-]+"
+    rf"(\?{_OPTION}(&{_OPTION})*)?",
+    re.ASCII,
+)
+"""A study on PostgreSQL, without a password anywhere, encoded or not."""
+
+
+def _storage(value: str) -> str:
+    """Where a study is kept; the text of a wrong one may hold a secret, and is not repeated."""
+    if value != "journal" and not _URL.fullmatch(value):
+        raise ValueError(
+            "storage is journal or postgresql+psycopg://USER@HOST:PORT/DATABASE; a password stands in "
+            "~/.pgpass or PGPASSWORD, never here, where dvc.lock and reports would keep it"
+        )
+    return value
+
+
 class Search(Section):
     """The search stage: how many trials, how long each, of what, judged by what.
 
@@ -135,7 +155,7 @@ class Search(Section):
     seed: Seed
     n_trials: PositiveInt
     workers: Processes
-    storage: Annotated[str, Field(pattern=r"^(journal|postgresql\+psycopg://.+)$")]
+    storage: Annotated[str, AfterValidator(_storage)]
     sampler: Literal["tpe", "gp", "random"]
     pruner: Literal["hyperband", "median", "none"]
     objectives: Annotated[tuple[Literal["found_rate", "seconds"], ...], Field(min_length=1, max_length=2)]

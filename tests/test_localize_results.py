@@ -47,6 +47,18 @@ def test_results_in_every_format_say_the_same(tmp_path: Path) -> None:
             assert values == [float(row[name]) for row in rows] == [source[name] for source in flat]
 
 
+def test_no_name_of_a_file_is_computed_by_a_spreadsheet(tmp_path: Path) -> None:
+    found = localized(write_user_file(tmp_path / "user.h5", spread_scenes(1))).sources
+    names = ("=HYPERLINK(1)", "+1.h5", "-1.h5", "@a.h5", "\\t=1.h5", "a=b.h5", "../c.h5", "/d.h5")
+    n_each = len(found.file)
+    for number, name in enumerate(names):
+        named = replace(found, files=(*names[:number], name, "z.h5"), file=np.full(n_each, number))
+        write_sources(tmp_path / "sources.csv", named)
+        with (tmp_path / "sources.csv").open(newline="") as file:
+            cells = {row["file"] for row in csv.DictReader(file)}
+        assert cells == {f"./{name}" if number < 5 else name}
+
+
 def test_results_without_a_source_or_with_unknown_numbers(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", make_scenes(WIDE, 0, 0.0, 2))
     nothing = localized(path, n_sources=0).sources

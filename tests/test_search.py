@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,13 +17,16 @@ import optuna
 import pandas as pd
 import pytest
 from optuna.trial import TrialState
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from stages import check as check_verb
 from stages import normalize as normalize_verb
+from stages import params_text
 from stages import search as search_verb
 from stages import simulate as simulate_verb
 from stages.artifacts.entry import run
+from stages.artifacts.params_file import read_params
 from stages.artifacts.study import claim, mend_journal, n_finished, open_study, requeue_stale
 from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params
 from stages.search_params import Search
@@ -320,10 +324,63 @@ def test_a_journal_goes_on_from_its_last_whole_line(tmp_path: Path) -> None:
 def test_a_storage_that_cannot_be_reached_is_one_line(
     scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    directory = folder(scenes, tmp_path, storage="postgresql+psycopg://user:secret@127.0.0.1:9/none")
+    directory = folder(scenes, tmp_path, storage="postgresql+psycopg://user@127.0.0.1:9/none")
     said = refusal(directory, search_verb.main, capfd)
     (line,) = [line for line in said.splitlines() if line.startswith("error")]
-    assert "search.storage: 127.0.0.1:9/none: cannot be reached" in line and "secret" not in said
+    assert "search.storage: postgresql+psycopg://user@127.0.0.1:9/none: cannot be reached" in line
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "postgresql+psycopg://me:SECRET@host/study",
+        "postgresql+psycopg://me%3ASECRET@host/study",
+        "postgresql+psycopg://:SECRET@host/study",
+        "postgresql+psycopg://host/study?password=SECRET",
+        "postgresql+psycopg://host/study?sslmode=require&pass%77ord=SECRET",
+        "postgresql+psycopg://host/study?sslpassword=SECRET",
+        "postgresql+psycopg://host/study?sslmode=require%26password%3DSECRET",
+        "postgresql+psycopg://host/password=SECRET",
+        "postgresql+psycopg://me:SECRET@host:port@host/study",
+        "postgresql://me:SECRET@host/study",
+        "mysql://me:SECRET@host/study",
+        "sqlite:///SECRET.db",
+        "journal://me:SECRET@host",
+    ],
+)
+def test_a_password_is_refused_and_printed_nowhere(
+    scenes: Path, tmp_path: Path, storage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal(folder(scenes, tmp_path, storage=storage), check_verb.main, capfd)
+    assert re.fullmatch(r"error: params\.yaml:\d+: search\.storage: .*~/\.pgpass.*\n", said), said
+    assert "SECRET" not in said
+    values = params_text.read(tmp_path / "params.yaml").values
+    with pytest.raises(ValidationError) as caught:
+        Params.model_validate_json(json.dumps(values))
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "journal",
+        "postgresql+psycopg://host/study",
+        "postgresql+psycopg://me@host.example.org:5432/my-study",
+        "postgresql+psycopg://me@[::1]:5432/study?sslmode=require&sslrootcert=/etc/ca.pem",
+        "postgresql+psycopg:///study?host=/run/postgresql",
+    ],
+)
+def test_addresses_without_a_password_are_taken(tmp_path: Path, storage: str) -> None:
+    assert read_params(write_params(tmp_path, {"search.storage": storage})).search.storage == storage
+
+
+def test_an_address_in_the_wrong_place_is_not_repeated(
+    scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = "postgresql+psycopg://me:SECRET@host/study?password=SECRET"
+    for changes in ({"sampler": address}, {"storage": [address]}, {"n_trials": address}):
+        said = refusal(folder(scenes, tmp_path / next(iter(changes)), **changes), check_verb.main, capfd)
+        assert "SECRET" not in said and said.startswith("error: params.yaml:")
 
 
 @pytest.mark.parametrize(

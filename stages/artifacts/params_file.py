@@ -78,9 +78,14 @@ def _first_error(error: ValidationError, tree: Node) -> str:
     elif first["type"] == "value_error":
         location = _field_named(law, location, tree)
     else:
-        law = f"{law[0].lower()}{law[1:]}, got {json.dumps(first['input'], default=str)}"
+        law = f"{law[0].lower()}{law[1:]}, got {_without_secrets(json.dumps(first['input'], default=str))}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f":{_line(tree, location)}: {_dotted(location)}: {law}{more}"
+
+
+def _without_secrets(text: str) -> str:
+    """A value as errors repeat it: of an address with a user or a password, the beginning and the end."""
+    return re.sub(r"//[^\s\"]*@|(?i:pass)[^\s\"]*", "...", text)
 
 
 def _written(tree: Node, location: Location) -> Location:

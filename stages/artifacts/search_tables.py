@@ -24,6 +24,7 @@ from stages.artifacts.atomic import write_text
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.study import FINISHED, n_epochs
 from stages.params import Params
+from stages.regular_file import IrregularFileError, content
 from stages.search_params import Choices, Interval, Range, Scalar, Search
 
 _FEWEST = 4
@@ -77,6 +78,9 @@ def write_results(directory: Path, study: optuna.Study, search: Search) -> None:
         directory / "importance.csv", rows.to_csv(index=False, float_format="%.4g", lineterminator="\n")
     )
 
+
+_MOST_BYTES = 100_000_000
+"""Of trials.csv: a million trials."""
 
 _RANK = ("trial", "state", "found_rate")
 """Columns of trials.csv by which trials are ranked."""
@@ -179,11 +183,12 @@ def _ranked(path: Path) -> list[_Row]:
     Raises:
         ParameterError: missing, not what a search wrote, or without a complete trial.
     """
-    if not path.is_file():
+    if not path.exists():
         raise ParameterError(f"{path}: there are no trials; run `dvc repro search` first")
     try:
-        table = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = content(path, _MOST_BYTES).decode("utf-8")
+        table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, IrregularFileError, UnicodeDecodeError, csv.Error) as error:
         raise _foreign(path, " ".join(str(error).split())) from error
     names, rows = (table[0], table[1:]) if table else ([], [])
     if len(set(names)) < len(names) or not set(_RANK) <= set(names):

@@ -216,8 +216,14 @@ def _write_csv(path: Path, sources: LocatedSources) -> None:
     writer = csv.DictWriter(text, header(len(sources.files) > 1), lineterminator="\n")
     writer.writeheader()
     for row in sources.rows():
-        writer.writerow({name: "" if _is_nan(value) else value for name, value in row.items()})
+        cells = {name: "" if _is_nan(value) else value for name, value in row.items()}
+        writer.writerow(cells | {"file": _no_formula(row["file"])} if "file" in row else cells)
     write_text(path, text.getvalue())
+
+
+def _no_formula(name: str) -> str:
+    """The same file by a name that no spreadsheet computes, as it does what begins with = + - or @."""
+    return name if name[:1].isalnum() or name[:1] in "._/~" else f"./{name}"
 
 
 def _write_json(path: Path, sources: LocatedSources) -> None:

@@ -62,7 +62,7 @@ def open_study(search: Search, work: Path, key: str, worker: int) -> optuna.Stud
     except (SQLAlchemyError, ImportError) as error:
         first = str(error).strip().splitlines()[0]
         raise StateError(
-            f"params.yaml: search.storage: {search.storage.rpartition('@')[2]}: cannot be reached: {first}"
+            f"params.yaml: search.storage: {search.storage}: cannot be reached: {first}"
         ) from error
     return study
 
