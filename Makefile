@@ -26,13 +26,14 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 export PREFECT_HOME := $(CURDIR)/state/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report search replay test test-slow lint serve bench
+.PHONY: help install run report search dashboard replay test test-slow lint serve bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Prefect does not make the parents of its home, and complains as soon as pytest loads its plugin.
-$(PREFECT_HOME):
+# A target is no absolute path: where that has a space, make takes it for several.
+state/prefect:
 	mkdir -p $@
 
 install: $(INSTALLED)  ## create .venv with the pinned packages (every other target does it when needed)
@@ -59,8 +60,12 @@ search: $(INSTALLED)  ## search hyperparameters (params.yaml: search; N=20 trial
 	$(BIN)/dvc repro search
 	cat data/search/best.yaml
 
-replay: $(INSTALLED) | $(PREFECT_HOME)  ## reproduce the best trials of the search (TOP=3) as DVC experiments
+replay: $(INSTALLED) | state/prefect  ## reproduce the best trials of the search (TOP=3) as DVC experiments
 	$(BIN)/python -m flows.replay $(TOP)
+
+dashboard: PORT := 8080
+dashboard: $(INSTALLED)  ## show the trials of the last search in the browser (PORT=8080)
+	$(BIN)/python -m flows.dashboard --port $(PORT)
 
 report: $(INSTALLED)  ## print the short table and the path of the last report
 	$(BIN)/python -m stages.report --show
@@ -71,10 +76,10 @@ lint: $(INSTALLED)  ## the four checks: ruff check, ruff format, mypy, import co
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint | $(PREFECT_HOME)  ## the four checks and the fast tests
+test: lint | state/prefect  ## the four checks and the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_WORKERS)
 
-test-slow: $(INSTALLED) | $(PREFECT_HOME)  ## the tests marked slow: statistics, training, whole pipelines, killed commands
+test-slow: $(INSTALLED) | state/prefect  ## the tests marked slow: statistics, training, whole pipelines, killed commands
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(TEST_WORKERS)
 
 serve: $(INSTALLED)  ## serve the flows to the Prefect UI on 127.0.0.1 (PORT=4200, MEASUREMENTS=FOLDER for files to locate)

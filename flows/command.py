@@ -15,6 +15,8 @@ from flows.lockfile import LockFileError, mend_lock
 from flows.processes import CommandError
 from flows.server import ServerError, free_port, interrupt_on_signals, server
 from flows.worktree import WorktreeError
+from stages.params_edit import ParamsEditError
+from stages.params_text import ParamsTextError
 from stages.shown import shown
 
 _PATIENCE_S = 20.0
@@ -23,6 +25,8 @@ _EXPECTED = (
     CommandError,
     GraphError,
     LockFileError,
+    ParamsEditError,
+    ParamsTextError,
     ServerError,
     StageError,
     StageOvertimeError,

@@ -7,6 +7,7 @@ Usage: ``python -m flows.lockfile``
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from flows.dvc import GraphError, find_root
 from stages.shown import shown
 
 _LOCK = "dvc.lock"
+_MARKS = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})(\s|$)", re.MULTILINE)
 
 
 class LockFileError(RuntimeError):
@@ -47,7 +49,7 @@ def mend_lock(root: Path) -> str | None:
             if not path.exists():
                 return None
             content = path.read_bytes()
-            if b"\n<<<<<<< " in content:
+            if _MARKS.search(content):
                 raise LockFileError(f"{path}: a merge left its marks in it: resolve them, or take one side")
             kept.parent.mkdir(parents=True, exist_ok=True)
             if _is_whole(repo, path):

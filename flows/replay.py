@@ -1,12 +1,15 @@
-"""The replay flow: the best trials of the committed search at full size, each kept as a DVC experiment.
+"""The replay flow: the best trials of the last search at full size, each kept as a DVC experiment.
 
 Usage: ``python -m flows.replay [TOP] [--target STAGE]``. Where no server is configured, a temporary one runs.
 """
 
 import argparse
+import hashlib
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -17,8 +20,18 @@ from flows.dvc import Checkout, find_root, read_stages
 from flows.processes import Processes
 from flows.publication import publish
 from flows.reproduction import StageLimit, log_mended, reproduce_all
-from flows.trials import adopt, best_trials
-from flows.worktree import experiment_names, head, require_committed, save, worktree
+from flows.trials import TRIALS, adopt, best_trials
+from flows.worktree import (
+    PARAMS,
+    differing,
+    experiment_names,
+    head,
+    read_parameters,
+    require_committed,
+    save,
+    worktree,
+    write_parameters,
+)
 
 _TARGET, _TOP = "report", 3
 
@@ -40,8 +53,9 @@ def replay(
 ) -> dict[str, str]:
     """Reproduce a stage with the hyperparameters of the best trials, one after the other, at full size.
 
-    Each is adopted in a worktree of the committed HEAD, and kept as the experiment ``trial-NUMBER-HEAD``, or
-    ``trial-NUMBER-HEAD-STAGE`` for another stage than the report. One that is there is not run again.
+    Each is adopted in a worktree of the committed HEAD with the params.yaml of the working copy, and kept as
+    the experiment ``trial-NUMBER-HEAD``, or ``trial-NUMBER-HEAD-STAGE`` for another stage than the report; a
+    digest follows HEAD where params.yaml or the trials differ from it. One that is there is not run again.
 
     Returns:
         Experiment -> the state in which its last stage ended, or ``Kept`` where it was there.
@@ -49,6 +63,7 @@ def replay(
     Raises:
         WorktreeError: files that are not committed, or git or DVC refuses.
         GraphError: if dvc.yaml cannot be read, or ``target`` is not in it.
+        ParamsTextError: params.yaml cannot be read.
         CommandError: if there is no complete trial.
         StageError: if a stage fails twice; run again to resume.
         StageOvertimeError: if a stage reaches the limit; likewise.
@@ -57,17 +72,20 @@ def replay(
     log_mended(root)
     read_stages(root, target)
     require_committed(root)
-    commit, known = head(root), experiment_names(root)
+    commit, known, values = head(root), experiment_names(root), read_parameters(root)
+    is_committed = differing(root).isdisjoint((PARAMS, TRIALS))
     suffix = "" if target == _TARGET else f"-{target.replace('@', '-')}"
     outcome: dict[str, str] = {}
     with Processes() as processes:
-        for number in best_trials(processes, root, top):
-            name = f"trial-{number}-{commit}{suffix}"
+        for number, row in best_trials(processes, root, top):
+            digest = "" if is_committed else f"-{_digest(values, row)}"
+            name = f"trial-{number}-{commit}{digest}{suffix}"
             if name in known:
                 get_run_logger().info("%s is there already", name)
                 outcome[name] = "Kept"
                 continue
             with worktree(root, name) as directory:
+                write_parameters(directory, values)
                 adopt(processes, directory, number)
                 stages = read_stages(directory, target)
                 states = reproduce_all(Checkout(directory, processes, stage_limit_min, state=root), stages)
@@ -81,6 +99,12 @@ def replay(
         description="How to compare them",
     )
     return outcome
+
+
+def _digest(values: Mapping[str, Any], row: str) -> str:
+    """Of the parameters that a trial is reproduced with, and of the trial."""
+    others = {section: own for section, own in values.items() if section != "search"}
+    return hashlib.blake2b(json.dumps([others, row]).encode(), digest_size=3).hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -83,8 +83,8 @@ def listening(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ServerError(
-            f"the Prefect server needs port {port} of {HOST}, and it cannot be had ({error.strerror}); "
-            "stop what listens there, or choose another (make serve PORT=..., --port)"
+            f"a server here needs port {port} of {HOST}, and it cannot be had ({error.strerror}); "
+            "stop what listens there, or choose another (make ... PORT=..., --port)"
         ) from error
     return listener
 

@@ -8,6 +8,8 @@ from prefect.cache_policies import NO_CACHE
 from flows.arguments import command_line, option, python
 from flows.processes import CommandError, Processes
 
+TRIALS = "data/search/trials.csv"
+
 
 @task(cache_policy=NO_CACHE)
 def adopt(processes: Processes, directory: Path, number: int | None = None) -> str:
@@ -24,14 +26,14 @@ def adopt(processes: Processes, directory: Path, number: int | None = None) -> s
     return "\n".join(lines)
 
 
-def best_trials(processes: Processes, directory: Path, top: int) -> list[int]:
-    """Numbers of the complete trials of highest found rate, best first; all, where there are fewer.
+def best_trials(processes: Processes, directory: Path, top: int) -> list[tuple[int, str]]:
+    """(number, row) of the complete trials of highest found rate, best first; all, where there are fewer.
 
     Raises:
         CommandError: if there are none.
     """
     rows = _risolve(processes, directory, "trials", option("top", str(top)))[1:]
-    return [int(row.split()[0]) for row in rows]
+    return [(int(row.split()[0]), " ".join(row.split())) for row in rows]
 
 
 def _risolve(processes: Processes, directory: Path, verb: str, *options: str) -> list[str]:

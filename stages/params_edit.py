@@ -51,6 +51,18 @@ def differences(old: Any, new: Mapping[str, Any], path: tuple[str, ...] = ()) ->
             yield ".".join(place), value
 
 
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a file with others (by SECTION.KEY, of keys that are there)."""
+    result = copy.deepcopy(dict(values))
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        section = result
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    return result
+
+
 def edited(held: ParamsText, changes: Mapping[str, Any]) -> ParamsText:
     """A file with other values (by SECTION.KEY); comments, layout and line ends stay.
 
@@ -59,15 +71,9 @@ def edited(held: ParamsText, changes: Mapping[str, Any]) -> ParamsText:
     """
     line_end = "\r\n" if "\r\n" in held.text else "\n"
     places: list[tuple[int, int, str, str]] = []
-    values = copy.deepcopy(held.values)
     for key, value in changes.items():
         node = _node(held, key)
         places.append((node.start_mark.index, _end(node), _text(node, value, line_end), key))
-        *sections, last = key.split(".")
-        section = values
-        for name in sections:
-            section = section[name]
-        section[last] = value
     places.sort()
     for (_, end, _, outer), (start, _, _, inner) in itertools.pairwise(places):
         if start < end:
@@ -76,7 +82,7 @@ def edited(held: ParamsText, changes: Mapping[str, Any]) -> ParamsText:
     for start, end, text, _ in reversed(places):
         after = after[:start] + text + after[end:]
     result = parse(after)
-    if result.values != values:
+    if result.values != changed(held.values, changes):
         raise ParamsEditError(f"{', '.join(changes)}: params.yaml cannot hold {json.dumps(dict(changes))}")
     return result
 

@@ -8,7 +8,7 @@ import pytest
 
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.params_change import set_values
-from stages.params_edit import ParamsEditError, changes_of, differences, edited
+from stages.params_edit import ParamsEditError, changed, changes_of, differences, edited
 from stages.params_text import ParamsText, parse
 from tests.architecture.source import ROOT
 
@@ -83,6 +83,12 @@ def _leaves(values: Any, path: tuple[str, ...]) -> Any:
             yield from _leaves(value, (*path, key))
         else:
             yield ".".join((*path, key)), value
+
+
+def test_values_with_others_are_a_copy(held: ParamsText) -> None:
+    before = repr(held.values)
+    assert changed(held.values, {"d.g.h": 2, "j": False})["d"]["g"] == {"h": 2, "i": ["x", "y"]}
+    assert repr(held.values) == before
 
 
 def test_a_part_of_another_change_is_refused(held: ParamsText) -> None:

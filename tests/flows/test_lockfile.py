@@ -61,10 +61,21 @@ def test_where_there_is_no_other_the_stages_come_back_from_the_cache(reproduced:
     assert "Stage 'prepare' is cached - skipping run" in again.stdout
 
 
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        (b"", b"\n<<<<<<< HEAD\n"),
+        (b"<<<<<<< HEAD\n", b""),
+        (b"<<<<<<< HEAD\r\n", b"=======\r\n>>>>>>> other"),
+        (b"", b">>>>>>> other\n"),
+        (b"||||||| base\n", b""),
+        (b"=======\n", b""),
+    ],
+)
 def test_marks_of_a_merge_are_left_to_whoever_merges(
-    reproduced: Path, capsys: pytest.CaptureFixture[str]
+    reproduced: Path, capsys: pytest.CaptureFixture[str], before: bytes, after: bytes
 ) -> None:
-    merged = (reproduced / "dvc.lock").read_bytes() + b"\n<<<<<<< HEAD\n"
+    merged = before + (reproduced / "dvc.lock").read_bytes() + after
     (reproduced / "dvc.lock").write_bytes(merged)
     assert main() == 1
     assert "a merge left its marks in it" in capsys.readouterr().err

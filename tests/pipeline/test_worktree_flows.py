@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import re
 import subprocess
 import sys
 
@@ -30,12 +31,13 @@ def drive(copy: WorkingCopy, call: str) -> subprocess.CompletedProcess[str]:
     return copy.run(sys.executable, "-c", DRIVER.format(call=call))
 
 
-def test_parameters_of_a_form_become_an_experiment(own: WorkingCopy) -> None:
+def test_parameters_and_changes_of_a_form_become_an_experiment(own: WorkingCopy) -> None:
     own.commit()
     before = own.contents("data", "stages")
     parameters = (own.root / "params.yaml").read_text("utf-8")
-    change = "parameters['train']['epochs'] = 1"
-    done = drive(own, f"{change}; print(experiment(parameters=parameters, target='train', name='one-epoch'))")
+    form = "parameters['train']['epochs'] = 7"
+    asked = "parameters=parameters, changes='train.epochs=1', target='train', name='one-epoch'"
+    done = drive(own, f"{form}; print(experiment({asked}))")
     assert done.returncode == 0, done.stdout + done.stderr
     states = done.stdout.splitlines()[-1]
     assert "'train': 'Completed'" in states and "'normalize@train': 'UpToDate'" in states
@@ -55,6 +57,12 @@ def test_a_wrong_value_and_files_that_are_not_committed_are_refused(own: Working
     done = drive(own, "parameters['train']['epochs'] = 0; experiment(parameters=parameters, target='train')")
     assert done.returncode != 0
     assert "train.epochs" in done.stderr and "greater than 0" in done.stderr
+    for changes, words in (
+        ("train.epoch=4", "did you mean train.epochs"),
+        ("train.epochs=0", "train.epochs"),
+    ):
+        done = drive(own, f"experiment(changes='{changes}', target='train')")
+        assert done.returncode != 0 and words in done.stderr
     (own.root / "stages/check.py").write_text("raise SystemExit(1)\n")
     done = drive(own, "experiment(parameters=parameters, target='train')")
     assert "what runs is the committed HEAD; stages/check.py differ" in done.stderr
@@ -76,19 +84,18 @@ def test_a_search_is_adopted_in_its_worktree(own: WorkingCopy) -> None:
 
 
 def test_the_best_trials_are_replayed_as_experiments_once(own: WorkingCopy) -> None:
-    own.reproduce("search")
-    own.commit()
+    own.reproduce("search")  # and nothing is committed
     done = drive(own, "print(replay(top=2, target='train')); print(replay(top=2, target='train'))")
     assert done.returncode == 0, done.stdout + done.stderr
     first, second = (ast.literal_eval(line) for line in done.stdout.splitlines()[-2:])
     head = own.succeed("git", "rev-parse", "--short", "HEAD").stdout.strip()
     listed = own.succeed("risolve", "trials", "--top", "2").stdout.splitlines()[1:]
-    names = [f"trial-{line.split()[0]}-{head}-train" for line in listed]
-    assert len(names) == 2
+    names = list(first)
+    for name, line in zip(names, listed, strict=True):
+        assert re.fullmatch(rf"trial-{line.split()[0]}-{head}-[0-9a-f]{{6}}-train", name)
     assert first == dict.fromkeys(names, "Completed")
     assert second == dict.fromkeys(names, "Kept")
     assert sorted(own.experiments()) == sorted(names)
-    assert own.succeed("git", "status", "--porcelain").stdout == ""
     best = YAML(typ="safe").load(own.root / "data/search/best.yaml")["parameters"]["train.lr"]
     shown = csv.DictReader(own.succeed("dvc", "exp", "show", "--csv").stdout.splitlines())
     (row,) = [row for row in shown if row["Experiment"] == names[0]]
