@@ -33,6 +33,9 @@ MOST_BYTES = 2 * 2**30
 
 OUTCOMES = ("accepted", "refused", "uncaught", "hang", "memory", "crash")
 
+_ENDS = {signal.SIGXCPU: "hang", signal.SIGKILL: "hang", signal.SIGPROF: "refused"}
+"""Signals that end an input; SIGPROF is the limit that a reader has set itself, in a child of its own."""
+
 _CODES = {name: code for code, name in enumerate(OUTCOMES)}
 _BEGUN = 255
 _RECORD = struct.Struct("<BQI")
@@ -106,10 +109,13 @@ def _with_one_child(
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise RuntimeError(f"{subject.name}: input {following} could not be made")
     if begun is None:
+        if os.WIFSIGNALED(status):
+            # the library that makes an odd file may crash itself
+            return following + 1
         return numbers.stop if following == numbers.start else following
     ended = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    timed_out = ended in (signal.SIGXCPU, signal.SIGKILL)
-    _count(outcomes, "hang" if timed_out else "crash", begun, f"signal {ended}")
+    outcome = _ENDS.get(ended) or "crash"
+    _count(outcomes, outcome, begun, f"signal {ended}")
     return begun + 1
 
 

@@ -10,11 +10,15 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from stages.artifacts.extents import stamp_of_path
 from stages.artifacts.hdf5_objects import Field, Look, Refused, Unread, open_file, survey
+
+Say: TypeAlias = Callable[[str | None, str | None], None]
+"""Is told (name, None) before an object is looked at, and (name, law) of one that is refused."""
 
 _ROOT = Path(__file__).parents[2]
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from stages.artifacts.first_look import main; main()"
@@ -61,7 +65,7 @@ def looked_at(paths: Sequence[Path]) -> Mapping[Path, Look]:
 
 
 def _lines_of_child(paths: Sequence[Path]) -> list[tuple[str | None, str | None]]:
-    """(name, None) before an object is looked at, (name, law) of one refused, (None, None) after a file."""
+    """What the child says, with (None, None) after each file."""
     command = [sys.executable, "-I", "-c", _CHILD, str(_ROOT)]
     names = "\0".join(str(path.absolute()) for path in paths)
     try:
@@ -87,15 +91,15 @@ def main() -> None:
     limit = _peak_bytes() + _MOST_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for name in sys.stdin.buffer.read().split(b"\0"):
-        look(Path(os.fsdecode(name)))
+        look(Path(os.fsdecode(name)), _say)
         _say(None, None)
 
 
-def look(path: Path) -> None:
+def look(path: Path, say: Say) -> None:
     """Survey a file and unpack what is packed; say each name before, and each law that is broken."""
 
     def before(name: str) -> None:
-        _say(name, None)
+        say(name, None)
         _allow(_CPU_S + n_bytes / _INDEXED)
 
     n_bytes = path.stat().st_size if path.is_file() else 0
@@ -103,22 +107,22 @@ def look(path: Path) -> None:
     try:
         file = open_file(path)
     except Refused as refused:
-        _say("", str(refused))
+        say("", str(refused))
         return
     with file:
         held = survey(file, {}, before)
         for name, field in held.objects.items():
             if isinstance(field, Field):
-                _say(name, None)
-                _rehearse(name, field)
+                say(name, None)
+                _rehearse(name, field, say)
             elif isinstance(field, Unread):
-                _say(name, field.law)
+                say(name, field.law)
         for name, value in held.attributes.items():
             if isinstance(value, Unread):
-                _say(f"attribute {name}", value.law)
+                say(f"attribute {name}", value.law)
 
 
-def _rehearse(name: str, field: Field) -> None:
+def _rehearse(name: str, field: Field, say: Say) -> None:
     """Find and unpack every chunk. One that is damaged costs its rows alone, when they are read; one that may
     have failed for want of memory costs the data set.
     """
@@ -128,7 +132,7 @@ def _rehearse(name: str, field: Field) -> None:
             field.rehearse(chunk)
         except Refused as refused:
             if _peak_bytes() > _MOST_BYTES // 4:
-                _say(name, str(refused))
+                say(name, str(refused))
                 return
 
 

@@ -200,11 +200,13 @@ class _Surveyor:
 
     def survey(self) -> Survey:
         # a file is nothing without its format, under whose name all attributes go where they cannot be listed
-        names = self._entry("attribute format", lambda: list(self._file.attrs))
+        names = self._entry("attribute format", self._attribute_names)
         if isinstance(names, Unread):
             attributes = {"format": names}
         else:
-            attributes = {name: self._entry(f"attribute {name}", self._attribute, name) for name in names}
+            attributes = {
+                name: self._entry(f"attribute {name}", self._attribute, held) for name, held in names.items()
+            }
         root = self._entry("/", h5py.h5g.open, self._file.id, b"/")
         if isinstance(root, Unread):
             self._objects[""] = root
@@ -316,8 +318,12 @@ class _Surveyor:
                 "write it unpacked (h5repack -f NONE)"
             )
 
-    def _attribute(self, name: str) -> Any:
-        held = h5py.h5a.open(self._file.id, name.encode("utf-8", "surrogateescape"))
+    def _attribute_names(self) -> dict[str, str | bytes]:
+        """Names as text, and as h5py knows them: what is not UTF-8 may be bytes."""
+        return {_raw(name).decode("utf-8", "backslashreplace"): name for name in self._file.attrs}
+
+    def _attribute(self, name: str | bytes) -> Any:
+        held = h5py.h5a.open(self._file.id, _raw(name))
         if held.get_space().get_simple_extent_type() == h5py.h5s.NULL:
             raise Refused("holds nothing, its dataspace is null")
         if held.get_type().get_class() not in _SIMPLE:
@@ -325,6 +331,10 @@ class _Surveyor:
         if held.get_storage_size() > _MOST_ATTRIBUTE:
             raise Refused(f"at most {_MOST_ATTRIBUTE} bytes, got {held.get_storage_size()}")
         return _plain(self._file.attrs[name])
+
+
+def _raw(name: str | bytes) -> bytes:
+    return name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
 
 
 def _plain(value: Any) -> Any:

@@ -42,19 +42,28 @@ def inspect_lines(path: Path) -> tuple[list[str], str | None]:
         return _checkpoint_lines(path), None
     made_by = "measurements, covariances, bounds, estimates, sources and models are explained"
     with opened(path, made_by, looked_at([path])[path]) as reader:
-        form, version = (
-            reader.attribute(name) if reader.has_attribute(name) else "" for name in ("format", "version")
-        )
-        what = _KINDS.get(str(form))
-        kind = f"{form} {version}".strip()
-        known = f"{kind}: {what}" if what else f"HDF5, of no format known here ({form or None})"
-        lines = [f"{path}: {known}"]
-        fault = None
-        try:
-            lines += _details(reader, str(form))
-        except MeasurementError as error:
-            fault = str(error)
-        return [*lines, "", *_contents(reader)], fault
+        return explained(reader)
+
+
+def explained(reader: Reader) -> tuple[list[str], str | None]:
+    """Lines that explain an open file, and what is wrong with it, if anything.
+
+    Raises:
+        MeasurementError: its format and version cannot be read.
+    """
+    form, version = (
+        str(reader.attribute(name)) if reader.has_attribute(name) else "" for name in ("format", "version")
+    )
+    what = _KINDS.get(form)
+    kind = f"{form} {version}".strip()
+    known = f"{kind}: {what}" if what else f"HDF5, of no format known here ({form or None})"
+    lines = [f"{reader.path}: {known}"]
+    fault = None
+    try:
+        lines += _details(reader, form)
+    except MeasurementError as error:
+        fault = str(error)
+    return [*lines, "", *_contents(reader)], fault
 
 
 def _details(reader: Reader, form: str) -> list[str]:

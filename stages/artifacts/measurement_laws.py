@@ -229,7 +229,9 @@ def unusable(values: Mapping[str, Single], noise_power: NDArray[np.float64] | No
     for name, held in values.items():
         flat = held.values.reshape(len(held.values), -1)
         wrong = (~np.isfinite(flat)).sum(1)
-        for scene in np.flatnonzero((wrong > 0) | ~flat.any(1)).tolist():
+        with np.errstate(invalid="ignore"):
+            nothing = (flat == 0).all(1)
+        for scene in np.flatnonzero((wrong > 0) | nothing).tolist():
             said = f"{wrong[scene]} of {flat.shape[1]} numbers are not finite" if wrong[scene] else "all zero"
             reasons.setdefault(scene, f"{name}: {said}")
         if name == "codes":

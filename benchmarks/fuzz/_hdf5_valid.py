@@ -1,0 +1,117 @@
+"""Small files that are right, of every kind and layout: what the fuzzers begin with."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from stages.artifacts import bound_file, covariance_file, estimates_file, sources_file
+
+Content = dict[str, Any]
+"""Data sets by path, attributes under "@"."""
+
+
+def measurements(seed: int = 5, n_scenes: int = 3) -> Content:
+    """A source in every scene of a surface of 3 x 2 elements, 3 antennas and 4 snapshots, with its truth."""
+    random = np.random.default_rng(seed)
+
+    def complex_normal(*shape: int) -> np.ndarray:
+        return ((random.standard_normal(shape) + 1j * random.standard_normal(shape)) / np.sqrt(2)).astype(
+            "c8"
+        )
+
+    x, y = np.meshgrid((np.arange(3) - 1.0) * 0.05, (np.arange(2) - 0.5) * 0.05)
+    elements = np.stack((x.ravel(), y.ravel(), np.zeros(6)), axis=-1)
+    channel = complex_normal(1, 3, 6)
+    codes = np.exp(2j * np.pi * random.random((1, 4, 6))).astype("c8")
+    signal = (codes * complex_normal(n_scenes, 4, 1)) @ channel.transpose(0, 2, 1)
+    return {
+        "@": {
+            "format": "risolve-measurements",
+            "version": 1,
+            "wavelength_m": 0.1,
+            "source_model": "independent",
+        },
+        "snapshots": (signal + 0.1 * complex_normal(n_scenes, 4, 3)).astype("c8"),
+        "channel": channel,
+        "codes": codes,
+        "element_positions_m": elements,
+        "noise_power": np.full(n_scenes, 0.01),
+        "truth/n_sources": np.ones(n_scenes, "i4"),
+        "truth/azimuth_deg": np.full((n_scenes, 1), -20.0),
+        "truth/elevation_deg": np.full((n_scenes, 1), 5.0),
+        "truth/range_m": np.full((n_scenes, 1), 0.6),
+    }
+
+
+def write(path: Path, content: Content, **options: Any) -> None:
+    """One file; options of its data sets with axes."""
+    with h5py.File(path, "w", libver=options.pop("libver", ("earliest", "latest"))) as file:
+        for name, values in content.items():
+            if name == "@":
+                file.attrs.update(values)
+            else:
+                file.create_dataset(name, data=values, **(options if np.ndim(values) else {}))
+
+
+def _bytes_of(directory: Path, make: Callable[[Path], None]) -> bytes:
+    path = directory / "valid.h5"
+    make(path)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def measurement_files(directory: Path) -> list[bytes]:
+    """Measurements of both generations of the format, in one piece, in chunks, and packed."""
+    layouts: tuple[dict[str, Any], ...] = (
+        {},
+        {},
+        {"libver": ("v108", "v110")},
+        {"libver": "latest"},
+        {"chunks": True},
+        {"compression": "gzip", "shuffle": True},
+        {"libver": "latest", "chunks": True, "compression": "lzf", "fletcher32": True},
+    )
+    content = measurements()
+    return [_bytes_of(directory, lambda path, own=own: write(path, content, **dict(own))) for own in layouts]
+
+
+def other_files(directory: Path) -> list[bytes]:
+    """Covariances, bounds, estimates and located sources."""
+    random = torch.Generator().manual_seed(3)
+    factor = torch.randn((3, 2, 6), dtype=torch.complex64, generator=random)
+    factor *= (6.0 / factor.abs().square().sum((1, 2), keepdim=True)).sqrt()
+    maps = covariance_file.Maps(torch.rand((3, 1, 8), generator=random), torch.ones(3), (0,), (2, 2, 2))
+    covariances = covariance_file.Covariances(factor, "independent", maps)
+    deviation = torch.full((3, 2), 0.1, dtype=torch.float64)
+    deviations = bound_file.Deviations(deviation, deviation, deviation, deviation, deviation)
+    bounds = bound_file.Bounds("independent", deviations, deviations)
+    estimates: Content = {
+        "@": {"format": estimates_file.FORMAT, "version": estimates_file.VERSION, "methods": "known/ml"},
+        **{f"known/ml/{name}": np.zeros((3, 2, 3)) for name in ("sources", "deviations")},
+        **{f"known/ml/{name}": np.zeros(3) for name in ("log_likelihood", "count_confidence")},
+        "known/ml/resolved": np.ones(3, bool),
+        "known/ml/cpu_s": np.ones(1),
+    }
+    located = sources_file.LocatedSources(
+        estimator="ml",
+        files=("user.h5",),
+        file=np.zeros(3, np.int64),
+        scene=np.array([0, 0, 2]),
+        source=np.array([0, 1, 0]),
+        values=np.ones((3, len(sources_file.VALUES))),
+        scenes=np.array([[0, 0, 2], [0, 2, 1]]),
+        count_confidence=np.ones(2),
+        left_out=((0, 1, "all zero"),),
+    )
+    makers: tuple[Callable[[Path], None], ...] = (
+        lambda path: covariance_file.write_covariances(path, covariances),
+        lambda path: bound_file.write_bounds(path, bounds),
+        lambda path: write(path, estimates),
+        lambda path: sources_file.write_sources(path, located),
+    )
+    return [_bytes_of(directory, make) for make in makers]
