@@ -42,6 +42,9 @@ ITERATIONS, FIT_ITERATIONS = 40, 12
 _AZIMUTH_DEG, _ELEVATION_DEG = (-60.0, 60.0), (-30.0, 30.0)
 """Field of view where none is given."""
 
+_MOST_STEERING = 100_000_000
+"""Complex numbers of all steering vectors of a grid, G N, which are in memory at once: 1.8 GB in all."""
+
 _NEAREST = 0.2
 """Nearest range searched, in apertures, where none is given; the farthest is the Fraunhofer distance."""
 
@@ -118,6 +121,12 @@ def method_for(stream: MeasurementStream, options: Options) -> Method:
         )
     except ValueError as error:
         raise MeasurementError(f"{stream.path}: {error} (--field-of-view)") from error
+    n_points, n_elements = grid.n_points, stream.sizes.elements
+    if n_points * n_elements > _MOST_STEERING:
+        raise MeasurementError(
+            f"{stream.path}: steering vectors of all points are in memory at once, G N at most "
+            f"{_MOST_STEERING}, got G = {n_points} points, N = {n_elements} elements; narrow --field-of-view"
+        )
     settings = _settings(stream, options, LOADING, False)
     return Method(estimator(name, grid, settings), settings, refines, grid, field, None)
 
