@@ -13,7 +13,7 @@ import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, Setting, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows.deployments import SERVED
 from flows.serve import SECRET
@@ -63,12 +63,16 @@ class Served:
     @contextmanager
     def connected(self) -> Iterator[SyncPrefectClient]:
         """A client with the secret of the last start."""
-        with temporary_settings(self._settings()), get_client(sync_client=True) as client:
+        own = {PREFECT_API_URL: self.api, PREFECT_API_AUTH_STRING: self.secret()}
+        with temporary_settings(own), get_client(sync_client=True) as client:
             yield client
 
-    def _settings(self) -> dict[Setting, str]:
-        secret = (self.root / "state" / "prefect" / SECRET).read_text().strip()
-        return {PREFECT_API_URL: f"http://{HOST}:{self.port}/api", PREFECT_API_AUTH_STRING: secret}
+    @property
+    def api(self) -> str:
+        return f"http://{HOST}:{self.port}/api"
+
+    def secret(self) -> str:
+        return (self.root / "state" / "prefect" / SECRET).read_text().strip()
 
     def _is_up(self) -> bool:
         """Not where a start that was killed left its secret, and the next has none yet."""
@@ -101,7 +105,7 @@ class Served:
     def prefect(self, *arguments: str) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            env={**os.environ, **{setting.name: value for setting, value in self._settings().items()}},
+            env={**os.environ, "PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.secret()},
             capture_output=True,
             text=True,
             check=False,
