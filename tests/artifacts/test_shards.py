@@ -10,7 +10,7 @@ import torch
 
 from stages.artifacts.errors import MeasurementError, StateError
 from stages.artifacts.hdf5 import shard_name
-from stages.artifacts.shards import make_shards
+from stages.artifacts.shards import make_shards, spawning
 
 
 def touch(number: int, path: Path) -> None:
@@ -60,3 +60,17 @@ def test_threads_that_wait_sleep_in_whatever_imports_the_package() -> None:
         check=True,
     ).stderr
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown, shown
+
+
+@pytest.mark.parametrize("name", ["pickle.py", "multiprocessing.py", "os.py", "torch.py"])
+def test_no_code_of_the_current_folder_runs_in_a_process(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "")  # to be as before when the test ends
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("open('ran', 'w')")
+    process = spawning().Process(target=int)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert not (tmp_path / "ran").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.arguments import DVC, GIT, command_line, option, python
-from flows.processes import Processes
+from flows.processes import Ended, Processes
 
 NAMES = [
     "-x",
@@ -62,3 +62,16 @@ def test_every_program_takes_a_name_for_no_option(
     assert done.returncode != 0
     assert b"usage" not in done.stdout.lower()
     assert set(repository.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (("one", "error: two", "three"), "two (exit status 2)"),
+        (("error: one", "error: two"), "two (exit status 2)"),
+        (("Traceback", "KeyError: 3"), "KeyError: 3 (exit status 2)"),
+        ((), "no output (exit status 2)"),
+    ],
+)
+def test_the_reason_of_a_failure_is_the_last_line_that_says_it(lines: tuple[str, ...], reason: str) -> None:
+    assert Ended(2, lines).reason == reason

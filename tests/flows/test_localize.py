@@ -75,11 +75,10 @@ def test_a_name_is_text_in_logs_and_summary(served: Path, capfd: pytest.CaptureF
     assert "\x1b" not in str(error.value)
 
 
-@pytest.mark.parametrize("estimator", ["no-such-one", "--help", "learned --model=x"])
-def test_the_reason_is_that_of_the_child(served: Path, estimator: str) -> None:
+def test_the_reason_is_that_of_the_child(served: Path) -> None:
     write_user_file(served / "a.h5", spread_scenes(1))
-    with pytest.raises(LocalizeError, match=rf"a\.h5: .*{estimator.split()[0]}.*exit status 2"):
-        localize(estimator=estimator)
+    with pytest.raises(LocalizeError, match=r"a\.h5: .*--help.*exit status 2"):
+        localize(estimator="--help")
 
 
 @pytest.mark.parametrize("what", ["folder", "results", "file", "result", "sources"])
