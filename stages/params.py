@@ -18,11 +18,9 @@ from stages.scene_params import (
     Count,
     Decibels,
     Epochs,
-    Finite,
     Fraction,
     FractionBelowOne,
     Impairments,
-    Length,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -31,6 +29,7 @@ from stages.scene_params import (
     Section,
     Seed,
     Simulate,
+    SourceRanges,
     Sources,
     Split,
     Steps,
@@ -350,12 +349,9 @@ class Params(Section):
                 )
 
 
-class SourceRanges(Section):
-    """Where the sources may stand whose maps a network reads."""
+class ModelSources(SourceRanges):
+    """Where the sources may stand whose maps a network reads, and how many it tells apart."""
 
-    azimuth_deg: tuple[Finite, Finite]
-    elevation_deg: tuple[Finite, Finite]
-    range_m: tuple[Length, Length]
     max_sources: PositiveInt
 
 
@@ -364,7 +360,7 @@ class ModelParams(Section):
 
     array: Array
     receiver: Receiver
-    sources: SourceRanges
+    sources: ModelSources
     grid: Grid
     covariance: Covariance
     normalize: Normalize

@@ -104,15 +104,12 @@ class Codebook(Section):
     phase_bits: PhaseBits
 
 
-class Sources(Section):
-    """Where sources may stand and how strong they are."""
+class SourceRanges(Section):
+    """Where sources may stand."""
 
     azimuth_deg: tuple[Finite, Finite]
     elevation_deg: tuple[Finite, Finite]
     range_m: tuple[Length, Length]
-    power_spread_db: PowerSpread
-    path_loss: bool
-    max_sources: PositiveInt
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -129,6 +126,14 @@ class Sources(Section):
             if low == high:
                 raise ValueError(f"{name} spans the search grid, lowest < highest; got [{low}, {high}]")
         return self
+
+
+class Sources(SourceRanges):
+    """Where sources may stand and how strong they are."""
+
+    power_spread_db: PowerSpread
+    path_loss: bool
+    max_sources: PositiveInt
 
     def closest_height_m(self) -> float:
         """Smallest distance of a source from the plane of the surface, r cos(phi) cos(theta)."""
