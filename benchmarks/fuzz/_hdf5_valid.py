@@ -10,6 +10,8 @@ import torch
 
 from stages.artifacts import bound_file, covariance_file, estimates_file, sources_file
 
+ANY, NEWEST = ("earliest", "latest"), ("latest", "latest")
+
 Content = dict[str, Any]
 """Data sets by path, attributes under "@"."""
 
@@ -47,9 +49,9 @@ def measurements(seed: int = 5, n_scenes: int = 3) -> Content:
     }
 
 
-def write(path: Path, content: Content, **options: Any) -> None:
-    """One file; options of its data sets with axes."""
-    with h5py.File(path, "w", libver=options.pop("libver", ("earliest", "latest"))) as file:
+def write(path: Path, content: Content, generation: tuple[str, str] = ANY, **options: Any) -> None:
+    """One file of a generation of the format; options of its data sets with axes."""
+    with h5py.File(path, "w", libver=generation) as file:
         for name, values in content.items():
             if name == "@":
                 file.attrs.update(values)
@@ -70,14 +72,14 @@ def measurement_files(directory: Path) -> list[bytes]:
     layouts: tuple[dict[str, Any], ...] = (
         {},
         {},
-        {"libver": ("v108", "v110")},
-        {"libver": "latest"},
+        {"generation": ("v108", "v110")},
+        {"generation": NEWEST},
         {"chunks": True},
         {"compression": "gzip", "shuffle": True},
-        {"libver": "latest", "chunks": True, "compression": "lzf", "fletcher32": True},
+        {"generation": NEWEST, "chunks": True, "compression": "lzf", "fletcher32": True},
     )
     content = measurements()
-    return [_bytes_of(directory, lambda path, own=own: write(path, content, **dict(own))) for own in layouts]
+    return [_bytes_of(directory, lambda path, own=own: write(path, content, **own)) for own in layouts]
 
 
 def other_files(directory: Path) -> list[bytes]:

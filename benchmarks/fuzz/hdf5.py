@@ -6,6 +6,7 @@ benchmarks/results/fuzz.csv; `--first N --inputs 1 --only NAME --keep FILE` writ
 
 import argparse
 import signal
+import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -30,8 +31,8 @@ from stages.localize import localize
 SEED = 16
 OPTIONS = Options(estimator="music", n_sources=1, field_of_view=None, false_alarm=0.01, model=Path("none.pt"))
 
-_EVERY = 20
-"""Accepted measurements that are located: one in so many, it takes ten times as long as reading them."""
+_EVERY = 40
+"""Measurements that are located: one in so many, it takes ten times as long as reading them."""
 
 
 def first_look_here(path: Path) -> Mapping[Path, Look]:
@@ -49,18 +50,17 @@ def first_look_here(path: Path) -> Mapping[Path, Look]:
 
 
 def read_measurements(path: Path) -> None:
-    """As `risolve localize` and `risolve inspect` read them."""
-    looks = first_look_here(path)
-    with opened(path, "", looks[path]) as reader:
-        _, fault = explained(reader)
-    with measurement_stream(path, looks) as stream:
+    """As `risolve localize` reads them, or in their turn `risolve inspect`."""
+    turn = zlib.crc32(path.read_bytes())
+    if turn % 2:
+        read_any(path)
+        return
+    with measurement_stream(path, first_look_here(path)) as stream:
         method = method_for(stream, OPTIONS)
         stream.truth()
         for chunk in stream.chunks():
-            if path.stat().st_size % _EVERY == 0:
+            if turn % _EVERY == 0:
                 computed(path, chunk, lambda observation: localize(observation, method, 1))
-    if fault is not None:
-        raise MeasurementError(fault)
 
 
 def read_any(path: Path) -> None:
