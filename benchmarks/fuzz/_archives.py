@@ -14,7 +14,8 @@ def files_of(content: bytes) -> dict[str, bytes]:
 def archive_of(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     """An archive of these files."""
     held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", compression) as archive:
+    with zipfile.ZipFile(held, "w") as archive:
         for name, content in files.items():
-            archive.writestr(f"archive/{name}", content)
+            # an entry with a time of its own, the same in every run
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), content, compression)
     return held.getvalue()

@@ -75,7 +75,8 @@ def make(number: int, path: Path) -> None:
             document |= {"parameters": text, "parameter_digest": digest}
         else:
             document["content"] = replaced(document["content"], _PLAIN + _tensors(), generator)
-        torch.save(document, path)
+        with path.open("wb") as file:
+            torch.save(document, file)
 
 
 def _other_files(generator: np.random.Generator) -> dict[str, bytes]:
@@ -90,9 +91,7 @@ def _other_files(generator: np.random.Generator) -> dict[str, bytes]:
         case 2:
             files[first] = damaged(files[first], generator)
         case 3:
-            files[str(generator.choice(["data/900", "../x", "data.pkl/x", first + "/", "A" * 300]))] = (
-                files.pop(first)
-            )
+            files[_NAMES[int(generator.integers(0, len(_NAMES)))]] = files.pop(first)
     return files
 
 

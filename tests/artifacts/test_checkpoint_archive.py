@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.fuzz._archives import archive_of, files_of
 from stages.artifacts import checkpoint_archive
 from stages.artifacts.checkpoint_archive import Archive, ArchiveError
-from tests.archives import files_of, write_files
 
 CONTENT: dict[str, Any] = {
     "numbers": [1, -5, 10**12, 2.5, float("inf"), True, None, "x"],
@@ -171,7 +171,7 @@ def test_pickles_that_torch_does_not_write(
     monkeypatch.chdir(tmp_path)
     path = saved(tmp_path, [torch.ones(3)])
     pickled, reason = PICKLES[name]
-    write_files(path, {**files_of(path), "data.pkl": pickled})
+    path.write_bytes(archive_of({**files_of(path.read_bytes()), "data.pkl": pickled}))
     assert reason in refusal(path)
     assert [file.name for file in tmp_path.iterdir()] == ["file.pt"]
 
@@ -219,9 +219,11 @@ def test_declared_sizes_are_compared_with_the_bytes(
     tmp_path: Path, numel: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
 ) -> None:
     path = saved(tmp_path, torch.ones(3))
-    write_files(path, {**files_of(path), "data.pkl": tensor_of(3, 0, (3,), (1,))})
+    path.write_bytes(archive_of({**files_of(path.read_bytes()), "data.pkl": tensor_of(3, 0, (3,), (1,))}))
     assert torch.equal(loaded(path), torch.ones(3))
-    write_files(path, {**files_of(path), "data.pkl": tensor_of(numel, offset, size, stride)})
+    path.write_bytes(
+        archive_of({**files_of(path.read_bytes()), "data.pkl": tensor_of(numel, offset, size, stride)})
+    )
     assert "data" in refusal(path) or "sizes" in refusal(path)
 
 
@@ -239,7 +241,7 @@ def overlapped(n_entries: int, n_bytes: int) -> bytes:
 
 def test_tricks_with_zip_archives(tmp_path: Path) -> None:
     path = saved(tmp_path, torch.ones(3))
-    files = files_of(path)
+    files = files_of(path.read_bytes())
     whole = path.read_bytes()
     for content, reason in (
         (overlapped(100, 10**4), "lies over another"),
@@ -257,13 +259,13 @@ def test_tricks_with_zip_archives(tmp_path: Path) -> None:
     for content in (long, longer):
         path.write_bytes(whole + content)
         assert "4 MB at most" in refusal(path)
-    write_files(path, files, zipfile.ZIP_DEFLATED)
+    path.write_bytes(archive_of(files, zipfile.ZIP_DEFLATED))
     assert "stored as it is" in refusal(path)
-    write_files(path, {name: content for name, content in files.items() if name != "byteorder"})
+    path.write_bytes(archive_of({name: content for name, content in files.items() if name != "byteorder"}))
     assert "torch.save" in refusal(path)
-    write_files(path, {**files, "byteorder": b"big"})
+    path.write_bytes(archive_of({**files, "byteorder": b"big"}))
     assert "byte order" in refusal(path)
-    write_files(path, {**files, "data/0": files["data/0"] + b"\0"})
+    path.write_bytes(archive_of({**files, "data/0": files["data/0"] + b"\0"}))
     assert "another number of numbers" in refusal(path)
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/0", b"")
