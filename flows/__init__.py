@@ -27,6 +27,9 @@ def _default_settings(directory: Path) -> dict[str, str]:
 
 for _name, _value in _default_settings(Path.cwd()).items():
     os.environ.setdefault(_name, _value)
+# What is meant for a server of this machine, its secret too, goes to no proxy.
+for _name in ("NO_PROXY", "no_proxy"):
+    os.environ[_name] = ",".join(filter(None, ("127.0.0.1", os.environ.get(_name))))
 if "PREFECT_HOME" in os.environ:
     # Prefect does not make the parents, and its database then fails to open.
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

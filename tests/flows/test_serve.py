@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import proxy_bypass
 
 import httpx
 import pytest
@@ -83,6 +84,23 @@ def test_flows_of_a_working_copy_are_served_once(repository, capsys):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert f"process {os.getpid()} serves the flows of this working copy already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "dvc.yaml", "a:b"])
+def test_what_is_no_folder_to_serve_is_refused(repository, folder, capsys):
+    (repository / "a:b").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(["--measurements", folder])
+    assert (
+        f"--measurements: a folder, without ':' in its path; got '{repository / folder}'"
+        in capsys.readouterr().err
+    )
+    assert not (repository / "state").exists()
+
+
+def test_nothing_for_a_server_of_this_machine_goes_to_a_proxy(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    assert proxy_bypass(HOST) and not proxy_bypass("example.org")
 
 
 @pytest.mark.slow
