@@ -3,14 +3,15 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from flows.dvc import Checkout, find_root, read_stages
+from flows.form import Parameters
 from flows.processes import Processes
 from flows.publication import publish
 from flows.reproduction import StageLimit, log_mended, reproduce_all
@@ -21,11 +22,6 @@ from stages.params_edit import changed, changes_of
 from stages.params_text import ParamsTextError
 
 _TARGET = "report"
-
-
-def _from_form(values: Any) -> Any:
-    """Parameters as a form sends them: lists for pairs, and numbers without a point for whole ones."""
-    return Params.model_validate_json(json.dumps(values)) if isinstance(values, Mapping) else values
 
 
 class ParametersError(ValueError):
@@ -52,14 +48,6 @@ def _require_lawful(values: Mapping[str, Any]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         raise ParametersError(f"{PARAMS}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-Parameters = Annotated[
-    Params,
-    BeforeValidator(_from_form),
-    Field(json_schema_extra={"title": "Parameters of params.yaml"}),
-]
-"""The whole of params.yaml, by the models that the stages read it with."""
 
 
 @flow
