@@ -114,10 +114,10 @@ def test_what_is_left_of_an_experiment_is_a_checkout_away(own: WorkingCopy) -> N
     assert own.reproduce() == []
     assert own.succeed("git", "status", "--porcelain").stdout == ""
     assert own.contents("data") == before
-    # committed by another processor: what is computed here already comes from the cache of runs
+    # After a record of another processor DVC computes again what reads no data; the rest is in its cache.
     own.commit_results_of_another_processor()
     own.succeed("git", "checkout", "--quiet", ".")
-    assert own.reproduce() == []
+    assert {name.partition("@")[0] for name in own.reproduce()} == {"simulate"}
     assert own.contents("data") == before
 
 

@@ -115,7 +115,11 @@ class WorkingCopy:
         own = {name: (self.root / name).read_text("utf-8") for name in names}
         for name, text in own.items():
             # of dvc.lock the digests of data, in the other files a digit of a number
-            pattern = r"(path: data/.*\n +hash: md5\n +md5: \w{6})\w" if name == "dvc.lock" else r"(\.\d)\d"
+            pattern = (
+                r"(path: data/(?!check/).*\n +hash: md5\n +md5: \w{6})\w"
+                if name == "dvc.lock"
+                else r"(\.\d)\d"
+            )
             (self.root / name).write_text(re.sub(pattern, r"\g<1>0", text), "utf-8")
         self.commit()
         for name, text in own.items():
