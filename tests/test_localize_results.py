@@ -3,21 +3,24 @@
 import contextlib
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from stages.artifacts.sources_file import VALUES, write_sources
 from stages.artifacts.sources_text import source_lines, summary_line
 from stages.artifacts.truth_table import score_lines
 from tests.architecture.source import ROOT
-from tests.localization import localized
+from tests.localization import column, localized
 from tests.measurement_files import (
     at,
     changed,
     spread_scenes,
+    with_values,
     write_user_file,
 )
 from tests.worlds import WIDE, make_scenes
@@ -85,3 +88,43 @@ def test_the_worked_example_prints_what_the_page_says(tmp_path: Path) -> None:
         found = localized(Path("measurements.h5"), n_sources=None)
     lines = [*source_lines(found.sources), summary_line(found.sources), "", *score_lines(found.scores, 5.0)]
     assert printed == "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("noise_power", [True, False])
+@pytest.mark.parametrize(
+    ("snapshots", "channel"), [(1e-150, 1.0), (1e-45, 1.0), (1e150, 1e150), (1.0, 1e-60)]
+)
+def test_places_know_no_unit_of_snapshots_or_channel(
+    tmp_path: Path, snapshots: float, channel: float, noise_power: bool
+) -> None:
+    """y -> c y, H -> h H, sigma^2 -> c^2 sigma^2: |s|^2 -> (c / h)^2 |s|^2, ln p -> ln p - 2 L M ln c."""
+    scenes = spread_scenes(2)
+    path = write_user_file(tmp_path / "user.h5", scenes, noise_power=noise_power)
+    own = localized(path, estimator="nomp")
+    changed(
+        path,
+        with_values("snapshots", lambda v: v.astype(np.complex128) * snapshots),
+        with_values("channel", lambda v: v.astype(np.complex128) * channel),
+    )
+    if noise_power:
+        changed(path, with_values("noise_power", lambda v: v * snapshots**2))
+    scaled = localized(path, estimator="nomp")
+    _, n_snapshots, n_antennas = scenes.observation.snapshots.shape
+    by = {
+        "power_db": 20.0 * math.log10(snapshots / channel),
+        "log_likelihood": -2.0 * n_snapshots * n_antennas * math.log(snapshots),
+    }
+    for name in VALUES:
+        expected = column(own, name) + by.get(name, 0.0)
+        np.testing.assert_allclose(column(scaled, name), expected, rtol=2e-5, atol=2e-5, err_msg=name)
+
+
+def test_a_truth_of_any_real_type_is_compared(tmp_path: Path) -> None:
+    path = changed(
+        write_user_file(tmp_path / "user.h5", spread_scenes(2)),
+        *(
+            with_values(f"truth/{name}", lambda v, dtype=dtype: v.astype(dtype))
+            for name, dtype in (("range_m", "g"), ("azimuth_deg", ">f4"), ("n_sources", "u8"))
+        ),
+    )
+    assert len(localized(path, estimator="nomp").scores) == 2

@@ -9,8 +9,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import pytest
 
+from stages.artifacts.errors import ChangedFileError
 from stages.artifacts.localization_setup import Method, Options, localization_key
 from stages.artifacts.measurement_stream import first_looks
 from stages.artifacts.sources_file import joined, read_sources, write_sources
@@ -109,3 +111,71 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
     assert done.stdout.startswith("384 sources in 192 scenes")
     assert len(out.read_text("utf-8").splitlines()) == 385
     assert sorted(file.name for file in tmp_path.iterdir()) == ["sources.csv", "user.h5"]
+
+
+def test_a_damaged_part_is_located_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage of any kind: no HDF5, cut, another result, rows that are not those of the scenes."""
+    monkeypatch.setattr("stages.artifacts.measurement_stream._MOST_SCENES", 1)
+    path, work = write_user_file(tmp_path / "user.h5", spread_scenes(4)), tmp_path / "work"
+    work.mkdir()
+    expected = localize_files([path], first_looks([path]), OPTIONS, silent, work, 1).sources
+    kept = sorted(work.iterdir())
+    assert len(kept) == 4
+    kept[0].write_bytes(b"nothing")
+    kept[1].write_bytes(kept[1].read_bytes()[:-100])
+    with h5py.File(kept[2], "r+") as file:
+        file["scenes/n_sources"][0] = 7
+    numbers: list[int] = []
+
+    def counted(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
+        numbers.append(observation.n_scenes)
+        return localize(observation, method, n_sources)
+
+    monkeypatch.setattr("stages.localize.localize", counted)
+    found = localize_files([path], first_looks([path]), OPTIONS, silent, work, 1).sources
+    assert numbers == [1, 1, 1]
+    assert repr(list(found.rows())) == repr(list(expected.rows()))
+
+
+def test_a_file_that_is_rewritten_while_it_is_located_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was located before is of the file as it was: a run on the file as it is then begins anew."""
+    monkeypatch.setattr("stages.artifacts.measurement_stream._MOST_SCENES", 1)
+    path, work = write_user_file(tmp_path / "user.h5", spread_scenes(3)), tmp_path / "work"
+    work.mkdir()
+    key = localization_key([path], OPTIONS)
+    calls = 0
+
+    def rewriting(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            with path.open("r+b") as file:
+                file.seek(-8, os.SEEK_END)
+                file.write(b"\x55" * 8)
+        return localize(observation, method, n_sources)
+
+    monkeypatch.setattr("stages.localize.localize", rewriting)
+    with pytest.raises(ChangedFileError, match=r"user\.h5: the file was changed while it was read"):
+        localize_files([path], first_looks([path]), OPTIONS, silent, work, 1)
+    assert (calls, len(list(work.iterdir()))) == (2, 2)
+    assert localization_key([path], OPTIONS) != key
+
+
+def test_a_file_that_is_rewritten_before_it_is_located_is_refused(tmp_path: Path) -> None:
+    """Between the first look, or the digest that names the parts, and the opening."""
+    path = write_user_file(tmp_path / "user.h5", spread_scenes(2))
+    looks = first_looks([path])
+    changed(path, at("snapshots", 0, 0.5))
+    with pytest.raises(ChangedFileError):
+        localize_files([path], looks, OPTIONS, silent, tmp_path, 1)
+    assert list(tmp_path.glob("0*.h5")) == []
+
+
+def test_a_shard_that_comes_later_is_refused(tmp_path: Path) -> None:
+    write_user_file(tmp_path / "shard-0000.h5", spread_scenes(2))
+    looks = first_looks([tmp_path])
+    write_user_file(tmp_path / "shard-0001.h5", spread_scenes(2))
+    with pytest.raises(ChangedFileError, match=r"shard-0001\.h5: was not there"):
+        localize_files([tmp_path], looks, OPTIONS, silent, None, 1)
