@@ -47,11 +47,24 @@ COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "finetune": (
         cli.main,
         (
-            *("finetune", *["data/scenes/train"] * 4, "--model", "data/calibration/learned.pt"),
+            *("finetune", "data/scenes/train", "--model", "data/calibration/learned.pt"),
             *("--epochs", "1", "--out", "tuned.pt"),
         ),
     ),
     "adopt": (cli.main, ("adopt",)),
+}
+QUICK = {
+    **SMALL,
+    "evaluate.estimators": ["music", "learned"],
+    "evaluate.blind": [],
+    "evaluate.refine": [False],
+    "evaluate.genie_starts": 0,
+    "sweep.n_scenes": 1,
+    "sweep.points.position_jitter_m": [0.0, 0.02],
+    **{f"sweep.points.{name}": [0.0] for name in ("phase_error_deg", "dead_fraction", "channel_error")},
+    "threshold.snr_db": [-30.0, 0.0],
+    "threshold.scenes": 2,
+    "threshold.draws": 4,
 }
 WRITES_LITTLE = ("check", "threshold")
 """Less than the room that the others find too small."""
@@ -61,7 +74,7 @@ WRITES_LITTLE = ("check", "threshold")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which every stage has run."""
     folder = tmp_path_factory.mktemp("finished")
-    write_params(folder, SMALL)
+    write_params(folder, QUICK)
     for main, arguments in STAGES.values():
         call_verb(folder, main, *arguments)
     return folder
@@ -76,8 +89,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_room_is_one_line_and_room_gives_the_same_result(
-    finished: Path, name: str, capsys: pytest.CaptureFixture[str]
+    finished: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("stages.artifacts.tuning_setup.LEAST_SCENES", 20)
     main, arguments = COMMANDS[name]
 
     def ended() -> tuple[int, list[str]]:
