@@ -158,7 +158,8 @@ def worktree(root: Path, name: str) -> Iterator[Path]:
             _run(root, command_line(GIT, "worktree", "add", "--detach", names=[directory, "HEAD"]))
             _bring_results(root, directory)
             cache = _run(root, command_line(DVC, "cache", "dir")).strip()
-            shared = (root / cache).resolve()
+            # DVC writes no path that is not ASCII: from here to there it seldom needs to
+            shared = os.path.relpath((root / cache).resolve(), directory.resolve())
             _run(directory, command_line(DVC, "cache", "dir", "--local", names=[shared]))
             _run(directory, command_line(DVC, "checkout", "--allow-missing", "--quiet"))
             yield directory

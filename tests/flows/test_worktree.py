@@ -29,7 +29,10 @@ def git(root: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def committed(repository: Path) -> Path:
+def committed(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In a folder of a name that shells, make and DVC stumble over."""
+    repository = repository.rename(repository.with_name("My répository"))
+    monkeypatch.chdir(repository)
     (repository / ".gitignore").write_text("/state\n*.txt\n")
     git(repository, "config", "user.name", "test")
     git(repository, "config", "user.email", "test@localhost")
