@@ -74,7 +74,9 @@ def _is_whole(file: h5py.File, name: str) -> bool:
     above = name.rpartition("/")[0]
     if above and not _is_hard(file, above):
         return False
-    return _is_hard(file, name) and file.get(name, getclass=True) is h5py.Dataset
+    if not _is_hard(file, name) or file.get(name, getclass=True) is not h5py.Dataset:
+        return False
+    return file[name].shape is not None and not file[name].is_virtual
 
 
 def _is_hard(file: h5py.File, name: str) -> bool:
