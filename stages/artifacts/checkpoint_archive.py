@@ -11,6 +11,7 @@ import pickle
 import pickletools
 import struct
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-_MOST_DIRECTORY_BYTES = 4_000_000
-"""Of the directory of a zip archive: some 40,000 entries, 2,000 of them for every 100 layers in training."""
+_MOST_DIRECTORY_BYTES = 2_000_000
+"""Of the directory of a zip archive: some 20,000 entries, 2,000 of them for every 100 layers in training."""
 
 _MOST_STEPS = 2_000_000
 """Of the pickle, and values in it: 4 s, and the state of 4,000 epochs."""
@@ -174,12 +175,15 @@ def _contents(archive: _Entries) -> Any:
         raise ArchiveError(f"numbers in the byte order of this machine, {sys.byteorder}, are read here")
     pickled, steps = archive.read("data.pkl"), frozenset(_STEPS.split())
     try:
-        for number, (step, argument, _) in enumerate(pickletools.genops(pickled)):
-            if step.name not in steps:
-                raise ArchiveError(f"data.pkl: {step.name}: no step of a checkpoint")
-            # a place of the memory of the pickle is made with all places before it
-            if number >= _MOST_STEPS or (step.name == "LONG_BINPUT" and argument not in range(number)):
-                raise ArchiveError(f"data.pkl: {_MOST_STEPS} values at most")
+        with warnings.catch_warnings():
+            # of the escapes of strings of the first protocol, which are refused
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for number, (step, argument, _) in enumerate(pickletools.genops(pickled)):
+                if step.name not in steps:
+                    raise ArchiveError(f"data.pkl: {step.name}: no step of a checkpoint")
+                # a place of the memory of the pickle is made with all places before it
+                if number >= _MOST_STEPS or (step.name == "LONG_BINPUT" and argument not in range(number)):
+                    raise ArchiveError(f"data.pkl: {_MOST_STEPS} values at most")
         return _Unpickler(archive.sizes, pickled).load()
     except (
         pickle.UnpicklingError,

@@ -1,6 +1,5 @@
 """What a file is, in words: any file that the project writes or reads."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def inspect_lines(path: Path) -> tuple[list[str], str | None]:
         shards = shard_paths(path, "a directory of shards is explained, or a single file")
         lines, fault = inspect_lines(shards[0])
         return [f"{path}: {len(shards)} shards; the first of them:", *lines], fault
-    if path.is_file() and zipfile.is_zipfile(path):
+    if path.is_file() and _is_archive(path):
         return _checkpoint_lines(path), None
     made_by = "measurements, covariances, bounds, estimates, sources and models are explained"
     with opened(path, made_by, looked_at([path])[path]) as reader:
@@ -64,6 +63,12 @@ def explained(reader: Reader) -> tuple[list[str], str | None]:
     except MeasurementError as error:
         fault = str(error)
     return [*lines, "", *_contents(reader)], fault
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file begins as a zip archive does, damaged or not."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\3\4"
 
 
 def _details(reader: Reader, form: str) -> list[str]:
