@@ -26,12 +26,11 @@ def must_not_run() -> Mapping[str, str]:
 
 
 @pytest.mark.usefixtures("repository")
-@pytest.mark.parametrize(
-    "url", [f"http://{HOST}:{free_port()}/api", "nonsense", "http://nowhere.invalid/api"]
-)
+@pytest.mark.parametrize("url", ["http://{HOST}:{port}/api", "nonsense", "http://nowhere.invalid/api"])
 def test_a_server_that_is_away_is_named_before_anything_runs(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    url = url.format(HOST=HOST, port=free_port())
     with temporary_settings({PREFECT_API_URL: url}):
         assert run_command("join", must_not_run) == 1
     error = capsys.readouterr().err
