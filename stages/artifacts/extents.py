@@ -94,7 +94,9 @@ def broken_finiteness(values: NDArray[Any], first_row: int) -> str | None:
         return None
     own = tuple(int(i) for i in np.argwhere(wrong)[0])
     place = (own[0] + first_row, *own[1:])
+    with np.errstate(invalid="ignore"):
+        first = str(values[own])
     return (
         f"every number is finite; {int(wrong.sum())} of {values.size} are not, the first at index {place}, "
-        f"{values[own]}; remove or record again what it belongs to"
+        f"{first}; remove or record again what it belongs to"
     )

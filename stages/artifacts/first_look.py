@@ -127,7 +127,12 @@ def _rehearse(name: str, field: Field, say: Say) -> None:
     have failed for want of memory costs the data set.
     """
     _allow(_CPU_S + field.dataset.size * field.dtype.itemsize / _UNPACKED)
-    for chunk in field.chunks():
+    try:
+        chunks = field.chunks()
+    except Refused as refused:
+        say(name, str(refused))
+        return
+    for chunk in chunks:
         try:
             field.rehearse(chunk)
         except Refused as refused:

@@ -99,10 +99,16 @@ class Field:
             values: NDArray[Any] = self.dataset[rows]
         return values
 
-    def chunks(self) -> Iterator[tuple[slice, ...]]:
-        """Where the chunks of a data set that is read in chunks lie."""
-        if self.dataset.chunks is not None and self.dtype.kind in _NUMBERS:
-            yield from self.dataset.iter_chunks()
+    def chunks(self) -> list[tuple[slice, ...]]:
+        """Where the chunks of a data set that is read in chunks lie.
+
+        Raises:
+            Refused: they do not lie in the data set.
+        """
+        if self.dataset.chunks is None or self.dtype.kind not in _NUMBERS:
+            return []
+        with guarded():
+            return list(self.dataset.iter_chunks())
 
     def rehearse(self, chunk: tuple[slice, ...]) -> None:
         """Find, and unpack, a chunk, as reading will do.
@@ -305,12 +311,11 @@ class _Surveyor:
                 "make or copy it again"
             )
         grid = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-        fill = dataset.fillvalue
         # what was not written reads as the fill value, which says so only where it is NaN
-        if len(sizes) < grid and not (dataset.dtype.kind in "fc" and np.isnan(fill)):
+        if len(sizes) < grid and not (dataset.dtype.kind in "fc" and np.isnan(dataset.fillvalue)):
             raise Refused(
-                f"{grid - len(sizes)} of {grid} chunks were never written, and would be read as {fill}; "
-                "write them, or shorten the data set"
+                f"{grid - len(sizes)} of {grid} chunks were never written, and would be read as "
+                f"{dataset.fillvalue}; write them, or shorten the data set"
             )
         if packed and declared > _EXPANSION * stored:
             raise Refused(
