@@ -35,7 +35,9 @@ class SharedBasis:
     @cached_property
     def overlap(self) -> Float[Tensor, "rank rank"]:
         """|u_i^H u_j|^2."""
-        return squared_modulus(self.adjoint @ self.matrix)
+        # first asked for in an inference, it serves a training all the same
+        with torch.inference_mode(False):
+            return squared_modulus(self.adjoint @ self.matrix)
 
 
 class NormalizedCovariance:

@@ -450,9 +450,10 @@ def test_the_last_good_state_outlives_a_divergence(
 def test_an_output_that_cannot_be_written_keeps_the_finished_work(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file lies where the earlier result would go: the training itself is not lost."""
+    """A file lies where the lock of the result would be: the training itself is not lost."""
     whole = results(folder)
-    obstacle = folder / "data/models.retired"
+    obstacle = folder / "state/publish"
+    shutil.rmtree(obstacle)
     obstacle.write_text("in the way", "utf-8")
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
