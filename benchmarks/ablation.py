@@ -29,8 +29,7 @@ from jaxtyping import Float
 
 from benchmarks._cells import RESULTS, comparison, departed, in_batches, scenes, write
 from benchmarks._kept import kept, key_of
-from stages.artifacts import grid_setup
-from stages.artifacts.atomic import replacing
+from stages.artifacts import grid_setup, hdf5
 from stages.artifacts.hdf5 import shard_name
 from stages.artifacts.network_file import Model, read_model
 from stages.artifacts.params_file import read_params
@@ -140,14 +139,16 @@ def make(params: Params, model: Model, is_first_map: bool, number: int, path: Pa
     """What a network says, and the places that are found with it; or with the first map in its place."""
     say = functools.partial(from_first_map if is_first_map else predicted, model)
     other = departed(params, DEPARTED)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        for cell, (own, k, snr_db) in scored_cells(params).items():
-            for name, found in places(own, say, k, snr_db).items():
-                file[f"{cell}/{name}"] = found
-        if not is_first_map:
-            error = float(np.mean([covariance_error(params, model, *cell) for cell in CELLS]))
-            of_network = count_right(params, model), error, count_right(other, model)
-            file.attrs.update(zip(SAID, of_network, strict=True))
+    found = {
+        f"{cell}/{name}": located
+        for cell, (own, k, snr_db) in scored_cells(params).items()
+        for name, located in places(own, say, k, snr_db).items()
+    }
+    said = {}
+    if not is_first_map:
+        error = float(np.mean([covariance_error(params, model, *cell) for cell in CELLS]))
+        said = dict(zip(SAID, (count_right(params, model), error, count_right(other, model)), strict=True))
+    hdf5.write(path, said, found)
 
 
 def score(params: Params, model_path: Path, is_first_map: bool) -> dict[str, float]:

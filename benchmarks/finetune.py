@@ -33,8 +33,7 @@ from benchmarks._cells import SEED, comparison, departed, write
 from benchmarks._kept import kept, key_of
 from benchmarks.ablation import n_found, padded
 from stages import seeds
-from stages.artifacts import setup
-from stages.artifacts.atomic import replacing
+from stages.artifacts import hdf5, setup
 from stages.artifacts.hdf5 import shard_name
 from stages.artifacts.network_file import Model, read_model
 from stages.artifacts.params_file import read_params
@@ -163,10 +162,7 @@ def make(params: Params, options: TuningOptions, number: int, path: Path) -> Non
     after = finetune(
         before, examples, [Path("drawn.h5")], options, None, lambda line: None, lambda state: None
     )
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["best_epoch"] = after.tunings[-1].best_epoch
-        for quantity, values in quantities(own, before, after).items():
-            file[quantity] = values
+    hdf5.write(path, {"best_epoch": after.tunings[-1].best_epoch}, quantities(own, before, after))
 
 
 def rows_of(params: Params, name: str, path: Path) -> Iterator[dict[str, Any]]:
