@@ -86,7 +86,7 @@ def overhead() -> dict[str, float]:
 def main() -> None:
     torch.use_deterministic_algorithms(True)
     own = read_params()
-    number, values = read_trial(TRIALS, None)
+    number, values = read_trial(TRIALS, None, own)
     bench = read_bench(own)
     n_sources = bench.n_sources.numpy()
     progress = Progress("search benchmark", 2 * SEEDS, "trainings")
