@@ -84,6 +84,7 @@ def test_other_measurements_and_other_options_are_another_piece_of_work(tmp_path
     assert len(keys) == 5
 
 
+@pytest.mark.slow
 def test_processes_change_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of two processes, one of them with a scene that is left out, against those of this one."""
     monkeypatch.setattr("stages.localize._LEAST_CHUNKS", 1)

@@ -138,6 +138,7 @@ def fill(number: int, path: Path) -> None:
     hdf5.write(path, {}, {"a": np.full(5000, number)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_without_room_says_so_and_finished_shards_stay(directory: Path, workers: int) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]

@@ -43,6 +43,7 @@ def test_what_no_argument_can_hold_is_refused(name: str) -> None:
         option("out", name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "words", "also"),
     [
