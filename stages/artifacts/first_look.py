@@ -66,7 +66,8 @@ def looked_at(paths: Sequence[Path]) -> Mapping[Path, Look]:
 
 def _lines_of_child(paths: Sequence[Path]) -> list[tuple[str | None, str | None]]:
     """What the child says, with (None, None) after each file."""
-    command = [sys.executable, "-I", "-c", _CHILD, str(_ROOT)]
+    # -B: on a full disk Python leaves bytecode cut short, which no later start can read
+    command = [sys.executable, "-I", "-B", "-c", _CHILD, str(_ROOT)]
     names = "\0".join(str(path.absolute()) for path in paths)
     try:
         child = subprocess.run(

@@ -6,6 +6,7 @@ the same way. That every file goes through these writers is a rule of the archit
 
 import contextlib
 import resource
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -41,13 +42,16 @@ SOURCES = replace(
 
 @contextlib.contextmanager
 def room_for(n_bytes: int) -> Iterator[None]:
-    """No file grows beyond so many bytes until the block ends."""
+    """No file grows beyond so many bytes until the block ends, but those that Python would cut: bytecode."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.MonkeyPatch.context() as without_bytecode:
+        without_bytecode.setattr(sys, "dont_write_bytecode", True)
+        without_bytecode.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def tell_a_study(directory: Path) -> None:
