@@ -44,7 +44,7 @@ def run(main: Callable[[], None], *expected: type[Exception], stopped: str = "ru
     except KeyboardInterrupt as stop:
         # on a terminal the line of the progress is not ended yet
         draw("\n" if is_drawn_on() else "")
-        tell(f"stopped; {stop or stopped}")
+        tell(f"stopped; {str(stop) or stopped}")
         sys.exit(130)
     finally:
         settle()

@@ -12,7 +12,7 @@ from stages.artifacts.errors import ParameterError
 from tests.architecture.source import ROOT
 
 
-def fail_with(error: Exception) -> None:
+def fail_with(error: BaseException) -> None:
     raise error
 
 
@@ -32,6 +32,22 @@ def test_a_verb_can_expect_more() -> None:
 def test_a_fault_of_the_code_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run(lambda: fail_with(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "said"),
+    [
+        (KeyboardInterrupt(), "stopped; run again to resume\n"),
+        (KeyboardInterrupt("run again; parts holds the rest"), "stopped; run again; parts holds the rest\n"),
+    ],
+)
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(
+    interrupt: KeyboardInterrupt, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: fail_with(interrupt))
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == said
 
 
 DVC = """

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -44,7 +43,7 @@ class Served:
     """`python -m flows.serve` in a repository, started as often as it is needed."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.port = root, free_port()
+        self.root, self.port, self.starts = root, free_port(), 0
         self.log = root / "state" / "serve.log"
         self.log.parent.mkdir()
 
@@ -58,7 +57,11 @@ class Served:
                 stdout=log,
                 stderr=log,
             )
-        self.wait(self._is_up)
+        # A start that was killed leaves its secret: the next one's is there when it says its address.
+        self.starts += 1
+        self.wait(lambda: self.log.read_text().count("Prefect is at ") == self.starts)
+        with self.connected() as client:
+            self.wait(lambda: len(client.read_deployments()) == len(SERVED))
 
     @contextmanager
     def connected(self) -> Iterator[SyncPrefectClient]:
@@ -73,14 +76,6 @@ class Served:
 
     def secret(self) -> str:
         return (self.root / "state" / "prefect" / SECRET).read_text().strip()
-
-    def _is_up(self) -> bool:
-        """Not where a start that was killed left its secret, and the next has none yet."""
-        try:
-            with self.connected() as client:
-                return len(client.read_deployments()) == len(SERVED)
-        except (FileNotFoundError, httpx.HTTPError):
-            return False
 
     def stop(self) -> None:
         self.process.terminate()
@@ -117,9 +112,11 @@ class Served:
 def served(repository: Path) -> Iterator[Served]:
     (repository / "join.py").write_text(STAGE)
     served = Served(repository)
-    served.start()
-    yield served
-    served.stop()
+    try:
+        served.start()
+        yield served
+    finally:
+        served.stop()
 
 
 @pytest.fixture
