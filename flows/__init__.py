@@ -9,6 +9,8 @@ any module of this package can import it; a value that the user exported stays.
 import os
 from pathlib import Path
 
+import stages  # noqa: F401  what it asks of OpenMP and of bytecode holds for a flow too
+
 
 def _default_settings(directory: Path) -> dict[str, str]:
     settings = {

@@ -43,7 +43,14 @@ A source is the triple (azimuth, elevation, inverse range): the exact spherical 
 """
 
 import os
+import shutil
+import sys
 
 # OpenMP reads it when torch loads it: threads that wait for one another sleep. By default they spin on a core
 # that they take from the thread they wait for as soon as any other process is at work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Python puts bytecode in its place however little of it was written: what a full disk cuts short is no module
+# any more when there is room again.
+if shutil.disk_usage(os.path.dirname(__file__)).free < 2**26:
+    sys.dont_write_bytecode = True

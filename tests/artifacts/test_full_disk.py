@@ -5,7 +5,9 @@ the same way. That every file goes through these writers is a rule of the archit
 """
 
 import contextlib
+import os
 import resource
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,6 +30,7 @@ from stages.artifacts.shards import make_shards
 from stages.artifacts.sources_file import VALUES, write_sources
 from stages.artifacts.state import held, publish, work_directory
 from stages.artifacts.study import mend_journal, open_study
+from tests.architecture.source import ROOT
 from tests.artifacts.test_target import NOTHING
 from tests.tiny_run import write_params
 
@@ -150,3 +153,25 @@ def test_a_worker_without_room_says_so_and_finished_shards_stay(directory: Path,
         make_shards(fill, 4, directory, workers, 2, "fill", "shards")
     made = sorted(path.name for path in directory.glob("*.h5"))
     assert made == [f"shard-000{number}.h5" for number in range(3)]
+
+
+@pytest.mark.parametrize("package", ["stages", "flows"])
+@pytest.mark.parametrize(("free", "bytecode"), [(2**20, False), (2**40, True)])
+def test_a_disk_that_is_nearly_full_gets_no_bytecode(package: str, free: int, bytecode: bool) -> None:
+    """Python would leave it cut short there."""
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import shutil, sys\n"
+            f"shutil.disk_usage = lambda path: shutil._ntuple_diskusage(2**41, 0, {free})\n"
+            f"import {package}\n"
+            "print(not sys.dont_write_bytecode)",
+        ],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said == f"{bytecode}\n"
