@@ -1,7 +1,7 @@
-"""CPU time and disk space a scene of simulate and of the least-squares factor of normalize, on one thread.
+"""CPU time and disk space a scene of simulate and of normalize, on one thread.
 
 `python -m benchmarks.throughput` prints the table and writes benchmarks/results/throughput.csv. Files count:
-scenes are written, read back, and the factors written. Each figure is the least of several rounds of one
+scenes are written and read back, factors and maps written. Each figure is the least of several rounds of one
 shard, because other work on the machine only adds to it; the median shows how much.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from stages.artifacts.covariance_file import Covariances, write_covariances
+from stages.artifacts.covariance_file import write_covariances
 from stages.artifacts.measurements_file import read_observation, write_scenes
 from stages.artifacts.params_file import read_params
 from stages.covariance import sample_factor
@@ -34,7 +34,7 @@ def measure(directory: Path) -> list[dict[str, str | int | float]]:
     params = read_params()
     n_scenes = params.simulate.scenes_per_shard
     seconds: dict[str, list[float]] = {}
-    scene_file, factor_file, full_file = (directory / name for name in ("scenes.h5", "factor.h5", "full.h5"))
+    scene_file, covariance_file = directory / "scenes.h5", directory / "covariances.h5"
 
     def timed(step: str, work: Callable[..., Result], *arguments: Any) -> Result:
         start = time.process_time()
@@ -48,15 +48,13 @@ def measure(directory: Path) -> list[dict[str, str | int | float]]:
         scenes = timed("simulate", simulate, params, "train", shard)
         timed("write scenes", write_scenes, scene_file, scenes)
         observation = timed("read scenes", read_observation, scene_file)
-        factor = timed("least-squares factor", sample_factor, observation, params.covariance.ls_ridge)
-        bare = Covariances(factor, "constant", None)
-        timed("write factor", write_covariances, factor_file, bare)
+        timed("least-squares factor", sample_factor, observation, params.covariance.ls_ridge)
     totals = [sum(rounds) for rounds in zip(*seconds.values(), strict=True)]
-    full = timed("normalize with maps", normalize, observation, params)
-    write_covariances(full_file, full)
-    sizes = {"write scenes": scene_file, "write factor": factor_file, "normalize with maps": full_file}
+    covariances = timed("normalize, with factor and maps", normalize, observation, params)
+    timed("write factor and maps", write_covariances, covariance_file, covariances)
+    sizes = {"write scenes": scene_file, "write factor and maps": covariance_file}
     rows = []
-    for step, values in [*seconds.items(), ("simulate to factor, files included", totals)]:
+    for step, values in [*seconds.items(), ("simulate to factor, scenes written and read", totals)]:
         size = str(round(sizes[step].stat().st_size / n_scenes)) if step in sizes else ""
         rows.append(
             {
@@ -69,7 +67,7 @@ def measure(directory: Path) -> list[dict[str, str | int | float]]:
                 "rounds": len(values),
             }
         )
-    disk = (scene_file.stat().st_size + full_file.stat().st_size) / n_scenes
+    disk = (scene_file.stat().st_size + covariance_file.stat().st_size) / n_scenes
     label = "scenes, factor and maps on disk"
     rows.append({"step": label, "bytes_per_scene": round(disk), "n_scenes": n_scenes})
     return rows

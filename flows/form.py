@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic import Field, GetJsonSchemaHandler, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from ruamel.yaml.nodes import MappingNode, Node
@@ -67,14 +67,16 @@ def _explain(
             _explain(handler.resolve_ref_schema(field), own, notes, handler)
 
 
-def _from_form(values: Any) -> Any:
-    """Parameters as a form sends them: lists for pairs, and numbers without a point for whole ones."""
-    return Params.model_validate_json(json.dumps(values)) if isinstance(values, Mapping) else values
+def _from_form(values: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Parameters as a form sends them: lists for pairs, numbers without a point for whole ones; or none."""
+    if values is None:
+        return None
+    return handler(Params.model_validate_json(json.dumps(values)) if isinstance(values, Mapping) else values)
 
 
 Parameters = Annotated[
     Params,
-    BeforeValidator(_from_form),
+    WrapValidator(_from_form),
     _Explained(),
     Field(json_schema_extra={"title": "Parameters of params.yaml"}),
 ]

@@ -36,3 +36,8 @@ def test_every_comment_of_params_yaml_explains_its_field() -> None:
     named = {place: note for place, note in notes.items() if place in found}
     assert len(named) > 40
     assert {place: found[place] for place in named} == named
+
+
+def test_no_parameters_are_those_of_the_file() -> None:
+    form = {"target": "train", "changes": "train.epochs=4", "parameters": None}
+    assert experiment.validate_parameters(form)["parameters"] is None

@@ -61,7 +61,7 @@ def test_a_wrong_value_and_files_that_are_not_committed_are_refused(own: Working
         ("train.epoch=4", "did you mean train.epochs"),
         ("train.epochs=0", "train.epochs"),
     ):
-        done = drive(own, f"experiment(parameters=parameters, changes='{changes}', target='train')")
+        done = drive(own, f"experiment(changes='{changes}', target='train')")
         assert done.returncode != 0 and words in done.stderr
     (own.root / "stages/check.py").write_text("raise SystemExit(1)\n")
     done = drive(own, "experiment(parameters=parameters, target='train')")
