@@ -6,6 +6,7 @@ takes too much memory, that is its outcome, and another child goes on with the n
 """
 
 import csv
+import faulthandler
 import os
 import resource
 import select
@@ -152,6 +153,7 @@ def _in_child(subject: Subject, numbers: range, path: Path, pipe: int, seconds: 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         limit = _address_space() + 2 * MOST_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        faulthandler.disable()  # a crash is counted, not told
         # a warning is a line on standard error that nobody asked for
         warnings.simplefilter("error")
         null = os.open(os.devnull, os.O_RDWR)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fuzz import _models, _parameters
 from benchmarks.fuzz._frame import fuzz
-from benchmarks.fuzz._models import model
-from benchmarks.fuzz.plain import SUBJECTS
 from tests.architecture.source import ROOT
+
+SUBJECTS = {subject.name: subject for subject in (*_models.SUBJECTS, _parameters.SUBJECT)}
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -27,6 +28,6 @@ def test_an_input_is_the_same_in_every_run(tmp_path: Path, name: str) -> None:
 
 
 def test_what_is_not_damaged_is_accepted(tmp_path: Path) -> None:
-    (tmp_path / "model.pt").write_bytes(model())
+    (tmp_path / "model.pt").write_bytes(_models.model())
     SUBJECTS["models"].read(tmp_path / "model.pt")
     SUBJECTS["params.yaml"].read(ROOT / "params.yaml")

@@ -1,20 +1,13 @@
-"""What readers of HDF5 make of damaged and of odd files.
+"""Damaged and odd HDF5 files, and their readers."""
 
-`python -m benchmarks.fuzz.hdf5 --inputs 100000` reads that many of every kind and puts the counts into
-benchmarks/results/fuzz.csv; `--first N --inputs 1 --only NAME --keep FILE` writes input N to look at it.
-"""
-
-import argparse
 import signal
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
-from benchmarks.fuzz._frame import Outcomes, Subject, fuzz, lines, write_row
+from benchmarks.fuzz._frame import Subject
 from benchmarks.fuzz._hdf5_bytes import damaged
 from benchmarks.fuzz._hdf5_structure import odd_file
 from benchmarks.fuzz._hdf5_valid import measurement_files, other_files
@@ -72,18 +65,18 @@ def read_any(path: Path) -> None:
 
 
 @cache
-def subjects() -> Mapping[str, Subject]:
-    """The readers by name."""
+def subjects() -> Sequence[Subject]:
+    """The readers."""
     with TemporaryDirectory() as directory:
         measurements, others = measurement_files(Path(directory)), other_files(Path(directory))
-    return {
-        name: Subject(name, make, read, ".h5")
+    return [
+        Subject(name, make, read, ".h5")
         for name, make, read in (
             ("measurements, bytes", _bytes(measurements), read_measurements),
             ("measurements, structure", lambda n, path: odd_file(path, n, SEED), read_measurements),
             ("results and parts, bytes", _bytes(others), read_any),
         )
-    }
+    ]
 
 
 def _bytes(files: list[bytes]) -> Callable[[int, Path], None]:
@@ -92,31 +85,3 @@ def _bytes(files: list[bytes]) -> Callable[[int, Path], None]:
 
 def _ignore(written: int) -> None:
     pass
-
-
-def main() -> None:
-    """Print and write the counts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=1000)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--only", help="one of the readers")
-    parser.add_argument("--keep", type=Path, help="write the first input here, and read nothing")
-    parser.add_argument("--seconds", type=float, help="end after so much time for each reader")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for name, subject in subjects().items():
-        if arguments.only not in (None, name):
-            continue
-        if arguments.keep is not None:
-            subject.make(arguments.first, arguments.keep)
-            continue
-        numbers = range(arguments.first, arguments.first + arguments.inputs)
-        outcomes: Outcomes = fuzz(subject, numbers, arguments.seconds)
-        print("\n".join(lines(subject, outcomes)), flush=True)
-        for text, count in outcomes.refused.most_common(12):
-            print(f"    refused {count}: {text}")
-        write_row(subject, outcomes)
-
-
-if __name__ == "__main__":
-    main()
