@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.artifacts.fingerprint import meaning
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import work_directory
 
@@ -28,23 +29,6 @@ COMPUTING = (
 """Packages and modules of `stages` that make scenes and estimates of parameters."""
 
 
-def meaning(source: str) -> str:
-    """Syntax of a program without comments, layout and strings that stand alone."""
-    tree = ast.parse(textwrap.dedent(source))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [line for line in node.body if not _is_said(line)]
-    return ast.dump(tree)
-
-
-def _is_said(line: ast.stmt) -> bool:
-    return (
-        isinstance(line, ast.Expr)
-        and isinstance(line.value, ast.Constant)
-        and isinstance(line.value.value, str)
-    )
-
-
 def key_of(
     parameters: Mapping[str, Any], functions: Sequence[Callable[..., Any]], inputs: Sequence[Path]
 ) -> str:
@@ -52,11 +36,11 @@ def key_of(
     digest = hashlib.blake2b(digest_size=12)
     digest.update(json.dumps(parameters, sort_keys=True).encode())
     for function in functions:
-        digest.update(meaning(inspect.getsource(function)).encode())
+        digest.update(meaning(ast.parse(textwrap.dedent(inspect.getsource(function)))).encode())
     for name in COMPUTING:
         place = STAGES / name
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(f"\n{path.relative_to(STAGES)} {meaning(path.read_text('utf-8'))}".encode())
+            digest.update(f"\n{path.relative_to(STAGES)} {meaning(ast.parse(path.read_bytes()))}".encode())
     for path in inputs:
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -10,12 +10,14 @@ from stages.artifacts.entry import run, split_argument
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import shard_name, shard_paths
 from stages.artifacts.measurements_file import read_scenes
-from stages.artifacts.params_file import read_params
+from stages.artifacts.params_file import read_params, sections
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, work_directory, work_key
 from stages.bounds.cramer_rao import Bound, conditional_bound, constant_bound, unconditional_bound
 from stages.params import Params
 from stages.physics.scenario import Scenes
+
+READS = ("array.spherical_amplitude",)
 
 
 def bound(scenes: Scenes, spherical_amplitude: bool) -> Bounds:
@@ -83,9 +85,8 @@ def main() -> None:
     params = read_params()
     scenes = Path("data/scenes") / split
     shards = shard_paths(scenes, f"run `simulate --split {split}` first")
-    sections = params.model_dump(mode="json", include={"array": {"spherical_amplitude"}})
     make = functools.partial(_make_shard, params, scenes)
-    with work_directory(f"bound-{split}", work_key(sections, shards)) as work:
+    with work_directory(f"bound-{split}", work_key("stages.bound", sections(params, READS), shards)) as work:
         make_shards(make, len(shards), work, params.simulate.workers, 2, f"bound {split}", "shards")
         write_bounds(Path("data/bounds") / f"{split}.h5", read_bounds(work))
         discard(work)

@@ -20,8 +20,8 @@ from stages.artifacts.errors import MeasurementError
 from stages.artifacts.evidence_file import Known, read_evidence, write_evidence
 from stages.artifacts.hdf5 import shard_name, shard_paths
 from stages.artifacts.measurements_file import Truth, read_observation, read_truth
-from stages.artifacts.network_file import MODEL_SECTIONS, read_network, write_network
-from stages.artifacts.params_file import read_params
+from stages.artifacts.network_file import MODEL_READS, read_network, write_network
+from stages.artifacts.params_file import read_params, sections
 from stages.artifacts.shards import make_shards, one_thread
 from stages.artifacts.state import discard, publish, work_directory, work_key
 from stages.covariance import NormalizedCovariance, blend, sample_covariance, true_covariance
@@ -33,6 +33,12 @@ from stages.networks.trained import Calibration, TrainedNetwork
 from stages.params import VALIDATION_SPLITS, Params, Split
 from stages.physics.observation import Observation
 from stages.physics.steering import steering
+
+READS = (
+    *MODEL_READS,
+    *(f"simulate.{split}" for split in VALIDATION_SPLITS),
+    *("estimators", "evaluate.batch_size"),
+)
 
 _NETWORK = Path("data/models/covariance.pt")
 
@@ -179,11 +185,9 @@ def main() -> None:
     for split in VALIDATION_SPLITS:
         inputs += shard_paths(root / "data/scenes" / split, f"run `simulate --split {split}` first")
         inputs += shard_paths(root / "data/covariances" / split, f"run `normalize --split {split}` first")
-    sections = params.model_dump(
-        mode="json", include={**MODEL_SECTIONS, "estimators": True, "evaluate": {"batch_size"}}
-    )
     make = functools.partial(_make_batch, params, root, batches)
-    with one_thread(), work_directory("calibrate", work_key(sections, inputs)) as work:
+    key = work_key("stages.calibrate", sections(params, READS), inputs)
+    with one_thread(), work_directory("calibrate", key) as work:
         make_shards(make, len(batches), work, params.evaluate.workers, 2, "calibrate", "batches")
         known = read_evidence([work / shard_name(number) for number in range(len(batches))])
         try:

@@ -40,11 +40,11 @@ from stages.artifacts.durations import keep_durations
 from stages.artifacts.entry import run
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.estimates_file import read_estimates, write_estimates
-from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
+from stages.artifacts.evaluation_tables import SCORED, MethodEstimates, Scoring, SplitTruth
 from stages.artifacts.hdf5 import shard_name, shard_paths
 from stages.artifacts.measurements_file import read_observation, read_truth
 from stages.artifacts.network_file import read_network
-from stages.artifacts.params_file import read_params
+from stages.artifacts.params_file import read_params, sections
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, publish, work_directory, work_key
 from stages.covariance import NormalizedCovariance, sample_covariance
@@ -56,6 +56,15 @@ from stages.params import TEST_SPLITS, Params, Split
 from stages.physics.observation import Observation
 from stages.seeds import integer_seed
 from stages.shapes import Sources
+
+READS = (
+    *("array", "receiver"),
+    *("sources.azimuth_deg", "sources.elevation_deg", "sources.range_m", "sources.max_sources"),
+    *("grid", "covariance", "normalize", "network"),
+    *("simulate.train", "simulate.train_constant", "simulate.test_independent", "simulate.test_constant"),
+    *("estimators", "evaluate.batch_size", "evaluate.estimators", "evaluate.blind", "evaluate.refine"),
+    *("evaluate.genie_starts", "evaluate.seed", *SCORED, "report.example_scenes"),
+)
 
 
 @dataclass(frozen=True)
@@ -321,19 +330,9 @@ def main() -> None:
     for split in TEST_SPLITS:
         inputs += shard_paths(root / "data/scenes" / split, "run `simulate` first")
         inputs += shard_paths(root / "data/covariances" / split, "run `normalize` first")
-    sections = params.model_dump(
-        mode="json",
-        include={
-            "array": {"spherical_amplitude"},
-            "sources": {"azimuth_deg", "elevation_deg", "range_m"},
-            "grid": True,
-            "covariance": {"diagonal_loading"},
-            "estimators": True,
-            "evaluate": {"batch_size", "estimators", "blind", "refine", "genie_starts", "seed"},
-        },
-    )
+    reads = sections(params, (name for name in READS if name not in (*SCORED, "report.example_scenes")))
     make = functools.partial(_make_batch, params, root, batches)
-    with work_directory("evaluate", work_key(sections, inputs)) as work:
+    with work_directory("evaluate", work_key("stages.evaluate", reads, inputs)) as work:
         make_shards(make, len(batches), work, params.evaluate.workers, 2, "evaluate", "batches")
         tables = work / "tables"
         tables.mkdir(exist_ok=True)

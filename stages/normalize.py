@@ -11,13 +11,18 @@ from stages.artifacts.entry import run, split_argument
 from stages.artifacts.errors import MeasurementError
 from stages.artifacts.hdf5 import shard_name, shard_paths
 from stages.artifacts.measurements_file import read_observation
-from stages.artifacts.params_file import read_params
+from stages.artifacts.params_file import read_params, sections
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.covariance import sample_factor
 from stages.inference.maps import MapSettings, fit_maps
 from stages.params import SPLITS, Params
 from stages.physics.observation import Observation
+
+READS = (
+    *("array.spherical_amplitude", "sources.azimuth_deg", "sources.elevation_deg", "sources.range_m"),
+    *("grid", "covariance.ls_ridge", "normalize"),
+)
 
 
 def normalize(observation: Observation, params: Params) -> Covariances:
@@ -51,18 +56,9 @@ def main() -> None:
     params = read_params()
     scenes = Path("data/scenes") / split
     shards = shard_paths(scenes, f"run `simulate --split {split}` first")
-    sections = params.model_dump(
-        mode="json",
-        include={
-            "array": {"spherical_amplitude"},
-            "sources": {"azimuth_deg", "elevation_deg", "range_m"},
-            "grid": True,
-            "covariance": {"ls_ridge"},
-            "normalize": True,
-        },
-    )
     make = functools.partial(_make_shard, params, scenes)
-    with work_directory(f"normalize-{split}", work_key(sections, shards)) as work:
+    key = work_key("stages.normalize", sections(params, READS), shards)
+    with work_directory(f"normalize-{split}", key) as work:
         make_shards(make, len(shards), work, params.simulate.workers, 4, f"normalize {split}", "shards")
         publish(work, Path("data/covariances") / split)
 

@@ -29,8 +29,8 @@ from stages.artifacts.device import training_device
 from stages.artifacts.entry import run
 from stages.artifacts.errors import ParameterError, StageError, StateError
 from stages.artifacts.measurements_file import read_observation, read_truth
-from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network
-from stages.artifacts.params_file import read_params
+from stages.artifacts.network_file import MODEL_READS, network_dictionary, new_network
+from stages.artifacts.params_file import read_params, sections
 from stages.artifacts.processes import ALONE
 from stages.artifacts.progress import Progress, say
 from stages.artifacts.search_tables import importances, is_whole, trials_table, write_results
@@ -57,6 +57,8 @@ from stages.params import VALIDATION_SPLITS, Params, Split
 from stages.physics.observation import Observation
 from stages.search_params import Choices, Interval, Scalar
 from stages.shapes import Sources
+
+READS = (*MODEL_READS, "train", "estimators", "evaluate.found_tolerance_deg", "search")
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -293,16 +295,13 @@ def _note(study: optuna.Study) -> str:
 def main() -> None:
     """python -m stages.search"""
     params = read_params()
-    sections = params.model_dump(
-        mode="json",
-        include={**MODEL_SECTIONS, "train": True, "estimators": True, "evaluate": {"found_tolerance_deg"}},
-    )
-    budgets = {"n_trials", "workers", "storage"}
-    sections["search"] = params.search.model_dump(mode="json", exclude=budgets)
+    reads = sections(params, READS)
+    for budget in ("n_trials", "workers", "storage"):
+        del reads["search"][budget]
     for name, _ in params.search.space.ranges():
         section, key = name.split(".")
-        del sections[section][key]
-    with work_directory("search", work_key(sections, training_files())) as directory:
+        del reads[section][key]
+    with work_directory("search", work_key("stages.search", reads, training_files())) as directory:
         study = search(params, directory, directory.name)
         results = directory / "results"
         results.mkdir(exist_ok=True)

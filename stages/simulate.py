@@ -10,13 +10,19 @@ from stages.artifacts import setup
 from stages.artifacts.entry import run, split_argument
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.measurements_file import write_scenes
-from stages.artifacts.params_file import read_params
+from stages.artifacts.params_file import read_params, sections
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import publish, work_directory, work_key
 from stages.params import SPLITS, Params, Split
 from stages.physics.augmentation import augmented
 from stages.physics.observation import sensing_rank
 from stages.physics.scenario import SceneDraw, Scenes, draw_installation, draw_scene, observe
+
+READS = (
+    *("array", "receiver", "channel", "codebook", "sources", "impairments"),
+    *("simulate.seed", "simulate.scenes_per_shard", "simulate.augmentation"),
+)
+"""Of params.yaml, and with these the section of the split."""
 
 
 def simulate(params: Params, split: Split, scenes: range) -> Scenes:
@@ -92,16 +98,10 @@ def main() -> None:
     """python -m stages.simulate --split SPLIT"""
     split = split_argument("simulate", __doc__, SPLITS)
     params = read_params()
-    sections = params.model_dump(
-        mode="json",
-        include={
-            **dict.fromkeys(("array", "receiver", "channel", "codebook", "sources", "impairments"), True),
-            "simulate": {"seed", "scenes_per_shard", "augmentation", split},
-        },
-    )
+    reads = sections(params, (*READS, f"simulate.{split}"))
     n_shards = -(-params.simulate.split(split).n_scenes // params.simulate.scenes_per_shard)
     make = functools.partial(_make_shard, params, split)
-    with work_directory(f"simulate-{split}", work_key(sections)) as work:
+    with work_directory(f"simulate-{split}", work_key("stages.simulate", reads)) as work:
         make_shards(make, n_shards, work, params.simulate.workers, 8, f"simulate {split}", "shards")
         publish(work, Path("data/scenes") / split)
 

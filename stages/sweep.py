@@ -33,10 +33,10 @@ from stages.artifacts.atomic import write_bytes
 from stages.artifacts.entry import run
 from stages.artifacts.errors import ParameterError
 from stages.artifacts.estimates_file import read_estimates, write_estimates
-from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
+from stages.artifacts.evaluation_tables import SCORED, MethodEstimates, Scoring, SplitTruth
 from stages.artifacts.hdf5 import shard_name
 from stages.artifacts.network_file import read_network
-from stages.artifacts.params_file import read_params
+from stages.artifacts.params_file import read_params, sections
 from stages.artifacts.shards import make_shards
 from stages.artifacts.state import discard, publish, work_directory, work_key
 from stages.bounds.cramer_rao import conditional_bound
@@ -46,6 +46,12 @@ from stages.inference.maps import MapSettings, fit_maps
 from stages.networks.trained import TrainedNetwork
 from stages.params import Params
 from stages.physics.scenario import Scenes, draw_installation, draw_scene, observe
+
+READS = (
+    *("array", "receiver", "channel", "codebook", "sources"),
+    *("grid", "covariance", "normalize", "network", "simulate.seed", "estimators"),
+    *("evaluate.batch_size", "evaluate.estimators", "evaluate.refine", *SCORED, "sweep"),
+)
 
 SWEEP = Path("data/sweep")
 
@@ -275,17 +281,10 @@ def main() -> None:
     _bench.cache_clear()
     _bench(params, root)
     batches = tuple(plan(params))
-    sections = params.model_dump(
-        mode="json",
-        include={
-            **dict.fromkeys(("array", "receiver", "channel", "codebook", "sources"), True),
-            **dict.fromkeys(("grid", "covariance", "normalize", "estimators", "sweep"), True),
-            "simulate": {"seed"},
-            "evaluate": {"batch_size", "estimators", "refine"},
-        },
-    )
+    reads = sections(params, (name for name in READS if name not in SCORED))
     make = functools.partial(_make_batch, params, root, batches)
-    with work_directory("sweep", work_key(sections, [root / "data/calibration/learned.pt"])) as work:
+    key = work_key("stages.sweep", reads, [root / "data/calibration/learned.pt"])
+    with work_directory("sweep", key) as work:
         make_shards(make, len(batches), work, params.evaluate.workers, 2, "sweep", "batches")
         tables = work / "tables"
         tables.mkdir(exist_ok=True)

@@ -29,6 +29,10 @@ from stages.params import Params
 from stages.physics.observation import Observation
 from stages.seeds import integer_seed
 
+READS = (
+    *("array.spherical_amplitude", "sources.azimuth_deg", "sources.elevation_deg", "sources.range_m"),
+    "threshold",
+)
 SCENES = Path("data/scenes/test_independent")
 THRESHOLD = Path("data/bounds/threshold.csv")
 

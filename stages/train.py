@@ -24,8 +24,8 @@ from stages.artifacts.checkpoint import save_checkpoint
 from stages.artifacts.device import training_device
 from stages.artifacts.durations import keep_durations
 from stages.artifacts.entry import run
-from stages.artifacts.network_file import MODEL_SECTIONS, network_dictionary, new_network, write_network
-from stages.artifacts.params_file import read_params
+from stages.artifacts.network_file import MODEL_READS, network_dictionary, new_network, write_network
+from stages.artifacts.params_file import read_params, sections
 from stages.artifacts.processes import Team
 from stages.artifacts.progress import Progress, say
 from stages.artifacts.state import discard, publish, work_directory, work_key
@@ -41,6 +41,8 @@ from stages.networks.examples import Examples, Feed
 from stages.networks.fit import FitState, fit
 from stages.networks.trained import uncalibrated
 from stages.params import Params
+
+READS = (*MODEL_READS, "train")
 
 _STATE = "state.pt"
 _KEPT = {
@@ -140,12 +142,12 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
     The others begin when it has found everything that it needs.
     """
     inputs = training_files()
-    sections = params.model_dump(mode="json", include={**MODEL_SECTIONS, "train": True})
-    with work_directory("train", work_key(sections, inputs)) as work:
+    reads = sections(params, READS)
+    with work_directory("train", work_key("stages.train", reads, inputs)) as work:
         state = None
         if (work / _STATE).exists():
             settings = fit_settings(params, device)
-            state = read_training_state(work / _STATE, sections, params, settings, _KEPT)
+            state = read_training_state(work / _STATE, reads, params, settings, _KEPT)
         feed = training_feed(params, 1.0, device, team.rank, team.world)
         validation = validation_examples(params)
         team.shared(state)
@@ -167,7 +169,7 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
             }
 
         def keep(state: FitState) -> None:
-            save_checkpoint(work / _STATE, {**state, **kept()}, sections)
+            save_checkpoint(work / _STATE, {**state, **kept()}, reads)
             loss[:] = [f"validation loss {state['history'][-1]['validation_loss']:.4g}"]
 
         def show(epoch: int, batch: int, n_batches: int) -> None:

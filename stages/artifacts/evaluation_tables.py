@@ -95,6 +95,10 @@ class MethodEstimates:
     asked: Bool[np.ndarray, " scene"]
 
 
+SCORED = ("evaluate.found_tolerance_deg", "evaluate.gospa_cutoff_m", "evaluate.bootstrap_samples")
+"""Parameters of scores alone: estimates are the same whatever they are."""
+
+
 @dataclass(frozen=True)
 class Scoring:
     """Tolerance (rad) of both angles of a found source, and cutoff distance (m) of GOSPA."""

@@ -183,7 +183,7 @@ def localization_key(files: Sequence[Path], options: Options) -> str:
     if needs_model(options.estimator) and options.model.is_file():
         inputs.append(options.model)
     parameters = asdict(options) | {"model": None, "files": [str(file) for file in files]}
-    return work_key(parameters, inputs)
+    return work_key("stages.localize", parameters, inputs)
 
 
 def needs_model(name: str) -> bool:

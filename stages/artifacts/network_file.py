@@ -23,6 +23,7 @@ from stages.artifacts.checkpoint import (
     save_checkpoint,
 )
 from stages.artifacts.errors import CheckpointError
+from stages.artifacts.params_file import sections
 from stages.networks.counting import CountRule, ModelWeights
 from stages.networks.covariance_network import CovarianceNetwork, Layout
 from stages.networks.dictionary import Dictionary, planar_dictionary
@@ -30,15 +31,11 @@ from stages.networks.features import n_channels
 from stages.networks.trained import Calibration, TrainedNetwork
 from stages.params import ModelParams, Params
 
-MODEL_SECTIONS: dict[str, Any] = {
-    "array": True,
-    "receiver": True,
-    "sources": {"azimuth_deg", "elevation_deg", "range_m", "max_sources"},
-    "grid": True,
-    "covariance": True,
-    "normalize": True,
-    "network": True,
-}
+MODEL_READS = (
+    *("array", "receiver"),
+    *("sources.azimuth_deg", "sources.elevation_deg", "sources.range_m", "sources.max_sources"),
+    *("grid", "covariance", "normalize", "network"),
+)
 """Parameters without which the weights mean nothing."""
 
 _TUNED = "covariance_network"
@@ -331,4 +328,4 @@ def calibration_of(path: Path, content: Mapping[str, Any]) -> Calibration:
 
 
 def _parameters(params: Params) -> dict[str, Any]:
-    return params.model_dump(mode="json", include=MODEL_SECTIONS)
+    return sections(params, MODEL_READS)

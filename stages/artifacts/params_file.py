@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
@@ -33,6 +33,18 @@ def read_params(path: Path = PARAMS) -> Params:
         ParameterError: "FILE:LINE: key: law, numbers" for the first thing wrong with it.
     """
     return checked(path, read_text(path))
+
+
+def sections(params: Params, names: Iterable[str]) -> dict[str, Any]:
+    """Some sections of the parameters, or some values of sections, by dotted names."""
+    include: dict[str, Any] = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        if key:
+            include.setdefault(section, set()).add(key)
+        else:
+            include[section] = True
+    return params.model_dump(mode="json", include=include)
 
 
 def checked(path: Path, held: ParamsText) -> Params:

@@ -13,13 +13,13 @@ import re
 import secrets
 import shutil
 import socket
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stages.artifacts.atomic import remove_partial
 from stages.artifacts.errors import StateError, unwritable
+from stages.artifacts.fingerprint import fingerprint
 
 
 def state_root() -> Path:
@@ -27,16 +27,15 @@ def state_root() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / "state"
 
 
-def work_key(parameters: Mapping[str, Any], inputs: Sequence[Path] = ()) -> str:
-    """Name of a piece of work: digest of the parameters it depends on, the loaded code, its input files.
+def work_key(module: str, parameters: Mapping[str, Any], inputs: Sequence[Path] = ()) -> str:
+    """Name of a piece of work: digest of the code of the module that does it (`fingerprint`), the parameters
+    it depends on, its input files.
 
     Budgets (workers, time limits) are left out by the caller, so that a run with other budgets goes on with
     the same work.
     """
     digest = hashlib.blake2b(digest_size=12)
-    digest.update(json.dumps(parameters, sort_keys=True).encode())
-    for name, path in sorted(_loaded_code().items()):
-        digest.update(f"\n{name} {_file_digest(path)}".encode())
+    digest.update(f"{fingerprint(module)}{json.dumps(parameters, sort_keys=True)}".encode())
     for path in inputs:
         digest.update(b"\n%b " % os.fsencode(path.name) + _file_digest(path).encode())
     return digest.hexdigest()
@@ -168,17 +167,6 @@ def _copied(source: str, target: str) -> None:
         shutil.copy2(source, target)
     except OSError as error:
         raise unwritable(target, error) from error
-
-
-def _loaded_code() -> dict[str, Path]:
-    """Name -> file of every loaded module of the package, the running verb included."""
-    files: dict[str, Path] = {}
-    for name, module in list(sys.modules.items()):
-        spec = module.__spec__ if name == "__main__" else None
-        name = spec.name if spec is not None else name
-        if name.partition(".")[0] == "stages" and module.__file__ is not None:
-            files[name] = Path(module.__file__)
-    return files
 
 
 def _name_digest(path: Path) -> str:

@@ -123,7 +123,7 @@ def tuning_key(files: Sequence[Path], options: TuningOptions) -> str:
         MeasurementError: a file that is missing.
     """
     parameters = asdict(options) | {"model": None, "files": [str(file) for file in files]}
-    return work_key(parameters, [*_paths(files), options.model])
+    return work_key("stages.finetune", parameters, [*_paths(files), options.model])
 
 
 def _paths(files: Sequence[Path]) -> list[Path]:

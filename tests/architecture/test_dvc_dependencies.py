@@ -1,29 +1,54 @@
-"""Every stage of dvc.yaml depends on all the code that it runs: its import closure is contained in its deps.
+"""Every stage of dvc.yaml depends on the fingerprint of all the code that it runs, and on no other code.
 
-DVC runs a stage again when a listed dependency changes; an edit of unlisted code would keep old results.
+The oracle of what a verb runs is the import graph of `grimp`.
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache
-from pathlib import PurePosixPath
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import grimp
 import pytest
 from ruamel.yaml import YAML
 
+from stages.artifacts.fingerprint import PLUG_INS, closure, fingerprint
+from stages.check import CODE, VERBS
 from tests.architecture.source import ROOT
 
-Pipeline = dict[str, Any]
-PLUG_INS = {"stages.estimators.registry": "stages.estimators"}
-"""Module -> package of which it imports every module without naming one."""
+CHECK = "check"
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    loaded: Pipeline = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))
-    return loaded
+def stages() -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml, without what `foreach` repeats them for."""
+    loaded = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    return {name: stage.get("do", stage) for name, stage in loaded.items()}
+
+
+def test_every_stage_depends_on_the_fingerprint_of_its_verb() -> None:
+    found = {}
+    for name, stage in stages().items():
+        (verb,) = re.findall(r"^python -m stages\.(\w+)(?: --split \$\{item\})?$", stage["cmd"])
+        assert name == verb
+        found[verb] = [dep for dep in stage["deps"] if not dep.startswith("data/") or "/code/" in dep]
+    asked = {verb: [f"{CODE}/{verb}.txt"] for verb in VERBS}
+    # the page shows the parameters as they are written
+    asked["report"].append("params.yaml")
+    # what makes the fingerprints looks at all the code
+    assert found == {CHECK: ["stages", "params.yaml"], **asked}
+    assert stages()[CHECK]["outs"] == [str(CODE)]
+
+
+def test_dvc_and_a_verb_name_the_same_parameters() -> None:
+    """The report shows all of params.yaml, which is a file of its own to it."""
+    written = {name: list(stage.get("params", [])) for name, stage in stages().items()}
+    read = {verb: list(getattr(import_module(f"stages.{verb}"), "READS", ())) for verb in (CHECK, *VERBS)}
+    read["simulate"].append("simulate.${item}")
+    assert {name: sorted(names) for name, names in written.items()} == {
+        name: sorted(names) for name, names in read.items()
+    }
+    assert [verb for verb, names in read.items() if not names] == [CHECK, "report"]
 
 
 @cache
@@ -31,108 +56,36 @@ def import_graph() -> grimp.ImportGraph:
     return grimp.build_graph("stages", cache_dir=None)
 
 
-@cache
-def closure(module: str) -> frozenset[str]:
-    """Files that `python -m module` runs: its imports, their packages, and data files of those packages."""
-    graph = import_graph()
+def run_by(module: str, graph: grimp.ImportGraph) -> set[str]:
+    """What `python -m module` imports, with the packages above and those that are loaded by name."""
     reached = {module, *graph.find_upstream_modules(module)}
     for package in [PLUG_INS[name] for name in PLUG_INS.keys() & reached]:
         found = graph.find_descendants(package)
         reached |= found.union(*map(graph.find_upstream_modules, found))
-    reached |= {name.rpartition(".")[0] for name in reached} - {""}
-    files: set[str] = set()
-    for name in reached:
-        folder = PurePosixPath(*name.split("."))
-        if (ROOT / folder).is_dir():
-            files |= {(folder / "__init__.py").as_posix()}
-            files |= {f.relative_to(ROOT).as_posix() for f in (ROOT / folder).iterdir() if is_data(f.suffix)}
-        else:
-            files.add(folder.with_suffix(".py").as_posix())
-    return frozenset(files)
+    for name in list(reached):
+        parts = name.split(".")
+        reached |= {".".join(parts[:length]) for length in range(1, len(parts))}
+    return reached
 
 
-def is_data(suffix: str) -> bool:
-    """True for a file that a module reads from its own package, such as a template."""
-    return suffix not in {"", ".py", ".pyc"}
-
-
-def runs(stage: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Modules that a stage runs and its deps; `foreach` and `matrix` vary neither."""
-    body = stage.get("do", stage)
-    commands = body["cmd"] if isinstance(body["cmd"], list) else [body["cmd"]]
-    modules = [m for command in commands for m in re.findall(r"-m (stages(?:\.\w+)+)", command)]
-    deps = [dep if isinstance(dep, str) else next(iter(dep)) for dep in body["deps"]]
-    return modules, deps
-
-
-def is_covered(file: str, deps: list[str]) -> bool:
-    return any(PurePosixPath(file).is_relative_to(dep) for dep in deps)
-
-
-def unlisted(pipeline: Pipeline) -> Iterator[str]:
-    """Every file that a stage runs without depending on it."""
-    for name, stage in pipeline["stages"].items():
-        modules, deps = runs(stage)
-        if not modules:
-            yield f"{name}: runs no `python -m stages.<verb>`"
-        for module in modules:
-            yield from (f"{name}: {file}" for file in sorted(closure(module)) if not is_covered(file, deps))
-
-
-def superfluous(pipeline: Pipeline) -> Iterator[str]:
-    """Every dep on code that the stage does not run: a change there would run it for nothing."""
-    for name, stage in pipeline["stages"].items():
-        modules, deps = runs(stage)
-        files = [file for module in modules for file in closure(module)]
-        code = [dep for dep in deps if PurePosixPath(dep).parts[0] in {"stages", "flows", "tests"}]
-        yield from (f"{name}: {dep}" for dep in code if not any(is_covered(file, [dep]) for file in files))
-
-
-def test_every_stage_depends_on_the_code_it_runs(pipeline: Pipeline) -> None:
-    assert list(unlisted(pipeline)) == []
-
-
-def test_no_stage_depends_on_code_it_does_not_run(pipeline: Pipeline) -> None:
-    assert list(superfluous(pipeline)) == []
-
-
-def test_a_missing_dependency_is_found(pipeline: Pipeline) -> None:
-    """Dropping any code dep of any stage leaves some file unlisted, unless another dep covers it as well."""
-    dropped = 0
-    for name, stage in pipeline["stages"].items():
-        _, deps = runs(stage)
-        for dep in [d for d in deps if PurePosixPath(d).parts[0] == "stages"]:
-            others = [d for d in deps if d != dep]
-            if is_covered(dep, others):
-                continue
-            body = {**stage.get("do", stage), "deps": others}
-            doctored = {"stages": {name: {**stage, "do": body} if "do" in stage else body}}
-            assert list(unlisted(doctored)), f"{name} without {dep}"
-            dropped += 1
-    assert dropped >= len(pipeline["stages"])
-
-
-def stage_of(form: str, deps: list[Any]) -> Pipeline:
-    """A pipeline of one stage that runs the verb simulate, in each form that DVC knows."""
-    body = {"cmd": "python -m stages.simulate", "deps": deps}
-    forms: dict[str, dict[str, Any]] = {
-        "plain": body,
-        "foreach": {"foreach": ["train", "test"], "do": body},
-        "matrix": {"matrix": {"split": ["train", "test"]}, **body},
+@pytest.mark.parametrize("verb", [*VERBS, CHECK, "localize", "finetune", "cli"])
+def test_a_fingerprint_has_all_the_code_that_its_verb_runs(verb: str) -> None:
+    found = {line.partition("  ")[2] for line in fingerprint(f"stages.{verb}").splitlines()}
+    modules = set()
+    for name in run_by(f"stages.{verb}", import_graph()):
+        path = ROOT.joinpath(*name.split("."))
+        modules.add(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+    beside = {
+        file
+        for module in modules
+        if module.name == "__init__.py"
+        for file in module.parent.iterdir()
+        if file.is_file() and file.suffix != ".py"
     }
-    return {"stages": {"simulate": forms[form]}}
+    assert found == {file.relative_to(ROOT).as_posix() for file in modules | beside}
 
 
-@pytest.mark.parametrize("form", ["plain", "foreach", "matrix"])
-def test_forms_of_a_stage(form: str) -> None:
-    files = sorted(closure("stages.simulate"))
-    lacking = stage_of(form, [*files[:-1], {"data/x.h5": {"cache": False}}])
-    assert list(unlisted(lacking)) == [f"simulate: {files[-1]}"]
-    assert list(unlisted(stage_of(form, ["stages"]))) == []
-    assert list(superfluous(stage_of(form, ["stages", "flows"]))) == ["simulate: flows"]
-
-
-def test_a_stage_that_imports_the_registry_depends_on_every_plug_in() -> None:
+def test_packages_that_are_loaded_by_name_are_known() -> None:
     loading = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in (ROOT / "stages").rglob("*.py")
@@ -141,13 +94,12 @@ def test_a_stage_that_imports_the_registry_depends_on_every_plug_in() -> None:
         )
     }
     assert loading == PLUG_INS.keys()
-    plug_in = "stages/estimators/nomp.py"
-    assert "stages.estimators.nomp" not in import_graph().find_upstream_modules("stages.calibrate")
-    deps = sorted(closure("stages.calibrate") - {plug_in})
-    pipeline = {"stages": {"calibrate": {"cmd": "python -m stages.calibrate", "deps": deps}}}
-    assert list(unlisted(pipeline)) == [f"calibrate: {plug_in}"]
+    plug_in = "stages.estimators.nomp"
+    assert plug_in not in import_graph().find_upstream_modules("stages.calibrate")
+    assert plug_in in closure("stages.calibrate")
 
 
-def test_a_stage_without_a_verb_is_found() -> None:
-    stage = {"cmd": "python script.py", "deps": ["stages"]}
-    assert list(unlisted({"stages": {"odd": stage}})) == ["odd: runs no `python -m stages.<verb>`"]
+def test_templates_belong_to_what_shows_them() -> None:
+    templates = {path.relative_to(ROOT).as_posix() for path in Path(ROOT / "stages").rglob("*.j2")}
+    lines = fingerprint("stages.report").splitlines()
+    assert templates and templates <= {line.partition("  ")[2] for line in lines}

@@ -39,7 +39,7 @@ def test_a_disk_that_is_smaller_is_said(
         monkeypatch.setattr(room.shutil, "disk_usage", lambda folder, size=size: size)
         call_verb(tmp_path, check_verb.main)
         assert capsys.readouterr().err.startswith(said)
-        assert (tmp_path / check_verb.CHECKED).read_text("utf-8") == "valid\n"
+        assert (tmp_path / check_verb.CODE / "report.txt").is_file()
 
 
 def test_bytes_are_those_of_the_files(tmp_path: Path) -> None:

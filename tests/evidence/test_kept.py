@@ -6,19 +6,9 @@ from pathlib import Path
 import grimp
 import pytest
 
-from benchmarks._kept import COMPUTING, STAGES, kept, key_of, meaning
+from benchmarks._kept import COMPUTING, STAGES, kept, key_of
 from stages.artifacts.hdf5 import shard_name
 from tests.architecture.source import is_core
-
-
-def test_words_about_a_program_have_no_meaning() -> None:
-    said = (
-        '"""Doc."""\nX = 1\n"""Of X."""\n\n\ndef f(a: int) -> int:\n    """Doc."""\n    return a  # twice\n'
-    )
-    bare = "X=1\ndef f(a: int) -> int:\n  return a\n"
-    assert meaning(said) == meaning(bare)
-    assert meaning(bare) != meaning(bare.replace("return a", "return -a"))
-    assert meaning("x = 'a'") != meaning("x = 'b'")
 
 
 def makes(content: str, calls: list[int], number: int, path: Path) -> None:

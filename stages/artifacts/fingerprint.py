@@ -1,0 +1,135 @@
+"""Fingerprints of code: what a verb runs, without the words about it.
+
+A line for every module that a verb imports, wherever in a module and however far away, whole packages among
+them whose modules are loaded by name; and for every file that such a package keeps beside its modules. A
+module has a digest of its syntax without docstrings, comments and layout, which is the same under every
+Python that can read it.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PLUG_INS = {"stages.estimators.registry": "stages.estimators"}
+"""Module -> package of which it loads every module without naming one."""
+
+_PACKAGE = "stages"
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def fingerprint(module: str) -> str:
+    """Digests and files of all that `python -m module` runs of this package, a line each, in order."""
+    files = {_file(name) for name in closure(module)}
+    for file in list(files):
+        if file.name == "__init__.py":
+            files |= {beside for beside in file.parent.iterdir() if _is_data(beside)}
+    named = sorted((file.relative_to(ROOT).as_posix(), file) for file in files)
+    return "".join(f"{_digest(file)}  {name}\n" for name, file in named)
+
+
+@cache
+def closure(module: str) -> frozenset[str]:
+    """Names of the modules of this package that a module runs: itself, its imports, theirs, their packages.
+
+    Raises:
+        ValueError: no such module.
+    """
+    if module not in _modules():
+        raise ValueError(f"{module} is a module of {_PACKAGE}, and there is none of this name")
+    reached: set[str] = set()
+    ahead = {module}
+    while ahead:
+        name = ahead.pop()
+        if name in reached or name not in _modules():
+            continue
+        reached.add(name)
+        ahead |= _imports(name) | {name.rpartition(".")[0]}
+        if plug_ins := PLUG_INS.get(name):
+            ahead |= {other for other in _modules() if other.startswith(f"{plug_ins}.")}
+    return frozenset(reached)
+
+
+def meaning(tree: ast.AST) -> str:
+    """Digest of the syntax of a program without comments, layout and strings that stand alone."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in _parts(tree):
+        digest.update(part.encode())
+    return digest.hexdigest()
+
+
+def _parts(node: Any) -> Iterator[str]:
+    """A syntax tree in one unambiguous line; fields that are empty, of which Pythons know different ones, are
+    left out.
+    """
+    if isinstance(node, ast.AST):
+        yield f"{type(node).__name__}("
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(node, _DOCUMENTED):
+                value = [line for line in value if not _is_said(line)]
+            if value is not None and value != []:
+                yield f"{name}="
+                yield from _parts(value)
+        yield ")"
+    elif isinstance(node, list):
+        yield "["
+        for part in node:
+            yield from _parts(part)
+            yield ","
+        yield "]"
+    else:
+        yield f"{node!r};"
+
+
+def _is_said(line: ast.stmt) -> bool:
+    return (
+        isinstance(line, ast.Expr)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    )
+
+
+@cache
+def _modules() -> frozenset[str]:
+    """Names of all modules and packages of the package."""
+    names = set()
+    for path in (ROOT / _PACKAGE).rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names.add(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return frozenset(names)
+
+
+def _file(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _imports(module: str) -> set[str]:
+    """Names that a module imports, some of which are no modules."""
+    names: set[str] = set()
+    for node in ast.walk(_tree(_file(module))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _is_data(path: Path) -> bool:
+    """True for a file that a module reads from its own package, such as a template."""
+    return path.is_file() and path.suffix not in {".py", ".pyc"}
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes())
+
+
+@cache
+def _digest(file: Path) -> str:
+    if file.suffix == ".py":
+        return meaning(_tree(file))
+    return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
