@@ -7,13 +7,17 @@ will do with the structure of a file, and unpacks what is packed; what failed th
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from tempfile import TemporaryFile
+from typing import NamedTuple, TypeAlias
 
+from stages.artifacts.errors import StateError
 from stages.artifacts.extents import stamp_of_path
 from stages.artifacts.hdf5_objects import Field, Look, Refused, Unread, open_file, survey
 
@@ -21,30 +25,57 @@ Say: TypeAlias = Callable[[str | None, str | None], None]
 """Is told (name, None) before an object is looked at, and (name, law) of one that is refused."""
 
 _ROOT = Path(__file__).parents[2]
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from stages.artifacts.first_look import main; main()"
+CHILD = "import sys; sys.path.extend(sys.argv[1:]); from stages.artifacts.first_look import main; main()"
+"""Its program: what it imports of this process stands behind the library of Python."""
+
+_ENDED_BY_A_FILE = (
+    signal.SIGPROF,
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+)
 
 _CPU_S = 0.5
 """CPU time for one object, of which a sound one takes a thousandth."""
 
-_INDEXED, _UNPACKED = 1e8, 2e7
-"""Bytes a second of CPU time: of a file whose chunks are listed, of data that are unpacked."""
+_BYTES_A_SECOND = 2e7
+"""Of CPU time: of a file whose chunks are listed, of data that are unpacked."""
+
+_CHUNK_S = 3e-4
+"""CPU time to find a chunk, three times what it takes and more."""
 
 _MOST_BYTES = 3 * 2**29
 """Memory beside the program."""
 
-_MOST_S = 900
-"""Wall time (s) for what computes nothing, a network disk that is gone."""
+MOST_S = 900
+"""Wall time (s) without a word of the child, which waits for a network disk that is gone."""
+
+_SECONDS_BETWEEN_WORDS = 1.0
+
+
+class Said(NamedTuple):
+    """What a child said, (None, None) after each file; and why it ended where no file is the reason."""
+
+    lines: list[tuple[str | None, str | None]]
+    failure: str
 
 
 def looked_at(paths: Sequence[Path]) -> Mapping[Path, Look]:
-    """What a first look says of files, each of them once."""
+    """What a first look says of files, each of them once.
+
+    Raises:
+        StateError: the child fails, and no file is the reason.
+    """
     stamps = {path: stamp_of_path(path) for path in paths}
     looks: dict[Path, Look] = {}
     waiting = list(stamps)
     while waiting:
         unread: dict[str, str] = {}
         at = "the file"
-        for name, law in _lines_of_child(waiting):
+        said = heard(waiting)
+        for name, law in said.lines:
             if name is None:
                 path = waiting.pop(0)
                 looks[path] = Look(stamps[path], unread)
@@ -56,6 +87,10 @@ def looked_at(paths: Sequence[Path]) -> Mapping[Path, Look]:
         if waiting:
             # the child ended in the midst of this one
             path = waiting.pop(0)
+            if said.failure:
+                raise StateError(
+                    f"{path}: the process that looks at files first has failed ({said.failure}); run again"
+                )
             law = (
                 f"the HDF5 library comes to no end with {at}, or takes more than {_MOST_BYTES >> 20} MB; the "
                 "file is damaged, make or copy it again"
@@ -64,26 +99,40 @@ def looked_at(paths: Sequence[Path]) -> Mapping[Path, Look]:
     return looks
 
 
-def _lines_of_child(paths: Sequence[Path]) -> list[tuple[str | None, str | None]]:
-    """What the child says, with (None, None) after each file."""
+def heard(paths: Sequence[Path]) -> Said:
+    """What a child says of files until it ends, or falls silent."""
     # -B: on a full disk Python leaves bytecode cut short, which no later start can read
-    command = [sys.executable, "-I", "-B", "-c", _CHILD, str(_ROOT)]
-    names = "\0".join(str(path.absolute()) for path in paths)
-    try:
-        child = subprocess.run(
+    places = [place for place in sys.path if os.path.isabs(place)]
+    command = [sys.executable, "-I", "-B", "-c", CHILD, str(_ROOT), *places]
+    with TemporaryFile() as names, TemporaryFile() as errors:
+        names.write(os.fsencode("\0".join(str(path.absolute()) for path in paths)))
+        names.seek(0)
+        with subprocess.Popen(
             command,
-            input=os.fsencode(names),
+            stdin=names,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_MOST_S,
+            stderr=errors,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            check=False,
-        )
-        said = child.stdout
-    except subprocess.TimeoutExpired as expired:
-        said = expired.stdout or b""
+        ) as child:
+            assert child.stdout is not None
+            said, is_silent = b"", False
+            try:
+                while not is_silent:
+                    if not select.select([child.stdout], [], [], MOST_S)[0]:
+                        is_silent = True
+                    elif read := os.read(child.stdout.fileno(), 1 << 16):
+                        said += read
+                    else:
+                        break
+            finally:
+                if is_silent or sys.exc_info()[0] is not None:
+                    child.kill()
+        errors.seek(0)
+        last = errors.read().decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
     complete = said[: said.rfind(b"\n") + 1]
-    return [tuple(json.loads(line)) for line in complete.splitlines()]
+    is_of_a_file = is_silent or -child.returncode in _ENDED_BY_A_FILE
+    failure = "" if is_of_a_file else f"exit status {child.returncode}{last and f', {last}'}"
+    return Said([tuple(json.loads(line)) for line in complete.splitlines()], failure)
 
 
 def main() -> None:
@@ -101,7 +150,7 @@ def look(path: Path, say: Say) -> None:
 
     def before(name: str) -> None:
         say(name, None)
-        _allow(_CPU_S + n_bytes / _INDEXED)
+        _allow(_CPU_S + n_bytes / _BYTES_A_SECOND)
 
     n_bytes = path.stat().st_size if path.is_file() else 0
     _allow(_CPU_S)
@@ -115,7 +164,7 @@ def look(path: Path, say: Say) -> None:
         for name, field in held.objects.items():
             if isinstance(field, Field):
                 say(name, None)
-                _rehearse(name, field, say)
+                _rehearse(name, field, n_bytes, say)
             elif isinstance(field, Unread):
                 say(name, field.law)
         for name, value in held.attributes.items():
@@ -123,16 +172,19 @@ def look(path: Path, say: Say) -> None:
                 say(f"attribute {name}", value.law)
 
 
-def _rehearse(name: str, field: Field, say: Say) -> None:
-    """Find and unpack every chunk. One that is damaged costs its rows alone, when they are read; one that may
+def _rehearse(name: str, field: Field, n_bytes: int, say: Say) -> None:
+    """Read every chunk. One that is damaged costs its rows alone, when they are read; one that may
     have failed for want of memory costs the data set.
     """
-    _allow(_CPU_S + field.dataset.size * field.dtype.itemsize / _UNPACKED)
+    _allow(_CPU_S + n_bytes / _BYTES_A_SECOND)
     try:
         chunks = field.chunks()
     except Refused as refused:
         say(name, str(refused))
         return
+    unpacked = field.dataset.size * field.dtype.itemsize
+    _allow(_CPU_S + unpacked / _BYTES_A_SECOND + len(chunks) * _CHUNK_S)
+    spoken = time.monotonic()
     for chunk in chunks:
         try:
             field.rehearse(chunk)
@@ -140,6 +192,9 @@ def _rehearse(name: str, field: Field, say: Say) -> None:
             if _peak_bytes() > _MOST_BYTES // 4:
                 say(name, str(refused))
                 return
+        if time.monotonic() - spoken > _SECONDS_BETWEEN_WORDS:
+            spoken = time.monotonic()
+            say(name, None)
 
 
 def _peak_bytes() -> int:

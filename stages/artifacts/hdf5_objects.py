@@ -111,16 +111,13 @@ class Field:
             return list(self.dataset.iter_chunks())
 
     def rehearse(self, chunk: tuple[slice, ...]) -> None:
-        """Find, and unpack, a chunk, as reading will do.
+        """Read a chunk, as reading rows will do.
 
         Raises:
             Refused: a damaged chunk.
         """
         with guarded():
-            if self.packed:
-                self.dataset[chunk]
-            else:
-                self.dataset.id.get_chunk_info_by_coord(tuple(axis.start for axis in chunk))
+            self.dataset[chunk]
 
     def _bytes_of(self, rows: slice | tuple[()]) -> int:
         of_row = math.prod(self.shape[1:]) * self.dtype.itemsize

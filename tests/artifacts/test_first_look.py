@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stages.artifacts import first_look, hdf5
-from stages.artifacts.errors import ChangedFileError, MeasurementError
+from stages.artifacts.errors import ChangedFileError, MeasurementError, StateError
 from stages.artifacts.extents import stamp_of_path
 from stages.artifacts.first_look import looked_at
 from stages.artifacts.hdf5_objects import Look
@@ -44,11 +44,11 @@ def test_a_file_that_the_child_does_not_survive_costs_that_file_alone(
     lines = [("attribute format", None), ("/", None), (None, None), ("/", None), ("field", None)]
     calls: list[list[Path]] = []
 
-    def child(waiting: list[Path]) -> list[tuple[str | None, str | None]]:
+    def child(waiting: list[Path]) -> first_look.Said:
         calls.append(list(waiting))
-        return lines if len(calls) == 1 else [("/", None), (None, None)]
+        return first_look.Said(lines if len(calls) == 1 else [("/", None), (None, None)], "")
 
-    monkeypatch.setattr(first_look, "_lines_of_child", child)
+    monkeypatch.setattr(first_look, "heard", child)
     looks = looked_at(paths)
     assert calls == [paths, paths[2:]]
     assert [set(look.unread) for look in looks.values()] == [set(), {""}, set()]
@@ -61,12 +61,51 @@ def test_a_file_that_the_child_does_not_survive_costs_that_file_alone(
 def test_the_child_ends_at_its_limit_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that computes without end, after it has said where it is."""
     endless = (
-        "import sys; sys.path.append(sys.argv[1]); from stages.artifacts import first_look as f\n"
+        "import sys; sys.path.extend(sys.argv[1:]); from stages.artifacts import first_look as f\n"
         "f._say('field', None); f._allow(0.05)\nwhile True: pass"
     )
-    monkeypatch.setattr(first_look, "_CHILD", endless)
+    monkeypatch.setattr(first_look, "CHILD", endless)
     path = sound(tmp_path / "a.h5")
     assert "no end with field" in looked_at([path])[path].unread[""]
+
+
+@pytest.mark.parametrize(
+    ("program", "law"),
+    [
+        ("import nothing_of_this_name", "exit status 1, ModuleNotFoundError"),
+        ("import os; os.kill(os.getpid(), 9)", "exit status -9"),
+    ],
+)
+def test_a_child_that_fails_by_itself_is_no_fault_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, law: str
+) -> None:
+    monkeypatch.setattr(first_look, "CHILD", program)
+    with pytest.raises(StateError, match=law):
+        looked_at([sound(tmp_path / "a.h5")])
+
+
+def test_the_limit_of_silence_counts_from_the_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files there are; and silence is that of the file in work."""
+    slow = "import os, time\nfor _ in range(3): time.sleep(0.8); os.write(1, b'[null, null]\\n')"
+    monkeypatch.setattr(first_look, "CHILD", slow)
+    monkeypatch.setattr(first_look, "MOST_S", 2.0)
+    paths = [sound(tmp_path / f"{name}.h5") for name in "abc"]
+    assert [set(look.unread) for look in looked_at(paths).values()] == [set()] * 3
+    monkeypatch.setattr(first_look, "MOST_S", 0.1)
+    monkeypatch.setattr(first_look, "CHILD", "import time; time.sleep(60)")
+    assert "no end with the file" in looked_at(paths[:1])[paths[0]].unread[""]
+
+
+@pytest.mark.parametrize("packer", [None, "gzip"])
+def test_a_recorder_that_appends_scene_by_scene_is_read(tmp_path: Path, packer: str | None) -> None:
+    """A chunk a scene; to find the last one takes as long as to find the first."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = "any"
+        file.create_dataset("field", data=np.ones(12_000), chunks=(1,), compression=packer)
+    assert looked_at([path])[path].unread == {}
 
 
 def test_what_failed_in_the_child_is_not_touched(tmp_path: Path) -> None:
