@@ -62,12 +62,18 @@ def locate(processes: Processes, file: Path, result: Path, options: tuple[str, .
     """Sources of one file; a row of the summary."""
     words = ("localize", option("out", result), *options)
     command = command_line(python("stages.cli"), *words, names=[file])
-    ended = processes.run(command, find_root(Path.cwd()), {}, get_run_logger().info)
+    logger, found = get_run_logger(), list[str]()
+
+    def hear(line: str) -> None:
+        logger.info(line)
+        if said := _SUMMARY.match(line):
+            found.append(said.group())
+
+    ended = processes.run(command, find_root(Path.cwd()), {}, hear)
     is_located = ended.exit_code in (0, _LEFT_OUT)
-    said = next(filter(None, map(_SUMMARY.match, ended.last_lines)), None)
     return {
         "file": shown(file.name),
-        "located": said.group() if is_located and said else "",
+        "located": found[0] if is_located and found else "",
         "left out": "some scenes" if ended.exit_code == _LEFT_OUT else "",
         "error": "" if is_located else ended.reason,
         "result": shown(str(result)) if is_located else "",

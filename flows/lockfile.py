@@ -52,7 +52,8 @@ def mend_lock(root: Path) -> str | None:
             if _MARKS.search(content):
                 raise LockFileError(f"{path}: a merge left its marks in it: resolve them, or take one side")
             kept.parent.mkdir(parents=True, exist_ok=True)
-            if _is_whole(repo, path):
+            # a cut inside a line may leave YAML; DVC ends its last line
+            if content.endswith(b"\n") and _is_whole(repo, path):
                 _replace(kept, content)
                 return None
             path.replace(kept.with_name(f"{_LOCK}.cut"))

@@ -32,8 +32,9 @@ def best_trials(processes: Processes, directory: Path, top: int) -> list[tuple[i
     Raises:
         CommandError: if there are none.
     """
-    rows = _risolve(processes, directory, "trials", option("top", str(top)))[1:]
-    return [(int(row.split()[0]), " ".join(row.split())) for row in rows]
+    rows = [row.split() for row in _risolve(processes, directory, "trials", option("top", str(top)))]
+    first = next((n for n, row in enumerate(rows, 1) if row[:1] == ["trial"]), len(rows))
+    return [(int(row[0]), " ".join(row)) for row in rows[first:]]
 
 
 def _risolve(processes: Processes, directory: Path, verb: str, *options: str) -> list[str]:

@@ -165,7 +165,7 @@ def worktree(root: Path, name: str) -> Iterator[Path]:
             yield directory
         finally:
             _remove(root, directory)
-            (place / f"{name}.lock").unlink()
+            (place / f"{name}.lock").unlink(missing_ok=True)
 
 
 def read_parameters(directory: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def changes_of(text: str, held: ParamsText) -> dict[str, Any]:
             raise ParamsEditError(f"a change is KEY=VALUE, as train.epochs=4; got {part!r}")
         if key in changes:
             raise ParamsEditError(f"{key}: two values, {json.dumps(changes[key])} and {value}")
-        _node(held, key)
+        _pair(held, key)
         try:
             changes[key] = parse(f"value: {value}").values["value"]
         except ParamsTextError as error:
@@ -72,8 +72,15 @@ def edited(held: ParamsText, changes: Mapping[str, Any]) -> ParamsText:
     line_end = "\r\n" if "\r\n" in held.text else "\n"
     places: list[tuple[int, int, str, str]] = []
     for key, value in changes.items():
-        node = _node(held, key)
-        places.append((node.start_mark.index, _end(node), _text(node, value, line_end), key))
+        name, node = _pair(held, key)
+        start, end = node.start_mark.index, _end(node)
+        text = _text(node, value, line_end)
+        if start == end:  # no value: it stands behind the colon
+            start = end = held.text.index(":", name.end_mark.index) + 1
+            text = f" {text}"
+        elif held.text[:end].endswith("\n"):  # a scalar of lines ends with its last one
+            text += line_end
+        places.append((start, end, text, key))
     places.sort()
     for (_, end, _, outer), (start, _, _, inner) in itertools.pairwise(places):
         if start < end:
@@ -81,20 +88,24 @@ def edited(held: ParamsText, changes: Mapping[str, Any]) -> ParamsText:
     after = held.text
     for start, end, text, _ in reversed(places):
         after = after[:start] + text + after[end:]
-    result = parse(after)
+    try:
+        result = parse(after)
+    except ParamsTextError as error:
+        raise ParamsEditError(f"{', '.join(changes)}: params.yaml cannot hold them: {error}") from None
     if result.values != changed(held.values, changes):
         raise ParamsEditError(f"{', '.join(changes)}: params.yaml cannot hold {json.dumps(dict(changes))}")
     return result
 
 
-def _node(held: ParamsText, key: str) -> Node:
-    node = held.tree
+def _pair(held: ParamsText, key: str) -> tuple[Node, Node]:
+    """Where a key stands, and its value."""
+    name = node = held.tree
     for part in key.split("."):
-        pairs = {str(k.value): v for k, v in node.value} if isinstance(node, MappingNode) else {}
+        pairs = {str(k.value): (k, v) for k, v in node.value} if isinstance(node, MappingNode) else {}
         if part not in pairs:
             raise ParamsEditError(f"{key}: no such key{_suggestion(held.values, key)}")
-        node = pairs[part]
-    return node
+        name, node = pairs[part]
+    return name, node
 
 
 def _suggestion(values: Mapping[str, Any], key: str) -> str:

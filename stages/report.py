@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stages.artifacts.atomic import write_text
 from stages.artifacts.entry import Parser, run
+from stages.artifacts.errors import StageError
 from stages.artifacts.params_file import PARAMS, read_params
 from stages.artifacts.report.blocks import rate_picture
 from stages.artifacts.report.figures import method_styles
@@ -80,7 +81,12 @@ def main() -> None:
         help="print the headline table and the paths of report and page of times",
     )
     if parser.parse_args().show:
-        print_lines([*headline(Path()), times_line(Path())])
+        print_lines(headline(Path()))
+        try:
+            times = times_line(Path())
+        except StageError as error:  # times are no results
+            times = f"Times: not shown ({error})"
+        print_lines([times])
     else:
         write_text(REPORT, page(Path()))
         write_text(PICTURE, picture(Path()).decode())

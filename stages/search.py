@@ -248,7 +248,7 @@ def search(params: Params, directory: Path, key: str) -> optuna.Study:
 
     Raises:
         StageError, OSError: what ended a worker process.
-        StateError: a worker process died.
+        StateError: a worker process died, or another host has not ended its trials.
     """
     own = params.search
     if damage := mend_journal(directory):
@@ -283,6 +283,11 @@ def search(params: Params, directory: Path, key: str) -> optuna.Study:
     if any(process.exitcode for process in workers):
         raise StateError(
             f"{directory}: a worker process died, see above; run again, finished trials are kept"
+        )
+    if (done := n_finished(study)) < own.n_trials:
+        raise StateError(
+            f"{done} of search.n_trials = {own.n_trials} trials have ended, the others are at work on "
+            "another host; run again when they have ended"
         )
     return study
 

@@ -119,7 +119,7 @@ def test_localize_says_what_it_leaves_out_by_its_status(tmp_path: Path) -> None:
         ),
         (
             ["--field-of-view", "-60", "60", "-30", "30", "5", "1"],
-            "error: --field-of-view: range is 0 < nearest",
+            "error: --field-of-view: range is 1e-09 <= nearest",
         ),
     ],
 )

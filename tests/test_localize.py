@@ -206,7 +206,7 @@ def test_files_and_shards_keep_their_numbers(tmp_path: Path) -> None:
         ),
         (
             {"field_of_view": FieldOfView((-10.0, 10.0), (-30.0, 30.0), (0.0, 2.0))},
-            "--field-of-view: range is 0 < nearest < farthest",
+            "--field-of-view: range is 1e-09 <= nearest < farthest",
         ),
         (
             {"field_of_view": FieldOfView((-60.0, 60.0), (-30.0, 30.0), (0.0001, 2.0))},

@@ -61,6 +61,20 @@ def test_one_value_is_replaced(key: str, value: Any, old: str, new: str, line_en
     assert after.text == "\ufeff" + TEXT.replace(old, new).replace("\n", line_end)
 
 
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("a:\n  b:\n  c: 1\n", "a:\n  b: 4\n  c: 1\n"),
+        ("a:\n  b: >-\n    one\n    two\n  c: 1\n", "a:\n  b: 4\n  c: 1\n"),
+        ("a:\n  b: |\n    one\n", "a:\n  b: 4\n"),
+        ("a:\n  b:  # of: two\n  c: 1\n", "a:\n  b: 4  # of: two\n  c: 1\n"),
+        ("a: {b: , c: 1}\n", "a: {b: 4 , c: 1}\n"),
+    ],
+)
+def test_a_value_that_is_missing_or_stands_on_lines_is_replaced(text: str, after: str) -> None:
+    assert edited(parse(text), {"a.b": 4}).text == after
+
+
 def test_several_values_do_not_disturb_each_other(committed: ParamsText) -> None:
     """Every number of the file changed at once is every number changed alone, in any order."""
     leaves = {
@@ -154,3 +168,13 @@ def test_a_value_that_breaks_a_law_leaves_the_file(tmp_path: Path) -> None:
         "+  n_trials: 20                  # a budget: more of them go on with the same study",
     ]
     assert set_values(path, "search.n_trials=20") == ""
+
+
+def test_a_link_and_the_permissions_of_the_file_stay(tmp_path: Path) -> None:
+    own, link = tmp_path / "own.yaml", tmp_path / "params.yaml"
+    own.write_bytes((ROOT / "params.yaml").read_bytes())
+    own.chmod(0o640)
+    link.symlink_to(own.name)
+    assert set_values(link, "train.epochs=4")
+    assert link.is_symlink() and "epochs: 4" in own.read_text("utf-8")
+    assert own.stat().st_mode & 0o777 == 0o640

@@ -70,6 +70,12 @@ def test_show_writes_the_page_of_times_of_these_results_alone(
     _command(monkeypatch, "--show")
     assert capsys.readouterr().out.splitlines()[-1].startswith("Times: not known here")
     assert not page.exists()
+    keep_durations("evaluate", STRATA, evaluation_times())
+    for times in (working_copy / "state/times/evaluate").iterdir():
+        times.write_text("", "utf-8")
+    _command(monkeypatch, "--show")
+    *table, last = capsys.readouterr().out.splitlines()
+    assert len(table) > 5 and last.startswith("Times: not shown (")
 
 
 @pytest.mark.parametrize(

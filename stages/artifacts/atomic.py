@@ -11,8 +11,9 @@ from stages.artifacts.errors import unwritable
 _PARTIAL = re.compile(r"\.risolve-[0-9a-f]{32}\.part")
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file, whole or not at all; its folder is made where it is missing.
+def write_bytes(path: Path, content: bytes | memoryview, mode: int | None = None) -> None:
+    """Write a file, whole or not at all; its folder is made where it is missing. mode: its permissions, None
+    for those of a new file.
 
     The folder is opened once, the temporary name is new and no link is followed: whatever happens to names
     meanwhile, no other file is written to. The content is on the disk before the name: no power cut leaves a
@@ -31,6 +32,8 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
             number = os.open(name, flags, 0o666, dir_fd=folder)
             stack.callback(_forget, name, folder)
             with os.fdopen(number, "wb") as file:
+                if mode is not None:
+                    os.fchmod(number, mode)
                 file.write(content)
                 file.flush()
                 os.fsync(number)
@@ -39,9 +42,9 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         raise unwritable(path, error) from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int | None = None) -> None:
     """Write a text file in UTF-8, as `write_bytes`."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), mode)
 
 
 def remove_partial(directory: Path) -> None:

@@ -143,6 +143,8 @@ def _opened(file: BinaryIO) -> _Entries:
     if damaged := archive.testzip():
         raise ArchiveError(f"{damaged!r}: its checksum is another")
     folder = entries[0].filename.partition("/")[0] + "/"
+    if any(not entry.filename.startswith(folder) for entry in entries):
+        raise ArchiveError(f"entries beside {folder}, the folder that torch.save makes")
     sizes = {entry.filename.removeprefix(folder): entry.file_size for entry in entries}
     if len(sizes) < len(entries):
         raise ArchiveError("two entries of one name")

@@ -45,6 +45,8 @@ _AZIMUTH_DEG, _ELEVATION_DEG = (-60.0, 60.0), (-30.0, 30.0)
 _MOST_STEERING = 100_000_000
 """Complex numbers of all steering vectors of a grid, G N, which are in memory at once: 1.8 GB in all."""
 
+_NEAREST_M = 1e-9
+
 _NEAREST = 0.2
 """Nearest range searched, in apertures, where none is given; the farthest is the Fraunhofer distance."""
 
@@ -246,8 +248,8 @@ def _check_field(field: FieldOfView) -> None:
             law = f"{name} is lowest < highest within +-90 degrees, in front of the array"
             raise MeasurementError(f"--field-of-view: {law}; got {low:g} to {high:g}")
     nearest, farthest = field.range_m
-    if not 0.0 < nearest < farthest:
+    if not _NEAREST_M <= nearest < farthest:
         raise MeasurementError(
-            f"--field-of-view: range is 0 < nearest < farthest (m, inf allowed), got {nearest:g} to "
-            f"{farthest:g}"
+            f"--field-of-view: range is {_NEAREST_M:g} <= nearest < farthest (m, inf allowed), got "
+            f"{nearest:g} to {farthest:g}"
         )

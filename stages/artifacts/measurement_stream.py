@@ -281,7 +281,12 @@ class MeasurementStream:
         return held
 
     def _warn_of_lossy_codes(self) -> None:
-        codes = self._single("codes", slice(0, self.chunk_size)).values
+        try:
+            codes = self._single("codes", slice(0, self.chunk_size)).values
+        except ChangedFileError:
+            raise
+        except MeasurementError:
+            return  # scenes that are damaged are left out when they are read
         modulus = np.abs(codes[np.isfinite(codes)])
         if modulus.size and np.abs(modulus - 1.0).max() > _UNIT_MODULUS:
             self.warnings.append(

@@ -1,6 +1,7 @@
 """Other values in params.yaml on the disk, if they obey its laws."""
 
 import difflib
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def replace_values(path: Path, values: Mapping[str, Any]) -> str:
         raise ParameterError(f"{path}: {error}") from None
     checked(path, after)
     if after.text != held.text:
-        write_text(path, after.text)
+        write_text(path.resolve(), after.text, mode=stat.S_IMODE(path.stat().st_mode))
     before, now = held.text.splitlines(), after.text.splitlines()
     return "\n".join(difflib.unified_diff(before, now, str(path), str(path), lineterm=""))
 

@@ -80,7 +80,11 @@ def parts(result: Path, key: str, made: str) -> Iterator[Path]:
                 _remove_empty(work)
                 (kept / "lock").unlink(missing_ok=True)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"run again to resume; {kept} holds the rest") from stop
+        _remove_empty(kept)
+        is_kept = kept.exists()
+        raise KeyboardInterrupt(
+            f"run again to resume; {kept} holds the rest" if is_kept else "nothing was finished yet"
+        ) from stop
     finally:
         _remove_empty(kept)
 

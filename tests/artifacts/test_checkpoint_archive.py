@@ -264,6 +264,11 @@ def test_tricks_with_zip_archives(tmp_path: Path) -> None:
     assert "stored as it is" in refusal(path)
     path.write_bytes(archive_of({name: content for name, content in files.items() if name != "byteorder"}))
     assert "torch.save" in refusal(path)
+    for outside in (set(files), {name for name in files if name.startswith("data/")}):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name if name in outside else f"archive/{name}", content)
+        assert "entries beside" in refusal(path)
     path.write_bytes(archive_of({**files, "byteorder": b"big"}))
     assert "byte order" in refusal(path)
     path.write_bytes(archive_of({**files, "data/0": files["data/0"] + b"\0"}))

@@ -161,5 +161,11 @@ def test_parts_of_others_are_not_taken_for_ones_own(tmp_path: Path, monkeypatch:
 
 
 def test_ctrl_c_says_where_the_rest_is(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt, match=r"\.o\.csv\.parts"), parts(tmp_path / "o.csv", "own", "*.h5"):
+    result = tmp_path / "o.csv"
+    with pytest.raises(KeyboardInterrupt, match=r"\.o\.csv\.parts"), parts(result, "own", "*.h5") as work:
+        (work / "0-1.h5").touch()
         raise KeyboardInterrupt
+    (parts_directory(result) / "own" / "0-1.h5").unlink()
+    with pytest.raises(KeyboardInterrupt, match="nothing was finished"), parts(result, "own", "*.h5"):
+        raise KeyboardInterrupt
+    assert not parts_directory(result).exists()

@@ -42,6 +42,12 @@ def test_the_files_of_a_folder_are_located_and_what_is_wrong_is_said(served: Pat
     assert "not an HDF5 file" in keys["sources"]
 
 
+def test_the_summary_stands_before_a_long_comparison_with_the_truth(served: Path) -> None:
+    write_user_file(served / "a.h5", spread_scenes(14))
+    (row,) = localize(folder="", n_sources=2)
+    assert row["located"] == "28 sources in 14 scenes"
+
+
 @pytest.mark.parametrize("content", [None, b"no measurements"])
 def test_a_folder_without_anything_to_locate_fails(served: Path, content: bytes | None) -> None:
     if content is not None:

@@ -39,6 +39,16 @@ def test_that_of_the_last_start_takes_its_place(reproduced: Path, cut: bytes) ->
     assert mend_lock(reproduced) is None
 
 
+def test_a_cut_that_leaves_yaml_is_a_cut(reproduced: Path) -> None:
+    """As half a digest at the end of the last line that was written."""
+    whole = (reproduced / "dvc.lock").read_bytes()
+    assert mend_lock(reproduced) is None
+    (reproduced / "dvc.lock").write_bytes(whole[: whole.rindex(b"md5: ") + 12])
+    done = mend_lock(reproduced)
+    assert done is not None and done.endswith("that of the last start is in its place")
+    assert (reproduced / "dvc.lock").read_bytes() == whole
+
+
 def test_that_of_head_takes_its_place_where_nothing_was_started(
     reproduced: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
