@@ -26,7 +26,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 export PREFECT_HOME := $(CURDIR)/state/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report search dashboard replay test test-slow lint serve bench
+.PHONY: help install run report search dashboard replay test test-slow lint serve docs bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ test-slow: $(INSTALLED) | state/prefect  ## the tests marked slow: statistics, t
 
 serve: $(INSTALLED)  ## serve the flows to the Prefect UI on 127.0.0.1 (PORT=4200, MEASUREMENTS=FOLDER for files to locate)
 	$(BIN)/python -m flows.serve --port $(PORT) $(if $(MEASUREMENTS),--measurements "$$MEASUREMENTS")
+
+docs: $(INSTALLED)  ## write the tables of README and docs from the committed results
+	$(BIN)/python -m benchmarks._documents
 
 bench: $(INSTALLED)  ## side-by-side speed and accuracy runs
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done

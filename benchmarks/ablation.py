@@ -87,6 +87,16 @@ ROWS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 `NO_NETWORK` trains none: the search of `learned` among the peaks of the first map, without a prior.
 """
+SHOWN = {
+    "learned": "`learned`",
+    "learned_peaks": "`learned_peaks`",
+    "count_right": "count right",
+    "covariance_error": "error of R_pred",
+    "learned_peaks_departed": "departed: `learned_peaks`",
+    "count_right_departed": "count right",
+}
+"""Columns of the table -> their heads in the documents; the last two are of `DEPARTED` scenes."""
+
 NETWORK = "data/models/covariance.pt"
 COLUMNS = (
     "learned",
@@ -283,6 +293,23 @@ def measured(params: Params, row: str, seed: int) -> dict[str, float]:
     is_first_map = row == NO_NETWORK
     with fetched(NETWORK, training("default" if is_first_map else row, seed)) as path:
         return score(params, path, is_first_map)
+
+
+def documented(table: pd.DataFrame) -> list[str]:
+    """Means of every row over its seeds with the lowest and the highest, as lines of Markdown."""
+    lines = [f"| | changes | seeds | {' | '.join(SHOWN.values())} |", "|---|---|---|" + "---|" * len(SHOWN)]
+    for name, row in table.groupby("row", sort=False):
+        changes = ", ".join(f"`{change}`" for change in json.loads(row["changes"].iloc[0]))
+        cells = [_over_seeds(row[column]) for column in SHOWN]
+        lines.append(f"| {name} | {changes} | {len(row)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _over_seeds(values: pd.Series) -> str:
+    if values.isna().all():
+        return ""
+    ends = f" ({values.min():.3f} to {values.max():.3f})" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{ends}"
 
 
 def main() -> None:

@@ -193,6 +193,23 @@ def rows_of(params: Params, name: str, path: Path) -> Iterator[dict[str, Any]]:
         }
 
 
+def documented(table: pd.DataFrame) -> list[str]:
+    """What a tuning changes in each system, as lines of Markdown."""
+    lines = [
+        "| system | error of R_pred, before and after | found rate of `music_blend` | of `mvdr_blend` |",
+        "|---|---|---|---|",
+    ]
+    for system, own in table.groupby("system", sort=False):
+        rows = own.set_index("quantity")
+        error = rows.loc["covariance error"]
+        gained = [
+            f"{row['difference']:+.3f} ({row['difference_low']:.3f} to {row['difference_high']:.3f})"
+            for row in (rows.loc["music_blend"], rows.loc["mvdr_blend"])
+        ]
+        lines.append(f"| {system} | {error['before']:.2f}, {error['after']:.2f} | {' | '.join(gained)} |")
+    return lines
+
+
 def main() -> None:
     torch.set_num_threads(1)
     params = read_params()

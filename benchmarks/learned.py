@@ -150,7 +150,11 @@ def documented(table: pd.DataFrame, limits: pd.DataFrame) -> list[str]:
     """The rows of docs/learned.md, of learned_genie.csv and of genie_rmse.csv, as lines of Markdown."""
     genie = limits[limits["estimator"] == "genie"].set_index(CELL)
     order = {model: number for number, model in enumerate(get_args(SourceModel))}
-    lines = []
+    lines = [
+        "| sources | K | SNR | `learned` | genie | difference | unconditional genie | `ml` | RMSE over "
+        "bound: azimuth, elevation, 1/range | genie's, pairs in metres | ms a scene |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in table.sort_values("source_model", key=lambda of: of.map(order), kind="stable").to_dict(
         "records"
     ):

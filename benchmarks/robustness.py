@@ -125,8 +125,8 @@ def table(params: Params, cells: list[list[tuple[Batch, Path]]]) -> pd.DataFrame
     return result.sort_values(["n_sources", "snr_db"], kind="stable")
 
 
-def summary(table: pd.DataFrame) -> str:
-    """The table of docs/learned.md: found rates of `learned` and `ml`, and the difference of their falls."""
+def documented(table: pd.DataFrame) -> list[str]:
+    """Found rates of `learned` and `ml`, and the difference of their falls, as lines of Markdown."""
     rows = table.set_index(["n_sources", "departure", "estimator"])
     columns = [f"K={k}, {snr_db:.0f} dB" for k, snr_db in CELLS]
     head = "".join(f" {name}: `learned`, `ml` | fall of `ml` less that of `learned` |" for name in columns)
@@ -142,7 +142,7 @@ def summary(table: pd.DataFrame) -> str:
             cells.append(f"{own['found_rate']:.3f}, {other['found_rate']:.3f}")
             cells.append("" if departure == NOMINAL else spared)
         lines.append(f"| {departure} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return lines
 
 
 def main() -> None:
@@ -157,7 +157,7 @@ def main() -> None:
     with finished("robustness", params, batches, make, settings, (predicted,), (MODEL,)) as work:
         result = table(params, grouped(batches, work))
         write("robustness", result)
-    print(summary(result))
+    print("\n".join(documented(result)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from benchmarks._cells import write
-from benchmarks.ablation import N_SCENES, NETWORK, experiment, fetched, score
+from benchmarks.ablation import N_SCENES, NETWORK, SHOWN, experiment, fetched, score
 from stages.artifacts.durations import durations_of
 from stages.artifacts.params_file import read_params
 from stages.artifacts.report.times_page import MODEL
@@ -27,6 +27,20 @@ LONGER = (
 """The changes of params.yaml of the longer run, as docs/training.md has them."""
 
 NAME = "longer"
+
+
+def documented(table: pd.DataFrame) -> list[str]:
+    """Both runs, as lines of Markdown."""
+    lines = [
+        f"| run | scenes, epochs | training | {' | '.join(SHOWN.values())} |",
+        "|---|---|---|" + "---|" * len(SHOWN),
+    ]
+    for row in table.to_dict("records"):
+        size = f"{row['n_training_scenes']:,}, {row['epochs']}"
+        seconds = "" if math.isnan(row["seconds"]) else f"{row['seconds']:,.0f} s"
+        cells = " | ".join(f"{row[column]:.3f}" for column in SHOWN)
+        lines.append(f"| {row['run']} | {size} | {seconds} | {cells} |")
+    return lines
 
 
 def main() -> None:

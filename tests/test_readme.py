@@ -2,22 +2,10 @@
 
 import pandas as pd
 
-from stages.artifacts.params_file import read_params
-from stages.artifacts.report.page import SOURCE_MODELS
-from stages.artifacts.report.run_files import PICTURE, STRATA, read_table
-from stages.artifacts.report.strata_tables import short_table
-from stages.params import TEST_SPLITS
-from stages.report import SHORT_HEIGHT, SHORT_WIDTH
+from stages.artifacts.report.run_files import PICTURE
 from tests.architecture.source import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-
-
-def test_the_table_is_that_of_the_committed_run() -> None:
-    params = read_params(ROOT / "params.yaml")
-    titles = {split: SOURCE_MODELS[params.simulate.split(split).source_model] for split in TEST_SPLITS}
-    lines = short_table(read_table(ROOT, STRATA), titles, SHORT_WIDTH, SHORT_HEIGHT)
-    assert "".join(f"    {line}".rstrip() + "\n" for line in lines) in README
 
 
 def test_the_picture_is_that_of_the_committed_run() -> None:

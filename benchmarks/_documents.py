@@ -1,0 +1,81 @@
+"""Tables of README and docs, each between two lines of its page, from the results that git has.
+
+python -m benchmarks._documents      writes them anew: make docs
+
+<!-- table: NAME -->
+...
+<!-- end of table -->
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks import ablation, accuracy, finetune, learned, robustness, sizes, speed
+from benchmarks._cells import RESULTS
+from stages.artifacts.params_file import read_params
+from stages.artifacts.report.page import SOURCE_MODELS
+from stages.artifacts.report.run_files import STRATA, read_table
+from stages.artifacts.report.strata_tables import short_table
+from stages.params import TEST_SPLITS
+from stages.report import SHORT_HEIGHT, SHORT_WIDTH
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+
+_TABLE = re.compile(r"(<!-- table: ([^\n]+) -->\n\n).*?(\n<!-- end of table -->)", re.S)
+
+
+def _run() -> list[str]:
+    params = read_params(ROOT / "params.yaml")
+    titles = {split: SOURCE_MODELS[params.simulate.split(split).source_model] for split in TEST_SPLITS}
+    lines = short_table(read_table(ROOT, STRATA), titles, SHORT_WIDTH, SHORT_HEIGHT)
+    return [f"    {line}".rstrip() for line in lines]
+
+
+def _of(name: str, documented: Callable[[pd.DataFrame], list[str]]) -> Callable[[], list[str]]:
+    return lambda: documented(pd.read_csv(RESULTS / f"{name}.csv"))
+
+
+def _against_the_genie() -> list[str]:
+    own, limits = (pd.read_csv(RESULTS / f"{name}.csv") for name in ("learned_genie", "genie_rmse"))
+    return learned.documented(own, limits)
+
+
+TABLES: Mapping[str, Callable[[], list[str]]] = {
+    "the committed run": _run,
+    "accuracy": _of("accuracy", accuracy.documented),
+    "counting": _of("accuracy", accuracy.counts_documented),
+    "speed": _of("speed", speed.documented),
+    "finetune": _of("finetune", finetune.documented),
+    "against the genie": _against_the_genie,
+    "ablation": _of("ablation", ablation.documented),
+    "robustness": _of("robustness", robustness.documented),
+    "sizes": _of("sizes", sizes.documented),
+}
+
+
+def written(page: str) -> str:
+    """A page with its tables as the results are now.
+
+    Raises:
+        KeyError: a table that is none of `TABLES`.
+    """
+    return _TABLE.sub(lambda found: f"{found[1]}{chr(10).join(TABLES[found[2]]())}\n{found[3]}", page)
+
+
+def main() -> None:
+    """Write all pages, and say which are others now."""
+    for path in PAGES:
+        before = path.read_text("utf-8")
+        after = written(before)
+        if after != before:
+            path.write_text(after, "utf-8")
+            sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()
