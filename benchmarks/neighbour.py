@@ -47,8 +47,8 @@ LOCALIZE = (
 )
 MODEL = ("--model", str(ROOT / "data/calibration/learned.pt"))
 COMMANDS = {
-    "localize ml": (*LOCALIZE, "--sources", "2", "--estimator", "ml"),
-    "localize learned": (*LOCALIZE, "--sources", "2", "--estimator", "learned", *MODEL),
+    "localize ml": (*LOCALIZE, "--estimator", "ml"),
+    "localize learned": (*LOCALIZE, "--estimator", "learned", *MODEL),
     "train": (sys.executable, "-m", "stages.train"),
 }
 COPIES = {"localize ml": 3, "localize learned": 3, "train": 2}
