@@ -68,6 +68,15 @@ def test_a_change_runs_what_depends_on_it(
     assert own.reproduce() == []
 
 
+def test_other_code_runs_again_and_other_words_do_not(own: WorkingCopy) -> None:
+    """Of an estimator that is loaded by its name, too; results that are the same as before run nothing."""
+    steering, plug_in = own.root / "stages/physics/steering.py", own.root / "stages/estimators/nomp.py"
+    steering.write_text(steering.read_text("utf-8").replace('"""', '"""Said otherwise. ', 1), "utf-8")
+    assert own.reproduce() == ["check"]
+    plug_in.write_text(plug_in.read_text("utf-8") + "\nNOTHING = 0\n", "utf-8")
+    assert own.reproduce() == ["check", "calibrate", "evaluate"]
+
+
 def test_refused_parameters_leave_every_result_where_it_is(own: WorkingCopy) -> None:
     """DVC removes the results of a stage before it runs; the parameters are refused before that.
 
