@@ -26,7 +26,8 @@ from stages.report import SHORT_HEIGHT, SHORT_WIDTH
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-_TABLE = re.compile(r"(<!-- table: ([^\n]+) -->\n\n).*?(\n<!-- end of table -->)", re.S)
+_BEGIN, _END = "<!-- table: ", "<!-- end of table -->"
+_TABLE = re.compile(rf"({_BEGIN}([^\n]+) -->\n\n)(?:(?!{_BEGIN}).)*?(\n{_END})", re.S)
 
 
 def _run() -> list[str]:
@@ -63,7 +64,10 @@ def written(page: str) -> str:
 
     Raises:
         KeyError: a table that is none of `TABLES`.
+        ValueError: a table without both of its marks, each with an empty line.
     """
+    if not len(_TABLE.findall(page)) == page.count(_BEGIN) == page.count(_END):
+        raise ValueError("every table has both of its marks, and an empty line within each")
     return _TABLE.sub(lambda found: f"{found[1]}{chr(10).join(TABLES[found[2]]())}\n{found[3]}", page)
 
 

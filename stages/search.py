@@ -37,7 +37,15 @@ from stages.artifacts.search_tables import importances, is_whole, trials_table, 
 from stages.artifacts.shards import spawning, start_worker
 from stages.artifacts.split_files import open_split
 from stages.artifacts.state import publish, work_directory, work_key
-from stages.artifacts.study import claim, mend_journal, n_finished, open_study, record_epochs, requeue_stale
+from stages.artifacts.study import (
+    at_work,
+    claim,
+    mend_journal,
+    n_finished,
+    open_study,
+    record_epochs,
+    requeue_stale,
+)
 from stages.artifacts.training_setup import (
     fit_settings,
     training_feed,
@@ -286,8 +294,9 @@ def search(params: Params, directory: Path, key: str) -> optuna.Study:
         )
     if (done := n_finished(study)) < own.n_trials:
         raise StateError(
-            f"{done} of search.n_trials = {own.n_trials} trials have ended, the others are at work on "
-            "another host; run again when they have ended"
+            f"{done} of search.n_trials = {own.n_trials} trials have ended; at work elsewhere: "
+            f"{', '.join(at_work(study))}; run again when they have ended, and end those of a host that is "
+            "gone (`optuna tell --state fail`)"
         )
     return study
 

@@ -14,7 +14,8 @@ from typing import NoReturn
 
 import psutil
 
-from stages.artifacts.errors import StageError, of_system
+from stages.artifacts.errors import StageError, StateError, of_system
+from stages.artifacts.fingerprint import fingerprint
 from stages.artifacts.terminal import draw, is_drawn_on, prepare, print_lines, settle, tell
 from stages.params import Split
 
@@ -27,10 +28,11 @@ def run(main: Callable[[], None], *expected: type[Exception], stopped: str = "ru
     """
     prepare()
     if "DVC_STAGE" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
-        threading.Thread(target=_end_with_starter, daemon=True).start()
+        threading.Thread(target=end_with_starter, daemon=True).start()
     ends: tuple[type[Exception], ...] = (StageError, *expected)
     try:
         try:
+            _require_checked_code()
             main()
         finally:
             print_lines(())  # what was printed may wait for room
@@ -50,6 +52,18 @@ def run(main: Callable[[], None], *expected: type[Exception], stopped: str = "ru
         settle()
 
 
+def _require_checked_code() -> None:
+    """Refuse to run code that was edited since `check` wrote its fingerprint, which DVC would record.
+
+    Raises:
+        StateError: as said.
+    """
+    verb = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
+    checked = Path("data/check/code") / f"{verb}.txt"
+    if verb and checked.is_file() and checked.read_text("utf-8") != fingerprint(f"stages.{verb}"):
+        raise StateError(f"the code of {verb} was edited since `check` looked at it; run `dvc repro` again")
+
+
 def _end_with(error: Exception) -> NoReturn:
     """One line, and the status of an error."""
     tell(f"error: {' '.join(str(error).split())}")
@@ -66,7 +80,7 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def _end_with_starter() -> None:
+def end_with_starter() -> None:
     """End this process when dvc is gone, which would neither record its result nor let the next run go on; or
     torchrun, which would not end it with the other processes.
     """

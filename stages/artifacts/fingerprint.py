@@ -1,7 +1,7 @@
 """Fingerprints of code: what a verb runs, without the words about it.
 
 A line for every module that a verb imports, wherever in a module and however far away, whole packages among
-them whose modules are loaded by name; and for every file that such a package keeps beside its modules. A
+them whose modules are loaded by name; and for every template (`DATA`) beside them. A
 module has a digest of its syntax without docstrings, comments and layout, which is the same under every
 Python that can read it.
 """
@@ -16,6 +16,9 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PLUG_INS = {"stages.estimators.registry": "stages.estimators"}
 """Module -> package of which it loads every module without naming one."""
+
+DATA = {".j2"}
+"""Endings of files that modules read from their own package."""
 
 _PACKAGE = "stages"
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -70,6 +73,8 @@ def _parts(node: Any) -> Iterator[str]:
         for name, value in ast.iter_fields(node):
             if name == "body" and isinstance(node, _DOCUMENTED):
                 value = [line for line in value if not _is_said(line)]
+            elif isinstance(node, ast.JoinedStr):
+                value = _joined(value)
             if value is not None and value != []:
                 yield f"{name}="
                 yield from _parts(value)
@@ -82,6 +87,19 @@ def _parts(node: Any) -> Iterator[str]:
         yield "]"
     else:
         yield f"{node!r};"
+
+
+def _joined(values: list[ast.expr]) -> list[ast.expr]:
+    """Parts of an f-string; Python 3.12 has constants among them that are empty, or in pieces."""
+    parts: list[ast.expr] = []
+    for value in values:
+        if not isinstance(value, ast.Constant):
+            parts.append(value)
+        elif parts and isinstance(parts[-1], ast.Constant):
+            parts[-1] = ast.Constant("".join(map(str, (parts[-1].value, value.value))))
+        elif value.value:
+            parts.append(ast.Constant(value.value))
+    return parts
 
 
 def _is_said(line: ast.stmt) -> bool:
@@ -98,13 +116,16 @@ def _modules() -> frozenset[str]:
     names = set()
     for path in (ROOT / _PACKAGE).rglob("*.py"):
         parts = path.relative_to(ROOT).with_suffix("").parts
+        if not all(map(str.isidentifier, parts)):
+            continue  # what editors leave beside modules
         names.add(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     return frozenset(names)
 
 
 def _file(module: str) -> Path:
     path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    package = path / "__init__.py"
+    return package if package.is_file() else path.with_suffix(".py")
 
 
 def _imports(module: str) -> set[str]:
@@ -120,7 +141,7 @@ def _imports(module: str) -> set[str]:
 
 def _is_data(path: Path) -> bool:
     """True for a file that a module reads from its own package, such as a template."""
-    return path.is_file() and path.suffix not in {".py", ".pyc"}
+    return path.is_file() and path.suffix in DATA and not path.name.startswith(".")
 
 
 @cache

@@ -5,6 +5,7 @@ will do with the structure of a file, and unpacks what is packed; what failed th
 """
 
 import json
+import math
 import os
 import resource
 import select
@@ -14,8 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 from stages.artifacts.errors import StateError
 from stages.artifacts.extents import stamp_of_path
@@ -104,7 +104,7 @@ def heard(paths: Sequence[Path]) -> Said:
     # -B: on a full disk Python leaves bytecode cut short, which no later start can read
     places = [place for place in sys.path if os.path.isabs(place)]
     command = [sys.executable, "-I", "-B", "-c", CHILD, str(_ROOT), *places]
-    with TemporaryFile() as names, TemporaryFile() as errors:
+    with _in_memory("names") as names, _in_memory("errors") as errors:
         names.write(os.fsencode("\0".join(str(path.absolute()) for path in paths)))
         names.seek(0)
         with subprocess.Popen(
@@ -116,9 +116,11 @@ def heard(paths: Sequence[Path]) -> Said:
         ) as child:
             assert child.stdout is not None
             said, is_silent = b"", False
+            words = select.poll()
+            words.register(child.stdout, select.POLLIN | select.POLLHUP)
             try:
                 while not is_silent:
-                    if not select.select([child.stdout], [], [], MOST_S)[0]:
+                    if not words.poll(1000.0 * MOST_S):
                         is_silent = True
                     elif read := os.read(child.stdout.fileno(), 1 << 16):
                         said += read
@@ -132,7 +134,14 @@ def heard(paths: Sequence[Path]) -> Said:
     complete = said[: said.rfind(b"\n") + 1]
     is_of_a_file = is_silent or -child.returncode in _ENDED_BY_A_FILE
     failure = "" if is_of_a_file else f"exit status {child.returncode}{last and f', {last}'}"
-    return Said([tuple(json.loads(line)) for line in complete.splitlines()], failure)
+    # what else a start of Python prints is no list
+    words_said = [json.loads(line) for line in complete.splitlines() if line.startswith(b"[")]
+    return Said([(name, law) for name, law in words_said], failure)
+
+
+def _in_memory(name: str) -> BinaryIO:
+    """A file that takes no disk."""
+    return os.fdopen(os.memfd_create(name), "w+b")
 
 
 def main() -> None:
@@ -152,12 +161,15 @@ def look(path: Path, say: Say) -> None:
         say(name, None)
         _allow(_CPU_S + n_bytes / _BYTES_A_SECOND)
 
-    n_bytes = path.stat().st_size if path.is_file() else 0
     _allow(_CPU_S)
     try:
         file = open_file(path)
+        n_bytes = path.stat().st_size
     except Refused as refused:
         say("", str(refused))
+        return
+    except OSError as error:
+        say("", f"cannot be read ({error.strerror})")
         return
     with file:
         held = survey(file, {}, before)
@@ -182,7 +194,7 @@ def _rehearse(name: str, field: Field, n_bytes: int, say: Say) -> None:
     except Refused as refused:
         say(name, str(refused))
         return
-    unpacked = field.dataset.size * field.dtype.itemsize
+    unpacked = len(chunks) * math.prod(field.dataset.chunks or ()) * field.dtype.itemsize
     _allow(_CPU_S + unpacked / _BYTES_A_SECOND + len(chunks) * _CHUNK_S)
     spoken = time.monotonic()
     for chunk in chunks:

@@ -100,15 +100,21 @@ class Field:
         return values
 
     def chunks(self) -> list[tuple[slice, ...]]:
-        """Where the chunks of a data set that is read in chunks lie.
+        """Where the chunks that are stored of a data set that is read in chunks lie.
 
         Raises:
             Refused: they do not lie in the data set.
         """
         if self.dataset.chunks is None or self.dtype.kind not in _NUMBERS:
             return []
+        places: list[tuple[int, ...]] = []
         with guarded():
-            return list(self.dataset.iter_chunks())
+            self.dataset.id.chunk_iter(lambda chunk: places.append(chunk.chunk_offset))
+        size = self.dataset.chunks
+        return [
+            tuple(slice(first, first + length) for first, length in zip(place, size, strict=True))
+            for place in places
+        ]
 
     def rehearse(self, chunk: tuple[slice, ...]) -> None:
         """Read a chunk, as reading rows will do.

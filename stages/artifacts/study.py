@@ -197,6 +197,12 @@ def n_finished(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
+def at_work(study: optuna.Study) -> list[str]:
+    """Trials that run, and the processes that run them."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [f"trial {trial.number} ({trial.user_attrs.get(_OWNER)})" for trial in trials]
+
+
 def _storage(search: Search, work: Path) -> BaseStorage:
     if search.storage != "journal":
         return RDBStorage(search.storage)

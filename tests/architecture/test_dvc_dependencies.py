@@ -4,6 +4,7 @@ The oracle of what a verb runs is the import graph of `grimp`.
 """
 
 import re
+import subprocess
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,7 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from stages.artifacts.fingerprint import PLUG_INS, closure, fingerprint
+from stages.artifacts.fingerprint import DATA, PLUG_INS, closure, fingerprint
 from stages.check import CODE, VERBS
 from tests.architecture.source import ROOT
 
@@ -80,7 +81,7 @@ def test_a_fingerprint_has_all_the_code_that_its_verb_runs(verb: str) -> None:
         for module in modules
         if module.name == "__init__.py"
         for file in module.parent.iterdir()
-        if file.is_file() and file.suffix != ".py"
+        if file.suffix == ".j2"
     }
     assert found == {file.relative_to(ROOT).as_posix() for file in modules | beside}
 
@@ -97,6 +98,15 @@ def test_packages_that_are_loaded_by_name_are_known() -> None:
     plug_in = "stages.estimators.nomp"
     assert plug_in not in import_graph().find_upstream_modules("stages.calibrate")
     assert plug_in in closure("stages.calibrate")
+
+
+def test_every_file_of_the_package_is_a_module_or_a_template_beside_one() -> None:
+    """What else would lie there, a fingerprint would not know."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "stages"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {Path(name).suffix for name in tracked} == {".py", *DATA}
+    assert [name for name in tracked if not (ROOT / name).with_name("__init__.py").is_file()] == []
 
 
 def test_templates_belong_to_what_shows_them() -> None:

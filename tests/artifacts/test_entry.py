@@ -3,12 +3,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from stages.artifacts.entry import run
 from stages.artifacts.errors import ParameterError
+from stages.artifacts.fingerprint import fingerprint
 from tests.architecture.source import ROOT
 
 
@@ -48,6 +50,25 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(
         run(lambda: fail_with(interrupt))
     assert ended.value.code == 130
     assert capsys.readouterr().err == said
+
+
+def test_code_that_was_edited_since_check_is_not_recorded_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage may start hours after `check`."""
+    ran: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "dvc.yaml:simulate@train")
+    monkeypatch.setattr("stages.artifacts.entry.end_with_starter", lambda: None)
+    checked = tmp_path / "data/check/code/simulate.txt"
+    checked.parent.mkdir(parents=True)
+    checked.write_text(fingerprint("stages.simulate"), "utf-8")
+    run(lambda: ran.append("as checked"))
+    checked.write_text("otherwise", "utf-8")
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: ran.append("edited"))
+    assert ended.value.code == 2 and ran == ["as checked"]
+    assert "simulate was edited since `check`" in capsys.readouterr().err
 
 
 DVC = """

@@ -51,6 +51,20 @@ def test_other_programs_have_other_meanings(one: str, other: str) -> None:
     assert meaning(ast.parse(one)) != meaning(ast.parse(other))
 
 
+def test_python_3_12_reads_f_strings_in_pieces() -> None:
+    """It has constants that are empty in the specification of a format, or split."""
+    tree = ast.parse('x = f"a{y:{z}}b"')
+    before = meaning(tree)
+    joined = next(node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
+    own = next(value for value in joined.values if isinstance(value, ast.FormattedValue))
+    assert isinstance(own.format_spec, ast.JoinedStr)
+    own.format_spec.values.append(ast.Constant(""))
+    joined.values[-1:] = [ast.Constant("b"), ast.Constant("")]
+    assert meaning(tree) == before
+    joined.values[-1:] = [ast.Constant("c")]
+    assert meaning(tree) == meaning(ast.parse('x = f"a{y:{z}}bc"')) != before
+
+
 def fingerprints(root: Path) -> dict[str, str]:
     """Those of the package in a folder, by verb."""
     done = subprocess.run(
@@ -80,6 +94,16 @@ def test_an_edit_shows_in_the_verbs_that_run_it(tmp_path: Path) -> None:
         path.write_text(text, "utf-8")
         return {verb for verb in VERBS if found[verb] != before[verb]}
 
+    for name in (
+        "estimators/.#nomp.py",
+        ".params.py.swp",
+        "estimators/.ipynb_checkpoints/nomp-checkpoint.py",
+    ):
+        stray = tmp_path / "stages" / name
+        stray.parent.mkdir(exist_ok=True)
+        stray.symlink_to("gone") if "#" in name else stray.write_text("1 +", "utf-8")
+    (tmp_path / "stages/evaluate/__pycache__").mkdir(parents=True)
+    assert fingerprints(tmp_path) == before
     assert edited("physics/steering.py", '"""', '"""Said otherwise. ') == set()
     assert edited("physics/steering.py", "import torch", "import torch  # tensors") == set()
     assert edited("seeds.py", "import ", "import antigravity\nimport ") >= {"simulate", "train", "evaluate"}

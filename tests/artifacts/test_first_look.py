@@ -127,6 +127,21 @@ def test_a_file_that_changed_since_the_look_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_what_was_never_written_takes_no_time(tmp_path: Path) -> None:
+    """NaN by the hundred terabytes, of which none is stored."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = "any"
+        file.create_dataset("x", (10**5 * 64_000_000,), "f4", chunks=(64_000_000,), fillvalue=np.nan)
+        file.create_dataset("y", (10**12,), "f4", chunks=(1,), fillvalue=np.nan)
+    assert looked_at([path])[path].unread == {}
+
+
+def test_a_name_that_no_file_has_costs_itself_alone(tmp_path: Path) -> None:
+    paths = [tmp_path / ("a" * 300), sound(tmp_path / "b.h5")]
+    assert [set(look.unread) for look in looked_at(paths).values()] == [{""}, {"link"}]
+
+
 def test_a_packed_chunk_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
     """Deflate of a chunk of 8 kB that holds 2 GB, of which 2 MB are stored."""
     packer = zlib.compressobj(9)

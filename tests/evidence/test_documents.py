@@ -24,3 +24,6 @@ def test_what_stands_between_the_marks_is_written_anew() -> None:
     assert written(after) == after
     with pytest.raises(KeyError):
         written(page.replace("speed", "of nothing"))
+    for half in (page.replace("\n\nold", "\nold"), page.replace("<!-- end of table -->", "prose") + page):
+        with pytest.raises(ValueError, match="both"):
+            written(half)
