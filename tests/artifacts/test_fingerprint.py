@@ -79,6 +79,7 @@ def fingerprints(root: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_an_edit_shows_in_the_verbs_that_run_it(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     before = fingerprints(tmp_path)

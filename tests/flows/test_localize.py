@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from flows.localize import MEASUREMENTS, LocalizeError, localize
 from tests.measurement_files import at, changed, spread_scenes, write_user_file
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "served")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server", "served")]
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from flows.worktree import (
     write_parameters,
 )
 
+pytestmark = pytest.mark.slow
+
 DVC = str(Path(sys.executable).with_name("dvc"))
 
 
