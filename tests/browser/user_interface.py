@@ -41,6 +41,8 @@ def opened(browser: str, entrance: str, picture: Path) -> Iterator[Page]:
         try:
             page.goto(entrance)
             page.wait_for_url("**/dashboard*")
+            # another address breaks off the requests under way, which the interface takes for a refusal
+            page.wait_for_load_state("networkidle")
             page.goto(urljoin(entrance, "/deployments"))
             yield page
         except Exception as failure:

@@ -48,7 +48,7 @@ def test_every_stage_ran_and_every_output_is_there(finished: WorkingCopy) -> Non
     assert {"data/evaluation/metrics.json", "data/report/report.html"} <= outputs
     for path in outputs:
         out = finished.root / path
-        files = [out] if out.is_file() else sorted(out.glob("*.h5"))
+        files = [out] if out.is_file() else sorted(out.glob("[!.]*"))
         assert files, path
         assert all(file.stat().st_size > 0 for file in files), path
 
