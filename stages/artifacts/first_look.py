@@ -115,24 +115,21 @@ def heard(paths: Sequence[Path]) -> Said:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         ) as child:
             assert child.stdout is not None
-            said, is_silent = b"", False
+            said, has_ended = b"", False
             words = select.poll()
             words.register(child.stdout, select.POLLIN | select.POLLHUP)
             try:
-                while not is_silent:
-                    if not words.poll(1000.0 * MOST_S):
-                        is_silent = True
-                    elif read := os.read(child.stdout.fileno(), 1 << 16):
-                        said += read
-                    else:
-                        break
+                while not has_ended and words.poll(1000.0 * MOST_S):
+                    read = os.read(child.stdout.fileno(), 1 << 16)
+                    said += read
+                    has_ended = not read
             finally:
-                if is_silent or sys.exc_info()[0] is not None:
+                if not has_ended:
                     child.kill()
         errors.seek(0)
         last = errors.read().decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
     complete = said[: said.rfind(b"\n") + 1]
-    is_of_a_file = is_silent or -child.returncode in _ENDED_BY_A_FILE
+    is_of_a_file = not has_ended or -child.returncode in _ENDED_BY_A_FILE
     failure = "" if is_of_a_file else f"exit status {child.returncode}{last and f', {last}'}"
     # what else a start of Python prints is no list
     words_said = [json.loads(line) for line in complete.splitlines() if line.startswith(b"[")]

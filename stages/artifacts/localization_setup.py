@@ -46,6 +46,7 @@ _MOST_STEERING = 100_000_000
 """Complex numbers of all steering vectors of a grid, G N, which are in memory at once: 1.8 GB in all."""
 
 _NEAREST_M = 1e-9
+"""Nearest range that a field of view may begin with, as the law of a true range."""
 
 _NEAREST = 0.2
 """Nearest range searched, in apertures, where none is given; the farthest is the Fraunhofer distance."""
