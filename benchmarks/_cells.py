@@ -19,17 +19,21 @@ import torch
 from jaxtyping import Float
 
 from benchmarks._kept import kept, key_of
-from stages import bound, seeds
-from stages.artifacts import estimator_setup, evaluation_strata, evaluation_tables, grid_setup, setup
-from stages.artifacts.atomic import write_text
-from stages.artifacts.estimates_file import BatchEstimates, read_estimates
-from stages.artifacts.evaluation_tables import MethodEstimates, Scoring, SplitTruth
-from stages.artifacts.hdf5 import shard_name
-from stages.estimators.comparison import Comparison, Count, Method
-from stages.estimators.registry import estimator
-from stages.params import Params
-from stages.physics.observation import SourceModel
-from stages.physics.scenario import Scenes, draw_scene, observe
+from risolve import seeds
+from risolve.estimators.comparison import Comparison, Count, Method
+from risolve.estimators.registry import estimator
+from risolve.files import model_grid
+from risolve.files.atomic import write_text
+from risolve.files.estimates import BatchEstimates, read_estimates
+from risolve.files.hdf5 import shard_name
+from risolve.physics.observation import SourceModel
+from risolve.physics.scenario import Scenes, draw_scene, observe
+from stages import bound
+from stages.evaluation import strata, tables
+from stages.evaluation.tables import MethodEstimates, Scoring, SplitTruth
+from stages.params import estimators as estimator_setup
+from stages.params import objects
+from stages.params.model import Params
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 20261126
@@ -70,8 +74,8 @@ def in_batches(
 
 def scenes(params: Params, batch: Batch) -> Scenes:
     """The scenes of a batch: scene i of a cell is the same in every batch that holds it."""
-    system, levels = setup.system(params), setup.impairment_levels(params)
-    field = replace(setup.source_distribution(params), range=batch.range_m)
+    system, levels = objects.system(params), objects.impairment_levels(params)
+    field = replace(objects.source_distribution(params), range=batch.range_m)
     stream: seeds.Stream = "test_independent" if batch.source_model == "independent" else "test_constant"
     cell = seeds.integer_seed(SEED, stream, _number(batch))
     draws = [
@@ -106,7 +110,7 @@ def departed(params: Params, changes: Mapping[str, Mapping[str, Any]]) -> Params
 
 def comparison(params: Params, names: tuple[str, ...]) -> Comparison:
     """Estimators that are told the number of sources and the noise power, peaks refined too."""
-    grid, settings = grid_setup.grid(params), estimator_setup.settings(params)
+    grid, settings = model_grid.grid(params.of_model()), estimator_setup.settings(params)
     estimators = tuple(estimator(name, grid, settings) for name in names)
     return Comparison(estimators, grid, settings, blind=(), refine=(False, True), genie_starts=0)
 
@@ -145,7 +149,7 @@ def grouped(batches: Sequence[Batch], work: Path) -> list[list[tuple[Batch, Path
 
 
 class Scored(NamedTuple):
-    """Tables of sources (with errors) and of scenes, as `evaluation_tables` makes them."""
+    """Tables of sources (with errors) and of scenes, as `tables` makes them."""
 
     sources: pd.DataFrame
     scenes: pd.DataFrame
@@ -162,16 +166,16 @@ def scored(params: Params, cells: list[list[tuple[Batch, Path]]]) -> Scored:
         files = [read_estimates(path) for _, path in cell]
         for method in files[0]:
             own = joined_estimates(method, [file[method] for file in files])
-            of_sources, of_scenes = evaluation_tables.score(truth, own, scoring)
+            of_sources, of_scenes = tables.score(truth, own, scoring)
             sources.append(of_sources)
             scene_rows.append(of_scenes)
     every = pd.concat(sources, ignore_index=True)
-    return Scored(evaluation_tables.with_errors(every), pd.concat(scene_rows, ignore_index=True))
+    return Scored(tables.with_errors(every), pd.concat(scene_rows, ignore_index=True))
 
 
 def split_truth(params: Params, source_model: SourceModel, drawn: list[Scenes]) -> SplitTruth:
     """Sources and bounds of the scenes of a cell; its split is named by the source model."""
-    columns: dict[str, list[torch.Tensor]] = {name: [] for name in evaluation_tables.BOUNDS}
+    columns: dict[str, list[torch.Tensor]] = {name: [] for name in tables.BOUNDS}
     for part in drawn:
         limit = bound.bound(part, params.array.spherical_amplitude).conditional
         values = (
@@ -211,7 +215,7 @@ def joined_estimates(method: Method, parts: list[BatchEstimates]) -> MethodEstim
 
 
 KEYS = ["source_model", "n_sources", "snr_db", "count", "estimator"]
-RATIOS = [f"rmse_over_bound_{name}" for name in evaluation_strata.PARAMETERS]
+RATIOS = [f"rmse_over_bound_{name}" for name in strata.PARAMETERS]
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:

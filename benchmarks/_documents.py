@@ -16,11 +16,11 @@ import pandas as pd
 
 from benchmarks import ablation, accuracy, finetune, learned, robustness, sizes, speed
 from benchmarks._cells import RESULTS
-from stages.artifacts.params_file import read_params
-from stages.artifacts.report.page import SOURCE_MODELS
-from stages.artifacts.report.run_files import STRATA, read_table
-from stages.artifacts.report.strata_tables import short_table
-from stages.params import TEST_SPLITS
+from stages.page.page import SOURCE_MODELS
+from stages.page.run_files import STRATA, read_table
+from stages.page.strata_tables import short_table
+from stages.params.file import read_params
+from stages.params.model import TEST_SPLITS
 from stages.report import SHORT_HEIGHT, SHORT_WIDTH
 
 ROOT = Path(__file__).parents[1]

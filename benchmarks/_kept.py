@@ -16,17 +16,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.artifacts.fingerprint import meaning
-from stages.artifacts.shards import make_shards
-from stages.artifacts.state import work_directory
+from risolve.running.fingerprint import meaning
+from risolve.running.shards import make_shards
+from stages.running.state import work_directory
 
-STAGES = Path(__file__).parents[1] / "stages"
+ROOT = Path(__file__).parents[1]
 COMPUTING = (
-    *("physics", "inference", "networks", "estimators", "bounds"),
-    *("covariance.py", "modulus.py", "seeds.py", "shapes.py"),
-    *("artifacts/setup.py", "artifacts/grid_setup.py", "artifacts/estimator_setup.py"),
+    *("risolve/physics", "risolve/inference", "risolve/networks", "risolve/estimators", "risolve/bounds"),
+    *("risolve/covariance.py", "risolve/modulus.py", "risolve/seeds.py", "risolve/shapes.py"),
+    *("risolve/files/model_grid.py", "stages/params/objects.py", "stages/params/estimators.py"),
 )
-"""Packages and modules of `stages` that make scenes and estimates of parameters."""
+"""Packages and modules that make scenes and estimates of parameters."""
 
 
 def key_of(
@@ -38,9 +38,9 @@ def key_of(
     for function in functions:
         digest.update(meaning(ast.parse(textwrap.dedent(inspect.getsource(function)))).encode())
     for name in COMPUTING:
-        place = STAGES / name
+        place = ROOT / name
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(f"\n{path.relative_to(STAGES)} {meaning(ast.parse(path.read_bytes()))}".encode())
+            digest.update(f"\n{path.relative_to(ROOT)} {meaning(ast.parse(path.read_bytes()))}".encode())
     for path in inputs:
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -29,21 +29,21 @@ from jaxtyping import Float
 
 from benchmarks._cells import RESULTS, comparison, departed, in_batches, scenes, write
 from benchmarks._kept import kept, key_of
-from stages.artifacts import grid_setup, hdf5
-from stages.artifacts.hdf5 import shard_name
-from stages.artifacts.network_file import Model, read_model
-from stages.artifacts.params_file import read_params
-from stages.artifacts.progress import Progress
-from stages.covariance import blend, sample_covariance, sample_factor, true_covariance
-from stages.estimators.contract import Estimate
-from stages.inference.maps import MapSettings, fit_maps
-from stages.metrics.agreement import agreement
-from stages.networks.losses import covariance_loss
-from stages.networks.trained import Prediction
-from stages.params import Params
-from stages.physics.observation import Observation
-from stages.physics.scenario import Scenes
-from stages.physics.steering import steering
+from risolve.covariance import blend, sample_covariance, sample_factor, true_covariance
+from risolve.estimators.contract import Estimate
+from risolve.files import hdf5, model_grid
+from risolve.files.hdf5 import shard_name
+from risolve.files.model import Model, read_model
+from risolve.inference.maps import MapSettings, fit_maps
+from risolve.metrics.agreement import agreement
+from risolve.networks.losses import covariance_loss
+from risolve.networks.trained import Prediction
+from risolve.physics.observation import Observation
+from risolve.physics.scenario import Scenes
+from risolve.physics.steering import steering
+from risolve.running.progress import Progress
+from stages.params.file import read_params
+from stages.params.model import Params
 
 N_SCENES, N_COUNTED = 400, 50
 CELLS = ((2, 0.0), (3, 0.0), (3, 5.0), (5, 10.0))
@@ -243,7 +243,7 @@ def count_right(params: Params, model: Model) -> float:
 def predicted(model: Model, observation: Observation) -> Prediction:
     """What a network says of scenes, from maps as it read them in training."""
     own = model.params
-    settings = MapSettings(grid_setup.grid(own), own.normalize.map_iterations, own.array.spherical_amplitude)
+    settings = MapSettings(model_grid.grid(own), own.normalize.map_iterations, own.array.spherical_amplitude)
     return model.trained.predict(*fit_maps(observation, settings), observation)
 
 
@@ -251,7 +251,7 @@ def from_first_map(model: Model, observation: Observation) -> Prediction:
     """In the place of a network: points of the first map num / den in the order of their values, which are
     too small to weigh beside the likelihood.
     """
-    settings = MapSettings(grid_setup.grid(model.params), (0,), model.params.array.spherical_amplitude)
+    settings = MapSettings(model_grid.grid(model.params), (0,), model.params.array.spherical_amplitude)
     values = fit_maps(observation, settings).values[:, 0]
     places = model.trained.dictionary.points.expand(len(values), -1, -1)
     return replace(predicted(model, observation), occupancy=1e-9 * values / values.max(), places=places)

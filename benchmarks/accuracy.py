@@ -36,16 +36,16 @@ from benchmarks._cells import (
     scored,
     write,
 )
-from stages import seeds
-from stages.artifacts import evaluation_strata
-from stages.artifacts.estimates_file import write_estimates
-from stages.artifacts.evaluation_counts import calibration_table
-from stages.artifacts.evaluation_strata import Bootstrap, strata_table
-from stages.artifacts.params_file import read_params
-from stages.covariance import sample_covariance, sample_factor
-from stages.inference.counting import eigenvalue_count
-from stages.params import Params
-from stages.physics.observation import SourceModel
+from risolve import seeds
+from risolve.covariance import sample_covariance, sample_factor
+from risolve.files.estimates import write_estimates
+from risolve.inference.counting import eigenvalue_count
+from risolve.physics.observation import SourceModel
+from stages.evaluation import strata
+from stages.evaluation.counts import calibration_table
+from stages.evaluation.strata import Bootstrap, strata_table
+from stages.params.file import read_params
+from stages.params.model import Params
 
 N_SCENES, N_COUNTED, N_EMPTY, APART_DEG = 200, 200, 1000, 10.0
 SPECTRAL = ("beamformer", "music", "mvdr", "modified_music", "music_fitted", "mvdr_fitted")
@@ -108,7 +108,7 @@ def accuracy_table(own: Scored, bootstrap: Bootstrap) -> pd.DataFrame:
     stated = named(calibration_table(own.sources)).set_index([*KEYS, "parameter"])
     for n in (1, 2):
         shares = stated[f"within_{n}_std"].unstack("parameter")
-        for parameter in evaluation_strata.PARAMETERS:
+        for parameter in strata.PARAMETERS:
             table[f"within_{n}_std_{parameter}"] = shares[parameter]
     return table.reset_index()
 

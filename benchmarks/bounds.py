@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages import seeds
-from stages.bounds.cramer_rao import Bound, conditional_bound, constant_bound
-from stages.physics.impairments import ImpairmentLevels
-from stages.physics.observation import SourceModel
-from stages.physics.scenario import Scenes, SourceDistribution, System, draw_scene, observe
+from risolve import seeds
+from risolve.bounds.cramer_rao import Bound, conditional_bound, constant_bound
+from risolve.physics.impairments import ImpairmentLevels
+from risolve.physics.observation import SourceModel
+from risolve.physics.scenario import Scenes, SourceDistribution, System, draw_scene, observe
 
 RESULTS = Path(__file__).parent / "results" / "bounds.csv"
 N_SCENES = 2000

@@ -31,14 +31,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from stages import seeds
-from stages.artifacts import setup
-from stages.artifacts.params_file import read_params
-from stages.params import Params
-from stages.physics.codebook import CodebookKind
-from stages.physics.observation import stacked_gram
-from stages.physics.scenario import draw_scene, observe
-from stages.physics.steering import fresnel_steering, steering
+from risolve import seeds
+from risolve.physics.codebook import CodebookKind
+from risolve.physics.observation import stacked_gram
+from risolve.physics.scenario import draw_scene, observe
+from risolve.physics.steering import fresnel_steering, steering
+from stages.params import objects
+from stages.params.file import read_params
+from stages.params.model import Params
 
 RESULTS = Path(__file__).parent / "results"
 SEED, N_CHANNELS, N_POINTS, CHANNELS_AT_ONCE = 20261125, 400, 1000, 50
@@ -50,7 +50,7 @@ Row = dict[str, str | int | float]
 
 def points(params: Params) -> Complex[Tensor, "point element"]:
     """Exact waves of random points of the field of view."""
-    system, field = setup.system(params), setup.source_distribution(params)
+    system, field = objects.system(params), objects.source_distribution(params)
     random = seeds.generator(SEED, "bootstrap")
     angles = [random.uniform(*limits, N_POINTS) for limits in (field.azimuth, field.elevation)]
     sources = np.stack((*angles, 1.0 / random.uniform(*field.range, N_POINTS)), -1)
@@ -62,8 +62,8 @@ def spread(
     params: Params, kind: CodebookKind, phase_bits: int, waves: Complex[Tensor, "point element"]
 ) -> Row:
     """One row of codebooks.csv; channel i is the same for every code."""
-    system = replace(setup.system(params), codebook=kind, phase_bits=phase_bits)
-    levels, field = setup.impairment_levels(params), setup.source_distribution(params)
+    system = replace(objects.system(params), codebook=kind, phase_bits=phase_bits)
+    levels, field = objects.impairment_levels(params), objects.source_distribution(params)
     decibels = []
     for first in range(0, N_CHANNELS, CHANNELS_AT_ONCE):
         draws = [
@@ -99,7 +99,7 @@ def spread(
 
 def azimuth_error(params: Params, source: NDArray[np.float64]) -> float:
     """Azimuth (deg) of the best Fresnel fit minus that of the source."""
-    elements, wavelength = setup.system(params).elements(), params.array.wavelength_m
+    elements, wavelength = objects.system(params).elements(), params.array.wavelength_m
     wave = steering(torch.from_numpy(source)[None], elements, wavelength, False)[0]
 
     def mismatch(fitted: NDArray[np.float64]) -> float:
@@ -112,7 +112,7 @@ def azimuth_error(params: Params, source: NDArray[np.float64]) -> float:
 
 def bias(params: Params, range_m: float) -> Row:
     """One row of fresnel.csv."""
-    field = setup.source_distribution(params)
+    field = objects.source_distribution(params)
     azimuths = (np.arange(N_AZIMUTHS) + 0.5) * field.azimuth[1] / N_AZIMUTHS
     elevations = (np.arange(N_ELEVATIONS) + 0.5) * field.elevation[1] / N_ELEVATIONS
     errors = [

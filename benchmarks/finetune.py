@@ -32,22 +32,23 @@ from jaxtyping import Float
 from benchmarks._cells import SEED, comparison, departed, write
 from benchmarks._kept import kept, key_of
 from benchmarks.ablation import n_found, padded
-from stages import seeds
-from stages.artifacts import hdf5, setup
-from stages.artifacts.hdf5 import shard_name
-from stages.artifacts.network_file import Model, read_model
-from stages.artifacts.params_file import read_params
-from stages.artifacts.tuning_setup import TuningOptions
-from stages.cli import parser
-from stages.covariance import blend, inner_product, sample_covariance, true_covariance
-from stages.finetune import finetune, unlabelled
-from stages.metrics.normalized import bootstrap_interval
-from stages.networks.examples import Examples, joined_examples
-from stages.networks.likelihood_loss import likelihood_loss
-from stages.networks.trained import TrainedNetwork
-from stages.params import Params
-from stages.physics.scenario import Scenes, draw_installation, draw_scene, observe
-from stages.physics.steering import steering
+from risolve import seeds
+from risolve.cli import parser
+from risolve.covariance import blend, inner_product, sample_covariance, true_covariance
+from risolve.files import hdf5
+from risolve.files.hdf5 import shard_name
+from risolve.files.model import Model, read_model
+from risolve.finetune import finetune, unlabelled
+from risolve.metrics.normalized import bootstrap_interval
+from risolve.networks.examples import Examples, joined_examples
+from risolve.networks.likelihood_loss import likelihood_loss
+from risolve.networks.trained import TrainedNetwork
+from risolve.physics.scenario import Scenes, draw_installation, draw_scene, observe
+from risolve.physics.steering import steering
+from risolve.tune import TuningOptions
+from stages.params import objects
+from stages.params.file import read_params
+from stages.params.model import Params
 
 MODEL = Path("data/calibration/learned.pt")
 N_TUNED, N_SCENES, N_BOOTSTRAP = 640, 100, 2000
@@ -71,11 +72,11 @@ SYSTEMS: dict[str, dict[str, dict[str, Any]]] = {
 
 def drawn(params: Params, stream: seeds.Stream, cells: list[tuple[int, float]]) -> Scenes:
     """One scene a cell (number of sources, SNR in dB)."""
-    system, levels = setup.system(params), setup.impairment_levels(params)
+    system, levels = objects.system(params), objects.impairment_levels(params)
     installation = None
     if not params.channel.per_scene:
         installation = draw_installation(seeds.generator(SEED, "installation"), system, levels)
-    field = setup.source_distribution(params)
+    field = objects.source_distribution(params)
     draws = [
         draw_scene(
             seeds.generator(SEED, stream, n), system, installation, field, "independent", k, snr_db, levels

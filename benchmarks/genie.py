@@ -2,7 +2,7 @@
 
     python -m benchmarks.genie        an hour on two cores
 
-The genie (`stages.estimators.genie`) starts from the truth, from what every estimator of the likelihood
+The genie (`risolve.estimators.genie`) starts from the truth, from what every estimator of the likelihood
 found, and from 20 random places: the least J that is known, or the largest unconditional likelihood
 (`genie_unconditional`). It is the same for every network, and is searched for once. Writes to
 benchmarks/results:
@@ -37,13 +37,13 @@ from benchmarks._cells import (
     scored,
     write,
 )
-from stages import seeds
-from stages.artifacts.estimates_file import write_estimates
-from stages.artifacts.evaluation_strata import Bootstrap, strata_table
-from stages.artifacts.params_file import read_params
-from stages.metrics.normalized import bootstrap_interval
-from stages.params import Params
-from stages.physics.observation import SourceModel
+from risolve import seeds
+from risolve.files.estimates import write_estimates
+from risolve.metrics.normalized import bootstrap_interval
+from risolve.physics.observation import SourceModel
+from stages.evaluation.strata import Bootstrap, strata_table
+from stages.params.file import read_params
+from stages.params.model import Params
 
 N_SCENES, N_STARTS, N_BOOTSTRAP = 1000, 20, 2000
 CELLS = (*((k, snr_db) for k in (1, 2, 3) for snr_db in (0.0, 5.0, 10.0)), (5, 10.0))

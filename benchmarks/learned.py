@@ -44,18 +44,18 @@ from benchmarks._cells import (
     write,
 )
 from benchmarks.genie import CELL, CELLS, GENIES, N_SCENES, found_by_scene, genie_table
-from stages.artifacts import grid_setup
-from stages.artifacts.estimates_file import read_estimates, write_estimates
-from stages.artifacts.evaluation_strata import Bootstrap, strata_table
-from stages.artifacts.network_file import read_network
-from stages.artifacts.params_file import read_params
-from stages.artifacts.report.intervals import wilson
-from stages.estimators.comparison import Count, Made, Method, Timed
-from stages.estimators.contract import CovarianceKind
-from stages.inference.maps import MapSettings, fit_maps
-from stages.networks.trained import TrainedNetwork
-from stages.params import Params
-from stages.physics.observation import Observation, SourceModel
+from risolve.estimators.comparison import Count, Made, Method, Timed
+from risolve.estimators.contract import CovarianceKind
+from risolve.files import model_grid
+from risolve.files.estimates import read_estimates, write_estimates
+from risolve.files.model import read_network
+from risolve.inference.maps import MapSettings, fit_maps
+from risolve.networks.trained import TrainedNetwork
+from risolve.physics.observation import Observation, SourceModel
+from stages.evaluation.strata import Bootstrap, strata_table
+from stages.page.intervals import wilson
+from stages.params.file import read_params
+from stages.params.model import Params
 
 MODEL = Path("data/calibration/learned.pt")
 N_COUNTED = {"unknown": 200, "known": 25}
@@ -79,14 +79,14 @@ CONFIDENCES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 @functools.lru_cache(maxsize=1)
 def trained(params: Params) -> TrainedNetwork:
     """Read once by every process."""
-    return read_network(MODEL, params)
+    return read_network(MODEL, params.of_model())
 
 
 def predicted(params: Params, observation: Observation) -> dict[CovarianceKind, Made]:
     """What the learned estimator reads, and the CPU time of map and network."""
     started = time.process_time()
     iterations = params.normalize.map_iterations
-    settings = MapSettings(grid_setup.grid(params), iterations, params.array.spherical_amplitude)
+    settings = MapSettings(model_grid.grid(params.of_model()), iterations, params.array.spherical_amplitude)
     maps = fit_maps(observation, settings)
     prediction = trained(params).predict(maps.values, maps.estimated_snr, observation)
     return {"predicted": Made(prediction, time.process_time() - started)}

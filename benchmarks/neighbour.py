@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from flows.worktree import read_parameters, write_parameters
-from stages.artifacts.atomic import write_text
+from risolve.files.atomic import write_text
 
 RESULTS = Path(__file__).parent / "results" / "neighbour.csv"
 ROUNDS = 3
@@ -37,7 +37,7 @@ ROOT = Path.cwd()
 LOCALIZE = (
     sys.executable,
     "-m",
-    "stages.cli",
+    "risolve.cli",
     "localize",
     "measurements.h5",
     "--sources",

@@ -19,7 +19,7 @@ import pandas as pd
 from flows.dvc import find_root, read_stages
 from flows.processes import search_paths
 from flows.server import free_port, server
-from stages.artifacts.atomic import write_text
+from risolve.files.atomic import write_text
 
 RESULTS = Path(__file__).parent / "results" / "orchestration.csv"
 ROUNDS = 5

@@ -25,13 +25,13 @@ from benchmarks._cells import (
     scored,
     write,
 )
-from stages import seeds
-from stages.artifacts import evaluation_strata
-from stages.artifacts.estimates_file import write_estimates
-from stages.artifacts.evaluation_counts import calibration_table
-from stages.artifacts.params_file import read_params
-from stages.params import Params
-from stages.physics.observation import SourceModel
+from risolve import seeds
+from risolve.files.estimates import write_estimates
+from risolve.physics.observation import SourceModel
+from stages.evaluation import strata
+from stages.evaluation.counts import calibration_table
+from stages.params.file import read_params
+from stages.params.model import Params
 
 N_SCENES, SNRS_DB = 1000, (0.0, 5.0, 10.0, 20.0)
 
@@ -48,12 +48,12 @@ def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) ->
 
 def stratum_table(params: Params, sources: pd.DataFrame) -> pd.DataFrame:
     """Rows of one source model and stratum of the range, one an SNR."""
-    table = named(evaluation_strata.range_table(sources, params.sources.range_m))
+    table = named(strata.range_table(sources, params.sources.range_m))
     table = table[table["n_true"] > 0].set_index("snr_db")
     stated = named(calibration_table(sources)).set_index(["snr_db", "parameter"])
     for n in (1, 2):
         shares = stated[f"within_{n}_std"].unstack("parameter")
-        for parameter in evaluation_strata.PARAMETERS:
+        for parameter in strata.PARAMETERS:
             table[f"within_{n}_std_{parameter}"] = shares[parameter]
     return table.reset_index()
 

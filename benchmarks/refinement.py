@@ -14,14 +14,14 @@ from typing import get_args
 
 import torch
 
-from stages import seeds
-from stages.artifacts import setup
-from stages.artifacts.params_file import read_params
-from stages.bounds.cramer_rao import conditional_bound, constant_bound
-from stages.inference.likelihood import refine
-from stages.params import Params
-from stages.physics.observation import SourceModel
-from stages.physics.scenario import Scenes, draw_scene, observe
+from risolve import seeds
+from risolve.bounds.cramer_rao import conditional_bound, constant_bound
+from risolve.inference.likelihood import refine
+from risolve.physics.observation import SourceModel
+from risolve.physics.scenario import Scenes, draw_scene, observe
+from stages.params import objects
+from stages.params.file import read_params
+from stages.params.model import Params
 
 RESULTS = Path(__file__).parent / "results" / "refinement.csv"
 N_SCENES, SNR_DB, SEED, ITERATIONS = 500, 20.0, 20261124, 40
@@ -30,8 +30,8 @@ PARAMETERS = ("azimuth", "elevation", "inverse_range")
 
 def scenes(params: Params, source_model: SourceModel, n_sources: int) -> Scenes:
     """Scenes of one number of sources at 20 dB."""
-    system, levels = setup.system(params), setup.impairment_levels(params)
-    distribution = setup.source_distribution(params)
+    system, levels = objects.system(params), objects.impairment_levels(params)
+    distribution = objects.source_distribution(params)
     first = n_sources * N_SCENES
     draws = [
         draw_scene(

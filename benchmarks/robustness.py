@@ -34,11 +34,11 @@ from benchmarks._cells import (
     write,
 )
 from benchmarks.learned import MODEL, predicted
-from stages import seeds
-from stages.artifacts.estimates_file import read_estimates, write_estimates
-from stages.artifacts.params_file import read_params
-from stages.metrics.normalized import bootstrap_interval
-from stages.params import Params
+from risolve import seeds
+from risolve.files.estimates import read_estimates, write_estimates
+from risolve.metrics.normalized import bootstrap_interval
+from stages.params.file import read_params
+from stages.params.model import Params
 
 N_SCENES, N_BOOTSTRAP = 2000, 2000
 CELLS = ((2, 5.0), (3, 5.0))

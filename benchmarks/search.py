@@ -23,18 +23,18 @@ import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from stages import seeds
+from risolve import seeds
+from risolve.files.atomic import write_text
+from risolve.files.model import new_network
+from risolve.running.progress import Progress
 from stages.adopt import TRIALS
-from stages.artifacts.atomic import write_text
-from stages.artifacts.network_file import new_network
-from stages.artifacts.params_file import read_params
-from stages.artifacts.processes import ALONE
-from stages.artifacts.progress import Progress
-from stages.artifacts.search_tables import read_trial
-from stages.artifacts.training_setup import training_feed, validation_examples
-from stages.params import Params
+from stages.params.file import read_params
+from stages.params.model import Params
+from stages.running.processes import ALONE
 from stages.search import Bench, count_found, read_bench, with_values
 from stages.train import train
+from stages.training.setup import training_feed, validation_examples
+from stages.trials.tables import read_trial
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, DRAWS = 3, 2000
@@ -55,7 +55,7 @@ def trained(params: Params, bench: Bench) -> tuple[np.ndarray, float]:
         lambda epoch, batch, n_batches: None,
     )
     seconds = time.process_time() - started
-    network = new_network(params)
+    network = new_network(params.of_model(), params.train.seed)
     network.load_state_dict(state["best"]["network"])
     return count_found(params, bench, network, True)[0], seconds
 

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks._cells import write
 from benchmarks.ablation import N_SCENES, NETWORK, SHOWN, experiment, fetched, score
-from stages.artifacts.durations import durations_of
-from stages.artifacts.params_file import read_params
-from stages.artifacts.report.times_page import MODEL
+from stages.page.times_page import MODEL
+from stages.params.file import read_params
+from stages.running.durations import durations_of
 
 LONGER = (
     "simulate.train.strata.mixed.n_scenes=40960",

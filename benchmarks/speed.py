@@ -32,19 +32,20 @@ import torch
 
 from benchmarks._cells import LIKELIHOOD, Batch, scenes
 from benchmarks.accuracy import SPECTRAL
-from stages.artifacts import estimator_setup, grid_setup
-from stages.artifacts.atomic import write_text
-from stages.artifacts.params_file import read_params
-from stages.artifacts.progress import Progress
-from stages.covariance import sample_covariance, sample_factor
-from stages.estimators.contract import Covariance, Estimate, Estimator
-from stages.estimators.fitted import fitted_covariance
-from stages.estimators.refined import refined
-from stages.estimators.registry import estimator
-from stages.inference.detection import detectors
-from stages.inference.sparse_powers import sparse_powers
-from stages.params import Params
-from stages.physics.observation import Observation, SourceModel
+from risolve.covariance import sample_covariance, sample_factor
+from risolve.estimators.contract import Covariance, Estimate, Estimator
+from risolve.estimators.fitted import fitted_covariance
+from risolve.estimators.refined import refined
+from risolve.estimators.registry import estimator
+from risolve.files import model_grid
+from risolve.files.atomic import write_text
+from risolve.inference.detection import detectors
+from risolve.inference.sparse_powers import sparse_powers
+from risolve.physics.observation import Observation, SourceModel
+from risolve.running.progress import Progress
+from stages.params import estimators as estimator_setup
+from stages.params.file import read_params
+from stages.params.model import Params
 
 RESULTS = Path(__file__).parent / "results"
 REPETITIONS = {1: 9, 16: 3, 64: 1, 256: 1}
@@ -61,7 +62,7 @@ class Bench:
     params: Params
 
     def estimator(self, name: str) -> Estimator:
-        return estimator(name, grid_setup.grid(self.params), estimator_setup.settings(self.params))
+        return estimator(name, model_grid.grid(self.params), estimator_setup.settings(self.params))
 
     def observation(self, model: SourceModel, k: int, snr_db: float, first: int, n: int) -> Observation:
         batch = Batch("known", model, k, snr_db, self.params.sources.range_m, first, n)
@@ -74,16 +75,16 @@ class Bench:
             return sample_covariance(sample_factor(observation, self.params.covariance.ls_ridge))
         settings = estimator_setup.settings(self.params)
         told = torch.full((observation.n_scenes,), k)
-        return fitted_covariance(observation, told, grid_setup.grid(self.params), settings)
+        return fitted_covariance(observation, told, model_grid.grid(self.params), settings)
 
     def refined(self, observation: Observation, own: Estimate) -> Estimate:
-        settings, grid = estimator_setup.settings(self.params), grid_setup.grid(self.params)
+        settings, grid = estimator_setup.settings(self.params), model_grid.grid(self.params)
         return refined(observation, own, grid, settings.n_iterations, settings.spherical_amplitude)
 
     def milliseconds(self, name: str, observation: Observation, k: int) -> dict[str, float]:
         """Step -> CPU milliseconds a scene; making a covariance is no step of an estimator."""
         n_scenes = observation.n_scenes
-        grid, settings = grid_setup.grid(self.params), estimator_setup.settings(self.params)
+        grid, settings = model_grid.grid(self.params), estimator_setup.settings(self.params)
         if name == "grid":
             pieces = list(detectors(observation, grid, settings.spherical_amplitude))
             started = time.process_time()

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from stages.artifacts.covariance_file import write_covariances
-from stages.artifacts.measurements_file import read_observation, write_scenes
-from stages.artifacts.params_file import read_params
-from stages.covariance import sample_factor
+from risolve.covariance import sample_factor
+from risolve.files.covariances import write_covariances
+from risolve.files.measurements import read_observation, write_scenes
 from stages.normalize import normalize
+from stages.params.file import read_params
 from stages.simulate import simulate
 
 RESULTS = Path(__file__).parent / "results" / "throughput.csv"

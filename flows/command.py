@@ -15,9 +15,9 @@ from flows.lockfile import LockFileError, mend_lock
 from flows.processes import CommandError
 from flows.server import ServerError, free_port, interrupt_on_signals, server
 from flows.worktree import WorktreeError
-from stages.params_edit import ParamsEditError
-from stages.params_text import ParamsTextError
-from stages.shown import shown
+from risolve.shown import shown
+from stages.params.edit import ParamsEditError
+from stages.params.text import ParamsTextError
 
 _PATIENCE_S = 20.0
 

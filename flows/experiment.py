@@ -16,10 +16,10 @@ from flows.processes import Processes
 from flows.publication import publish
 from flows.reproduction import StageLimit, log_mended, reproduce_all
 from flows.worktree import PARAMS, ExperimentName, read_parameters, save, worktree, write_parameters
-from stages import params_text
-from stages.params import Params
-from stages.params_edit import changed, changes_of
-from stages.params_text import ParamsTextError
+from stages.params import text
+from stages.params.edit import changed, changes_of
+from stages.params.model import Params
+from stages.params.text import ParamsTextError
 
 _TARGET = "report"
 
@@ -89,7 +89,7 @@ def experiment(
     log_mended(root)
     read_stages(root, target)
     own = parameters.model_dump(mode="json") if parameters else {}
-    wanted = changes_of(changes, params_text.read(root / PARAMS))
+    wanted = changes_of(changes, text.read(root / PARAMS))
     _require_lawful(changed(own or read_parameters(root), wanted))
     with Processes() as processes, worktree(root, chosen) as directory:
         values = changed(own or read_parameters(directory), wanted)

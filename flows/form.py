@@ -11,9 +11,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from ruamel.yaml.nodes import MappingNode, Node
 
-from stages import params_text
-from stages.params import Params
-from stages.params_text import ParamsText, ParamsTextError
+from stages.params import text
+from stages.params.model import Params
+from stages.params.text import ParamsText, ParamsTextError
 
 Place: TypeAlias = tuple[str, ...]
 """A key, outermost section first."""
@@ -49,7 +49,7 @@ class _Explained:
     ) -> JsonSchemaValue:
         schema = handler(core)
         try:
-            notes = comments(params_text.read(_COMMITTED))
+            notes = comments(text.read(_COMMITTED))
         except ParamsTextError:
             return schema  # whoever fills the form says what is wrong
         _explain(handler.resolve_ref_schema(schema), (), notes, handler)

@@ -14,7 +14,7 @@ from pydantic import Field
 from flows.arguments import command_line, option, python
 from flows.dvc import find_root
 from flows.processes import Processes
-from stages.shown import shown
+from risolve.shown import shown
 
 MEASUREMENTS = "RISOLVE_MEASUREMENTS"
 """Environment variable: the folders under which forms read and write, separated as those of PATH."""
@@ -61,7 +61,7 @@ def _inside(path: Path, folders: Sequence[Path]) -> Path:
 def locate(processes: Processes, file: Path, result: Path, options: tuple[str, ...]) -> dict[str, Any]:
     """Sources of one file; a row of the summary."""
     words = ("localize", option("out", result), *options)
-    command = command_line(python("stages.cli"), *words, names=[file])
+    command = command_line(python("risolve.cli"), *words, names=[file])
     logger, found = get_run_logger(), list[str]()
 
     def hear(line: str) -> None:

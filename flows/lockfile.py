@@ -21,7 +21,7 @@ from dvc.utils.strictyaml import YAMLValidationError
 
 from flows.arguments import GIT, command_line
 from flows.dvc import GraphError, find_root
-from stages.shown import shown
+from risolve.shown import shown
 
 _LOCK = "dvc.lock"
 _MARKS = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})(\s|$)", re.MULTILINE)

@@ -15,7 +15,7 @@ from typing import Self
 
 from flows.arguments import CommandLine
 from flows.leash import LEASH
-from stages.shown import shown
+from risolve.shown import shown
 
 _TAIL_LINES = 20
 _SAYS_WHY = "error: "

@@ -37,7 +37,7 @@ from flows.processes import RUNNER
 from flows.publication import PAGES_URL, pages_directory
 from flows.server import HOST, ServerError, interrupt_on_signals, listening, server
 from flows.worktree import PARAMS
-from stages.shown import shown
+from risolve.shown import shown
 
 SECRET = "secret"
 """File of PREFECT_HOME: PREFECT_API_AUTH_STRING, as long as the flows are served."""

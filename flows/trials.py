@@ -39,7 +39,7 @@ def best_trials(processes: Processes, directory: Path, top: int) -> list[tuple[i
 
 def _risolve(processes: Processes, directory: Path, verb: str, *options: str) -> list[str]:
     lines: list[str] = []
-    ended = processes.run(command_line(python("stages.cli"), verb, *options), directory, {}, lines.append)
+    ended = processes.run(command_line(python("stages.clone"), verb, *options), directory, {}, lines.append)
     if ended.exit_code:
         raise CommandError(f"risolve {verb}: {ended.reason}")
     return lines

@@ -21,8 +21,8 @@ from flows.arguments import DVC, GIT, CommandLine, command_line, option
 from flows.dvc import read_results
 from flows.leash import LEASH
 from flows.processes import search_paths
-from stages import params_text
-from stages.params_edit import differences, edited
+from stages.params import text as params_text
+from stages.params.edit import differences, edited
 
 _OF_ANOTHER = re.compile("GIT_(?!AUTHOR_|COMMITTER_)")
 """Variables of git that would tie it to another repository."""

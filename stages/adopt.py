@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from stages.artifacts.params_change import replace_values
-from stages.artifacts.params_file import PARAMS, read_params
-from stages.artifacts.search_tables import read_trial
+from stages.params.change import replace_values
+from stages.params.file import PARAMS, read_params
+from stages.trials.tables import read_trial
 
 TRIALS = Path("data/search/trials.csv")
 

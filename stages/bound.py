@@ -5,17 +5,18 @@ from pathlib import Path
 
 import torch
 
-from stages.artifacts.bound_file import Bounds, Deviations, read_bounds, write_bounds
-from stages.artifacts.entry import run, split_argument
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.hdf5 import shard_name, shard_paths
-from stages.artifacts.measurements_file import read_scenes
-from stages.artifacts.params_file import read_params, sections
-from stages.artifacts.shards import make_shards
-from stages.artifacts.state import discard, work_directory, work_key
-from stages.bounds.cramer_rao import Bound, conditional_bound, constant_bound, unconditional_bound
-from stages.params import Params
-from stages.physics.scenario import Scenes
+from risolve.bounds.cramer_rao import Bound, conditional_bound, constant_bound, unconditional_bound
+from risolve.errors import MeasurementError
+from risolve.files.bounds import Bounds, Deviations, read_bounds, write_bounds
+from risolve.files.hdf5 import shard_name, shard_paths
+from risolve.files.measurements import read_scenes
+from risolve.physics.scenario import Scenes
+from risolve.running.shards import make_shards
+from risolve.running.work import work_key
+from stages.params.file import read_params, sections
+from stages.params.model import Params
+from stages.running.state import discard, work_directory
+from stages.running.verb import run_verb, split_argument
 
 READS = ("array.spherical_amplitude",)
 
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

@@ -12,27 +12,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stages.artifacts import estimator_setup, grid_setup
-from stages.artifacts.atomic import write_text
-from stages.artifacts.covariance_file import Covariances, read_covariances, require_maps
-from stages.artifacts.entry import run
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.evidence_file import Known, read_evidence, write_evidence
-from stages.artifacts.hdf5 import shard_name, shard_paths
-from stages.artifacts.measurements_file import Truth, read_observation, read_truth
-from stages.artifacts.network_file import MODEL_READS, read_network, write_network
-from stages.artifacts.params_file import read_params, sections
-from stages.artifacts.shards import make_shards, one_thread
-from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.covariance import NormalizedCovariance, blend, sample_covariance, true_covariance
-from stages.estimators.learned import LearnedEstimator
-from stages.inference.maps import MapSettings, fit_maps
-from stages.networks.counting import fitted_rule
-from stages.networks.losses import covariance_errors
-from stages.networks.trained import Calibration, TrainedNetwork
-from stages.params import VALIDATION_SPLITS, Params, Split
-from stages.physics.observation import Observation
-from stages.physics.steering import steering
+from risolve.covariance import NormalizedCovariance, blend, sample_covariance, true_covariance
+from risolve.errors import MeasurementError
+from risolve.estimators.learned import LearnedEstimator
+from risolve.files import model_grid
+from risolve.files.atomic import write_text
+from risolve.files.covariances import Covariances, read_covariances, require_maps
+from risolve.files.evidence import Known, read_evidence, write_evidence
+from risolve.files.hdf5 import shard_name, shard_paths
+from risolve.files.measurements import Truth, read_observation, read_truth
+from risolve.files.model import read_network, write_network
+from risolve.inference.maps import MapSettings, fit_maps
+from risolve.networks.counting import fitted_rule
+from risolve.networks.losses import covariance_errors
+from risolve.networks.trained import Calibration, TrainedNetwork
+from risolve.physics.observation import Observation
+from risolve.physics.steering import steering
+from risolve.running.shards import make_shards, one_thread
+from risolve.running.work import work_key
+from stages.params import estimators
+from stages.params.file import read_params, sections
+from stages.params.model import MODEL_READS, VALIDATION_SPLITS, Params, Split
+from stages.running.state import discard, publish, work_directory
+from stages.running.verb import run_verb
 
 READS = (
     *MODEL_READS,
@@ -147,8 +149,8 @@ def plan(params: Params) -> tuple[Batch, ...]:
 @functools.lru_cache(maxsize=1)
 def _bench(params: Params, root: Path) -> tuple[TrainedNetwork, LearnedEstimator]:
     """Read once by every process."""
-    network = read_network(root / _NETWORK, params)
-    estimator = LearnedEstimator("learned", grid_setup.grid(params), estimator_setup.settings(params))
+    network = read_network(root / _NETWORK, params.of_model())
+    estimator = LearnedEstimator("learned", model_grid.grid(params.of_model()), estimators.settings(params))
     return network, estimator
 
 
@@ -196,7 +198,7 @@ def main() -> None:
             raise MeasurementError(f"data/scenes/{{{','.join(VALIDATION_SPLITS)}}}: {error}") from error
         calibration = work / "calibration"
         calibration.mkdir(exist_ok=True)
-        write_network(calibration / "learned.pt", network.network.state_dict(), fitted, params)
+        write_network(calibration / "learned.pt", network.network.state_dict(), fitted, params.of_model())
         text = blend_table(known).to_csv(index=False, float_format="%.6g", lineterminator="\n")
         write_text(calibration / "blend.csv", text)
         publish(calibration, root / "data/calibration")
@@ -204,4 +206,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

@@ -7,13 +7,13 @@ stage depends on its fingerprint: it runs again when its code does something els
 
 from pathlib import Path
 
-from stages.artifacts.atomic import write_text
-from stages.artifacts.entry import run
-from stages.artifacts.estimator_setup import estimators
-from stages.artifacts.fingerprint import fingerprint
-from stages.artifacts.params_file import read_params
-from stages.artifacts.progress import say
-from stages.artifacts.room import require_room, warning
+from risolve.files.atomic import write_text
+from risolve.running.fingerprint import fingerprint
+from risolve.running.progress import say
+from stages.params.estimators import estimators
+from stages.params.file import read_params
+from stages.params.room import require_room, warning
+from stages.running.verb import run_verb
 
 CODE = Path("data/check/code")
 VERBS = (
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

@@ -25,37 +25,36 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stages.artifacts import (
-    estimator_setup,
-    evaluation_counts,
-    evaluation_examples,
-    evaluation_strata,
-    evaluation_tables,
-    grid_setup,
-)
-from stages.artifacts.atomic import write_text
-from stages.artifacts.bound_file import Deviations, read_bounds
-from stages.artifacts.covariance_file import Covariances, read_covariances, require_maps
-from stages.artifacts.durations import keep_durations
-from stages.artifacts.entry import run
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.estimates_file import read_estimates, write_estimates
-from stages.artifacts.evaluation_tables import SCORED, MethodEstimates, Scoring, SplitTruth
-from stages.artifacts.hdf5 import shard_name, shard_paths
-from stages.artifacts.measurements_file import read_observation, read_truth
-from stages.artifacts.network_file import read_network
-from stages.artifacts.params_file import read_params, sections
-from stages.artifacts.shards import make_shards
-from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.covariance import NormalizedCovariance, sample_covariance
-from stages.estimators.comparison import Comparison, Count, Made, Method, Timed
-from stages.estimators.contract import CovarianceKind
-from stages.inference.maps import MapSettings, MapValues, fit_maps
-from stages.networks.trained import TrainedNetwork
-from stages.params import TEST_SPLITS, Params, Split
-from stages.physics.observation import Observation
-from stages.seeds import integer_seed
-from stages.shapes import Sources
+from risolve.covariance import NormalizedCovariance, sample_covariance
+from risolve.errors import MeasurementError
+from risolve.estimators.comparison import Comparison, Count, Made, Method, Timed
+from risolve.estimators.contract import CovarianceKind
+from risolve.files import model_grid
+from risolve.files.atomic import write_text
+from risolve.files.bounds import Deviations, read_bounds
+from risolve.files.covariances import Covariances, read_covariances, require_maps
+from risolve.files.estimates import read_estimates, write_estimates
+from risolve.files.hdf5 import shard_name, shard_paths
+from risolve.files.measurements import read_observation, read_truth
+from risolve.files.model import read_network
+from risolve.inference.maps import MapSettings, MapValues, fit_maps
+from risolve.networks.trained import TrainedNetwork
+from risolve.physics.observation import Observation
+from risolve.running.shards import make_shards
+from risolve.running.work import work_key
+from risolve.seeds import integer_seed
+from risolve.shapes import Sources
+from stages.evaluation import counts as evaluation_counts
+from stages.evaluation import examples as evaluation_examples
+from stages.evaluation import strata as evaluation_strata
+from stages.evaluation import tables as evaluation_tables
+from stages.evaluation.tables import SCORED, MethodEstimates, Scoring, SplitTruth
+from stages.params import estimators as estimator_setup
+from stages.params.file import read_params, sections
+from stages.params.model import TEST_SPLITS, Params, Split
+from stages.running.durations import keep_durations
+from stages.running.state import discard, publish, work_directory
+from stages.running.verb import run_verb
 
 READS = (
     *("array", "receiver"),
@@ -145,7 +144,7 @@ def read_bench(params: Params, root: Path) -> Bench:
     """Read once by every process."""
     observations = {split: read_observation(root / "data/scenes" / split) for split in TEST_SPLITS}
     covariances = {split: read_covariances(root / "data/covariances" / split) for split in TEST_SPLITS}
-    network = read_network(root / "data/calibration/learned.pt", params)
+    network = read_network(root / "data/calibration/learned.pt", params.of_model())
     for split in TEST_SPLITS:
         if observations[split].n_scenes != covariances[split].n_scenes:
             raise MeasurementError(
@@ -153,7 +152,7 @@ def read_bench(params: Params, root: Path) -> Bench:
                 f"{observations[split].n_scenes} scenes, got {covariances[split].n_scenes}; "
                 f"run `normalize` again"
             )
-        shape, iterations = grid_setup.grid(params).shape, params.normalize.map_iterations
+        shape, iterations = model_grid.grid(params.of_model()).shape, params.normalize.map_iterations
         require_maps(covariances[split].maps, shape, iterations, f"data/covariances/{split}")
     truths = {split: read_truth(root / "data/scenes" / split).sources for split in TEST_SPLITS}
     return Bench(observations, covariances, truths, network, estimator_setup.comparison(params))
@@ -345,7 +344,7 @@ def main() -> None:
             bench.observations["test_independent"],
             bench.covariances["test_independent"],
             bench.network,
-            grid_setup.grid(params),
+            model_grid.grid(params.of_model()),
         )
         times = evaluation_strata.timing_table(gathered.cpu_seconds, gathered.n_scenes)
         keep_durations("evaluate", tables / "strata.csv", times)
@@ -354,4 +353,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

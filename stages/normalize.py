@@ -5,19 +5,20 @@ from pathlib import Path
 
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from stages.artifacts import grid_setup
-from stages.artifacts.covariance_file import Covariances, Maps, write_covariances
-from stages.artifacts.entry import run, split_argument
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.hdf5 import shard_name, shard_paths
-from stages.artifacts.measurements_file import read_observation
-from stages.artifacts.params_file import read_params, sections
-from stages.artifacts.shards import make_shards
-from stages.artifacts.state import publish, work_directory, work_key
-from stages.covariance import sample_factor
-from stages.inference.maps import MapSettings, fit_maps
-from stages.params import SPLITS, Params
-from stages.physics.observation import Observation
+from risolve.covariance import sample_factor
+from risolve.errors import MeasurementError
+from risolve.files import model_grid
+from risolve.files.covariances import Covariances, Maps, write_covariances
+from risolve.files.hdf5 import shard_name, shard_paths
+from risolve.files.measurements import read_observation
+from risolve.inference.maps import MapSettings, fit_maps
+from risolve.physics.observation import Observation
+from risolve.running.shards import make_shards
+from risolve.running.work import work_key
+from stages.params.file import read_params, sections
+from stages.params.model import SPLITS, Params
+from stages.running.state import publish, work_directory
+from stages.running.verb import run_verb, split_argument
 
 READS = (
     *("array.spherical_amplitude", "sources.azimuth_deg", "sources.elevation_deg", "sources.range_m"),
@@ -28,7 +29,7 @@ READS = (
 def normalize(observation: Observation, params: Params) -> Covariances:
     """Normalized sample covariance factors, and the maps that the network reads."""
     settings = MapSettings(
-        grid_setup.grid(params), params.normalize.map_iterations, params.array.spherical_amplitude
+        model_grid.grid(params.of_model()), params.normalize.map_iterations, params.array.spherical_amplitude
     )
     values, snr = fit_maps(observation, settings)
     maps = Maps(values, snr, settings.iterations, settings.grid.shape)
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

@@ -9,20 +9,21 @@ results took, it writes the page of times, state/times/times.html, and prints it
 
 from pathlib import Path
 
-from stages.artifacts.atomic import write_text
-from stages.artifacts.entry import Parser, run
-from stages.artifacts.errors import StageError
-from stages.artifacts.params_file import PARAMS, read_params
-from stages.artifacts.report.blocks import rate_picture
-from stages.artifacts.report.figures import method_styles
-from stages.artifacts.report.page import SOURCE_MODELS, render
-from stages.artifacts.report.provenance import provenance
-from stages.artifacts.report.run_files import PICTURE, REPORT, STRATA, ReportError, read_inputs, read_table
-from stages.artifacts.report.strata_tables import known, short_table, with_sources
-from stages.artifacts.report.times_page import read_times, render_times
-from stages.artifacts.state import state_root
-from stages.artifacts.terminal import print_lines
-from stages.params import TEST_SPLITS
+from risolve.errors import StageError
+from risolve.files.atomic import write_text
+from risolve.running.entry import Parser
+from risolve.running.terminal import print_lines
+from stages.page.blocks import rate_picture
+from stages.page.figures import method_styles
+from stages.page.page import SOURCE_MODELS, render
+from stages.page.provenance import provenance
+from stages.page.run_files import PICTURE, REPORT, STRATA, ReportError, read_inputs, read_table
+from stages.page.strata_tables import known, short_table, with_sources
+from stages.page.times_page import read_times, render_times
+from stages.params.file import PARAMS, read_params
+from stages.params.model import TEST_SPLITS
+from stages.running.state import state_root
+from stages.running.verb import run_verb
 
 SHORT_WIDTH, SHORT_HEIGHT = 110, 23
 
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

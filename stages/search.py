@@ -22,22 +22,43 @@ from jaxtyping import Int
 from optuna.trial import TrialState
 from torch import Tensor
 
-from stages.artifacts import estimator_setup, grid_setup, search_figures
-from stages.artifacts.atomic import write_text
-from stages.artifacts.covariance_file import Covariances, read_covariances
-from stages.artifacts.device import training_device
-from stages.artifacts.entry import run
-from stages.artifacts.errors import ParameterError, StageError, StateError
-from stages.artifacts.measurements_file import read_observation, read_truth
-from stages.artifacts.network_file import MODEL_READS, network_dictionary, new_network
-from stages.artifacts.params_file import read_params, sections
-from stages.artifacts.processes import ALONE
-from stages.artifacts.progress import Progress, say
-from stages.artifacts.search_tables import importances, is_whole, trials_table, write_results
-from stages.artifacts.shards import spawning, start_worker
-from stages.artifacts.split_files import open_split
-from stages.artifacts.state import publish, work_directory, work_key
-from stages.artifacts.study import (
+from risolve.errors import ParameterError, StageError, StateError
+from risolve.estimators.contract import Estimate
+from risolve.estimators.registry import estimator
+from risolve.files import model_grid
+from risolve.files.atomic import write_text
+from risolve.files.covariances import Covariances, read_covariances
+from risolve.files.measurements import read_observation, read_truth
+from risolve.files.model import network_dictionary, new_network
+from risolve.metrics.agreement import agreement
+from risolve.metrics.localization import found_rate
+from risolve.networks.covariance_network import CovarianceNetwork
+from risolve.networks.dictionary import Dictionary
+from risolve.networks.fit import FitState, fit
+from risolve.networks.health import TrainingDiverged
+from risolve.networks.trained import TrainedNetwork, uncalibrated
+from risolve.physics.observation import Observation
+from risolve.running.progress import Progress, say
+from risolve.running.shards import spawning, start_worker
+from risolve.running.work import work_key
+from risolve.shapes import Sources
+from stages.params import estimators
+from stages.params.file import read_params, sections
+from stages.params.model import MODEL_READS, VALIDATION_SPLITS, Params, Split
+from stages.params.search import Choices, Interval, Scalar
+from stages.running.device import training_device
+from stages.running.processes import ALONE
+from stages.running.state import publish, work_directory
+from stages.running.verb import run_verb
+from stages.training.setup import (
+    fit_settings,
+    training_feed,
+    training_files,
+    validation_examples,
+)
+from stages.training.split_files import open_split
+from stages.trials import figures as search_figures
+from stages.trials.study import (
     at_work,
     claim,
     mend_journal,
@@ -46,25 +67,7 @@ from stages.artifacts.study import (
     record_epochs,
     requeue_stale,
 )
-from stages.artifacts.training_setup import (
-    fit_settings,
-    training_feed,
-    training_files,
-    validation_examples,
-)
-from stages.estimators.contract import Estimate
-from stages.estimators.registry import estimator
-from stages.metrics.agreement import agreement
-from stages.metrics.localization import found_rate
-from stages.networks.covariance_network import CovarianceNetwork
-from stages.networks.dictionary import Dictionary
-from stages.networks.fit import FitState, fit
-from stages.networks.health import TrainingDiverged
-from stages.networks.trained import TrainedNetwork, uncalibrated
-from stages.params import VALIDATION_SPLITS, Params, Split
-from stages.physics.observation import Observation
-from stages.search_params import Choices, Interval, Scalar
-from stages.shapes import Sources
+from stages.trials.tables import importances, is_whole, trials_table, write_results
 
 READS = (*MODEL_READS, "train", "estimators", "evaluate.found_tolerance_deg", "search")
 
@@ -136,7 +139,7 @@ def count_found(
     params: Params, bench: Bench, network: CovarianceNetwork, is_refined: bool
 ) -> tuple[Int[np.ndarray, "scenes"], float]:
     """(found sources of every validation scene that has sources, CPU time (s) a scene) with a network."""
-    settings, grid = estimator_setup.settings(params), grid_setup.grid(params)
+    settings, grid = estimators.settings(params), model_grid.grid(params.of_model())
     one = estimator("learned" if is_refined else "learned_peaks", grid, settings)
     trained = TrainedNetwork(network, bench.dictionary, uncalibrated(params.train.blend_beta_end), None)
     tolerance, seconds, n_found = np.deg2rad(params.evaluate.found_tolerance_deg), 0.0, []
@@ -166,8 +169,8 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
     """
     values = suggested(trial, params)
     chosen = with_values(params, {**values, "train.epochs": params.search.epochs})
-    network = new_network(chosen)
-    averaged = new_network(chosen)
+    network = new_network(chosen.of_model(), chosen.train.seed)
+    averaged = new_network(chosen.of_model(), chosen.train.seed)
     record_epochs(trial, 0)
 
     def after_epoch(state: FitState) -> None:
@@ -210,7 +213,9 @@ def read_bench(params: Params) -> Bench:
     Raises:
         MeasurementError: files that cannot be read, or do not belong together.
     """
-    return Bench(tuple(_exam(params, split) for split in VALIDATION_SPLITS), network_dictionary(params))
+    return Bench(
+        tuple(_exam(params, split) for split in VALIDATION_SPLITS), network_dictionary(params.of_model())
+    )
 
 
 def _exam(params: Params, split: Split) -> Exam:
@@ -336,4 +341,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

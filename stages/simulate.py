@@ -5,18 +5,19 @@ from pathlib import Path
 
 import torch
 
-from stages import seeds
-from stages.artifacts import setup
-from stages.artifacts.entry import run, split_argument
-from stages.artifacts.errors import ParameterError
-from stages.artifacts.measurements_file import write_scenes
-from stages.artifacts.params_file import read_params, sections
-from stages.artifacts.shards import make_shards
-from stages.artifacts.state import publish, work_directory, work_key
-from stages.params import SPLITS, Params, Split
-from stages.physics.augmentation import augmented
-from stages.physics.observation import sensing_rank
-from stages.physics.scenario import SceneDraw, Scenes, draw_installation, draw_scene, observe
+from risolve import seeds
+from risolve.errors import ParameterError
+from risolve.files.measurements import write_scenes
+from risolve.physics.augmentation import augmented
+from risolve.physics.observation import sensing_rank
+from risolve.physics.scenario import SceneDraw, Scenes, draw_installation, draw_scene, observe
+from risolve.running.shards import make_shards
+from risolve.running.work import work_key
+from stages.params import objects
+from stages.params.file import read_params, sections
+from stages.params.model import SPLITS, Params, Split
+from stages.running.state import publish, work_directory
+from stages.running.verb import run_verb, split_argument
 
 READS = (
     *("array", "receiver", "channel", "codebook", "sources", "impairments"),
@@ -37,10 +38,10 @@ def simulate(params: Params, split: Split, scenes: range) -> Scenes:
         ParameterError: the stacked sensing matrix of the first scene has a rank below max_sources, or
             nothing of the sources of a scene arrives.
     """
-    system, distribution = setup.system(params), setup.source_distribution(params)
-    levels = setup.impairment_levels(params)
+    system, distribution = objects.system(params), objects.source_distribution(params)
+    levels = objects.impairment_levels(params)
     own = params.simulate.split(split)
-    augmentation = setup.augmentation(params) if own.augmented else None
+    augmentation = objects.augmentation(params) if own.augmented else None
     installation = None
     if not params.channel.per_scene:
         stream = seeds.generator(params.simulate.seed, "installation")
@@ -107,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

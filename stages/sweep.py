@@ -20,32 +20,30 @@ import pandas as pd
 import torch
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from stages import seeds
-from stages.artifacts import (
-    estimator_setup,
-    evaluation_strata,
-    evaluation_tables,
-    grid_setup,
-    setup,
-    sweep_figure,
-)
-from stages.artifacts.atomic import write_bytes
-from stages.artifacts.entry import run
-from stages.artifacts.errors import ParameterError
-from stages.artifacts.estimates_file import read_estimates, write_estimates
-from stages.artifacts.evaluation_tables import SCORED, MethodEstimates, Scoring, SplitTruth
-from stages.artifacts.hdf5 import shard_name
-from stages.artifacts.network_file import read_network
-from stages.artifacts.params_file import read_params, sections
-from stages.artifacts.shards import make_shards
-from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.bounds.cramer_rao import conditional_bound
-from stages.covariance import sample_covariance, sample_factor
-from stages.estimators.comparison import Comparison, Method, Timed
-from stages.inference.maps import MapSettings, fit_maps
-from stages.networks.trained import TrainedNetwork
-from stages.params import Params
-from stages.physics.scenario import Scenes, draw_installation, draw_scene, observe
+from risolve import seeds
+from risolve.bounds.cramer_rao import conditional_bound
+from risolve.covariance import sample_covariance, sample_factor
+from risolve.errors import ParameterError
+from risolve.estimators.comparison import Comparison, Method, Timed
+from risolve.files import model_grid
+from risolve.files.atomic import write_bytes
+from risolve.files.estimates import read_estimates, write_estimates
+from risolve.files.hdf5 import shard_name
+from risolve.files.model import read_network
+from risolve.inference.maps import MapSettings, fit_maps
+from risolve.networks.trained import TrainedNetwork
+from risolve.physics.scenario import Scenes, draw_installation, draw_scene, observe
+from risolve.running.shards import make_shards
+from risolve.running.work import work_key
+from stages.evaluation import strata as evaluation_strata
+from stages.evaluation import tables as evaluation_tables
+from stages.evaluation.tables import SCORED, MethodEstimates, Scoring, SplitTruth
+from stages.page import sweep as sweep_figure
+from stages.params import estimators, objects
+from stages.params.file import read_params, sections
+from stages.params.model import Params
+from stages.running.state import discard, publish, work_directory
+from stages.running.verb import run_verb
 
 READS = (
     *("array", "receiver", "channel", "codebook", "sources"),
@@ -94,7 +92,7 @@ def sweep(
     """Method -> estimate on scenes of K = params.sweep.n_sources sources, K known."""
     observation = scenes.observation
     settings = MapSettings(
-        grid_setup.grid(params), params.normalize.map_iterations, params.array.spherical_amplitude
+        model_grid.grid(params.of_model()), params.normalize.map_iterations, params.array.spherical_amplitude
     )
     maps, snr = fit_maps(observation, settings)
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
@@ -135,12 +133,12 @@ def draw_scenes(params: Params, point: Point, scenes: range) -> Scenes:
     departed = Params.model_validate(
         {**params.model_dump(), "impairments": {**NEUTRAL, point.impairment: point.level}}
     )
-    levels, system = setup.impairment_levels(departed), setup.system(params)
+    levels, system = objects.impairment_levels(departed), objects.system(params)
     installation = None
     if not params.channel.per_scene:
         stream = seeds.generator(params.simulate.seed, "installation")
         installation = draw_installation(stream, system, levels)
-    distribution, own = setup.source_distribution(params), params.sweep
+    distribution, own = objects.source_distribution(params), params.sweep
     draws = [
         draw_scene(
             seeds.generator(own.seed, "sweep", scene),
@@ -169,8 +167,8 @@ def draw_scenes(params: Params, point: Point, scenes: range) -> Scenes:
 @functools.lru_cache(maxsize=1)
 def _bench(params: Params, root: Path) -> tuple[TrainedNetwork, Comparison]:
     """Made once by every process; without the genie, and with the number of sources told alone."""
-    network = read_network(root / "data/calibration/learned.pt", params)
-    return network, replace(estimator_setup.comparison(params), blind=(), genie_starts=0)
+    network = read_network(root / "data/calibration/learned.pt", params.of_model())
+    return network, replace(estimators.comparison(params), blind=(), genie_starts=0)
 
 
 def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: int, path: Path) -> None:
@@ -296,4 +294,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

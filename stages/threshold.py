@@ -17,17 +17,17 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from stages.artifacts import setup
-from stages.artifacts.atomic import write_text
-from stages.artifacts.entry import run
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.measurements_file import read_observation, read_truth
-from stages.artifacts.params_file import read_params
-from stages.bounds.pairings import COMPONENTS
-from stages.bounds.ziv_zakai import ziv_zakai_bound
-from stages.params import Params
-from stages.physics.observation import Observation
-from stages.seeds import integer_seed
+from risolve.bounds.pairings import COMPONENTS
+from risolve.bounds.ziv_zakai import ziv_zakai_bound
+from risolve.errors import MeasurementError
+from risolve.files.atomic import write_text
+from risolve.files.measurements import read_observation, read_truth
+from risolve.physics.observation import Observation
+from risolve.seeds import integer_seed
+from stages.params import objects
+from stages.params.file import read_params
+from stages.params.model import Params
+from stages.running.verb import run_verb
 
 READS = (
     *("array.spherical_amplitude", "sources.azimuth_deg", "sources.elevation_deg", "sources.range_m"),
@@ -54,7 +54,7 @@ def threshold(observation: Observation, params: Params) -> pd.DataFrame:
     own = params.threshold
     bounds = ziv_zakai_bound(
         observation,
-        replace(setup.source_distribution(params), path_loss=False),
+        replace(objects.source_distribution(params), path_loss=False),
         torch.pow(10.0, torch.tensor(own.snr_db, dtype=torch.float64) / 10.0),
         own.draws,
         params.array.spherical_amplitude,
@@ -91,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_verb(main)

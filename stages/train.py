@@ -18,29 +18,30 @@ from typing import Any
 import pandas as pd
 import torch
 
-from stages.artifacts import processes
-from stages.artifacts.atomic import write_text
-from stages.artifacts.checkpoint import save_checkpoint
-from stages.artifacts.device import training_device
-from stages.artifacts.durations import keep_durations
-from stages.artifacts.entry import run
-from stages.artifacts.network_file import MODEL_READS, network_dictionary, new_network, write_network
-from stages.artifacts.params_file import read_params, sections
-from stages.artifacts.processes import Team
-from stages.artifacts.progress import Progress, say
-from stages.artifacts.state import discard, publish, work_directory, work_key
-from stages.artifacts.training_setup import (
+from risolve.files.atomic import write_text
+from risolve.files.checkpoint import save_checkpoint
+from risolve.files.model import network_dictionary, new_network, write_network
+from risolve.files.training_state import is_number, read_training_state
+from risolve.networks import health
+from risolve.networks.examples import Examples, Feed
+from risolve.networks.fit import FitState, fit
+from risolve.networks.trained import uncalibrated
+from risolve.running.progress import Progress, say
+from risolve.running.work import work_key
+from stages.params.file import read_params, sections
+from stages.params.model import MODEL_READS, Params
+from stages.running import processes
+from stages.running.device import training_device
+from stages.running.durations import keep_durations
+from stages.running.processes import Team
+from stages.running.state import discard, publish, work_directory
+from stages.running.verb import run_verb
+from stages.training.setup import (
     fit_settings,
     training_feed,
     training_files,
     validation_examples,
 )
-from stages.artifacts.training_state import is_number, read_training_state
-from stages.networks import health
-from stages.networks.examples import Examples, Feed
-from stages.networks.fit import FitState, fit
-from stages.networks.trained import uncalibrated
-from stages.params import Params
 
 READS = (*MODEL_READS, "train")
 
@@ -65,15 +66,15 @@ def train(
     after_batch: Callable[[int, int, int], None],
 ) -> FitState:
     """Train the covariance network, from the start or from the state of an epoch; see
-    `stages.networks.fit.fit`. The batches of the feed come on the device, and are the share of this process.
+    `risolve.networks.fit.fit`. The batches of the feed come on the device, and are the share of this process.
     """
-    network = new_network(params).to(device)
+    network = new_network(params.of_model(), params.train.seed).to(device)
     return fit(
         network,
         team.averaging(network, device),
         training,
         validation.to(device),
-        network_dictionary(params).to(device),
+        network_dictionary(params.of_model()).to(device),
         fit_settings(params, device),
         state,
         after_epoch,
@@ -147,7 +148,7 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
         state = None
         if (work / _STATE).exists():
             settings = fit_settings(params, device)
-            state = read_training_state(work / _STATE, reads, params, settings, _KEPT)
+            state = read_training_state(work / _STATE, reads, params.of_model(), settings, _KEPT)
         feed = training_feed(params, 1.0, device, team.rank, team.world)
         validation = validation_examples(params)
         team.shared(state)
@@ -181,7 +182,7 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
         models = work / "models"
         models.mkdir(exist_ok=True)
         calibration = uncalibrated(params.train.blend_beta_end)
-        write_network(models / "covariance.pt", state["best"]["network"], calibration, params)
+        write_network(models / "covariance.pt", state["best"]["network"], calibration, params.of_model())
         record = health_record(state, kept()["warnings"], params.array.n_elements)
         write_text(models / "health.json", json.dumps(record, indent=1) + "\n")
         history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
@@ -208,4 +209,4 @@ def _follow(params: Params, team: Team, device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    run(main, health.TrainingDiverged)
+    run_verb(main, health.TrainingDiverged)

@@ -10,13 +10,22 @@ from hypothesis import settings
 
 from tests import shape_checks
 
-imported_early = sorted(name for name in sys.modules if name.partition(".")[0] == "stages")
+imported_early = sorted(name for name in sys.modules if name.partition(".")[0] in {"risolve", "stages"})
 if imported_early:
     raise RuntimeError(f"imported before the shape checks are installed: {', '.join(imported_early)}")
 # Every module but the parameters, which hold no tensors: pydantic checks them, and beartype refuses `Self`.
-found = pkgutil.iter_modules([str(Path(__file__).parents[1] / "stages")], "stages.")
-without = {"stages.params", "stages.scene_params", "stages.search_params"}
-shape_checks.install(sorted(module.name for module in found if module.name not in without))
+divided = {"stages.params", "risolve.files"}
+without = {*(f"stages.params.{name}" for name in ("model", "scenes", "search")), "risolve.files.model_params"}
+root = Path(__file__).parents[1]
+packages = {"risolve", "stages", *divided}
+found = {
+    module.name
+    for package in packages
+    for module in pkgutil.iter_modules([str(root / package.replace(".", "/"))], f"{package}.")
+}
+if missing := (divided | without) - found:
+    raise RuntimeError(f"no modules any more: {', '.join(sorted(missing))}")
+shape_checks.install(sorted(found - divided - without))
 
 torch.set_num_threads(1)
 

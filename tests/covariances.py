@@ -5,11 +5,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from stages import covariance
-from stages.covariance import NormalizedCovariance, SharedBasis
-from stages.physics.observation import Observation
-from stages.physics.scenario import System
-from stages.physics.steering import steering
+from risolve import covariance
+from risolve.covariance import NormalizedCovariance, SharedBasis
+from risolve.physics.observation import Observation
+from risolve.physics.scenario import System
+from risolve.physics.steering import steering
 from tests.worlds import DEFAULT, SMALL, SPREAD_SOURCES, WIDE, direct_array, make_observation
 
 RIDGE = 1e-3

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.artifacts.localization_setup import Options
-from stages.artifacts.measurement_stream import first_looks
-from stages.artifacts.sources_file import VALUES
-from stages.localize import Localization, localize_files
+from risolve.files.measurement_stream import first_looks
+from risolve.files.sources import VALUES
+from risolve.localize import Localization, localize_files
+from risolve.locate import Options
 
 OPTIONS = Options(estimator="ml", n_sources=2, field_of_view=None, false_alarm=0.01, model=Path("gone.pt"))
 

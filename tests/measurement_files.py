@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import torch
 
-from stages.physics.scenario import Scenes
+from risolve.physics.scenario import Scenes
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, SPREAD_SOURCES, WIDE, direct_array, make_scenes
 
 Change = Callable[[h5py.File], None]

@@ -1,4 +1,4 @@
-"""Adoption of a trial: params.yaml differs in its values alone, and is valid or untouched."""
+"""Commands that change params.yaml: it differs in its values alone, and is valid or untouched."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from risolve.errors import ParameterError
+from stages import clone
 from stages.adopt import TRIALS, adopt
-from stages.artifacts.errors import ParameterError
-from stages.artifacts.params_file import read_params
-from stages.artifacts.search_tables import read_trial, trial_lines
-from stages.params import Params
+from stages.params.file import read_params
+from stages.params.model import Params
+from stages.trials.tables import read_trial, trial_lines
 from tests.tiny_run import write_params
 
 ROWS = [
@@ -179,3 +180,29 @@ def test_every_other_byte_stays(run: Path, end: str) -> None:
     after = (run / "params.yaml").read_bytes().decode().split(end)
     changed = [new for old, new in zip(text.split(end), after, strict=True) if old != new]
     assert [line.strip() for line in changed] == ["channels: 48", "lr: 4.25e-05", "flips: false"]
+
+
+def test_set_writes_values_into_the_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+
+    def set_values(*changes: str) -> str:
+        monkeypatch.setattr("sys.argv", ["risolve", "set", *changes])
+        clone.main()
+        return capsys.readouterr().out
+
+    lines = [
+        line.partition("  #")[0].rstrip()
+        for line in set_values("train.epochs=4", "search.n_trials=20").splitlines()
+    ]
+    assert {"+  epochs: 4", "+  n_trials: 20"} <= set(lines)
+    assert set_values("train.epochs=4") == "params.yaml holds these values already\n"
+    with pytest.raises(SystemExit) as ended:
+        set_values("train.epoch=4")
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == "error: params.yaml: train.epoch: no such key; did you mean train.epochs?\n"
+    )

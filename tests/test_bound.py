@@ -6,12 +6,12 @@ import h5py
 import pytest
 import torch
 
+from risolve.bounds.cramer_rao import conditional_bound, constant_bound, unconditional_bound
+from risolve.errors import MeasurementError
+from risolve.files.bounds import read_bounds
+from risolve.files.measurements import read_scenes
 from stages import bound as bound_verb
 from stages import simulate as simulate_verb
-from stages.artifacts.bound_file import read_bounds
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.measurements_file import read_scenes
-from stages.bounds.cramer_rao import conditional_bound, constant_bound, unconditional_bound
 from tests import tolerances
 from tests.tiny_run import call_verb, write_params
 

@@ -12,22 +12,22 @@ import pandas as pd
 import pytest
 import torch
 
+from risolve.covariance import sample_covariance
+from risolve.errors import CheckpointError, MeasurementError
+from risolve.files.checkpoint import load_checkpoint, save_checkpoint
+from risolve.files.covariances import read_covariances, write_covariances
+from risolve.files.evidence import Known, read_evidence, write_evidence
+from risolve.files.measurements import read_scenes, write_scenes
+from risolve.files.model import read_model, read_network
+from risolve.networks.counting import Evidence
+from risolve.networks.trained import uncalibrated
+from risolve.physics.steering import steering
 from stages import calibrate
-from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
-from stages.artifacts.covariance_file import read_covariances, write_covariances
-from stages.artifacts.errors import CheckpointError, MeasurementError
-from stages.artifacts.evidence_file import Known, read_evidence, write_evidence
-from stages.artifacts.measurements_file import read_scenes, write_scenes
-from stages.artifacts.network_file import new_network, read_model, read_network, write_network
-from stages.artifacts.params_file import read_params
-from stages.covariance import sample_covariance
-from stages.networks.counting import Evidence
-from stages.networks.trained import uncalibrated
 from stages.normalize import normalize
-from stages.params import VALIDATION_SPLITS, Params
-from stages.physics.steering import steering
+from stages.params.file import read_params
+from stages.params.model import VALIDATION_SPLITS, Params
 from stages.simulate import simulate
-from tests.checkpoints import anything
+from tests.checkpoints import anything, write_untrained
 from tests.tiny_run import call_verb, run_verb, write_params
 
 MODEL, RESULT = Path("data/models/covariance.pt"), Path("data/calibration/learned.pt")
@@ -47,7 +47,7 @@ def make_inputs(directory: Path) -> Params:
         covariances = normalize(scenes.observation, params)
         write_covariances(directory / "data/covariances" / split / "shard-0000.h5", covariances)
     (directory / "data/models").mkdir()
-    write_network(directory / MODEL, new_network(params).state_dict(), UNTRAINED, params)
+    write_untrained(directory / MODEL, UNTRAINED, params)
     return params
 
 
@@ -69,7 +69,10 @@ def copy(calibrated: Path, tmp_path: Path) -> Path:
 
 def test_the_result_is_the_network_with_another_calibration(calibrated: Path) -> None:
     params = read_params(calibrated / "params.yaml")
-    before, after = read_network(calibrated / MODEL, params), read_network(calibrated / RESULT, params)
+    before, after = (
+        read_network(calibrated / MODEL, params.of_model()),
+        read_network(calibrated / RESULT, params.of_model()),
+    )
     assert before.calibration == UNTRAINED
     rules = {UNTRAINED.noise_known, after.calibration.noise_known, after.calibration.noise_unknown}
     assert len(rules) == 3
@@ -83,13 +86,13 @@ def test_the_result_is_a_model_without_its_params_file(calibrated: Path) -> None
     params = read_params(calibrated / "params.yaml")
     model = read_model(calibrated / RESULT)
     assert model.params.sources.max_sources == params.sources.max_sources
-    assert model.trained.calibration == read_network(calibrated / RESULT, params).calibration
+    assert model.trained.calibration == read_network(calibrated / RESULT, params.of_model()).calibration
 
 
 def test_the_blend_is_the_best_of_the_validation_scenes(calibrated: Path) -> None:
     """||R_blend - R_true - eps I||^2 / ||R_true + eps I||^2 of dense matrices, scene by scene."""
     params = read_params(calibrated / "params.yaml")
-    network = read_network(calibrated / RESULT, params)
+    network = read_network(calibrated / RESULT, params.of_model())
     loading = params.covariance.diagonal_loading * torch.eye(params.array.n_elements)
     errors: dict[str, list[list[float]]] = {"independent": [], "constant": []}
     for split in VALIDATION_SPLITS:
@@ -197,7 +200,7 @@ def test_scenes_of_other_parameters_are_refused(copy: Path, n_scenes: int) -> No
 
 def test_covariances_of_another_grid_are_refused(copy: Path) -> None:
     params = read_params(write_params(copy, {**FEW, "grid.n_u": 9}))
-    write_network(copy / MODEL, new_network(params).state_dict(), UNTRAINED, params)
+    write_untrained(copy / MODEL, UNTRAINED, params)
     with pytest.raises(MeasurementError, match=r"data/covariances/validation.*\(3, 5, 9\); got \(3, 5, 7\)"):
         call_verb(copy, calibrate.main)
 
@@ -240,7 +243,7 @@ def test_a_calibration_that_is_none_is_refused(
     held = content["calibration"] if part is None else content["calibration"][part]
     held |= change
     save_checkpoint(copy / RESULT, content, model)
-    for read in (lambda: read_network(copy / RESULT, params), lambda: read_model(copy / RESULT)):
+    for read in (lambda: read_network(copy / RESULT, params.of_model()), lambda: read_model(copy / RESULT)):
         with pytest.raises(
             CheckpointError, match=rf"calibration: finite weights.*, of which {fault} are missing"
         ):
@@ -248,7 +251,7 @@ def test_a_calibration_that_is_none_is_refused(
     del content["calibration"]
     save_checkpoint(copy / RESULT, content, model)
     with pytest.raises(CheckpointError, match="calibration: missing; train again"):
-        read_network(copy / RESULT, params)
+        read_network(copy / RESULT, params.of_model())
 
 
 def test_evidence_is_read_as_it_was_written(tmp_path: Path) -> None:

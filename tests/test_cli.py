@@ -16,17 +16,19 @@ import pandas as pd
 import pytest
 import torch
 
+from risolve import cli
+from risolve.estimators.registry import REGISTRY
+from risolve.files import estimates as estimates_file
+from risolve.files import hdf5
+from risolve.networks.counting import CountRule
+from risolve.networks.trained import Calibration, uncalibrated
 from stages import bound as bound_verb
-from stages import cli
+from stages import clone
 from stages import normalize as normalize_verb
 from stages import simulate as simulate_verb
-from stages.artifacts import estimates_file, hdf5
-from stages.artifacts.network_file import new_network, write_network
-from stages.artifacts.params_file import read_params
-from stages.estimators.registry import REGISTRY
-from stages.networks.counting import CountRule
-from stages.networks.trained import Calibration, uncalibrated
+from stages.params.file import read_params
 from tests.architecture.source import ROOT
+from tests.checkpoints import write_untrained
 from tests.measurement_files import (
     at,
     attribute,
@@ -56,8 +58,8 @@ def risolve(*arguments: str | Path) -> tuple[int, str, str]:
 
 def test_the_console_script_is_the_module() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert project["scripts"] == {"risolve": "stages.cli:main"}
-    command = [sys.executable, "-m", "stages.cli", "estimators"]
+    assert project["scripts"] == {"risolve": "risolve.cli:main"}
+    command = [sys.executable, "-m", "risolve.cli", "estimators"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=True)
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(REGISTRY)
@@ -145,7 +147,7 @@ def test_warnings_go_to_standard_error(tmp_path: Path) -> None:
 
 def test_a_reader_that_has_enough_is_no_fault(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes(2))
-    command = [sys.executable, "-m", "stages.cli", "inspect", str(path)]
+    command = [sys.executable, "-m", "risolve.cli", "inspect", str(path)]
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
@@ -158,18 +160,25 @@ def test_a_reader_that_has_enough_is_no_fault(tmp_path: Path) -> None:
 # inspect
 
 
-def test_set_writes_values_into_the_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_params(tmp_path)
-    status, out, _ = risolve("set", "train.epochs=4", "search.n_trials=20")
-    assert status == 0
-    assert {"+  epochs: 4", "+  n_trials: 20"} <= {
-        line.partition("  #")[0].rstrip() for line in out.splitlines()
-    }
-    assert risolve("set", "train.epochs=4")[:2] == (0, "params.yaml holds these values already\n")
-    status, _, err = risolve("set", "train.epoch=4")
-    assert status == 2
-    assert err == "error: params.yaml: train.epoch: no such key; did you mean train.epochs?\n"
+def test_commands_of_a_clone_are_those_of_its_stages(tmp_path: Path) -> None:
+    """In a clone they go on as its own program; elsewhere one line says so."""
+    command = [sys.executable, "-P", "-m", "risolve.cli", "trials", "--top=1"]
+    here, elsewhere = (
+        subprocess.run(command, env=environment(), cwd=folder, capture_output=True, text=True, check=False)
+        for folder in (ROOT, tmp_path)
+    )
+    assert (here.returncode, len(here.stdout.splitlines())) == (0, 2), here.stderr
+    assert (elsewhere.returncode, elsewhere.stdout) == (2, "")
+    assert elsewhere.stderr.startswith("error: risolve trials: a command of a clone of risolve")
+    assert str(tmp_path) in elsewhere.stderr
+
+
+@pytest.mark.parametrize("name", cli.OF_CLONE)
+def test_a_clone_explains_its_commands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        clone.parser().parse_args([name, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: risolve {name}" in capsys.readouterr().out
 
 
 def test_inspect_measurements(tmp_path: Path) -> None:
@@ -243,13 +252,11 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("test_independent", "test_constant"):
         for verb in (simulate_verb, normalize_verb, bound_verb):
             call_verb(directory, verb.main, "--split", split)
-    write_network(
-        directory / "data/models/covariance.pt", new_network(params).state_dict(), uncalibrated(0.3), params
-    )
+    write_untrained(directory / "data/models/covariance.pt", uncalibrated(0.3), params)
     rule = CountRule(0.0625, 0.5, (0.75, 0.125, 2.0, 1.0, 4.0), (0.5, 0.0, 3.0, -0.25, 5.0), 90.0)
     other = replace(rule, network=0.25)
     calibration = Calibration(rule, other, 0.05)
-    write_network(directory / "calibrated.pt", new_network(params).state_dict(), calibration, params)
+    write_untrained(directory / "calibrated.pt", calibration, params)
     places = {name: np.zeros((2, 3, 3)) for name in ("sources", "deviations")}
     stated = {name: np.zeros(2) for name in ("log_likelihood", "count_confidence")}
     parts = {**places, **stated, "resolved": np.array([True, False]), "cpu_s": np.array([0.5])}

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stages import covariance
-from stages.covariance import NormalizedCovariance, SharedBasis
-from stages.physics.observation import SourceModel
+from risolve import covariance
+from risolve.covariance import NormalizedCovariance, SharedBasis
+from risolve.physics.observation import SourceModel
 from tests import tolerances
 from tests.covariances import KINDS, RIDGE, identity_basis, kinds, predicted, sample, true_waves
 from tests.worlds import (

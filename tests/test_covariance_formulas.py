@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages import covariance
-from stages.covariance import SharedBasis
-from stages.physics.observation import Observation
-from stages.physics.steering import steering
+from risolve import covariance
+from risolve.covariance import SharedBasis
+from risolve.physics.observation import Observation
+from risolve.physics.steering import steering
 from tests import tolerances
 from tests.covariances import KINDS, RIDGE, kinds, sample, true_waves
 from tests.oracles import covariance as oracle

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.params_edit import changes_of
-from stages.params_text import parse
+from stages.params.edit import changes_of
+from stages.params.text import parse
 from tests.architecture.source import ROOT
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -13,31 +13,33 @@ import pandas as pd
 import pytest
 import torch
 
+from risolve.covariance import LoadedBlend, sample_covariance
+from risolve.errors import CheckpointError, MeasurementError
+from risolve.estimators.comparison import Method
+from risolve.estimators.contract import Settings
+from risolve.estimators.refined import refined
+from risolve.files import model_grid
+from risolve.files.bounds import write_bounds
+from risolve.files.covariances import Covariances, write_covariances
+from risolve.files.measurements import write_scenes
+from risolve.files.model import new_network, read_network, write_network
+from risolve.inference.likelihood import concentrated_residual
+from risolve.inference.maps import MapValues
+from risolve.networks.objective import batch_loss, outputs_of
+from risolve.networks.trained import uncalibrated
 from stages import evaluate, train
-from stages.artifacts import estimator_setup, grid_setup
-from stages.artifacts.bound_file import write_bounds
-from stages.artifacts.covariance_file import Covariances, write_covariances
-from stages.artifacts.errors import CheckpointError, MeasurementError
-from stages.artifacts.measurements_file import write_scenes
-from stages.artifacts.network_file import new_network, read_network, write_network
-from stages.artifacts.params_file import read_params
-from stages.artifacts.report import run_files
-from stages.artifacts.report.times_page import EVALUATION_TIMES
-from stages.artifacts.split_files import open_split
-from stages.artifacts.training_setup import fit_settings
 from stages.bound import bound
-from stages.covariance import LoadedBlend, sample_covariance
-from stages.estimators.comparison import Method
-from stages.estimators.contract import Settings
-from stages.estimators.refined import refined
 from stages.evaluate import plan
-from stages.inference.likelihood import concentrated_residual
-from stages.inference.maps import MapValues
-from stages.networks.objective import batch_loss, outputs_of
-from stages.networks.trained import uncalibrated
 from stages.normalize import normalize
-from stages.params import Params
+from stages.page import run_files
+from stages.page.times_page import EVALUATION_TIMES
+from stages.params import estimators as estimator_setup
+from stages.params.file import read_params
+from stages.params.model import Params
 from stages.simulate import simulate
+from stages.training.setup import fit_settings
+from stages.training.split_files import open_split
+from tests.checkpoints import write_untrained
 from tests.tiny_run import ROOT, run_verb, write_params
 
 TINY = {
@@ -70,9 +72,7 @@ def make_inputs(directory: Path, **changes: object) -> Params:
         write_covariances(directory / "data/covariances" / split / "shard-0000.h5", covariances)
         write_bounds(directory / f"data/bounds/{split}.h5", bound(scenes, params.array.spherical_amplitude))
     (directory / "data/calibration").mkdir()
-    write_network(
-        directory / "data/calibration/learned.pt", new_network(params).state_dict(), uncalibrated(0.3), params
-    )
+    write_untrained(directory / "data/calibration/learned.pt", uncalibrated(0.3), params)
     return params
 
 
@@ -222,8 +222,11 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     """R_blend of a scene, from its files through the functions of `train` and through those of `evaluate`."""
     root, split, scene = finished.parents[1], "test_independent", torch.tensor([7])
     params = read_params(root / "params.yaml")
-    trained = read_network(root / "data/calibration/learned.pt", params)
-    losses, dictionary = fit_settings(params, torch.device("cpu")).loss, train.network_dictionary(params)
+    trained = read_network(root / "data/calibration/learned.pt", params.of_model())
+    losses, dictionary = (
+        fit_settings(params, torch.device("cpu")).loss,
+        train.network_dictionary(params.of_model()),
+    )
     examples = open_split(params, split, False).examples().select(scene)
     trained.network.train()
     outputs = outputs_of(trained.network, examples, dictionary, mixed_precision=False)
@@ -258,7 +261,7 @@ def test_refinement_lowers_the_residual(finished: Path) -> None:
             continue
         start = one.estimate(observation, made[one.covariance_kind].covariance, torch.full((3,), 2))
         n_iterations = params.estimators.refine_iterations
-        best = refined(observation, start, grid_setup.grid(params), n_iterations, False).likelihood
+        best = refined(observation, start, model_grid.grid(params.of_model()), n_iterations, False).likelihood
         before = concentrated_residual(observation, start.sources.nan_to_num(), start.present, False)
         assert (best.residual <= before * (1.0 + 1e-9)).all()
         assert (best.residual < 0.999 * before).any()
@@ -361,7 +364,7 @@ def test_bounds_of_other_scenes_are_refused(finished: Path, tmp_path: Path) -> N
 def test_a_damaged_network_is_refused(finished: Path, tmp_path: Path, fault: str) -> None:
     whole = contents(finished)
     params = read_params(tmp_path / "params.yaml")
-    weights = new_network(params).state_dict()
+    weights = new_network(params.of_model(), params.train.seed).state_dict()
     name = "stem.weight"
     if fault == "missing":
         del weights[name]
@@ -370,7 +373,7 @@ def test_a_damaged_network_is_refused(finished: Path, tmp_path: Path, fault: str
     elif fault == "nan":
         weights[name][0] = torch.nan
     path = tmp_path / "data/calibration/learned.pt"
-    write_network(path, {} if fault == "no network" else weights, uncalibrated(0.3), params)
+    write_network(path, {} if fault == "no network" else weights, uncalibrated(0.3), params.of_model())
     wrong = r"and \d+ more" if fault == "no network" else name
     with pytest.raises(CheckpointError, match=rf"learned.pt: network: .*{wrong}.*train again"):
         evaluate.main()

@@ -16,23 +16,23 @@ import numpy as np
 import pytest
 import torch
 
-from stages import cli
-from stages.artifacts import hdf5
-from stages.artifacts.checkpoint import read_checkpoint, save_checkpoint
-from stages.artifacts.errors import CheckpointError, MeasurementError
-from stages.artifacts.measurement_stream import measurement_stream
-from stages.artifacts.network_file import new_network, read_model, read_network, write_network
-from stages.artifacts.params_file import read_params
-from stages.artifacts.target import parts_directory
-from stages.artifacts.tuning_setup import TuningOptions, checked, tuning_key
-from stages.finetune import TunedModel, finetune_files, unlabelled
-from stages.inference.noise import estimated_noise_power
-from stages.networks.counting import OF_NETWORK, CountRule
-from stages.networks.trained import Calibration
+from risolve import cli
+from risolve.errors import CheckpointError, MeasurementError
+from risolve.files import hdf5
+from risolve.files.checkpoint import read_checkpoint, save_checkpoint
+from risolve.files.measurement_stream import measurement_stream
+from risolve.files.model import read_model, read_network
+from risolve.finetune import TunedModel, finetune_files, unlabelled
+from risolve.inference.noise import estimated_noise_power
+from risolve.networks.counting import OF_NETWORK, CountRule
+from risolve.networks.trained import Calibration
+from risolve.physics.observation import SourceModel
+from risolve.physics.scenario import Scenes
+from risolve.running.target import parts_directory
+from risolve.tune import TuningOptions, checked, tuning_key
 from stages.normalize import normalize
-from stages.physics.observation import SourceModel
-from stages.physics.scenario import Scenes
-from tests.checkpoints import anything
+from stages.params.file import read_params
+from tests.checkpoints import anything, write_untrained
 from tests.measurement_files import at, changed, with_values, write_user_file
 from tests.test_cli import risolve
 from tests.tiny_run import environment, write_params
@@ -46,7 +46,7 @@ CALIBRATION = Calibration(RULE, OF_NETWORK, 0.25)
 def original(tmp_path: Path) -> Path:
     """Initial weights for a 5 x 3 surface, 4 antennas and 7 snapshots, with a count rule of their own."""
     params = read_params(write_params(tmp_path / "run"))
-    write_network(tmp_path / "learned.pt", new_network(params).state_dict(), CALIBRATION, params)
+    write_untrained(tmp_path / "learned.pt", CALIBRATION, params)
     return tmp_path / "learned.pt"
 
 
@@ -107,7 +107,7 @@ def test_the_covariance_is_tuned_and_all_else_stays_bit_for_bit(tmp_path: Path, 
     for name in ("occupancy", "places", "count_log_probabilities", "estimated_snr"):
         assert torch.equal(getattr(first, name), getattr(second, name))
     assert float((first.covariance.dense() - second.covariance.dense()).abs().max()) > 0.01
-    as_of_params = read_network(tmp_path / "tuned.pt", params)
+    as_of_params = read_network(tmp_path / "tuned.pt", params.of_model())
     found = as_of_params.predict(maps.values, maps.estimated_snr, observation)
     assert torch.equal(found.covariance.dense(), second.covariance.dense())
 
@@ -321,7 +321,7 @@ def test_a_damaged_note_is_named(tmp_path: Path, original: Path) -> None:
 def test_a_killed_command_goes_on(tmp_path: Path, original: Path) -> None:
     """kill -9 after the first epoch; the second call says what it found and leaves the result alone."""
     path, out = write_user_file(tmp_path / "user.h5", scenes_of(300)), tmp_path / "tuned.pt"
-    command = [sys.executable, "-m", "stages.cli", "finetune", path, "--model", original, "--out", out]
+    command = [sys.executable, "-m", "risolve.cli", "finetune", path, "--model", original, "--out", out]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
         while not list(parts_directory(out).glob("*/state.pt")):
             assert process.poll() is None

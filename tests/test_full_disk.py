@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from risolve import cli
+from risolve.running.entry import run
 from stages import (
     bound,
     calibrate,
     check,
-    cli,
     evaluate,
     normalize,
     report,
@@ -19,10 +20,9 @@ from stages import (
     threshold,
     train,
 )
-from stages.artifacts.entry import run
-from stages.params import SPLITS
-from tests.artifacts.test_full_disk import room_for
+from stages.params.model import SPLITS
 from tests.pipeline.working_copy import SMALL
+from tests.running.test_full_disk import room_for
 from tests.tiny_run import call_verb, write_params
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_no_room_is_one_line_and_room_gives_the_same_result(
     finished: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.artifacts.tuning_setup.LEAST_SCENES", 20)
+    monkeypatch.setattr("risolve.tune.LEAST_SCENES", 20)
     main, arguments = COMMANDS[name]
 
     def ended() -> tuple[int, list[str]]:

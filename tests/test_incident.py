@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
-from stages import covariance
-from stages.covariance import NormalizedCovariance, SharedBasis
-from stages.physics.observation import Observation
-from stages.physics.steering import steering
+from risolve import covariance
+from risolve.covariance import NormalizedCovariance, SharedBasis
+from risolve.physics.observation import Observation
+from risolve.physics.steering import steering
 from tests import tolerances
 from tests.worlds import DEFAULT, make_scenes, scaled
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.localization_setup import FieldOfView, needs_model
-from stages.artifacts.sources_file import VALUES
-from stages.estimators.registry import REGISTRY
-from stages.physics.geometry import planar_array
-from stages.physics.observation import Observation
-from stages.physics.scenario import Scenes
+from risolve.errors import MeasurementError
+from risolve.estimators.registry import REGISTRY
+from risolve.files.sources import VALUES
+from risolve.locate import FieldOfView, needs_model
+from risolve.physics.geometry import planar_array
+from risolve.physics.observation import Observation
+from risolve.physics.scenario import Scenes
 from tests.localization import column, localized
 from tests.measurement_files import (
     at,
@@ -300,7 +300,7 @@ def test_a_bad_file_is_refused_before_the_others_are_located(
     """A truth of no range in the second file; and shards of another array."""
     files = [write_user_file(tmp_path / f"{name}.h5", spread_scenes(2)) for name in "ab"]
     changed(files[1], at("truth/range_m", (0, 0), -1.0))
-    monkeypatch.setattr("stages.localize.localize", lambda *arguments: pytest.fail("located"))
+    monkeypatch.setattr("risolve.localize.localize", lambda *arguments: pytest.fail("located"))
     with pytest.raises(MeasurementError, match="b.h5: truth/range_m: 1e-09 to inf"):
         localized(*files)
     shards = tmp_path / "shards"

@@ -11,22 +11,23 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.artifacts import localization_setup
-from stages.artifacts.errors import CheckpointError
-from stages.artifacts.localization_setup import FieldOfView, method_for, probe
-from stages.artifacts.measurement_stream import measurement_stream
-from stages.artifacts.network_file import new_network, read_network, write_network
-from stages.artifacts.params_file import read_params
-from stages.artifacts.sources_file import read_sources, write_sources
-from stages.artifacts.sources_text import source_lines
-from stages.estimators.registry import REGISTRY
-from stages.localize import FOUND_TOLERANCE_DEG, LS_RIDGE, covariance_of
-from stages.networks.trained import Prediction, uncalibrated
+from risolve import locate
+from risolve.errors import CheckpointError
+from risolve.estimators.registry import REGISTRY
+from risolve.files.measurement_stream import measurement_stream
+from risolve.files.model import read_network
+from risolve.files.sources import read_sources, write_sources
+from risolve.localize import FOUND_TOLERANCE_DEG, LS_RIDGE, covariance_of
+from risolve.locate import FieldOfView, method_for, probe
+from risolve.networks.trained import Prediction, uncalibrated
+from risolve.physics.observation import SourceModel
+from risolve.physics.scenario import Scenes
+from risolve.words.sources import source_lines
 from stages.normalize import normalize
-from stages.params import Params
-from stages.physics.observation import SourceModel
-from stages.physics.scenario import Scenes
+from stages.params.file import read_params
+from stages.params.model import Params
 from tests.architecture.source import ROOT
+from tests.checkpoints import write_untrained
 from tests.localization import OPTIONS, localized
 from tests.measurement_files import (
     write_user_file,
@@ -38,7 +39,7 @@ from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 def tiny_model(directory: Path, **changes: Any) -> tuple[Params, Path]:
     """Initial weights for a 5 x 3 surface, 4 antennas and 7 snapshots."""
     params = read_params(write_params(directory, changes))
-    write_network(directory / "learned.pt", new_network(params).state_dict(), uncalibrated(0.25), params)
+    write_untrained(directory / "learned.pt", uncalibrated(0.25), params)
     return params, directory / "learned.pt"
 
 
@@ -107,7 +108,7 @@ def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
         observation = stream.chunk(0, 2).observation
     assert observation is not None
     maps = normalize(observation, params).maps
-    expected = read_network(model, params).predict(maps.values, maps.estimated_snr, observation)
+    expected = read_network(model, params.of_model()).predict(maps.values, maps.estimated_snr, observation)
     found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
     assert isinstance(found, Prediction)
     assert torch.equal(found.covariance.dense(), expected.covariance.dense())
@@ -167,11 +168,11 @@ def test_what_estimators_read_is_known_without_an_array() -> None:
 def test_settings_without_a_model_are_those_of_the_parameters() -> None:
     params = read_params(ROOT / "params.yaml")
     assert params.covariance.ls_ridge == LS_RIDGE
-    assert params.covariance.diagonal_loading == localization_setup.LOADING
+    assert params.covariance.diagonal_loading == locate.LOADING
     assert params.evaluate.found_tolerance_deg == FOUND_TOLERANCE_DEG
-    assert params.estimators.refine_iterations == localization_setup.ITERATIONS
-    assert params.estimators.fit_iterations == localization_setup.FIT_ITERATIONS
-    assert params.estimators.most_sources == localization_setup.MOST_COUNTED
+    assert params.estimators.refine_iterations == locate.ITERATIONS
+    assert params.estimators.fit_iterations == locate.FIT_ITERATIONS
+    assert params.estimators.most_sources == locate.MOST_COUNTED
 
 
 # result files

@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from stages.artifacts.sources_file import VALUES, write_sources
-from stages.artifacts.sources_text import source_lines, summary_line
-from stages.artifacts.truth_table import score_lines
+from risolve.files.sources import VALUES, write_sources
+from risolve.words.sources import source_lines, summary_line
+from risolve.words.truth import score_lines
 from tests.architecture.source import ROOT
 from tests.localization import column, localized
 from tests.measurement_files import (

@@ -12,14 +12,14 @@ from pathlib import Path
 import h5py
 import pytest
 
-from stages.artifacts.errors import ChangedFileError
-from stages.artifacts.localization_setup import Method, Options, localization_key
-from stages.artifacts.measurement_stream import first_looks
-from stages.artifacts.sources_file import joined, read_sources, write_sources
-from stages.artifacts.target import parts_directory
-from stages.estimators.contract import Estimate
-from stages.localize import localize, localize_files
-from stages.physics.observation import Observation
+from risolve.errors import ChangedFileError
+from risolve.estimators.contract import Estimate
+from risolve.files.measurement_stream import first_looks
+from risolve.files.sources import joined, read_sources, write_sources
+from risolve.localize import localize, localize_files
+from risolve.locate import Method, Options, localization_key
+from risolve.physics.observation import Observation
+from risolve.running.target import parts_directory
 from tests.measurement_files import at, changed, spread_scenes, write_user_file
 from tests.tiny_run import environment
 
@@ -32,7 +32,7 @@ def silent(line: str) -> None:
 
 def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One scene a batch, the first of them left out; stopped in the third."""
-    monkeypatch.setattr("stages.artifacts.measurement_stream._MOST_SCENES", 1)
+    monkeypatch.setattr("risolve.files.measurement_stream._MOST_SCENES", 1)
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes(4)), at("snapshots", 0, math.nan))
     expected = localize_files([path], first_looks([path]), OPTIONS, silent, None, 1)
     calls = 0
@@ -44,7 +44,7 @@ def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
         return localize(observation, method, n_sources)
 
-    monkeypatch.setattr("stages.localize.localize", counted)
+    monkeypatch.setattr("risolve.localize.localize", counted)
     with pytest.raises(KeyboardInterrupt):
         localize_files([path], first_looks([path]), OPTIONS, silent, tmp_path, 1)
     found = localize_files([path], first_looks([path]), OPTIONS, silent, tmp_path, 1)
@@ -87,7 +87,7 @@ def test_other_measurements_and_other_options_are_another_piece_of_work(tmp_path
 @pytest.mark.slow
 def test_processes_change_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of two processes, one of them with a scene that is left out, against those of this one."""
-    monkeypatch.setattr("stages.localize._LEAST_CHUNKS", 1)
+    monkeypatch.setattr("risolve.localize._LEAST_CHUNKS", 1)
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes(66)), at("snapshots", 65, math.nan))
     looks = first_looks([path])
     alone, shared = (localize_files([path], looks, OPTIONS, silent, None, workers) for workers in (1, 2))
@@ -100,7 +100,7 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
     """kill -9 after the first batch; the second call says what it found and leaves the result alone."""
     path = write_user_file(tmp_path / "user.h5", spread_scenes(192))
     out = tmp_path / "sources.csv"
-    command = [sys.executable, "-m", "stages.cli", "localize", path, "--sources", "2", "--out", out]
+    command = [sys.executable, "-m", "risolve.cli", "localize", path, "--sources", "2", "--out", out]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         while not list(parts_directory(out).glob("*/*.h5")):
             assert process.poll() is None
@@ -116,7 +116,7 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
 
 def test_a_damaged_part_is_located_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Damage of any kind: no HDF5, cut, another result, rows that are not those of the scenes."""
-    monkeypatch.setattr("stages.artifacts.measurement_stream._MOST_SCENES", 1)
+    monkeypatch.setattr("risolve.files.measurement_stream._MOST_SCENES", 1)
     path, work = write_user_file(tmp_path / "user.h5", spread_scenes(4)), tmp_path / "work"
     work.mkdir()
     expected = localize_files([path], first_looks([path]), OPTIONS, silent, work, 1).sources
@@ -132,7 +132,7 @@ def test_a_damaged_part_is_located_again(tmp_path: Path, monkeypatch: pytest.Mon
         numbers.append(observation.n_scenes)
         return localize(observation, method, n_sources)
 
-    monkeypatch.setattr("stages.localize.localize", counted)
+    monkeypatch.setattr("risolve.localize.localize", counted)
     found = localize_files([path], first_looks([path]), OPTIONS, silent, work, 1).sources
     assert numbers == [1, 1, 1]
     assert repr(list(found.rows())) == repr(list(expected.rows()))
@@ -142,7 +142,7 @@ def test_a_file_that_is_rewritten_while_it_is_located_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was located before is of the file as it was: a run on the file as it is then begins anew."""
-    monkeypatch.setattr("stages.artifacts.measurement_stream._MOST_SCENES", 1)
+    monkeypatch.setattr("risolve.files.measurement_stream._MOST_SCENES", 1)
     path, work = write_user_file(tmp_path / "user.h5", spread_scenes(3)), tmp_path / "work"
     work.mkdir()
     key = localization_key([path], OPTIONS)
@@ -157,7 +157,7 @@ def test_a_file_that_is_rewritten_while_it_is_located_is_refused(
                 file.write(b"\x55" * 8)
         return localize(observation, method, n_sources)
 
-    monkeypatch.setattr("stages.localize.localize", rewriting)
+    monkeypatch.setattr("risolve.localize.localize", rewriting)
     with pytest.raises(ChangedFileError, match=r"user\.h5: the file was changed while it was read"):
         localize_files([path], first_looks([path]), OPTIONS, silent, work, 1)
     assert (calls, len(list(work.iterdir()))) == (2, 2)

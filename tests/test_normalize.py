@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from risolve.covariance import sample_covariance
+from risolve.errors import MeasurementError
+from risolve.files.covariances import read_covariances
+from risolve.files.measurements import read_observation, read_truth
+from risolve.files.model_grid import grid
+from risolve.inference.grid import grid_steering
+from risolve.inference.noise import estimated_noise_power
+from risolve.inference.sparse_fit import sparse_fit_maps
+from risolve.physics.observation import estimated_snr
 from stages import normalize as normalize_verb
 from stages import simulate as simulate_verb
-from stages.artifacts.covariance_file import read_covariances
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.grid_setup import grid
-from stages.artifacts.measurements_file import read_observation, read_truth
-from stages.artifacts.params_file import read_params
-from stages.covariance import sample_covariance
-from stages.inference.grid import grid_steering
-from stages.inference.noise import estimated_noise_power
-from stages.inference.sparse_fit import sparse_fit_maps
-from stages.physics.observation import estimated_snr
+from stages.params.file import read_params
 from tests import tolerances
 from tests.tiny_run import call_verb, write_params
 from tests.worlds import scaled
@@ -60,7 +60,7 @@ def test_files_hold_what_the_functions_make(finished: Path, split: str) -> None:
         assert found.source_model == observation.source_model
         assert torch.equal(found.maps.estimated_snr, estimated_snr(observation).float())
         assert (found.maps.iterations, found.maps.grid_shape) == ((0, 2), (3, 5, 7))
-        steering = grid_steering(grid(params), observation.elements, observation.wavelength, False)
+        steering = grid_steering(grid(params.of_model()), observation.elements, observation.wavelength, False)
         assert torch.equal(found.maps.values, sparse_fit_maps(observation, steering, (0, 2)))
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stages.artifacts.report.run_files import PICTURE
+from stages.page.run_files import PICTURE
 from tests.architecture.source import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")

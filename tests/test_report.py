@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from risolve.running.entry import run as run_verb
 from stages import report
-from stages.artifacts.durations import keep_durations
-from stages.artifacts.entry import run as run_verb
-from stages.artifacts.report import provenance
-from stages.artifacts.report.run_files import HEALTH, PICTURE, REPORT, STRATA
-from tests.artifacts.report.finished_run import FEW, evaluation_times, write_run
+from stages.page import provenance
+from stages.page.run_files import HEALTH, PICTURE, REPORT, STRATA
+from stages.running.durations import keep_durations
+from tests.page.finished_run import FEW, evaluation_times, write_run
 
 
 @pytest.fixture

@@ -20,16 +20,16 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from risolve.running.entry import run
 from stages import check as check_verb
 from stages import normalize as normalize_verb
-from stages import params_text
 from stages import search as search_verb
 from stages import simulate as simulate_verb
-from stages.artifacts.entry import run
-from stages.artifacts.params_file import read_params
-from stages.artifacts.study import claim, mend_journal, n_finished, open_study, requeue_stale
-from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params
-from stages.search_params import Search
+from stages.params import text as params_text
+from stages.params.file import read_params
+from stages.params.model import TRAINING_SPLITS, VALIDATION_SPLITS, Params
+from stages.params.search import Search
+from stages.trials.study import claim, mend_journal, n_finished, open_study, requeue_stale
 from tests.postgres import postgres, programs
 from tests.tiny_run import call_verb, environment, run_verb, write_params
 

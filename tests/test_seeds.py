@@ -4,8 +4,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from stages.params import SPLITS
-from stages.seeds import Stream, generator, integer_seed
+from risolve.seeds import Stream, generator, integer_seed
+from stages.params.model import SPLITS
 from tests import tolerances
 from tests.worlds import default_parameters
 

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from stages import seeds
-from stages.artifacts import setup
-from stages.artifacts.errors import ParameterError, StateError
-from stages.artifacts.measurements_file import read_scenes
-from stages.artifacts.params_file import read_params
-from stages.artifacts.state import work_directory
-from stages.params import SPLITS, Params, Split
-from stages.physics.scenario import Scenes, draw_installation, draw_scene
+from risolve import seeds
+from risolve.errors import ParameterError, StateError
+from risolve.files.measurements import read_scenes
+from risolve.physics.scenario import Scenes, draw_installation, draw_scene
+from stages.params import objects
+from stages.params.file import read_params
+from stages.params.model import SPLITS, Params, Split
+from stages.running.state import work_directory
 from stages.simulate import main, simulate
 from tests import tolerances
 from tests.tiny_run import call_verb, environment, run_verb, write_params
@@ -268,8 +268,8 @@ def test_an_installation_keeps_its_departures(tmp_path: Path) -> None:
     """One surface: the same dead elements, places and calibration errors in every scene."""
     levels = {f"impairments.{name}": level for name, level in DEPARTURES.items()}
     fixed = params(tmp_path, {"channel.per_scene": False, **levels})
-    system, distribution = setup.system(fixed), setup.source_distribution(fixed)
-    impaired = setup.impairment_levels(fixed)
+    system, distribution = objects.system(fixed), objects.source_distribution(fixed)
+    impaired = objects.impairment_levels(fixed)
     installation = draw_installation(seeds.generator(1, "installation"), system, impaired)
     what = (distribution, "independent", 1, 10.0, impaired)
     drawn = [

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from stages.artifacts.measurements_file import read_scenes
-from stages.artifacts.params_file import read_params
-from stages.params import SPLITS, Params, Split
-from stages.physics.scenario import Scenes
+from risolve.files.measurements import read_scenes
+from risolve.physics.scenario import Scenes
+from stages.params.file import read_params
+from stages.params.model import SPLITS, Params, Split
 from stages.simulate import main, simulate
 from tests import tolerances
 from tests.tiny_run import call_verb, write_params

@@ -9,17 +9,19 @@ import pandas as pd
 import pytest
 import torch
 
+from risolve.errors import CheckpointError, ParameterError
+from risolve.estimators.registry import REGISTRY
+from risolve.files.model import read_network
+from risolve.networks.trained import uncalibrated
 from stages import sweep as sweep_verb
-from stages.artifacts import estimator_setup, sweep_figure
-from stages.artifacts.errors import CheckpointError, ParameterError
-from stages.artifacts.network_file import new_network, read_network, write_network
-from stages.artifacts.params_file import read_params
 from stages.bound import bound
-from stages.estimators.registry import REGISTRY
-from stages.networks.trained import uncalibrated
-from stages.params import Params
+from stages.page import sweep as sweep_figure
+from stages.params import estimators
+from stages.params.file import read_params
+from stages.params.model import Params
 from stages.sweep import Point, draw_scenes, plan, points, sweep, truth_of
 from tests import tolerances
+from tests.checkpoints import write_untrained
 from tests.tiny_run import call_verb, run_verb, write_params
 
 FEW = {
@@ -48,9 +50,7 @@ def make_inputs(directory: Path, **changes: object) -> Params:
     """Parameters, and a network that was not trained."""
     params = read_params(write_params(directory, {**FEW, **changes}))
     (directory / "data/calibration").mkdir(parents=True)
-    write_network(
-        directory / "data/calibration/learned.pt", new_network(params).state_dict(), uncalibrated(0.3), params
-    )
+    write_untrained(directory / "data/calibration/learned.pt", uncalibrated(0.3), params)
     return params
 
 
@@ -165,8 +165,8 @@ def test_the_truth_has_the_bound_of_the_known_system(params: Params) -> None:
 
 
 def test_estimates_are_of_the_number_of_sources_told(swept: Path, params: Params) -> None:
-    network = read_network(swept / "data/calibration/learned.pt", params)
-    comparison = replace(estimator_setup.comparison(params), genie_starts=0)
+    network = read_network(swept / "data/calibration/learned.pt", params.of_model())
+    comparison = replace(estimators.comparison(params), genie_starts=0)
     found = sweep(draw_scenes(params, IMPAIRED[0], range(3)), network, comparison, params)
     assert [method.name for method in found] == METHODS
     assert all(timed.estimate.sources.shape[:2] == (3, 2) for timed in found.values())

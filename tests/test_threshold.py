@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
+from risolve.bounds.ziv_zakai import ziv_zakai_bound
+from risolve.errors import MeasurementError
+from risolve.files.measurements import read_observation
+from risolve.seeds import integer_seed
 from stages import simulate as simulate_verb
 from stages import threshold as threshold_verb
-from stages.artifacts import setup
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.measurements_file import read_observation
-from stages.artifacts.params_file import read_params
-from stages.bounds.ziv_zakai import ziv_zakai_bound
-from stages.seeds import integer_seed
+from stages.params import objects
+from stages.params.file import read_params
 from stages.threshold import SCENES, THRESHOLD
 from tests.tiny_run import call_verb, write_params
 
@@ -58,7 +58,7 @@ def test_values_are_those_of_the_bound_in_the_units_of_their_names(finished: Pat
     observation = read_observation(finished / SCENES).select(torch.tensor([3, 4]))
     expected = ziv_zakai_bound(
         observation,
-        setup.source_distribution(params),
+        objects.source_distribution(params),
         torch.tensor([1e-3, 0.1, 1.0, 100.0], dtype=torch.float64),
         4,
         False,

@@ -13,18 +13,18 @@ import pandas as pd
 import pytest
 import torch
 
+from risolve.files.checkpoint import load_checkpoint, save_checkpoint
+from risolve.files.covariances import write_covariances
+from risolve.files.measurements import write_scenes
+from risolve.files.model import read_network
+from risolve.networks.health import TrainingDiverged
+from risolve.networks.objective import PARTS
+from risolve.running.entry import run
+from risolve.running.progress import Progress
 from stages import train as verb
-from stages.artifacts.checkpoint import load_checkpoint, save_checkpoint
-from stages.artifacts.covariance_file import write_covariances
-from stages.artifacts.entry import run
-from stages.artifacts.measurements_file import write_scenes
-from stages.artifacts.network_file import read_network
-from stages.artifacts.params_file import read_params
-from stages.artifacts.progress import Progress
-from stages.networks.health import TrainingDiverged
-from stages.networks.objective import PARTS
 from stages.normalize import normalize
-from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS, Params, Split
+from stages.params.file import read_params
+from stages.params.model import TRAINING_SPLITS, VALIDATION_SPLITS, Params, Split
 from stages.simulate import simulate
 from tests.checkpoints import anything
 from tests.tiny_run import call_verb, run_verb, write_params
@@ -107,7 +107,7 @@ def test_results_of_a_training(trained: Path) -> None:
     assert history["step"].tolist() == [4, 8, 12]
     assert history["lr"].iloc[-1] == 0.0
     assert np.isfinite(history.to_numpy()).all()
-    network = read_network(trained / "data/models/covariance.pt", params)
+    network = read_network(trained / "data/models/covariance.pt", params.of_model())
     assert sum(weights.numel() for weights in network.network.parameters()) > 0
     (path,) = (trained / "state/times/train").iterdir()
     digest = hashlib.md5((trained / "data/models/covariance.pt").read_bytes(), usedforsecurity=False)
@@ -198,7 +198,9 @@ def test_every_part_of_the_loss_is_trained_on_what_the_files_hold(folder: Path) 
     for part in PARTS:
         assert np.isfinite(history[[f"train_{part}", f"validation_{part}"]].to_numpy()).all()
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
-    trained = read_network(folder / "data/models/covariance.pt", read_params(folder / "params.yaml"))
+    trained = read_network(
+        folder / "data/models/covariance.pt", read_params(folder / "params.yaml").of_model()
+    )
     assert trained.network.layout.head == "factor"
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from stages.params import TRAINING_SPLITS, VALIDATION_SPLITS
+from stages.params.model import TRAINING_SPLITS, VALIDATION_SPLITS
 from tests.test_train import SMALL, make_split, results
 from tests.tiny_run import environment, run_verb, write_params
 

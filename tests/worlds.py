@@ -18,11 +18,10 @@ from jaxtyping import Complex, Float
 from ruamel.yaml import YAML
 from torch import Tensor
 
-from stages.params import Params
-from stages.physics.geometry import planar_array
-from stages.physics.impairments import ImpairmentLevels
-from stages.physics.observation import Observation, SourceModel, respond
-from stages.physics.scenario import (
+from risolve.physics.geometry import planar_array
+from risolve.physics.impairments import ImpairmentLevels
+from risolve.physics.observation import Observation, SourceModel, respond
+from risolve.physics.scenario import (
     SceneDraw,
     Scenes,
     SourceDistribution,
@@ -31,8 +30,9 @@ from stages.physics.scenario import (
     draw_scene,
     observe,
 )
-from stages.physics.steering import steering
-from stages.seeds import generator
+from risolve.physics.steering import steering
+from risolve.seeds import generator
+from stages.params.model import Params
 
 SMALL = System(
     n_horizontal=3,

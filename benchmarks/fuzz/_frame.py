@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
-from stages.artifacts.errors import StageError
+from risolve.errors import StageError
 
 RESULTS = Path(__file__).parents[1] / "results" / "fuzz.csv"
 

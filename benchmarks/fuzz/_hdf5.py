@@ -11,15 +11,15 @@ from benchmarks.fuzz._frame import Subject
 from benchmarks.fuzz._hdf5_bytes import damaged
 from benchmarks.fuzz._hdf5_structure import odd_file
 from benchmarks.fuzz._hdf5_valid import measurement_files, other_files
-from stages.artifacts.errors import MeasurementError
-from stages.artifacts.extents import stamp_of_path
-from stages.artifacts.first_look import look
-from stages.artifacts.hdf5 import opened
-from stages.artifacts.hdf5_objects import Look
-from stages.artifacts.inspection import explained
-from stages.artifacts.localization_setup import Options, method_for
-from stages.artifacts.measurement_stream import computed, measurement_stream
-from stages.localize import localize
+from risolve.errors import MeasurementError
+from risolve.files.extents import stamp_of_path
+from risolve.files.first_look import look
+from risolve.files.hdf5 import opened
+from risolve.files.hdf5_objects import Look
+from risolve.files.measurement_stream import computed, measurement_stream
+from risolve.localize import localize
+from risolve.locate import Options, method_for
+from risolve.words.inspection import explained
 
 SEED = 16
 OPTIONS = Options(estimator="music", n_sources=1, field_of_view=None, false_alarm=0.01, model=Path("none.pt"))

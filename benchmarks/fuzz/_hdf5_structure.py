@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from benchmarks.fuzz._hdf5_valid import ANY, NEWEST, measurements, write
-from stages.artifacts.hdf5_objects import Refused, guarded
+from risolve.files.hdf5_objects import Refused, guarded
 
 Random: TypeAlias = np.random.Generator
 Change: TypeAlias = Callable[[h5py.File, str, Random], None]

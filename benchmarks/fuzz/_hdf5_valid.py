@@ -8,7 +8,10 @@ import h5py
 import numpy as np
 import torch
 
-from stages.artifacts import bound_file, covariance_file, estimates_file, sources_file
+from risolve.files import bounds as bound_file
+from risolve.files import covariances as covariance_file
+from risolve.files import estimates as estimates_file
+from risolve.files import sources as sources_file
 
 ANY, NEWEST = ("earliest", "latest"), ("latest", "latest")
 

@@ -15,11 +15,11 @@ import torch
 from benchmarks.fuzz._archives import archive_of, files_of
 from benchmarks.fuzz._frame import Subject
 from benchmarks.fuzz._mutations import damaged, replaced
-from stages.artifacts.inspection import inspect_lines
-from stages.artifacts.network_file import new_network, read_model, write_network
-from stages.artifacts.params_file import PARAMS, read_params
-from stages.networks.trained import uncalibrated
-from stages.params import Params
+from risolve.files.model import new_network, read_model, write_network
+from risolve.networks.trained import uncalibrated
+from risolve.words.inspection import inspect_lines
+from stages.params.file import PARAMS, read_params
+from stages.params.model import Params
 
 SEED = 20261129
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,12 @@ def model() -> bytes:
     params = Params.model_validate_json(json.dumps(values))
     with TemporaryDirectory() as directory:
         path = Path(directory) / "model.pt"
-        write_network(path, new_network(params).state_dict(), uncalibrated(0.25), params)
+        write_network(
+            path,
+            new_network(params.of_model(), params.train.seed).state_dict(),
+            uncalibrated(0.25),
+            params.of_model(),
+        )
         return path.read_bytes()
 
 

@@ -9,10 +9,10 @@ from ruamel.yaml.error import YAMLError
 
 from benchmarks.fuzz._frame import Subject
 from benchmarks.fuzz._mutations import damaged
-from stages import params_text
-from stages.artifacts.errors import ParameterError
-from stages.artifacts.params_file import PARAMS, read_params
-from stages.params_text import ParamsTextError
+from risolve.errors import ParameterError
+from stages.params import text as params_text
+from stages.params.file import PARAMS, read_params
+from stages.params.text import ParamsTextError
 
 SEED = 20261129
 ROOT = Path(__file__).parents[2]

@@ -31,14 +31,14 @@ _TENSOR_FILLS = frozenset(
 """Methods of tensors, and functions of torch.nn.init."""
 
 _STREAMS = frozenset({"sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"})
-TERMINAL = "stages/artifacts/terminal.py"
+TERMINAL = "risolve/running/terminal.py"
 """What writes to standard output and standard error."""
 
 WRITES_FILES = {
-    "stages/artifacts/atomic.py": "every file that a stage writes",
-    "stages/artifacts/device.py": "the locks of the devices",
-    "stages/artifacts/state.py": "the locks of work",
-    "stages/artifacts/study.py": "the journal of the trials",
+    "risolve/files/atomic.py": "every file that a stage writes",
+    "stages/running/device.py": "the locks of the devices",
+    "risolve/running/work.py": "the locks of work",
+    "stages/trials/study.py": "the journal of the trials",
     TERMINAL: "standard streams that are closed",
 }
 _WRITING_MODES = frozenset("wax+")
@@ -64,7 +64,7 @@ _EIGEN = frozenset(
         *("svd", "svdvals", "svd_lowrank", "pca_lowrank"),
     }
 )
-DIFFERENTIATED = ("stages/networks/", "stages/covariance.py")
+DIFFERENTIATED = ("risolve/networks/", "risolve/covariance.py")
 """What backward passes run through."""
 
 _SHELLS = frozenset(
@@ -75,7 +75,7 @@ _SPAWN = frozenset(
     f"multiprocessing.{name}" for name in ("get_context", "Pool", "Process", "set_start_method")
 )
 SPAWNS = {
-    "stages/artifacts/shards.py": "`spawning`",
+    "risolve/running/shards.py": "`spawning`",
 }
 _BROAD = frozenset({"Exception", "BaseException"})
 SWALLOWS = {
@@ -322,6 +322,12 @@ def safe_path(path: str, tree: ast.Module) -> Iterator[Finding]:
         if name != "sys.executable":
             continue
         parent = parents[node]
+        if (
+            isinstance(parent, ast.Call)
+            and dotted(parent.func, names) == "os.execv"
+            and parent.args[0] is node
+        ):
+            continue  # the list that follows begins with it again
         following: list[ast.expr] = []
         if isinstance(parent, ast.Tuple | ast.List):
             following = parent.elts[parent.elts.index(node) + 1 :]

@@ -11,20 +11,20 @@ from typing import NamedTuple
 
 from tests.architecture.source import Finding, Rule, dotted, imports, references, word
 
-COVARIANCE = "stages/covariance.py"
+COVARIANCE = "risolve/covariance.py"
 TYPES = frozenset({"NormalizedCovariance", "LoadedBlend"})
 READS_TYPES = frozenset({"isinstance", "issubclass", "cast", "TypeVar"})
 RAW_AMPLITUDES = frozenset({"ls_amplitudes", "joint_ls_amplitudes"})
 READS_RAW_AMPLITUDES = {
     "stages/normalize.py": "writes the files that others read",
-    "stages/localize.py": "a user's measurements are in no file of normalize",
-    "stages/finetune.py": "nor are those that a network is tuned on",
+    "risolve/localize.py": "a user's measurements are in no file of normalize",
+    "risolve/finetune.py": "nor are those that a network is tuned on",
     "stages/sweep.py": "scenes of a sweep are drawn, estimated and dropped, level by level",
 }
 READS_TRACES = {
     COVARIANCE: "the normalization itself",
-    "stages/networks/health.py": "measures the law tr R = N; scaling by it is refused there too",
-    "stages/bounds/cramer_rao.py": "the unconditional Fisher information is a trace of products",
+    "risolve/networks/health.py": "measures the law tr R = N; scaling by it is refused there too",
+    "risolve/bounds/cramer_rao.py": "the unconditional Fisher information is a trace of products",
 }
 
 Binding = tuple[ast.expr, list[ast.expr]]
@@ -108,11 +108,11 @@ def one_construction(path: str, tree: ast.Module) -> Iterator[Finding]:
         made = {name for one in used for name in _types_in(one, names, held)}
         if made:
             yield node.lineno, f"{what} {', '.join(sorted(made))}"
-    for line, name in references(tree, "stages.covariance"):
+    for line, name in references(tree, "risolve.covariance"):
         if name == "*" or re.match(r"_|normalized?(_|$)", name):
             yield (
                 line,
-                f"takes {name} from stages.covariance; its public functions normalize what they return",
+                f"takes {name} from risolve.covariance; its public functions normalize what they return",
             )
 
 
@@ -206,7 +206,7 @@ def raw_amplitudes(raw: frozenset[str]) -> Rule:
     def rule(path: str, tree: ast.Module) -> Iterator[Finding]:
         if path == COVARIANCE or path in READS_RAW_AMPLITUDES:
             return
-        for line, name in references(tree, "stages.covariance"):
+        for line, name in references(tree, "risolve.covariance"):
             if name in raw:
                 yield (
                     line,

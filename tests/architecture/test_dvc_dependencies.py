@@ -14,7 +14,7 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from stages.artifacts.fingerprint import DATA, PLUG_INS, closure, fingerprint
+from risolve.running.fingerprint import DATA, PLUG_INS, closure, fingerprint
 from stages.check import CODE, VERBS
 from tests.architecture.source import ROOT
 
@@ -37,7 +37,7 @@ def test_every_stage_depends_on_the_fingerprint_of_its_verb() -> None:
     # the page shows the parameters as they are written
     asked["report"].append("params.yaml")
     # what makes the fingerprints looks at all the code
-    assert found == {CHECK: ["stages", "params.yaml"], **asked}
+    assert found == {CHECK: ["risolve", "stages", "params.yaml"], **asked}
     assert stages()[CHECK]["outs"] == [str(CODE)]
 
 
@@ -54,7 +54,7 @@ def test_dvc_and_a_verb_name_the_same_parameters() -> None:
 
 @cache
 def import_graph() -> grimp.ImportGraph:
-    return grimp.build_graph("stages", cache_dir=None)
+    return grimp.build_graph("risolve", "stages", cache_dir=None)
 
 
 def run_by(module: str, graph: grimp.ImportGraph) -> set[str]:
@@ -69,11 +69,15 @@ def run_by(module: str, graph: grimp.ImportGraph) -> set[str]:
     return reached
 
 
-@pytest.mark.parametrize("verb", [*VERBS, CHECK, "localize", "finetune", "cli"])
-def test_a_fingerprint_has_all_the_code_that_its_verb_runs(verb: str) -> None:
-    found = {line.partition("  ")[2] for line in fingerprint(f"stages.{verb}").splitlines()}
+MODULES = [f"stages.{verb}" for verb in (*VERBS, CHECK, "clone")]
+MODULES += [f"risolve.{name}" for name in ("localize", "finetune", "cli")]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_fingerprint_has_all_the_code_that_its_verb_runs(module: str) -> None:
+    found = {line.partition("  ")[2] for line in fingerprint(module).splitlines()}
     modules = set()
-    for name in run_by(f"stages.{verb}", import_graph()):
+    for name in run_by(module, import_graph()):
         path = ROOT.joinpath(*name.split("."))
         modules.add(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
     beside = {
@@ -89,13 +93,14 @@ def test_a_fingerprint_has_all_the_code_that_its_verb_runs(verb: str) -> None:
 def test_packages_that_are_loaded_by_name_are_known() -> None:
     loading = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in (ROOT / "stages").rglob("*.py")
+        for package in ("risolve", "stages")
+        for path in (ROOT / package).rglob("*.py")
         if re.search(
             r"^\s*(?:import|from) (?:importlib|pkgutil)\b(?!\.metadata)", path.read_text("utf-8"), re.M
         )
     }
     assert loading == PLUG_INS.keys()
-    plug_in = "stages.estimators.nomp"
+    plug_in = "risolve.estimators.nomp"
     assert plug_in not in import_graph().find_upstream_modules("stages.calibrate")
     assert plug_in in closure("stages.calibrate")
 
@@ -103,7 +108,7 @@ def test_packages_that_are_loaded_by_name_are_known() -> None:
 def test_every_file_of_the_package_is_a_module_or_a_template_beside_one() -> None:
     """What else would lie there, a fingerprint would not know."""
     tracked = subprocess.run(
-        ["git", "ls-files", "stages"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "risolve", "stages"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     assert {Path(name).suffix for name in tracked} == {".py", *DATA}
     assert [name for name in tracked if not (ROOT / name).with_name("__init__.py").is_file()] == []

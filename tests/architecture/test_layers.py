@@ -21,35 +21,27 @@ def test_contracts_hold() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def layers() -> list[set[str]]:
-    """Mandatory modules of every layer of `stages`, highest layer first."""
-    names = [{name.strip() for name in layer.split("|")} for layer in contract("layers", "layers")]
-    return [{name for name in layer if not name.startswith("(")} for layer in names]
+def layers(name: str) -> list[set[str]]:
+    """Modules of every layer of a contract, highest layer first."""
+    return [{module.strip() for module in layer.split("|")} for layer in contract(name, "layers")]
 
 
-def test_the_core_is_all_below_the_files_but_the_parameters() -> None:
-    ordered = layers()
-    below = set().union(*ordered[ordered.index({"artifacts"}) + 1 :]) - {
-        "params",
-        "scene_params",
-        "search_params",
-        "params_edit",
-        "params_text",
-        "regular_file",
-    }
-    assert {f"stages.{name}" for name in below} == set(contract("core", "source_modules"))
+def test_the_core_is_all_below_the_files_but_the_errors() -> None:
+    ordered = layers("library")
+    below = set().union(*ordered[ordered.index({"files"}) + 1 :]) - {"errors"}
+    assert {f"risolve.{name}" for name in below} == set(contract("core", "source_modules"))
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A tree in which every mandatory layer is an empty module, under the contracts of this repository."""
-    for name in set().union(*layers()):
-        module = tmp_path / "stages" / name / "__init__.py"
-        module.parent.mkdir(parents=True)
-        module.touch()
-    (tmp_path / "stages" / "__init__.py").touch()
-    (tmp_path / "flows").mkdir()
-    (tmp_path / "flows" / "__init__.py").write_text("import stages.params\n")
+    """A tree in which every module of a layer is an empty package, under the contracts of this repository."""
+    named = [f"risolve/{name}" for name in set().union(*layers("library"))]
+    named += [f"stages/{name}" for name in set().union(*layers("pipeline"))]
+    for name in ("risolve", "stages", "flows", *named):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "stages/params/model.py").touch()
+    (tmp_path / "flows/__init__.py").write_text("import stages.params.model\n")
     (tmp_path / ".importlinter").write_text((ROOT / ".importlinter").read_text("utf-8"))
     return tmp_path
 
@@ -63,23 +55,29 @@ def test_contracts_accept_the_empty_tree(package: Path) -> None:
     ("path", "text"),
     [
         pytest.param(
-            "stages/physics/__init__.py", "import stages.covariance", id="a lower layer imports a higher"
+            "risolve/physics/__init__.py", "import risolve.covariance", id="a lower layer imports a higher"
         ),
-        pytest.param("stages/bounds/__init__.py", "import stages.metrics", id="neighbours import each other"),
-        pytest.param("stages/train/__init__.py", "import stages.normalize", id="a verb imports a verb"),
-        pytest.param("stages/leftovers.py", "", id="a module without a layer"),
         pytest.param(
-            "flows/pipeline.py", "import stages.covariance", id="a flow imports more than parameters"
+            "risolve/bounds/__init__.py", "import risolve.metrics", id="neighbours import each other"
+        ),
+        pytest.param("stages/train/__init__.py", "import stages.normalize", id="a verb imports a verb"),
+        pytest.param("stages/leftovers.py", "", id="a module of the stages without a layer"),
+        pytest.param("risolve/leftovers.py", "", id="a module of the library without a layer"),
+        pytest.param("risolve/files/__init__.py", "import stages.params.model", id="a reader of parameters"),
+        pytest.param("risolve/cli.py", "import ruamel.yaml", id="the library reads YAML"),
+        pytest.param("risolve/locate.py", "import pydantic", id="what is stated is not in files"),
+        pytest.param(
+            "flows/pipeline.py", "import risolve.covariance", id="a flow imports more than parameters"
         ),
         pytest.param("stages/simulate/__init__.py", "import flows", id="a stage imports a flow"),
         pytest.param("stages/simulate/__init__.py", "import prefect", id="a stage imports the orchestrator"),
-        pytest.param("stages/bounds/__init__.py", "import h5py", id="the core reads a file"),
+        pytest.param("risolve/bounds/__init__.py", "import h5py", id="the core reads a file"),
         pytest.param(
-            "stages/networks/__init__.py", "import stages.params", id="the core reads the configuration"
+            "risolve/networks/__init__.py",
+            "import stages.params.model",
+            id="the core reads the configuration",
         ),
-        pytest.param(
-            "stages/physics/__init__.py", "import stages.scene_params", id="the core reads a part of it"
-        ),
+        pytest.param("risolve/physics/__init__.py", "import pydantic", id="the core states parameters"),
     ],
 )
 def test_contracts_refuse(package: Path, path: str, text: str) -> None:
@@ -91,7 +89,7 @@ def test_contracts_refuse(package: Path, path: str, text: str) -> None:
 
 def test_the_core_imports_no_module_of_files_or_output(package: Path) -> None:
     names = ("csv", "importlib", "io", "json", "logging", "os", "pathlib", "pickle", "subprocess", "sys")
-    (package / "stages/metrics/__init__.py").write_text("".join(f"import {name}\n" for name in names))
+    (package / "risolve/metrics/__init__.py").write_text("".join(f"import {name}\n" for name in names))
     result = lint(package)
     assert result.returncode == 1, result.stdout + result.stderr
-    assert [name for name in names if f"stages.metrics -> {name} " not in result.stdout] == []
+    assert [name for name in names if f"risolve.metrics -> {name} " not in result.stdout] == []

@@ -9,7 +9,7 @@ from beartype import beartype
 from jaxtyping import Float, TypeCheckError
 from torch import Tensor
 
-from stages.covariance import sample_covariance
+from risolve.covariance import sample_covariance
 from tests.shape_checks import jaxtyped
 
 checked = jaxtyped(typechecker=beartype)

@@ -11,22 +11,26 @@ from tests.architecture.source import ROOT, Rule, modules, violations
 _COVARIANCE = ast.parse((ROOT / covariance_rules.COVARIANCE).read_text("utf-8"))
 RAW = covariance_rules.raw_names(_COVARIANCE)
 FIELDS = covariance_rules.held_fields(_COVARIANCE)
+HOUSE = ("risolve", "stages", "flows")
 RULES: dict[str, tuple[Rule, tuple[str, ...]]] = {
-    "one construction of covariances": (covariance_rules.one_construction, ("stages", "flows")),
-    "covariances are kept whole": (covariance_rules.kept_whole(FIELDS), ("stages", "flows")),
-    "raw amplitudes stay in normalize": (covariance_rules.raw_amplitudes(RAW), ("stages", "flows")),
-    "traces are computed in covariance": (covariance_rules.trace_computed, ("stages", "flows")),
-    "traces scale in covariance alone": (covariance_rules.scaled_by_trace, ("stages", "flows")),
-    "no global randomness": (conduct_rules.global_randomness, ("stages", "flows", "benchmarks")),
-    "one module prints": (conduct_rules.silent_core, ("stages",)),
-    "one module writes files": (conduct_rules.one_writer, ("stages",)),
-    "the core has no files": (conduct_rules.no_files, ("stages",)),
-    "no second defaults": (conduct_rules.second_default, ("stages", "flows", "benchmarks")),
-    "no broad except": (conduct_rules.broad_except, ("stages", "flows", "benchmarks")),
-    "no eigenvectors in what is trained": (conduct_rules.no_eigenvectors, ("stages",)),
-    "no shell": (conduct_rules.no_shell, ("stages", "flows", "benchmarks")),
-    "no code of the folder": (conduct_rules.safe_path, ("stages", "flows")),
-    "no silent except": (conduct_rules.silent_except, ("stages", "flows", "benchmarks")),
+    "one construction of covariances": (covariance_rules.one_construction, HOUSE),
+    "covariances are kept whole": (covariance_rules.kept_whole(FIELDS), HOUSE),
+    "raw amplitudes stay in normalize": (
+        covariance_rules.raw_amplitudes(RAW),
+        ("risolve", "stages", "flows"),
+    ),
+    "traces are computed in covariance": (covariance_rules.trace_computed, HOUSE),
+    "traces scale in covariance alone": (covariance_rules.scaled_by_trace, HOUSE),
+    "no global randomness": (conduct_rules.global_randomness, (*HOUSE, "benchmarks")),
+    "one module prints": (conduct_rules.silent_core, ("risolve", "stages")),
+    "one module writes files": (conduct_rules.one_writer, ("risolve", "stages")),
+    "the core has no files": (conduct_rules.no_files, ("risolve", "stages")),
+    "no second defaults": (conduct_rules.second_default, (*HOUSE, "benchmarks")),
+    "no broad except": (conduct_rules.broad_except, (*HOUSE, "benchmarks")),
+    "no eigenvectors in what is trained": (conduct_rules.no_eigenvectors, ("risolve", "stages")),
+    "no shell": (conduct_rules.no_shell, (*HOUSE, "benchmarks")),
+    "no code of the folder": (conduct_rules.safe_path, HOUSE),
+    "no silent except": (conduct_rules.silent_except, (*HOUSE, "benchmarks")),
 }
 
 
@@ -52,7 +56,7 @@ EXEMPT: list[tuple[Rule, str]] = [
 def test_every_exemption_is_used(rule: Rule, path: str) -> None:
     """An exemption names a file that exists and breaks the rule: the list cannot outlive its reasons."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
-    assert list(rule("stages/artifacts/elsewhere.py", tree))
+    assert list(rule("stages/running/elsewhere.py", tree))
 
 
 def test_raw_names_are_closed_under_calls() -> None:
@@ -98,27 +102,27 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     (
         covariance_rules.one_construction,
         "stages/train.py",
-        "from stages.covariance import NormalizedCovariance as C\nC(x)",
+        "from risolve.covariance import NormalizedCovariance as C\nC(x)",
     ),
     (covariance_rules.one_construction, "stages/train.py", "object.__new__(covariance.NormalizedCovariance)"),
     (covariance_rules.one_construction, "stages/train.py", "covariance.LoadedBlend(a, b, beta, eps)"),
     (covariance_rules.one_construction, "stages/train.py", "class Mine(NormalizedCovariance): pass"),
-    (covariance_rules.one_construction, "stages/train.py", "from stages.covariance import _normalized"),
+    (covariance_rules.one_construction, "stages/train.py", "from risolve.covariance import _normalized"),
     (
         covariance_rules.one_construction,
         "stages/train.py",
-        "from stages import covariance\ncovariance.normalize(x)",
+        "from risolve import covariance\ncovariance.normalize(x)",
     ),
     (covariance_rules.one_construction, "stages/train.py", "D = NormalizedCovariance\nD(x)"),
     (
         covariance_rules.one_construction,
         "stages/train.py",
-        "from stages import covariance as c\nD = E = c.LoadedBlend\nF = E\nF(a, b, beta, eps)",
+        "from risolve import covariance as c\nD = E = c.LoadedBlend\nF = E\nF(a, b, beta, eps)",
     ),
     (covariance_rules.one_construction, "stages/train.py", "(D := NormalizedCovariance)(x)"),
     (
         covariance_rules.one_construction,
-        "stages/estimators/spectral.py",
+        "risolve/estimators/spectral.py",
         "_KINDS = {'sample': NormalizedCovariance}\n_KINDS[kind](x)",
     ),
     (
@@ -144,16 +148,16 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     (_KEPT_WHOLE, "stages/train.py", "cov.weights *= scale"),
     (_KEPT_WHOLE, "stages/train.py", "cov.basis.matrix = matrix"),
     (_KEPT_WHOLE, "stages/train.py", "torch.mul(a, b, out=blend.sample.weights)"),
-    (_RAW_RULE, "stages/train.py", "from stages.covariance import ls_amplitudes"),
+    (_RAW_RULE, "stages/train.py", "from risolve.covariance import ls_amplitudes"),
     (
         _RAW_RULE,
         "stages/evaluate.py",
-        "from stages import covariance as c\nc.sample_factor(observation, ridge)",
+        "from risolve import covariance as c\nc.sample_factor(observation, ridge)",
     ),
     (
         _RAW_RULE,
-        "stages/networks/fit.py",
-        "import stages.covariance\nstages.covariance.sample_factor(y, ridge)",
+        "risolve/networks/fit.py",
+        "import risolve.covariance\nrisolve.covariance.sample_factor(y, ridge)",
     ),
     (_RAW_RULE, "stages/evaluate.py", "from stages.normalize import factors"),
     (covariance_rules.trace_computed, "stages/evaluate.py", "power = torch.trace(matrix)"),
@@ -166,12 +170,12 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     (covariance_rules.trace_computed, "stages/evaluate.py", "power = torch.einsum('b i i -> b', matrix)"),
     (
         covariance_rules.scaled_by_trace,
-        "stages/networks/health.py",
+        "risolve/networks/health.py",
         "scaled = matrix * n / covariance.trace()",
     ),
     (
         covariance_rules.scaled_by_trace,
-        "stages/networks/health.py",
+        "risolve/networks/health.py",
         """
         def f(covariance, matrix):
             traces = covariance.trace()
@@ -181,7 +185,7 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     ),
     (
         covariance_rules.scaled_by_trace,
-        "stages/networks/health.py",
+        "risolve/networks/health.py",
         """
         def f(covariance, matrix):
             total = covariance.trace()
@@ -223,17 +227,17 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     ),
     (conduct_rules.global_randomness, "stages/simulate.py", "import random"),
     (conduct_rules.global_randomness, "stages/simulate.py", "from random import shuffle"),
-    (conduct_rules.no_eigenvectors, "stages/networks/losses.py", "torch.linalg.eigh(covariance.dense())"),
-    (conduct_rules.no_eigenvectors, "stages/networks/fit.py", "from torch.linalg import svd as f\nf(x)"),
-    (conduct_rules.no_eigenvectors, "stages/covariance.py", "values = self.dense().svd().S"),
-    (conduct_rules.silent_core, "stages/physics/steering.py", "def main():\n    print(1)"),
+    (conduct_rules.no_eigenvectors, "risolve/networks/losses.py", "torch.linalg.eigh(covariance.dense())"),
+    (conduct_rules.no_eigenvectors, "risolve/networks/fit.py", "from torch.linalg import svd as f\nf(x)"),
+    (conduct_rules.no_eigenvectors, "risolve/covariance.py", "values = self.dense().svd().S"),
+    (conduct_rules.silent_core, "risolve/physics/steering.py", "def main():\n    print(1)"),
     (conduct_rules.silent_core, "stages/train.py", "def train():\n    print(1)"),
     (conduct_rules.silent_core, "stages/train.py", "say = print"),
-    (conduct_rules.silent_core, "stages/physics/steering.py", "import sys\nsys.stdout.write(text)"),
-    (conduct_rules.silent_core, "stages/physics/steering.py", "import sys as s\ns.stderr.write(text)"),
-    (conduct_rules.silent_core, "stages/physics/steering.py", "from sys import stderr\nstderr.write(text)"),
-    (conduct_rules.silent_core, "stages/artifacts/hdf5.py", "import sys\nsys.__stdout__.write(text)"),
-    (conduct_rules.silent_core, "stages/artifacts/entry.py", "import sys\nsys.stderr.write(text)"),
+    (conduct_rules.silent_core, "risolve/physics/steering.py", "import sys\nsys.stdout.write(text)"),
+    (conduct_rules.silent_core, "risolve/physics/steering.py", "import sys as s\ns.stderr.write(text)"),
+    (conduct_rules.silent_core, "risolve/physics/steering.py", "from sys import stderr\nstderr.write(text)"),
+    (conduct_rules.silent_core, "risolve/files/hdf5.py", "import sys\nsys.__stdout__.write(text)"),
+    (conduct_rules.silent_core, "risolve/running/entry.py", "import sys\nsys.stderr.write(text)"),
     *(
         (conduct_rules.one_writer, "stages/train.py", text)
         for text in (
@@ -248,15 +252,15 @@ CAUGHT: list[tuple[Rule, str, str]] = [
             "figure.savefig(path)",
         )
     ),
-    (conduct_rules.no_files, "stages/physics/steering.py", "with open(name) as file:\n    pass"),
-    (conduct_rules.no_files, "stages/metrics/assignment.py", "name.open()"),
-    (conduct_rules.no_files, "stages/covariance.py", "import torch\ntorch.save(state, name)"),
-    (conduct_rules.no_files, "stages/networks/fit.py", "from torch import load as fetch\nfetch(name)"),
-    (conduct_rules.no_files, "stages/networks/fit.py", "import numpy as np\nnp.load(name)"),
-    (conduct_rules.no_files, "stages/seeds.py", "import numpy as np\nnp.save(name, state)"),
-    (conduct_rules.no_files, "stages/inference/grid.py", "grid.numpy().tofile(name)"),
-    (conduct_rules.no_files, "stages/inference/grid.py", "path.write_text(text)"),
-    (conduct_rules.no_files, "stages/shapes.py", "__import__('os').remove(name)"),
+    (conduct_rules.no_files, "risolve/physics/steering.py", "with open(name) as file:\n    pass"),
+    (conduct_rules.no_files, "risolve/metrics/assignment.py", "name.open()"),
+    (conduct_rules.no_files, "risolve/covariance.py", "import torch\ntorch.save(state, name)"),
+    (conduct_rules.no_files, "risolve/networks/fit.py", "from torch import load as fetch\nfetch(name)"),
+    (conduct_rules.no_files, "risolve/networks/fit.py", "import numpy as np\nnp.load(name)"),
+    (conduct_rules.no_files, "risolve/seeds.py", "import numpy as np\nnp.save(name, state)"),
+    (conduct_rules.no_files, "risolve/inference/grid.py", "grid.numpy().tofile(name)"),
+    (conduct_rules.no_files, "risolve/inference/grid.py", "path.write_text(text)"),
+    (conduct_rules.no_files, "risolve/shapes.py", "__import__('os').remove(name)"),
     (conduct_rules.second_default, "stages/train.py", "getattr(params, 'beta', 0.1)"),
     (conduct_rules.second_default, "stages/train.py", "params.get('beta', 0.1)"),
     (conduct_rules.second_default, "stages/train.py", "params['covariance'].get(name, -1)"),
@@ -286,11 +290,16 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     (conduct_rules.no_shell, "flows/dvc.py", "from subprocess import getoutput as run\nrun(line)"),
     (conduct_rules.no_shell, "flows/dvc.py", "await asyncio.create_subprocess_shell(line)"),
     (conduct_rules.no_shell, "flows/dvc.py", "CommandLine(('dvc', name))"),
-    (conduct_rules.safe_path, "flows/dvc.py", "import sys\nrun([sys.executable, '-m', 'stages.cli'])"),
+    (conduct_rules.safe_path, "flows/dvc.py", "import sys\nrun([sys.executable, '-m', 'risolve.cli'])"),
     (conduct_rules.safe_path, "flows/dvc.py", "from sys import executable\nrun((executable, script))"),
     (conduct_rules.safe_path, "flows/dvc.py", "import sys\nprogram = sys.executable"),
     (conduct_rules.safe_path, "flows/dvc.py", "import sys\nlaunch(config, sys.executable)('-m', module)"),
     (conduct_rules.safe_path, "stages/sweep.py", "import multiprocessing\nmultiprocessing.get_context()"),
+    (
+        conduct_rules.safe_path,
+        "risolve/cli.py",
+        "import os, sys\nos.execv(sys.executable, [sys.executable, '-m', 'x'])",
+    ),
     (conduct_rules.safe_path, "stages/sweep.py", "import multiprocessing as m\nm.Process(target=f)"),
     (
         conduct_rules.safe_path,
@@ -324,10 +333,14 @@ def test_rule_catches(rule: Rule, path: str, text: str) -> None:
 
 ALLOWED: list[tuple[Rule, str, str]] = [
     (covariance_rules.one_construction, covariance_rules.COVARIANCE, "NormalizedCovariance(x)"),
-    (covariance_rules.one_construction, "stages/train.py", "from stages.covariance import sample_covariance"),
     (
         covariance_rules.one_construction,
-        "stages/estimators/spectral.py",
+        "stages/train.py",
+        "from risolve.covariance import sample_covariance",
+    ),
+    (
+        covariance_rules.one_construction,
+        "risolve/estimators/spectral.py",
         """
         _KINDS = {'sample': NormalizedCovariance}
         if not isinstance(covariance, _KINDS[kind]):
@@ -336,13 +349,13 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     ),
     (
         covariance_rules.one_construction,
-        "stages/estimators/contract.py",
+        "risolve/estimators/contract.py",
         "Covariance: TypeAlias = NormalizedCovariance | LoadedBlend",
     ),
     (_KEPT_WHOLE, covariance_rules.COVARIANCE, "self._weights = weights"),
     (_KEPT_WHOLE, "stages/train.py", "replace(covariances, factor=factor)"),
     (_KEPT_WHOLE, "stages/train.py", "scaled = 2.0 * cov.weights[0].sqrt()"),
-    (_RAW_RULE, "stages/normalize.py", "from stages.covariance import sample_factor"),
+    (_RAW_RULE, "stages/normalize.py", "from risolve.covariance import sample_factor"),
     (
         covariance_rules.trace_computed,
         "stages/evaluate.py",
@@ -350,7 +363,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     ),
     (
         covariance_rules.scaled_by_trace,
-        "stages/networks/health.py",
+        "risolve/networks/health.py",
         "deviation = covariance.trace() / n_elements",
     ),
     (
@@ -362,7 +375,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (conduct_rules.global_randomness, "stages/train.py", "import torch\ntorch.Generator().manual_seed(seed)"),
     (
         conduct_rules.global_randomness,
-        "stages/seeds.py",
+        "risolve/seeds.py",
         "import numpy as np\nnp.random.Generator(np.random.Philox(s))",
     ),
     (conduct_rules.global_randomness, "stages/train.py", "x.normal_(0.0, 1.0, generator=generator)"),
@@ -378,10 +391,10 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (conduct_rules.one_writer, "stages/train.py", "import h5py\nh5py.File(path, 'w', driver='core')"),
     (conduct_rules.one_writer, "stages/train.py", "import h5py\nh5py.File(path, 'r')\npath.open('rb')"),
     (conduct_rules.one_writer, "stages/train.py", "text = table.to_csv(index=False)"),
-    (conduct_rules.no_eigenvectors, "stages/estimators/music.py", "torch.linalg.eigh(x)"),
-    (conduct_rules.no_eigenvectors, "stages/networks/losses.py", "torch.linalg.cholesky(gram)"),
-    (conduct_rules.no_files, "stages/artifacts/checkpoint.py", "import torch\ntorch.save(state, file)"),
-    (conduct_rules.no_files, "stages/networks/fit.py", "network.load_state_dict(weights)"),
+    (conduct_rules.no_eigenvectors, "risolve/estimators/music.py", "torch.linalg.eigh(x)"),
+    (conduct_rules.no_eigenvectors, "risolve/networks/losses.py", "torch.linalg.cholesky(gram)"),
+    (conduct_rules.no_files, "risolve/files/checkpoint.py", "import torch\ntorch.save(state, file)"),
+    (conduct_rules.no_files, "risolve/networks/fit.py", "network.load_state_dict(weights)"),
     (conduct_rules.second_default, "stages/train.py", "getattr(params, name)"),
     (conduct_rules.second_default, "stages/evaluate.py", "n_scenes[m] = n_scenes.get(m, 0) + len(scenes)"),
     (conduct_rules.second_default, "stages/train.py", "table.get(name, math.nan)"),

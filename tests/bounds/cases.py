@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stages.bounds.cramer_rao import Bound, conditional_bound, constant_bound, unconditional_bound
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import Scenes, System
+from risolve.bounds.cramer_rao import Bound, conditional_bound, constant_bound, unconditional_bound
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import Scenes, System
 from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 
 KINDS = ("conditional", "constant", "unconditional")

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stages.bounds.cramer_rao import conditional_bound
-from stages.physics.geometry import positions
-from stages.physics.observation import SourceModel
-from stages.physics.scenario import System
+from risolve.bounds.cramer_rao import conditional_bound
+from risolve.physics.geometry import positions
+from risolve.physics.observation import SourceModel
+from risolve.physics.scenario import System
 from tests import tolerances
 from tests.bounds.cases import KINDS, Case, case, of_scenes
 from tests.oracles import cramer_rao as oracle

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from stages.bounds.local_information import survey
-from stages.bounds.pairings import lattice, places
-from stages.bounds.pairwise_error import minimum_error, pair_geometry
-from stages.physics.scenario import System
+from risolve.bounds.local_information import survey
+from risolve.bounds.pairings import lattice, places
+from risolve.bounds.pairwise_error import minimum_error, pair_geometry
+from risolve.physics.scenario import System
 from tests import tolerances
 from tests.bounds.ziv_zakai_cases import PRIOR, gaussian, responses, systems
 from tests.oracles import ziv_zakai as oracle

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.bounds import cramer_rao
+from risolve.bounds import cramer_rao
 from tests import tolerances
 from tests.bounds.cases import KINDS, Case, case, of_scenes, smallest_eigenvalue
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, SPREAD_SOURCES, WIDE, make_scenes

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from stages.bounds import local_information, ziv_zakai
-from stages.bounds.cramer_rao import conditional_bound, unconditional_bound
-from stages.bounds.local_information import survey
-from stages.bounds.pairings import (
+from risolve.bounds import local_information, ziv_zakai
+from risolve.bounds.cramer_rao import conditional_bound, unconditional_bound
+from risolve.bounds.local_information import survey
+from risolve.bounds.pairings import (
     COMPONENTS,
     lattice,
     places,
@@ -20,9 +20,9 @@ from stages.bounds.pairings import (
     straight_pairs,
     width,
 )
-from stages.bounds.ziv_zakai import ZivZakaiBound, ziv_zakai_bound
-from stages.inference.likelihood import refine
-from stages.physics.observation import Observation
+from risolve.bounds.ziv_zakai import ZivZakaiBound, ziv_zakai_bound
+from risolve.inference.likelihood import refine
+from risolve.physics.observation import Observation
 from tests.bounds.ziv_zakai_cases import BOX, PRIOR, bound, gaussian, known, responses, systems
 from tests.oracles import ziv_zakai as oracle
 from tests.worlds import DEFAULT, SMALL, WIDE, make_scenes

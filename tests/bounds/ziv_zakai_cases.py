@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from stages.bounds.local_information import received
-from stages.bounds.ziv_zakai import ZivZakaiBound, ziv_zakai_bound
-from stages.physics.observation import Observation
-from stages.physics.scenario import System
-from stages.physics.steering import steering
+from risolve.bounds.local_information import received
+from risolve.bounds.ziv_zakai import ZivZakaiBound, ziv_zakai_bound
+from risolve.physics.observation import Observation
+from risolve.physics.scenario import System
+from risolve.physics.steering import steering
 from tests.oracles import cramer_rao as oracle
 from tests.oracles.ziv_zakai import Box
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, make_scenes

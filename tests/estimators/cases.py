@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stages.covariance import (
+from risolve.covariance import (
     NormalizedCovariance,
     SharedBasis,
     blend,
@@ -16,16 +16,16 @@ from stages.covariance import (
     sample_covariance,
     sample_factor,
 )
-from stages.estimators.contract import Estimator, Reading, Settings
-from stages.estimators.registry import estimator
-from stages.inference.counting import CountingRule
-from stages.inference.grid import Grid, search_grid
-from stages.networks.counting import CountRule
-from stages.networks.trained import Calibration, Prediction
-from stages.physics.geometry import cosines_from_sources
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import Scenes
-from stages.physics.steering import steering
+from risolve.estimators.contract import Estimator, Reading, Settings
+from risolve.estimators.registry import estimator
+from risolve.inference.counting import CountingRule
+from risolve.inference.grid import Grid, search_grid
+from risolve.networks.counting import CountRule
+from risolve.networks.trained import Calibration, Prediction
+from risolve.physics.geometry import cosines_from_sources
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import Scenes
+from risolve.physics.steering import steering
 from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 
 LOADING = 1e-3

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.covariance import NormalizedCovariance, sample_covariance, sample_factor
-from stages.estimators.comparison import Comparison
-from stages.estimators.genie import genie
-from stages.inference.likelihood import refine
+from risolve.covariance import NormalizedCovariance, sample_covariance, sample_factor
+from risolve.estimators.comparison import Comparison
+from risolve.estimators.genie import genie
+from risolve.inference.likelihood import refine
 from tests.estimators.cases import GRID, SETTINGS, make_estimator
 from tests.worlds import DEFAULT, WIDE, make_scenes
 

@@ -7,11 +7,11 @@ from functools import cache
 import pytest
 import torch
 
-from stages.estimators.contract import Estimate, require_determined
-from stages.estimators.refined import refined
-from stages.estimators.registry import REGISTRY, estimator
-from stages.physics.observation import Observation
-from stages.physics.scenario import Scenes, System
+from risolve.estimators.contract import Estimate, require_determined
+from risolve.estimators.refined import refined
+from risolve.estimators.registry import REGISTRY, estimator
+from risolve.physics.observation import Observation
+from risolve.physics.scenario import Scenes, System
 from tests.estimators.cases import (
     GRID,
     SETTINGS,

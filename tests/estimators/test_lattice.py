@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from stages.estimators.lattice import Lattice, rectangular_lattice
-from stages.physics.geometry import planar_array
-from stages.shapes import Elements
+from risolve.estimators.lattice import Lattice, rectangular_lattice
+from risolve.physics.geometry import planar_array
+from risolve.shapes import Elements
 
 
 @pytest.mark.parametrize(("n_horizontal", "n_vertical"), [(5, 8), (8, 5), (12, 12), (2, 2), (3, 4)])

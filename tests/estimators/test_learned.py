@@ -7,11 +7,11 @@ from functools import cache
 import pytest
 import torch
 
-from stages.estimators.contract import Estimate
-from stages.networks.counting import OF_NETWORK
-from stages.networks.trained import Prediction
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import Scenes
+from risolve.estimators.contract import Estimate
+from risolve.networks.counting import OF_NETWORK
+from risolve.networks.trained import Prediction
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import Scenes
 from tests.estimators.cases import GRID, largest_errors, make_estimator, mixed, network_prediction, select
 from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, make_scenes, noiseless
 

@@ -10,26 +10,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stages.covariance import (
+from risolve.covariance import (
     NormalizedCovariance,
     blend,
     sample_covariance,
     sample_factor,
     true_covariance,
 )
-from stages.estimators.contract import Estimate
-from stages.estimators.lattice import Lattice, rectangular_lattice
-from stages.estimators.modified_music import (
+from risolve.estimators.contract import Estimate
+from risolve.estimators.lattice import Lattice, rectangular_lattice
+from risolve.estimators.modified_music import (
     anti_diagonal,
     directions_modulo_period,
     most_smoothed,
     smoothed,
     sub_array,
 )
-from stages.estimators.registry import estimator
-from stages.physics.geometry import cosines_from_sources, planar_array
-from stages.physics.observation import Observation
-from stages.physics.steering import fresnel_steering, steering
+from risolve.estimators.registry import estimator
+from risolve.physics.geometry import cosines_from_sources, planar_array
+from risolve.physics.observation import Observation
+from risolve.physics.steering import fresnel_steering, steering
 from tests.estimators.cases import GRID, LOADING, SETTINGS, drawn_prediction, make_estimator
 from tests.oracles import spectra
 from tests.tolerances import DOUBLE, SIGMAS

@@ -5,10 +5,11 @@ import types
 
 import torch
 
-from stages.artifacts import estimator_setup, grid_setup
-from stages.artifacts.params_file import read_params
-from stages.covariance import sample_covariance, sample_factor
-from stages.estimators.registry import REGISTRY
+from risolve.covariance import sample_covariance, sample_factor
+from risolve.estimators.registry import REGISTRY
+from risolve.files import model_grid
+from stages.params import estimators as estimator_setup
+from stages.params.file import read_params
 from tests.architecture.source import ROOT
 from tests.worlds import DEFAULT, make_scenes
 
@@ -26,7 +27,7 @@ def test_the_example_is_an_estimator() -> None:
     ((name, make),) = module.__dict__["ESTIMATORS"].items()
     assert name not in REGISTRY
     params = read_params(ROOT / "params.yaml")
-    one = make(name, grid_setup.grid(params), estimator_setup.settings(params))
+    one = make(name, model_grid.grid(params.of_model()), estimator_setup.settings(params))
     scenes = make_scenes(DEFAULT, 1, 20.0, 8)
     covariance = sample_covariance(sample_factor(scenes.observation, params.covariance.ls_ridge))
     found = one.estimate(scenes.observation, covariance, scenes.n_sources.long())

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stages.bounds.cramer_rao import conditional_bound
-from stages.estimators.contract import Estimate
-from stages.estimators.refined import refined
-from stages.inference.assessment import likelihood_at
-from stages.inference.likelihood import refine
-from stages.physics.observation import Observation
-from stages.physics.scenario import Scenes
+from risolve.bounds.cramer_rao import conditional_bound
+from risolve.estimators.contract import Estimate
+from risolve.estimators.refined import refined
+from risolve.inference.assessment import likelihood_at
+from risolve.inference.likelihood import refine
+from risolve.physics.observation import Observation
+from risolve.physics.scenario import Scenes
 from tests import tolerances
 from tests.estimators.cases import GRID, largest_errors
 from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes, noiseless

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages.estimators.contract import Estimator
-from stages.estimators.registry import REGISTRY, estimator
+from risolve.estimators.contract import Estimator
+from risolve.estimators.registry import REGISTRY, estimator
 from tests.estimators.cases import GRID, SETTINGS, make_estimator
 from tests.worlds import default_parameters
 

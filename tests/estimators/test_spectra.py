@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.covariance import (
+from risolve.covariance import (
     SharedBasis,
     blend,
     predicted_covariance,
@@ -12,14 +12,14 @@ from stages.covariance import (
     sample_factor,
     true_covariance,
 )
-from stages.estimators.beamformer import beamformer_spectrum
-from stages.estimators.contract import Covariance
-from stages.estimators.music import music_spectrum, signal_subspace
-from stages.estimators.mvdr import mvdr_spectrum
-from stages.estimators.spectral import has_short_factor, rank
-from stages.inference.grid import grid_steering
-from stages.physics.observation import Observation
-from stages.physics.steering import steering
+from risolve.estimators.beamformer import beamformer_spectrum
+from risolve.estimators.contract import Covariance
+from risolve.estimators.music import music_spectrum, signal_subspace
+from risolve.estimators.mvdr import mvdr_spectrum
+from risolve.estimators.spectral import has_short_factor, rank
+from risolve.inference.grid import grid_steering
+from risolve.physics.observation import Observation
+from risolve.physics.steering import steering
 from tests import tolerances
 from tests.estimators.cases import GRID, LOADING, drawn_prediction
 from tests.oracles import spectra

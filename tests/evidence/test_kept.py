@@ -6,8 +6,8 @@ from pathlib import Path
 import grimp
 import pytest
 
-from benchmarks._kept import COMPUTING, STAGES, kept, key_of
-from stages.artifacts.hdf5 import shard_name
+from benchmarks._kept import COMPUTING, ROOT, kept, key_of
+from risolve.files.hdf5 import shard_name
 from tests.architecture.source import is_core
 
 
@@ -45,13 +45,11 @@ def test_what_is_kept_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_estimates_are_named_by_all_the_code_that_makes_them_and_by_none_that_scores() -> None:
     """What `COMPUTING` imports of the core beside itself only refuses parameters."""
-    graph = grimp.build_graph("stages", cache_dir=None)
-    own = {f"stages.{name.removesuffix('.py').replace('/', '.')}" for name in COMPUTING}
-    assert all((STAGES / name).exists() for name in COMPUTING)
+    graph = grimp.build_graph("risolve", "stages", cache_dir=None)
+    own = {name.removesuffix(".py").replace("/", ".") for name in COMPUTING}
+    assert all((ROOT / name).exists() for name in COMPUTING)
     own |= {module for name in own for module in graph.find_descendants(name)}
     reached = {module for name in own for module in graph.find_upstream_modules(name)} - own
     core = {name for name in reached if is_core(f"{name.replace('.', '/')}.py")}
-    assert core <= {"stages.identifiability"}
-    assert not any(
-        name.startswith(("stages.metrics", "stages.artifacts.evaluation")) for name in own | reached
-    )
+    assert core <= {"risolve.identifiability"}
+    assert not any(name.startswith(("risolve.metrics", "stages.evaluation")) for name in own | reached)

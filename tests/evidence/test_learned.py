@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from stages.artifacts.params_file import read_params
+from stages.params.file import read_params
 from tests.architecture.source import ROOT
 from tests.evidence.committed import ANGLES_AND_RANGE, MODELS, bench
 

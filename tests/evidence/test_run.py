@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from stages.artifacts.params_file import read_params
+from stages.params.file import read_params
 from tests.architecture.source import ROOT
 from tests.evidence.committed import bench, read_json
 

@@ -49,7 +49,7 @@ def test_what_no_argument_can_hold_is_refused(name: str) -> None:
     [
         (DVC, ("repro", "--single-item"), ()),
         (GIT, ("worktree", "add", "--detach"), ("HEAD",)),
-        (python("stages.cli"), ("localize",), ()),
+        (python("risolve.cli"), ("localize",), ()),
     ],
 )
 def test_every_program_takes_a_name_for_no_option(

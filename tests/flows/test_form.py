@@ -5,7 +5,7 @@ from typing import Any
 
 from flows.experiment import experiment
 from flows.form import Place, comments
-from stages.params_text import parse, read
+from stages.params.text import parse, read
 from tests.architecture.source import ROOT
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.fuzz._frame import Subject, fuzz
 from benchmarks.fuzz._hdf5 import subjects
-from stages.artifacts.errors import MeasurementError
+from risolve.errors import MeasurementError
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stages.bounds.cramer_rao import conditional_bound, constant_bound
-from stages.inference.assessment import likelihood_at, likelihood_of, unconditional_likelihood
-from stages.inference.likelihood import refine
-from stages.inference.projection import amplitude_noise, source_responses
-from stages.inference.scaling import unit_scale
-from stages.inference.unconditional import refine_unconditional
-from stages.physics.observation import SourceModel, respond
-from stages.physics.steering import steering
+from risolve.bounds.cramer_rao import conditional_bound, constant_bound
+from risolve.inference.assessment import likelihood_at, likelihood_of, unconditional_likelihood
+from risolve.inference.likelihood import refine
+from risolve.inference.projection import amplitude_noise, source_responses
+from risolve.inference.scaling import unit_scale
+from risolve.inference.unconditional import refine_unconditional
+from risolve.physics.observation import SourceModel, respond
+from risolve.physics.steering import steering
 from tests import tolerances
 from tests.worlds import DEFAULT, SPREAD_SOURCES, WIDE, make_scenes, noiseless, scaled
 

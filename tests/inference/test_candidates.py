@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.inference.candidates import Match, likeliest_subsets, marginal_gain, match
+from risolve.inference.candidates import Match, likeliest_subsets, marginal_gain, match
 from tests.oracles import unconditional as oracle
 
 N_SCENES, N_GROUPS, N_ROWS, N_CANDIDATES = 2, 3, 5, 7

@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy.stats import beta, gamma
 
-from stages.inference.counting import _BETWEEN, _MOVED, CountingRule, eigenvalue_count, is_source
-from stages.inference.detection import detectors, explained, gains
-from stages.inference.grid import grid_for, search_grid
-from stages.inference.likelihood import refine
-from stages.inference.search import exchanged, grown
-from stages.physics.observation import SourceModel
+from risolve.inference.counting import _BETWEEN, _MOVED, CountingRule, eigenvalue_count, is_source
+from risolve.inference.detection import detectors, explained, gains
+from risolve.inference.grid import grid_for, search_grid
+from risolve.inference.likelihood import refine
+from risolve.inference.search import exchanged, grown
+from risolve.physics.observation import SourceModel
 from tests.tolerances import SIGMAS
 from tests.worlds import (
     DEFAULT,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.inference.descent import Expansion, descend
+from risolve.inference.descent import Expansion, descend
 
 N_SCENES = 6
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from stages.inference.detection import Detector, detectors, explained, gains, pair_gains
-from stages.inference.grid import search_grid
-from stages.inference.likelihood import concentrated_residual
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import System
+from risolve.inference.detection import Detector, detectors, explained, gains, pair_gains
+from risolve.inference.grid import search_grid
+from risolve.inference.likelihood import concentrated_residual
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import System
 from tests.worlds import FIELD_OF_VIEW, SMALL, SPREAD_SOURCES, WIDE, make_observation, scaled
 
 GRID = search_grid(6, 5, 3, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
@@ -84,7 +84,7 @@ def test_gain_does_not_depend_on_the_unit_of_the_snapshots(factor: float) -> Non
 def test_pieces_hold_every_scene_once(monkeypatch: pytest.MonkeyPatch) -> None:
     observation = make_observation(WIDE, 1, 5.0, 5)
     per_scene = observation.n_snapshots * observation.n_antennas * GRID.n_points
-    monkeypatch.setattr("stages.inference.detection._CHUNK_VALUES", 2 * per_scene)
+    monkeypatch.setattr("risolve.inference.detection._CHUNK_VALUES", 2 * per_scene)
     pieces = list(detectors(observation, GRID, False))
     assert [piece for piece, _ in pieces] == [slice(0, 2), slice(2, 4), slice(4, 5)]
     whole = detector_of

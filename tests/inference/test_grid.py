@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.inference.grid import (
+from risolve.inference.grid import (
     MOST_POINTS,
     Grid,
     Maxima,
@@ -19,7 +19,7 @@ from stages.inference.grid import (
     search_grid,
     stencils,
 )
-from stages.physics.geometry import cosines_from_sources, planar_array, sources_from_cosines
+from risolve.physics.geometry import cosines_from_sources, planar_array, sources_from_cosines
 from tests.oracles import steering as oracle
 from tests.tolerances import DOUBLE
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.inference.field import Field, field
-from stages.inference.grid import search_grid
-from stages.inference.hypotheses import likeliest_sources
-from stages.inference.unconditional import UnconditionalRefinement, refine_unconditional, unconditional_cost
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import Scenes
+from risolve.inference.field import Field, field
+from risolve.inference.grid import search_grid
+from risolve.inference.hypotheses import likeliest_sources
+from risolve.inference.unconditional import UnconditionalRefinement, refine_unconditional, unconditional_cost
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import Scenes
 from tests.worlds import (
     DEFAULT,
     FIELD_OF_VIEW,

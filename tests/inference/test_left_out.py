@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.inference import left_out
-from stages.inference.detection import detectors, explained, gains
-from stages.inference.field import Field, field
-from stages.inference.left_out import left_out_decrease, snapshot_energies, whitened
-from stages.inference.unconditional import refine_unconditional, unconditional_cost
-from stages.physics.observation import Observation, SourceModel
+from risolve.inference import left_out
+from risolve.inference.detection import detectors, explained, gains
+from risolve.inference.field import Field, field
+from risolve.inference.left_out import left_out_decrease, snapshot_energies, whitened
+from risolve.inference.unconditional import refine_unconditional, unconditional_cost
+from risolve.physics.observation import Observation, SourceModel
 from tests.inference.test_hypotheses import (
     ELSEWHERE,
     FINE,

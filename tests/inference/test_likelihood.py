@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.inference import projection
-from stages.inference.candidates import explained, match, most_explaining
-from stages.inference.likelihood import best_subset, concentrated_residual
-from stages.inference.projection import project
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import Scenes, System
+from risolve.inference import projection
+from risolve.inference.candidates import explained, match, most_explaining
+from risolve.inference.likelihood import best_subset, concentrated_residual
+from risolve.inference.projection import project
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import Scenes, System
 from tests.oracles import likelihood as oracle
 from tests.tolerances import DOUBLE, FINITE_DIFFERENCE
 from tests.worlds import DEFAULT, SMALL, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless, scaled

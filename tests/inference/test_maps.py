@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.inference.grid import grid_steering, search_grid
-from stages.inference.maps import MapSettings, fit_maps
-from stages.inference.noise import estimated_noise_power
-from stages.inference.sparse_fit import sparse_fit_maps
-from stages.physics.observation import Observation, SourceModel, estimated_snr
+from risolve.inference.grid import grid_steering, search_grid
+from risolve.inference.maps import MapSettings, fit_maps
+from risolve.inference.noise import estimated_noise_power
+from risolve.inference.sparse_fit import sparse_fit_maps
+from risolve.physics.observation import Observation, SourceModel, estimated_snr
 from tests.tolerances import SINGLE
 from tests.worlds import FIELD_OF_VIEW, WIDE, make_observation, make_scenes, scaled
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from stages.inference import noise
-from stages.inference.noise import estimated_noise_power
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import System
+from risolve.inference import noise
+from risolve.inference.noise import estimated_noise_power
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import System
 from tests.oracles import noise as oracle
 from tests.tolerances import SCALE, SIGMAS, SINGLE
 from tests.worlds import DEFAULT, SMALL, WIDE, direct_array, make_observation, make_scenes, noiseless, scaled

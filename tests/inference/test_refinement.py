@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.bounds.cramer_rao import conditional_bound, constant_bound
-from stages.inference import likelihood
-from stages.inference.likelihood import Refinement, concentrated_residual, refine
-from stages.inference.projection import project
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import Scenes, System
+from risolve.bounds.cramer_rao import conditional_bound, constant_bound
+from risolve.inference import likelihood
+from risolve.inference.likelihood import Refinement, concentrated_residual, refine
+from risolve.inference.projection import project
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import Scenes, System
 from tests.worlds import (
     DEFAULT,
     SMALL,

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from stages.inference.counting import CountingRule
-from stages.inference.detection import Detector, detectors
-from stages.inference.grid import search_grid
-from stages.inference.growth import located
-from stages.inference.likelihood import Refinement, refine
-from stages.inference.search import exchanged, grown, leading, pairs_exchanged, proposals, shrunk
-from stages.physics.observation import SourceModel
-from stages.physics.scenario import Scenes
+from risolve.inference.counting import CountingRule
+from risolve.inference.detection import Detector, detectors
+from risolve.inference.grid import search_grid
+from risolve.inference.growth import located
+from risolve.inference.likelihood import Refinement, refine
+from risolve.inference.search import exchanged, grown, leading, pairs_exchanged, proposals, shrunk
+from risolve.physics.observation import SourceModel
+from risolve.physics.scenario import Scenes
 from tests.worlds import FIELD_OF_VIEW, SPREAD_SOURCES, WIDE, make_scenes, noiseless
 
 GRID = search_grid(13, 11, 4, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.inference import mirror, sparse_fit
-from stages.inference.grid import Grid, grid_steering, search_grid
-from stages.inference.mirror import mirror_fold
-from stages.inference.sparse_fit import sparse_fit_maps, sparse_fit_quotient
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import System
+from risolve.inference import mirror, sparse_fit
+from risolve.inference.grid import Grid, grid_steering, search_grid
+from risolve.inference.mirror import mirror_fold
+from risolve.inference.sparse_fit import sparse_fit_maps, sparse_fit_quotient
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import System
 from tests.oracles import sparse_fit as oracle
 from tests.tolerances import SCALE, SINGLE
 from tests.worlds import (

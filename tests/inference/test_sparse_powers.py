@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from stages.inference import sparse_powers as module
-from stages.inference.detection import Detector, detectors
-from stages.inference.grid import Grid, local_maxima, search_grid
-from stages.inference.projection import grouped_snapshots
-from stages.inference.sparse_powers import remaining_noise, sparse_powers
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import System
+from risolve.inference import sparse_powers as module
+from risolve.inference.detection import Detector, detectors
+from risolve.inference.grid import Grid, local_maxima, search_grid
+from risolve.inference.projection import grouped_snapshots
+from risolve.inference.sparse_powers import remaining_noise, sparse_powers
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import System
 from tests.oracles import sparse_powers as oracle
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, SMALL, WIDE, make_observation, make_scenes, scaled
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.bounds.cramer_rao import unconditional_bound
-from stages.inference import likelihood
-from stages.inference.likelihood import refine
-from stages.inference.marginal import marginal
-from stages.inference.unconditional import refine_unconditional, unconditional_cost
-from stages.physics.observation import Observation, SourceModel
-from stages.physics.scenario import Scenes, System
+from risolve.bounds.cramer_rao import unconditional_bound
+from risolve.inference import likelihood
+from risolve.inference.likelihood import refine
+from risolve.inference.marginal import marginal
+from risolve.inference.unconditional import refine_unconditional, unconditional_cost
+from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.scenario import Scenes, System
 from tests.inference.test_likelihood import dictionary_of, placed
 from tests.oracles import unconditional as oracle
 from tests.tolerances import FINITE_DIFFERENCE

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stages.metrics.agreement import agreement
+from risolve.metrics.agreement import agreement
 
 TRUTH = np.array([[0.1, -0.2, 0.5], [-0.6, 0.3, 0.25]])
 SPREAD = np.array([[0.01, 0.02, 0.1], [0.02, 0.01, 0.4]])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Float
 
-from stages.metrics.assignment import Matching, pair
-from stages.metrics.localization import found
+from risolve.metrics.assignment import Matching, pair
+from risolve.metrics.localization import found
 from tests.oracles import pairing as oracle
 
 Sources = Float[np.ndarray, "source 3"]

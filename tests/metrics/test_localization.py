@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.metrics import localization
-from stages.metrics.localization import gospa
+from risolve.metrics import localization
+from risolve.metrics.localization import gospa
 from tests import tolerances
 from tests.oracles import gospa as oracle
 from tests.oracles.steering import position

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.metrics.normalized import CONFIDENCE, bootstrap_interval, normalized_rmse, root_mean_square
+from risolve.metrics.normalized import CONFIDENCE, bootstrap_interval, normalized_rmse, root_mean_square
 from tests import tolerances
 
 

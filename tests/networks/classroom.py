@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from stages.covariance import sample_factor
-from stages.inference.grid import Grid, search_grid
-from stages.inference.sparse_fit import sparse_fit_maps
-from stages.networks.covariance_network import CovarianceNetwork, Head, Layout
-from stages.networks.dictionary import Dictionary, planar_dictionary
-from stages.networks.examples import Batch, Examples
-from stages.networks.features import n_channels
-from stages.networks.fit import FitSettings
-from stages.networks.likelihood_loss import Received
-from stages.networks.objective import PARTS, BatchLoss, LossSettings, batch_loss, outputs_of
-from stages.physics.observation import SourceModel, estimated_snr
-from stages.physics.scenario import Scenes
+from risolve.covariance import sample_factor
+from risolve.inference.grid import Grid, search_grid
+from risolve.inference.sparse_fit import sparse_fit_maps
+from risolve.networks.covariance_network import CovarianceNetwork, Head, Layout
+from risolve.networks.dictionary import Dictionary, planar_dictionary
+from risolve.networks.examples import Batch, Examples
+from risolve.networks.features import n_channels
+from risolve.networks.fit import FitSettings
+from risolve.networks.likelihood_loss import Received
+from risolve.networks.objective import PARTS, BatchLoss, LossSettings, batch_loss, outputs_of
+from risolve.physics.observation import SourceModel, estimated_snr
+from risolve.physics.scenario import Scenes
 from tests.worlds import WIDE, make_scenes
 
 LOSS = LossSettings(

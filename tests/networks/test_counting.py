@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.networks.counting import OF_NETWORK, CountRule, Evidence, fitted_rule
+from risolve.networks.counting import OF_NETWORK, CountRule, Evidence, fitted_rule
 
 RULE = CountRule(0.1, 0.6, (0.3, 1.5, 2.0, 0.4, 1.2), (0.4, 2.0, 2.5, 0.3, 0.8), 19.0)
 RIDGE = 2e-6

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.inference.sparse_fit import sparse_fit_maps
-from stages.networks.features import Mirror, mirror_points, n_channels, network_input
-from stages.networks.loop import absent_quotient
-from stages.physics.observation import Observation
+from risolve.inference.sparse_fit import sparse_fit_maps
+from risolve.networks.features import Mirror, mirror_points, n_channels, network_input
+from risolve.networks.loop import absent_quotient
+from risolve.physics.observation import Observation
 from tests.networks.classroom import classroom, classroom_dictionary, learn_from, small_network
 from tests.tolerances import SINGLE
 from tests.worlds import WIDE, make_scenes, signal_of

@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.networks import fit as fit_module
-from stages.networks.examples import joined_examples
-from stages.networks.fit import FitState, fit
-from stages.networks.health import TrainingDiverged
-from stages.networks.objective import batch_loss
+from risolve.networks import fit as fit_module
+from risolve.networks.examples import joined_examples
+from risolve.networks.fit import FitState, fit
+from risolve.networks.health import TrainingDiverged
+from risolve.networks.objective import batch_loss
 from tests.networks.classroom import (
     LOSS,
     SETTINGS,

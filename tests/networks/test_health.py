@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from stages.covariance import SharedBasis, blend, predicted_covariance, sample_covariance
-from stages.networks.health import (
+from risolve.covariance import SharedBasis, blend, predicted_covariance, sample_covariance
+from risolve.networks.health import (
     EpochReadings,
     Place,
     TrainingDiverged,

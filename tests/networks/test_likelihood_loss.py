@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from stages.covariance import NormalizedCovariance, SharedBasis, predicted_covariance, true_covariance
-from stages.networks.likelihood_loss import Received, likelihood_loss
-from stages.physics.observation import SourceModel
-from stages.physics.scenario import Scenes
-from stages.physics.steering import steering
+from risolve.covariance import NormalizedCovariance, SharedBasis, predicted_covariance, true_covariance
+from risolve.networks.likelihood_loss import Received, likelihood_loss
+from risolve.physics.observation import SourceModel
+from risolve.physics.scenario import Scenes
+from risolve.physics.steering import steering
 from tests import tolerances
 from tests.oracles import likelihood_loss as oracle
 from tests.worlds import SMALL, WIDE, make_scenes

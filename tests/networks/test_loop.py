@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 import torch
 
-from stages.networks.examples import Examples, joined_examples
-from stages.networks.features import Mirror, mirror_points, network_input
-from stages.networks.loop import fit_quotient, received_of
-from stages.networks.objective import outputs_of
-from stages.networks.trained import TrainedNetwork, uncalibrated
+from risolve.networks.examples import Examples, joined_examples
+from risolve.networks.features import Mirror, mirror_points, network_input
+from risolve.networks.loop import fit_quotient, received_of
+from risolve.networks.objective import outputs_of
+from risolve.networks.trained import TrainedNetwork, uncalibrated
 from tests.networks.classroom import (
     EVERY_PART,
     classroom,

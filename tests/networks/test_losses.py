@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from stages.covariance import SharedBasis, blend, predicted_covariance, sample_covariance, true_covariance
-from stages.networks.losses import covariance_loss, detection_loss, occupancy
-from stages.physics.steering import steering
+from risolve.covariance import SharedBasis, blend, predicted_covariance, sample_covariance, true_covariance
+from risolve.networks.losses import covariance_loss, detection_loss, occupancy
+from risolve.physics.steering import steering
 from tests.networks.classroom import classroom, classroom_dictionary
 from tests.tolerances import DOUBLE, SINGLE
 

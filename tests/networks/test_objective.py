@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.networks.covariance_network import Outputs
-from stages.networks.examples import joined_examples
-from stages.networks.features import Mirror, mirror_points
-from stages.networks.objective import PARTS, SCENE_PARTS, batch_loss, beta_at, outputs_of
+from risolve.networks.covariance_network import Outputs
+from risolve.networks.examples import joined_examples
+from risolve.networks.features import Mirror, mirror_points
+from risolve.networks.objective import PARTS, SCENE_PARTS, batch_loss, beta_at, outputs_of
 from tests.networks.classroom import (
     EVERY_PART,
     LOSS,

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from stages.networks.covariance_network import count_log_probabilities
-from stages.networks.losses import Occupancy, count_loss, occupancy, offset_loss
+from risolve.networks.covariance_network import count_log_probabilities
+from risolve.networks.losses import Occupancy, count_loss, occupancy, offset_loss
 from tests import tolerances
 
 AXES = tuple(torch.linspace(-1.0, 1.0, n, dtype=torch.float64) for n in (7, 5, 3))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.networks.shuffle import Shuffle
+from risolve.networks.shuffle import Shuffle
 
 SIZES = (8, 8, 8, 3, 8, 8, 1, 8, 5)
 

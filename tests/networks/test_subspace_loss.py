@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.covariance import SharedBasis, predicted_covariance
-from stages.networks.losses import subspace_loss
+from risolve.covariance import SharedBasis, predicted_covariance
+from risolve.networks.losses import subspace_loss
 from tests import tolerances
 
 N = 9

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.networks.examples import UNKNOWN, Examples
-from stages.networks.fit import FitState, fit
-from stages.networks.memory_feed import MemoryFeed
-from stages.networks.tuning import (
+from risolve.networks.examples import UNKNOWN, Examples
+from risolve.networks.fit import FitState, fit
+from risolve.networks.memory_feed import MemoryFeed
+from risolve.networks.tuning import (
     held_back_loss,
     shared_out,
     tuning_settings,

@@ -4,11 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stages.physics.augmentation import Augmentation, augmented
-from stages.physics.codebook import CodebookKind
-from stages.physics.impairments import RANDOM_LEVELS, ImpairmentLevels
-from stages.physics.scenario import SourceDistribution, System
-from stages.seeds import generator
+from risolve.physics.augmentation import Augmentation, augmented
+from risolve.physics.codebook import CodebookKind
+from risolve.physics.impairments import RANDOM_LEVELS, ImpairmentLevels
+from risolve.physics.scenario import SourceDistribution, System
+from risolve.seeds import generator
 from tests import tolerances
 from tests.worlds import FIELD_OF_VIEW, NEUTRAL, SMALL
 

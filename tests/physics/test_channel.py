@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from stages.physics.channel import line_of_sight, rician
-from stages.physics.geometry import planar_array
-from stages.physics.scenario import draw_system
-from stages.seeds import generator
+from risolve.physics.channel import line_of_sight, rician
+from risolve.physics.geometry import planar_array
+from risolve.physics.scenario import draw_system
+from risolve.seeds import generator
 from tests import tolerances
 from tests.oracles import observation as oracle
 from tests.worlds import SMALL, draw_scenes, make_scenes

@@ -6,10 +6,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from stages.physics.codebook import CodebookKind, codes_from_levels, random_levels, structured_levels
-from stages.physics.observation import respond
-from stages.physics.steering import steering
-from stages.seeds import generator
+from risolve.physics.codebook import CodebookKind, codes_from_levels, random_levels, structured_levels
+from risolve.physics.observation import respond
+from risolve.physics.steering import steering
+from risolve.seeds import generator
 from tests import tolerances
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, NEUTRAL, make_scenes
 

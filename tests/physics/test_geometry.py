@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.physics import geometry
+from risolve.physics import geometry
 from tests import tolerances
 from tests.oracles import steering as oracle
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from stages.physics import impairments
-from stages.physics.geometry import planar_array
-from stages.physics.impairments import ImpairmentLevels, phase_dependent_amplitude
-from stages.seeds import generator
+from risolve.physics import impairments
+from risolve.physics.geometry import planar_array
+from risolve.physics.impairments import ImpairmentLevels, phase_dependent_amplitude
+from risolve.seeds import generator
 from tests import tolerances
 from tests.oracles import observation as oracle
 from tests.oracles import steering as wave_oracle

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.physics.observation import Observation, estimated_snr, respond, sensing
+from risolve.physics.observation import Observation, estimated_snr, respond, sensing
 from tests import tolerances
 from tests.oracles import observation as oracle
 from tests.oracles import steering as wave_oracle

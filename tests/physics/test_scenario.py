@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.physics.observation import SourceModel
+from risolve.physics.observation import SourceModel
 from tests import tolerances
 from tests.worlds import (
     DEFAULT,

@@ -8,8 +8,8 @@ from jaxtyping import Complex, Float
 from scipy.optimize import minimize
 from torch import Tensor
 
-from stages.physics.geometry import mirror_order, planar_array
-from stages.physics.steering import fresnel_steering, planar_steering, steering, steering_derivatives
+from risolve.physics.geometry import mirror_order, planar_array
+from risolve.physics.steering import fresnel_steering, planar_steering, steering, steering_derivatives
 from tests import tolerances
 from tests.oracles import steering as oracle
 

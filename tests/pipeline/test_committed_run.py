@@ -6,7 +6,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from stages.artifacts.fingerprint import fingerprint
+from risolve.running.fingerprint import fingerprint
 from stages.check import CODE, VERBS
 from tests.architecture.source import ROOT
 

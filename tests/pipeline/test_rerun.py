@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages.params import SPLITS
+from stages.params.model import SPLITS
 from tests.pipeline.working_copy import WorkingCopy, clone
 
 pytestmark = pytest.mark.slow
@@ -70,7 +70,7 @@ def test_a_change_runs_what_depends_on_it(
 
 def test_other_code_runs_again_and_other_words_do_not(own: WorkingCopy) -> None:
     """Of an estimator that is loaded by its name, too; results that are the same as before run nothing."""
-    steering, plug_in = own.root / "stages/physics/steering.py", own.root / "stages/estimators/nomp.py"
+    steering, plug_in = own.root / "risolve/physics/steering.py", own.root / "risolve/estimators/nomp.py"
     steering.write_text(steering.read_text("utf-8").replace('"""', '"""Said otherwise. ', 1), "utf-8")
     assert own.reproduce() == ["check"]
     plug_in.write_text(plug_in.read_text("utf-8") + "\nNOTHING = 0\n", "utf-8")

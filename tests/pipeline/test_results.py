@@ -14,8 +14,8 @@ import torch
 from ruamel.yaml import YAML
 
 from stages import report
-from stages.artifacts.report.figures import method_styles
-from stages.params import SPLITS, TEST_SPLITS
+from stages.page.figures import method_styles
+from stages.params.model import SPLITS, TEST_SPLITS
 from tests.pipeline.working_copy import WorkingCopy
 from tests.tiny_run import call_verb
 

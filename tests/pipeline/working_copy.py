@@ -98,8 +98,10 @@ class WorkingCopy:
         return result
 
     def reproduce(self, target: str = "report") -> list[str]:
-        """`dvc repro`; the stages that it ran."""
-        return _RAN.findall(self.succeed("dvc", "repro", target).stdout)
+        """`dvc repro`; the stages that it ran. What it says is shown where a test fails."""
+        said = self.succeed("dvc", "repro", target)
+        print(said.stdout, said.stderr, sep="\n")
+        return _RAN.findall(said.stdout)
 
     def commit(self) -> None:
         """Commit the results of its run."""

@@ -1,0 +1,242 @@
+"""The command line: risolve localize | finetune | inspect | trials | adopt | set | estimators."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+from risolve import tune as tuning_setup
+from risolve.errors import MeasurementError, StateError
+from risolve.files import sources as sources_file
+from risolve.files.measurement_stream import first_looks
+from risolve.files.model import Tuning, write_model
+from risolve.files.sources import write_sources
+from risolve.finetune import finetune_files
+from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
+from risolve.locate import CLASSICAL, FieldOfView, Options, localization_key, needs_model
+from risolve.networks.health import TrainingDiverged
+from risolve.running.entry import Parser, run
+from risolve.running.target import check_target, parts
+from risolve.running.terminal import print_lines, tell
+from risolve.tune import TuningOptions, checked, tuning_key
+from risolve.words.inspection import inspect_lines
+from risolve.words.sources import estimator_lines, source_lines, summary_line
+from risolve.words.truth import score_lines
+
+FAULTY = 2
+"""Exit status of an error, and of a file that `inspect` finds fault with."""
+
+LEFT_OUT = 3
+"""Exit status where some scenes were used and others left out."""
+
+_MODEL = Path("data/calibration/learned.pt")
+"""What `calibrate` writes."""
+
+OF_CLONE = {
+    "trials": "list the complete trials of the search, best first",
+    "adopt": "write the best trial of the search into params.yaml",
+    "set": "write values into params.yaml, and nothing else",
+}
+"""Commands about the pipeline -> what each does."""
+
+Outcome: TypeAlias = tuple[list[str], int]
+"""Lines for standard output, and the exit status."""
+
+Remark: TypeAlias = Callable[[str], None]
+"""Takes a line for standard error."""
+
+
+def main() -> None:
+    """risolve localize | finetune | inspect | trials | adopt | set | estimators"""
+
+    def command() -> None:
+        if sys.argv[1:2] and sys.argv[1] in OF_CLONE:
+            _go_on_in_clone(sys.argv[1:])
+        arguments = parser().parse_args()
+        lines, status = arguments.command(arguments, tell)
+        print_lines(lines)
+        sys.exit(status)
+
+    run(command, TrainingDiverged, stopped="nothing was written")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = Parser(
+        prog="risolve",
+        description="Locate near-field radio sources through a reconfigurable surface.",
+        epilog=f"Exit status: 0; {FAULTY} an error; {LEFT_OUT} some scenes left out, the others used.",
+    )
+    top.add_argument("--version", action="version", version=f"risolve {version('risolve')}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
+    _add_finetune(
+        commands.add_parser("finetune", help="tune a trained network on measurements without truth")
+    )
+    inspect = commands.add_parser("inspect", help="explain a file")
+    held = "measurements, covariances, bounds, estimates, sources or a model"
+    inspect.add_argument("file", type=Path, help=held)
+    inspect.set_defaults(command=_inspect)
+    for name, what in OF_CLONE.items():
+        commands.add_parser(name, help=f"{what} (in a clone)")
+    estimators = commands.add_parser("estimators", help="list the estimators")
+    estimators.set_defaults(command=_estimators)
+    return top
+
+
+def _add_localize(localize: argparse.ArgumentParser) -> None:
+    localize.description = "Locate the sources of every scene of measurement files (docs/formats.md)."
+    localize.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
+    localize.add_argument(
+        "--estimator",
+        default=CLASSICAL,
+        metavar="NAME",
+        help=f"`risolve estimators`, or NAME+ml to refine what it finds; default {CLASSICAL}",
+    )
+    localize.add_argument("--sources", type=int, metavar="K", help="sources of every scene; default: counted")
+    localize.add_argument(
+        "--field-of-view",
+        type=float,
+        nargs=6,
+        metavar=("AZ_LOW", "AZ_HIGH", "EL_LOW", "EL_HIGH", "R_LOW", "R_HIGH"),
+        help="degrees and m; default -60 60 -30 30, and ranges up to the Fraunhofer distance of the array",
+    )
+    localize.add_argument(
+        "--false-alarm",
+        type=float,
+        default=0.01,
+        metavar="P",
+        help="probability that counting takes noise for a source; default 0.01",
+    )
+    localize.add_argument("--out", type=Path, metavar="FILE", help="result: .csv, .json or .h5")
+    localize.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help=f"network, for an estimator that reads one; default {_MODEL}",
+    )
+    localize.set_defaults(command=_localize)
+
+
+def _add_finetune(finetune: argparse.ArgumentParser) -> None:
+    finetune.description = (
+        "Tune the covariance that a trained network predicts by the likelihood of measurements "
+        "(docs/formats.md); no truth is read."
+    )
+    finetune.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
+    finetune.add_argument(
+        "--model", type=Path, default=_MODEL, metavar="FILE", help=f"network to tune; default {_MODEL}"
+    )
+    finetune.add_argument("--out", type=Path, required=True, metavar="FILE", help="the tuned network: .pt")
+    finetune.add_argument(
+        "--epochs", type=int, default=4, metavar="E", help="times that each scene is seen; default 4"
+    )
+    finetune.add_argument(
+        "--lr", type=float, default=5e-4, metavar="RATE", help="largest learning rate; default 0.0005"
+    )
+    finetune.add_argument(
+        "--held-back",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="scenes that no step is taken on and that choose the epoch; default 0.2",
+    )
+    finetune.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of the order of the scenes; default 1"
+    )
+    finetune.set_defaults(command=_finetune)
+
+
+def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    if arguments.model is not None and not needs_model(arguments.estimator):
+        raise MeasurementError(
+            f"--model: {arguments.estimator} reads no network; leave --model out, or take an estimator that "
+            "reads one (`risolve estimators`)"
+        )
+    options = Options(
+        estimator=arguments.estimator,
+        n_sources=arguments.sources,
+        field_of_view=_field_of_view(arguments.field_of_view),
+        false_alarm=arguments.false_alarm,
+        model=arguments.model or _MODEL,
+    )
+    looks, workers = first_looks(arguments.files), len(os.sched_getaffinity(0))
+    if arguments.out is None:
+        found = localize_files(arguments.files, looks, options, remark, None, workers)
+        lines = [*source_lines(found.sources), summary_line(found.sources)]
+    else:
+        check_target(arguments.out, arguments.files, sources_file.KINDS)
+        with parts(arguments.out, localization_key(arguments.files, options), "[0-9]*-[0-9]*.h5") as work:
+            found = localize_files(arguments.files, looks, options, remark, work, workers)
+            check_target(arguments.out, arguments.files, sources_file.KINDS)
+            write_sources(arguments.out, found.sources)
+        lines = [f"{summary_line(found.sources)}: {arguments.out}"]
+    if found.scores:
+        lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
+    return lines, LEFT_OUT if found.sources.left_out else 0
+
+
+def _finetune(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    options = TuningOptions(
+        model=arguments.model,
+        epochs=arguments.epochs,
+        lr=arguments.lr,
+        held_back=arguments.held_back,
+        seed=arguments.seed,
+    )
+    inputs = [*arguments.files, options.model]
+    check_target(arguments.out, inputs, tuning_setup.KINDS)
+    subject = checked(arguments.files, options)
+    with parts(arguments.out, tuning_key(arguments.files, options), "state.pt") as work:
+        tuned = finetune_files(arguments.files, options, subject, remark, work)
+        check_target(arguments.out, inputs, tuning_setup.KINDS)
+        write_model(arguments.out, tuned.model)
+    return [f"{_outcome(tuned.model.tunings[-1])}: {arguments.out}"], LEFT_OUT if tuned.n_left_out else 0
+
+
+def _outcome(tuning: Tuning) -> str:
+    scenes = f"{tuning.n_scenes} scenes, {tuning.n_held_back} of them held back"
+    if tuning.best_epoch == 0:
+        return (
+            f"{scenes}: no epoch lowers the likelihood loss of {tuning.loss_before:.5f}; the covariance "
+            "stays as it is"
+        )
+    change = f"likelihood loss {tuning.loss_before:.5f}, then {tuning.loss_after:.5f}"
+    return f"{scenes}: {change} in epoch {tuning.best_epoch} of {tuning.epochs}"
+
+
+def _field_of_view(limits: Sequence[float] | None) -> FieldOfView | None:
+    if limits is None:
+        return None
+    return FieldOfView((limits[0], limits[1]), (limits[2], limits[3]), (limits[4], limits[5]))
+
+
+def _inspect(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    lines, fault = inspect_lines(arguments.file)
+    if fault is None:
+        return lines, 0
+    remark(f"error: {fault}")
+    return lines, FAULTY
+
+
+def _go_on_in_clone(words: Sequence[str]) -> NoReturn:
+    """Become the command of the clone in the current folder, which this package knows nothing of.
+
+    Raises:
+        StateError: the current folder is no clone.
+    """
+    if not Path("dvc.yaml").is_file() or not Path("stages/clone.py").is_file():
+        law = f"a command of a clone of risolve, and {Path.cwd()} is none; go to one"
+        raise StateError(f"risolve {words[0]}: {law}")
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "stages.clone", *words])
+
+
+def _estimators(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    return estimator_lines(), 0
+
+
+if __name__ == "__main__":
+    main()

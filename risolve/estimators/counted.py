@@ -1,0 +1,47 @@
+"""The number of sources, and the sources themselves, by a search of the least J."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from risolve.estimators.contract import Settings, require_determined
+from risolve.inference.detection import Detector, detectors
+from risolve.inference.grid import Grid
+from risolve.inference.growth import Located, located
+from risolve.inference.likelihood import Refinement
+from risolve.inference.search import exchanged
+from risolve.physics.observation import Observation
+
+PROPOSALS = 6
+"""Places proposed for a source at a time."""
+
+
+def searched(
+    detector: Detector, n_sources: Int[Tensor, " scene"] | None, settings: Settings
+) -> list[Located]:
+    """Sources that grow one by one, each exchanged for better places after every step (`exchanged`)."""
+
+    def improve(part: Detector, fit: Refinement) -> Refinement:
+        return exchanged(part, fit, PROPOSALS, settings.n_iterations)
+
+    return located(detector, n_sources, settings.counting, settings.n_iterations, improve)
+
+
+def told_or_counted(
+    observation: Observation, n_sources: Int[Tensor, " scene"] | None, grid: Grid, settings: Settings
+) -> Int[Tensor, " scene"]:
+    """The numbers of sources that were told, or those that the search counts.
+
+    Covariances do not show the number under codes that change with the snapshot; see `inference.counting`.
+
+    Raises:
+        ValueError: as `require_determined`.
+    """
+    if n_sources is not None:
+        require_determined(observation, n_sources)
+        return n_sources
+    counts = torch.zeros(observation.n_scenes, dtype=torch.int64)
+    for piece, detector in detectors(observation, grid, settings.spherical_amplitude):
+        for scenes, fit in searched(detector, None, settings):
+            counts[piece.start + scenes] = fit.sources.shape[1]
+    return counts

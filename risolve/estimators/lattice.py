@@ -1,0 +1,59 @@
+"""A centro-symmetric rectangular lattice, read from the positions of its elements."""
+
+from typing import NamedTuple
+
+import torch
+
+from risolve.shapes import Elements
+
+# A position off by this share of a wavelength turns a phase by 6e-6 rad.
+_TOLERANCE = 1e-6
+
+
+class Lattice(NamedTuple):
+    """Elements at spacings (m) along x and y, centred on the origin, in the plane z = 0.
+
+    Vertical index slow, horizontal index fast, so that element N - 1 - n stands opposite to element n.
+    """
+
+    n_horizontal: int
+    n_vertical: int
+    spacing_x: float
+    spacing_y: float
+
+    def elements(self) -> Elements:
+        """e_n = ((i - (n_horizontal - 1) / 2) d_x, (j - (n_vertical - 1) / 2) d_y, 0), float64."""
+        x = torch.arange(self.n_horizontal, dtype=torch.float64) - (self.n_horizontal - 1) / 2
+        y = torch.arange(self.n_vertical, dtype=torch.float64) - (self.n_vertical - 1) / 2
+        grid_y, grid_x = torch.meshgrid(y * self.spacing_y, x * self.spacing_x, indexing="ij")
+        return torch.stack((grid_x, grid_y, torch.zeros_like(grid_x)), dim=-1).reshape(-1, 3)
+
+
+def rectangular_lattice(elements: Elements, wavelength: float) -> Lattice:
+    """The lattice of an array, to 1e-6 wavelengths.
+
+    Raises:
+        ValueError: an array that is no such lattice of two elements or more along each axis, with the law.
+    """
+    law = (
+        "e_n = ((i - (n_x - 1) / 2) d_x, (j - (n_y - 1) / 2) d_y, 0), n = j n_x + i, n_x >= 2 and n_y >= 2, "
+        "so that e_(N-1-n) = -e_n"
+    )
+    places = elements.double()
+    tolerance = _TOLERANCE * wavelength
+    n_elements = places.shape[0]
+    n_horizontal = max(int(((places[:, 1] - places[0, 1]).abs() <= tolerance).sum()), 1)
+    n_vertical = n_elements // n_horizontal
+    shape = f"{n_elements} elements, {n_horizontal} of them in a row with the first"
+    if n_horizontal * n_vertical != n_elements or min(n_horizontal, n_vertical) < 2:
+        raise ValueError(f"the array is a rectangular lattice, {law}; here are {shape}")
+    extent = (places.amax(0) - places.amin(0)).tolist()
+    lattice = Lattice(n_horizontal, n_vertical, extent[0] / (n_horizontal - 1), extent[1] / (n_vertical - 1))
+    deviation = float((places - lattice.elements()).abs().max())
+    if not deviation <= tolerance or min(lattice.spacing_x, lattice.spacing_y) <= tolerance:
+        raise ValueError(
+            f"the array is a rectangular lattice, {law}, to {tolerance:.1e} m; here are {shape}, and the "
+            f"{n_horizontal} x {n_vertical} lattice of spacings {lattice.spacing_x:.6g} m and "
+            f"{lattice.spacing_y:.6g} m misses them by {deviation:.3g} m"
+        )
+    return lattice

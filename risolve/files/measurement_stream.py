@@ -1,0 +1,338 @@
+"""Measurements of any array, scene by scene in bounded memory: what `risolve localize` reads.
+
+Takes what the format allows (docs/formats.md), also in double precision, and tells scenes that cannot be
+located from files that cannot be read: a scene of zeros or of numbers that are not finite is left out with a
+reason, and the others are read.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
+
+from risolve.errors import ChangedFileError, MeasurementError
+from risolve.files import hdf5
+from risolve.files.first_look import looked_at
+from risolve.files.hdf5 import Reader
+from risolve.files.hdf5_objects import Look
+from risolve.files.measurement_laws import (
+    AXES,
+    COMPLEX,
+    Sizes,
+    broken_codes,
+    check_sizes,
+    check_type,
+    check_units,
+    unusable,
+)
+from risolve.files.measurements import FORMAT, VERSION, joined_observations
+from risolve.files.precision import Single, as_double, as_single
+from risolve.physics.observation import Observation, SourceModel
+from risolve.shapes import Elements
+
+MADE_BY = "docs/formats.md describes the format of measurements"
+_CHUNK_VALUES = 2_000_000
+"""Complex numbers read at once: bounds the memory, 16 MB."""
+
+_MOST_SCENES = 64
+"""Scenes of one chunk."""
+
+_UNIT_MODULUS = 1e-3
+"""Deviation of |c| from 1 beyond which elements lose power, and not digits."""
+
+_LIMITS = {"azimuth_deg": (-180.0, 180.0), "elevation_deg": (-90.0, 90.0), "range_m": (1e-9, math.inf)}
+"""Where a true source may stand."""
+
+Computed = TypeVar("Computed")
+
+Places: TypeAlias = Float[np.ndarray, "scene source 3"]
+"""(azimuth (rad), elevation (rad), inverse range (1/m)), NaN in empty slots."""
+
+
+class Unit(NamedTuple):
+    """Exponents of 2: snapshots and channel of the file are those of the observation times 2^exponent."""
+
+    snapshots: int
+    channel: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Scenes of a file that can be located: their numbers and units, the observation, and why others were
+    left out.
+    """
+
+    scenes: tuple[int, ...]
+    units: tuple[Unit, ...]
+    observation: Observation | None
+    left_out: dict[int, str]
+
+    def without(self, reasons: dict[int, str]) -> "Chunk":
+        """The chunk with more scenes left out."""
+        kept = [row for row, scene in enumerate(self.scenes) if scene not in reasons]
+        observation = self.observation
+        return Chunk(
+            tuple(self.scenes[row] for row in kept),
+            tuple(self.units[row] for row in kept),
+            observation.select(torch.tensor(kept)) if observation is not None and kept else None,
+            dict(sorted({**self.left_out, **reasons}.items())),
+        )
+
+    def beside(self, other: "Chunk") -> "Chunk":
+        """Scenes of both."""
+        parts = [chunk.observation for chunk in (self, other) if chunk.observation is not None]
+        return Chunk(
+            (*self.scenes, *other.scenes),
+            (*self.units, *other.units),
+            joined_observations(parts) if parts else None,
+            self.left_out | other.left_out,
+        )
+
+
+def computed(
+    path: Path, chunk: Chunk, compute: Callable[[Observation], Computed]
+) -> tuple[Chunk, Computed | None]:
+    """What is computed of the scenes of a chunk, None where there are none; a scene that alone raises an
+    error although its numbers are sound is left out of it.
+
+    Raises:
+        MeasurementError: the scenes together raise one, and each alone does not.
+    """
+    if chunk.observation is None:
+        return chunk, None
+    try:
+        return chunk, compute(chunk.observation)
+    except (ValueError, LinAlgError) as error:
+        faults: dict[int, str] = {}
+        for row, scene in enumerate(chunk.scenes):
+            try:
+                compute(chunk.observation.select(slice(row, row + 1)))
+            except (ValueError, LinAlgError) as own:
+                faults[scene] = " ".join(str(own).split())
+        if not faults:
+            together = f"{path}: scenes {chunk.scenes[0]} to {chunk.scenes[-1]}"
+            raise MeasurementError(f"{together}: {error}") from error
+    return computed(path, chunk.without(faults), compute)
+
+
+@dataclass(frozen=True)
+class TruePlaces:
+    """Number of sources and places of every scene, as a file states them."""
+
+    n_sources: Int[np.ndarray, " scene"]
+    sources: Places
+
+
+class MeasurementStream:
+    """An open file of measurements whose layout has been checked.
+
+    warnings: what is odd and allowed, one line each.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.path = reader.path
+        laws = {name: f"[{', '.join(axes)}]" for name, axes in AXES.items()}
+        self._fields = {name: reader.dataset(name, law) for name, law in laws.items()}
+        for name, field in self._fields.items():
+            check_type(reader, name, field)
+        self.sizes: Sizes = check_sizes(reader, {name: field.shape for name, field in self._fields.items()})
+        self.wavelength = reader.positive("wavelength_m")
+        self.source_model: SourceModel = "independent"
+        if reader.has_attribute("source_model"):
+            chosen = reader.choice("source_model", ("independent", "constant"))
+            self.source_model = "constant" if chosen == "constant" else "independent"
+        positions = self._double("element_positions_m", self._read("element_positions_m", slice(None)))
+        reader.require_finite("element_positions_m", positions)
+        self.elements: Elements = torch.from_numpy(positions)
+        self.warnings = check_units(reader, self.elements, self.wavelength)
+        self._noise_power = self._column("noise_power", ("scene",)) if reader.has("noise_power") else None
+        self._shared = {name: self._read_shared(name) for name in ("channel", "codes")}
+        self._warn_of_lossy_codes()
+
+    @property
+    def shared(self) -> dict[str, bool]:
+        """Whether one channel, and one set of codes, is that of all scenes."""
+        return {name: values is not None for name, values in self._shared.items()}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The scenes in order, as many at a time as memory allows; those that cannot be read are left out."""
+        for scenes in self.chunk_scenes():
+            yield self.readable(scenes)
+
+    def chunk_scenes(self) -> list[range]:
+        """The scenes of every chunk."""
+        n_scenes, size = self.sizes.scenes, self.chunk_size
+        return [range(first, min(first + size, n_scenes)) for first in range(0, n_scenes, size)]
+
+    @property
+    def chunk_size(self) -> int:
+        """Scenes of a chunk."""
+        _, L, M, N = self.sizes
+        values = L * M + (0 if self.shared["channel"] else M * N) + (0 if self.shared["codes"] else L * N)
+        return max(1, min(_MOST_SCENES, _CHUNK_VALUES // values))
+
+    def readable(self, scenes: range) -> Chunk:
+        """Scenes that follow one another, read apart where the file is damaged."""
+        try:
+            return self.chunk(scenes.start, scenes.stop)
+        except ChangedFileError:
+            raise
+        except MeasurementError as error:
+            if len(scenes) == 1:
+                return Chunk((), (), None, {scenes.start: str(error).removeprefix(f"{self.path}: ")})
+            middle = len(scenes) // 2
+            return self.readable(scenes[:middle]).beside(self.readable(scenes[middle:]))
+
+    def chunk(self, first: int, last: int) -> Chunk:
+        """Scenes first to last - 1."""
+        scenes = slice(first, last)
+        held = {name: self._single(name, scenes) for name in COMPLEX}
+        noise_power = None if self._noise_power is None else self._noise_power[scenes]
+        per_scene = {name: held[name] for name in COMPLEX if self._shared.get(name) is None}
+        reasons = unusable(per_scene, noise_power)
+        exponents = held["snapshots"].exponents
+        if noise_power is not None and exponents.any():
+            with np.errstate(over="ignore", under="ignore"):
+                noise_power = np.ldexp(noise_power, -2 * exponents.astype(np.int32))
+            beyond = np.flatnonzero(~(np.isfinite(noise_power) & (noise_power > 0.0))).tolist()
+            reasons = dict.fromkeys(beyond, "noise_power: nothing beside |snapshots|^2, or all") | reasons
+        of_channel = np.broadcast_to(held["channel"].exponents, exponents.shape)
+        units = (Unit(*pair) for pair in zip(exponents.tolist(), of_channel.tolist(), strict=True))
+        observation = Observation(
+            snapshots=torch.from_numpy(held["snapshots"].values),
+            channel=torch.from_numpy(held["channel"].values),
+            codes=torch.from_numpy(held["codes"].values),
+            elements=self.elements,
+            wavelength=self.wavelength,
+            source_model=self.source_model,
+            noise_power=None if noise_power is None else torch.from_numpy(noise_power),
+        )
+        whole = Chunk(tuple(range(first, last)), tuple(units), observation, {})
+        return whole.without({first + scene: reason for scene, reason in reasons.items()})
+
+    def truth(self) -> TruePlaces | None:
+        """The true sources, or None where the file holds no truth.
+
+        Raises:
+            MeasurementError: a truth that is not complete, or breaks the format.
+        """
+        if not self._reader.has("truth"):
+            return None
+        stated = self._column("truth/n_sources", ("scene",))
+        whole = np.isfinite(stated) & (np.abs(stated) < 2**31)
+        n_sources = np.where(whole, stated, -1.0).astype(np.int64)
+        if (n_sources != stated).any():
+            wrong = stated[n_sources != stated][0]
+            raise self._reader.fault("truth/n_sources", f"whole numbers [scene], got {wrong:g}")
+        columns = {name: self._column(f"truth/{name}", ("scene", "source")) for name in _LIMITS}
+        slots = columns["range_m"].shape[1]
+        if not (n_sources.min() >= 0 and n_sources.max() <= slots):
+            law = f"0 to {slots} (the slots of truth/range_m), got {n_sources.min()} to {n_sources.max()}"
+            raise self._reader.fault("truth/n_sources", law)
+        present = np.arange(slots) < n_sources[:, None]
+        for name, (low, high) in _LIMITS.items():
+            values = columns[name]
+            if values.shape[1] != slots:
+                law = f"real numbers [scene, source] with {slots} slots as truth/range_m, got {values.shape}"
+                raise self._reader.fault(f"truth/{name}", law)
+            wrong = present & ~((values >= low) & (values <= high))
+            if wrong.any():
+                scene, slot = (int(i) for i in np.argwhere(wrong)[0])
+                raise self._reader.fault(
+                    f"truth/{name}",
+                    f"{low:g} to {high:g} in the first n_sources slots, got {values[scene, slot]:g} in scene "
+                    f"{scene}, slot {slot}",
+                )
+        places = np.stack(
+            (
+                np.deg2rad(columns["azimuth_deg"]),
+                np.deg2rad(columns["elevation_deg"]),
+                1.0 / np.where(present, columns["range_m"], np.nan),
+            ),
+            axis=-1,
+        )
+        return TruePlaces(n_sources, np.where(present[..., None], places, np.nan))
+
+    def _single(self, name: str, scenes: slice) -> Single:
+        shared = self._shared.get(name)
+        return as_single(self._read(name, scenes)) if shared is None else shared
+
+    def _read_shared(self, name: str) -> Single | None:
+        """Channel or codes of all scenes, None where each scene has its own."""
+        if self._fields[name].shape[0] != 1 or self.sizes.scenes == 1:
+            return None
+        exact = self._read(name, slice(0, 1))
+        self._reader.require_finite(name, exact)
+        held = as_single(exact)
+        if not held.values.any():
+            raise self._reader.fault(name, "not all zero; nothing reaches the antennas")
+        law = broken_codes(held) if name == "codes" else {}
+        if law:
+            raise self._reader.fault(name, law[0].removeprefix("codes: "))
+        return held
+
+    def _warn_of_lossy_codes(self) -> None:
+        try:
+            codes = self._single("codes", slice(0, self.chunk_size)).values
+        except ChangedFileError:
+            raise
+        except MeasurementError:
+            return  # scenes that are damaged are left out when they are read
+        modulus = np.abs(codes[np.isfinite(codes)])
+        if modulus.size and np.abs(modulus - 1.0).max() > _UNIT_MODULUS:
+            self.warnings.append(
+                f"{self.path}: codes: |c| from {modulus.min():.3g} to {modulus.max():.3g}, not 1: taken as "
+                "elements that lose power"
+            )
+
+    def _column(self, name: str, axes: tuple[str, ...]) -> NDArray[np.float64]:
+        """A small data set with one row a scene."""
+        law = f"real numbers [{', '.join(axes)}]"
+        field = self._reader.dataset(name, law)
+        if field.dtype.kind not in "fiu" or len(field.shape) != len(axes):
+            raise self._reader.fault(name, f"{law}, got {field.dtype} {field.shape}")
+        if field.shape[0] != self.sizes.scenes:
+            raise self._reader.fault(name, f"{law} with scene = {self.sizes.scenes}, got {field.shape}")
+        return self._double(name, self._reader.rows(name, field, ()))
+
+    def _double(self, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+        double, lost = as_double(values)
+        if lost.any():
+            raise self._reader.fault(name, f"numbers of double precision, got {values[lost][0]!s}")
+        return double
+
+    def _read(self, name: str, rows: slice) -> NDArray[Any]:
+        return self._reader.rows(name, self._fields[name], rows)
+
+
+@contextmanager
+def measurement_stream(path: Path, looks: Mapping[Path, Look] | None) -> Iterator[MeasurementStream]:
+    """Open a file of measurements of any array; looks: what `first_looks` said, None for a file of one's own.
+
+    Raises:
+        MeasurementError: a missing, foreign or damaged file, or one that breaks the format.
+        ChangedFileError: a file that is no longer the one that was looked at.
+    """
+    if looks is not None and path not in looks:
+        raise ChangedFileError(f"{path}: was not there when the files were checked; run again")
+    look = None if looks is None else looks[path]
+    with hdf5.reading(path, FORMAT, VERSION, MADE_BY, look) as reader:
+        yield MeasurementStream(reader)
+
+
+def first_looks(files: Sequence[Path]) -> Mapping[Path, Look]:
+    """First looks at files of measurements, or at the shards of directories.
+
+    Raises:
+        MeasurementError: a directory without shards or with a gap in their numbers.
+    """
+    return looked_at([path for file in files for path in hdf5.source_paths(file, MADE_BY)])

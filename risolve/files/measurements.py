@@ -1,0 +1,252 @@
+"""Measurement files, "risolve-measurements" version 1: what a receiver has, and of simulation the truth.
+
+attributes      format, version, wavelength_m, source_model ("independent" | "constant")
+snapshots       complex64 [scene, snapshot, antenna]
+channel         complex64 [scene or 1, antenna, element]
+codes           complex64 [scene or 1, snapshot, element]
+element_positions_m                                  float64 [element, 3]
+noise_power     float64 [scene]                      optional
+truth/n_sources int32 [scene]                        optional, with the next three
+truth/azimuth_deg, truth/elevation_deg, truth/range_m    float64 [scene, source]
+truth/snr_db float64 [scene], truth/power float64 [scene, source],
+truth/amplitudes complex64 [scene, snapshot, source]     of simulated scenes alone
+
+Channel, codes and positions are the nominal ones. Slots of the truth beyond n_sources are NaN.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from risolve.files import hdf5
+from risolve.files.hdf5 import Reader
+from risolve.physics.observation import Observation
+from risolve.physics.scenario import Scenes
+from risolve.shapes import Sources
+
+FORMAT = "risolve-measurements"
+VERSION = 1
+_MADE_BY = "`simulate` writes such files, docs/formats.md describes them"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Sources of a batch of scenes (NaN in empty slots), their powers, and the SNR of each scene (dB)."""
+
+    n_sources: Int[Tensor, " scene"]
+    snr_db: Float[Tensor, " scene"]
+    sources: Sources
+    power: Float[Tensor, "scene source"]
+
+    @property
+    def n_scenes(self) -> int:
+        return self.n_sources.shape[0]
+
+    def select(self, scenes: Int[Tensor, " chosen"]) -> "Truth":
+        """The truth of some scenes."""
+        return Truth(self.n_sources[scenes], self.snr_db[scenes], self.sources[scenes], self.power[scenes])
+
+
+def write_scenes(path: Path, scenes: Scenes) -> None:
+    """Write one file of scenes; equal scenes make equal bytes."""
+    observation = scenes.observation
+    azimuth, elevation, inverse_range = scenes.sources.unbind(-1)
+    if observation.noise_power is None:
+        raise ValueError("the noise power of simulated scenes is known, got None")
+    hdf5.write(
+        path,
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "wavelength_m": observation.wavelength,
+            "source_model": observation.source_model,
+        },
+        {
+            "snapshots": observation.snapshots.numpy(),
+            "channel": observation.channel.numpy(),
+            "codes": observation.codes.numpy(),
+            "element_positions_m": observation.elements.numpy(),
+            "noise_power": observation.noise_power.numpy(),
+            "truth/n_sources": scenes.n_sources.numpy(),
+            "truth/snr_db": scenes.snr_db.numpy(),
+            "truth/azimuth_deg": torch.rad2deg(azimuth).numpy(),
+            "truth/elevation_deg": torch.rad2deg(elevation).numpy(),
+            "truth/range_m": (1.0 / inverse_range).numpy(),
+            "truth/power": scenes.power.numpy(),
+            "truth/amplitudes": scenes.amplitudes.numpy(),
+        },
+    )
+
+
+def read_observation(source: Path | Sequence[Path]) -> Observation:
+    """Observation of one file, of the shards of a directory, or of several files, one after the other.
+
+    A channel, or a set of codes, that all files share in one row stays one row.
+
+    Raises:
+        MeasurementError: a missing, foreign or damaged file, or a field that breaks the format.
+    """
+    observations = []
+    for path in hdf5.source_paths(source, _MADE_BY):
+        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
+            observations.append(_observation(reader))
+            _require_same_array(observations, reader)
+    return joined_observations(observations)
+
+
+def read_truth(source: Path | Sequence[Path]) -> Truth:
+    """Truth of files of `simulate`, without their snapshots, channels and codes.
+
+    Raises:
+        MeasurementError: as `read_observation`, or a file without truth.
+    """
+    truths = []
+    for path in hdf5.source_paths(source, _MADE_BY):
+        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
+            truths.append(_truth(reader))
+    return _joined_truth(truths)
+
+
+def read_scenes(source: Path | Sequence[Path]) -> Scenes:
+    """Scenes of `simulate`: the observation and the whole truth.
+
+    Raises:
+        MeasurementError: as `read_truth`.
+    """
+    observations, truths, amplitudes = [], [], []
+    for path in hdf5.source_paths(source, _MADE_BY):
+        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
+            observations.append(_observation(reader))
+            _require_same_array(observations, reader)
+            truths.append(_truth(reader))
+            values = reader.array("truth/amplitudes", np.complex64, "scene snapshot source", finite=False)
+            amplitudes.append(torch.from_numpy(values))
+    truth = _joined_truth(truths)
+    return Scenes(
+        joined_observations(observations),
+        truth.n_sources,
+        truth.snr_db,
+        truth.sources,
+        truth.power,
+        torch.cat(amplitudes),
+    )
+
+
+def _observation(reader: Reader) -> Observation:
+    snapshots = reader.array("snapshots", np.complex64, "scene snapshot antenna")
+    if 0 in snapshots.shape:
+        raise reader.fault("snapshots", f"at least one scene, snapshot and antenna, got {snapshots.shape}")
+    channel = reader.array("channel", np.complex64, "#scene antenna element")
+    codes = reader.array("codes", np.complex64, "#scene snapshot element")
+    elements = reader.array("element_positions_m", np.float64, "element 3")
+    noise_power = None
+    if reader.has("noise_power"):
+        noise_power = reader.array("noise_power", np.float64, "scene")
+        if not (noise_power > 0.0).all():
+            scene = int(np.argmin(noise_power))
+            raise reader.fault(
+                "noise_power",
+                f"positive in every scene, got {noise_power[scene]} in scene {scene}; "
+                "leave it out if unknown",
+            )
+    source_model = "independent"
+    if reader.has_attribute("source_model"):
+        source_model = reader.choice("source_model", ("independent", "constant"))
+    return Observation(
+        snapshots=torch.from_numpy(snapshots),
+        channel=torch.from_numpy(channel),
+        codes=torch.from_numpy(codes),
+        elements=torch.from_numpy(elements),
+        wavelength=reader.positive("wavelength_m"),
+        source_model="constant" if source_model == "constant" else "independent",
+        noise_power=None if noise_power is None else torch.from_numpy(noise_power),
+    )
+
+
+def _truth(reader: Reader) -> Truth:
+    n_sources = reader.array("truth/n_sources", np.int32, "scene")
+    angles_deg = [
+        reader.array(f"truth/{name}", np.float64, "scene source", finite=False)
+        for name in ("azimuth_deg", "elevation_deg")
+    ]
+    range_m = reader.array("truth/range_m", np.float64, "scene source", finite=False)
+    power = reader.array("truth/power", np.float64, "scene source", finite=False)
+    slots = range_m.shape[1]
+    if n_sources.size and not (n_sources.min() >= 0 and n_sources.max() <= slots):
+        raise reader.fault(
+            "truth/n_sources",
+            f"0 to {slots} (the slots of truth/range_m), got {n_sources.min()} to {n_sources.max()}",
+        )
+    present = np.arange(slots) < n_sources[:, None]
+    if (power[present] <= 0.0).any():
+        scene = int(np.argwhere((power <= 0.0) & present)[0, 0])
+        law = f"positive where a source is, got {power[scene].tolist()} in scene {scene}"
+        raise reader.fault("truth/power", law)
+    for name, values in zip(
+        ("azimuth_deg", "elevation_deg", "range_m", "power"), (*angles_deg, range_m, power), strict=True
+    ):
+        if not np.array_equal(np.isfinite(values), present):
+            scene = int(np.argwhere((np.isfinite(values) != present).any(1))[0, 0])
+            raise reader.fault(
+                f"truth/{name}",
+                f"finite in the first n_sources slots and NaN beyond, broken in scene {scene}: "
+                f"{values[scene]}",
+            )
+    if not (range_m[present] > 0.0).all():
+        raise reader.fault("truth/range_m", f"positive, got {range_m[present].min()}")
+    sources = np.stack((*(np.deg2rad(angle) for angle in angles_deg), 1.0 / range_m), axis=-1)
+    return Truth(
+        torch.from_numpy(n_sources),
+        torch.from_numpy(reader.array("truth/snr_db", np.float64, "scene")),
+        torch.from_numpy(sources),
+        torch.from_numpy(power),
+    )
+
+
+def _require_same_array(observations: list[Observation], reader: Reader) -> None:
+    """Files that are read together come from one array and one source model."""
+    first, last = observations[0], observations[-1]
+    for field, same in (
+        ("element_positions_m", torch.equal(first.elements, last.elements)),
+        ("attribute wavelength_m", first.wavelength == last.wavelength),
+        ("attribute source_model", first.source_model == last.source_model),
+        ("noise_power", (first.noise_power is None) == (last.noise_power is None)),
+        ("snapshots", first.snapshots.shape[1:] == last.snapshots.shape[1:]),
+    ):
+        if not same:
+            raise reader.fault(
+                field, "differs from the files read before it; read files of different systems one by one"
+            )
+
+
+def _joined_truth(truths: list[Truth]) -> Truth:
+    return Truth(
+        torch.cat([t.n_sources for t in truths]),
+        torch.cat([t.snr_db for t in truths]),
+        torch.cat([t.sources for t in truths]),
+        torch.cat([t.power for t in truths]),
+    )
+
+
+def joined_observations(observations: list[Observation]) -> Observation:
+    """Scenes of observations by one array, in order."""
+    noise_powers = [o.noise_power for o in observations if o.noise_power is not None]
+    return replace(
+        observations[0],
+        snapshots=torch.cat([o.snapshots for o in observations]),
+        channel=_rows([o.channel for o in observations], observations),
+        codes=_rows([o.codes for o in observations], observations),
+        noise_power=torch.cat(noise_powers) if noise_powers else None,
+    )
+
+
+def _rows(tensors: list[Tensor], observations: list[Observation]) -> Tensor:
+    """One row if all files have the same one, else one a scene."""
+    if all(t.shape[0] == 1 and torch.equal(t, tensors[0]) for t in tensors):
+        return tensors[0]
+    return torch.cat([t.expand(o.n_scenes, -1, -1) for t, o in zip(tensors, observations, strict=True)])

@@ -1,0 +1,165 @@
+"""Where on the grid one more source, or two more, would explain most of the snapshots.
+
+    J(sources) = sum_g |(I - P_{G_g}) y_g|^2
+
+Groups g as in `projection`. The grid enters as its responses b_g = B_g a, made once a scene in complex64;
+what is already explained is projected out in complex128.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from risolve.inference.grid import Grid, grid_steering
+from risolve.inference.projection import grouped_snapshots, responses
+from risolve.inference.scaling import unit_scale
+from risolve.modulus import squared_modulus
+from risolve.physics.observation import Observation, sensing
+from risolve.physics.steering import steering
+
+_CHUNK_VALUES = 8_000_000
+"""Complex numbers of the responses of one piece of the batch: bounds the memory, 64 MB."""
+
+_OWN = 1e-3
+"""Share of |b|^2 outside the span of other sources below which a place has no direction of its own."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Responses b_g of every grid point and their energies |b_g|^2, beside the observation on unit scale."""
+
+    observation: Observation
+    grid: Grid
+    spherical_amplitude: bool
+    columns: Complex[Tensor, "scene group point row"]
+    energy: Float[Tensor, "scene group point"]
+
+    @property
+    def n_scenes(self) -> int:
+        return self.observation.n_scenes
+
+    def select(self, scenes: slice | Tensor) -> "Detector":
+        """The same of some scenes; itself of all, for the responses are large."""
+        if isinstance(scenes, Tensor) and torch.equal(scenes, torch.arange(self.n_scenes)):
+            return self
+        return Detector(
+            self.observation.select(scenes),
+            self.grid,
+            self.spherical_amplitude,
+            self.columns[scenes],
+            self.energy[scenes],
+        )
+
+
+def detectors(
+    observation: Observation, grid: Grid, spherical_amplitude: bool
+) -> Iterator[tuple[slice, Detector]]:
+    """Pieces of a batch with their detector, of bounded memory.
+
+    Raises:
+        ValueError: as `unit_scale`.
+    """
+    wave = grid_steering(grid, observation.elements, observation.wavelength, spherical_amplitude)
+    rows = wave.mT.contiguous()
+    per_scene = observation.n_snapshots * observation.n_antennas * grid.n_points
+    size = max(1, _CHUNK_VALUES // per_scene)
+    unit = unit_scale(observation)
+    for first in range(0, observation.n_scenes, size):
+        scenes = slice(first, min(first + size, observation.n_scenes))
+        part = unit.select(scenes)
+        received = rows @ sensing(part.to(torch.complex64)).mT
+        columns = received.expand(part.n_scenes, -1, -1, -1)
+        if observation.source_model == "constant":
+            columns = columns.permute(0, 2, 1, 3).flatten(2)[:, None]
+        yield scenes, Detector(part, grid, spherical_amplitude, columns, _energy(columns))
+
+
+def _energy(columns: Complex[Tensor, "*scene point row"]) -> Float[Tensor, "*scene point"]:
+    norms: Tensor = torch.linalg.vector_norm(torch.view_as_real(columns.resolve_conj()).flatten(-2), dim=-1)
+    return norms.square()
+
+
+class Explained(NamedTuple):
+    """Orthonormal basis of the responses of some sources, and what they leave of the snapshots; complex64."""
+
+    basis: Complex[Tensor, "scene group row hypothesis source"]
+    left: Complex[Tensor, "scene group row hypothesis"]
+
+    @property
+    def residual(self) -> Float[Tensor, "scene hypothesis"]:
+        """J of the sources of each hypothesis."""
+        return squared_modulus(self.left).sum((1, 2)).double()
+
+
+def explained(detector: Detector, others: Float[Tensor, "scene hypothesis source 3"]) -> Explained:
+    """What hypotheses of the same number of sources explain, computed in complex128."""
+    observation = detector.observation
+    snapshots = grouped_snapshots(observation)
+    n_hypotheses, n_others = others.shape[1:3]
+    if n_others == 0:
+        left = snapshots[..., None].expand(-1, -1, -1, n_hypotheses).to(torch.complex64)
+        return Explained(left.new_empty((*left.shape, 0)), left)
+    waves = steering(
+        others.flatten(1, 2), observation.elements, observation.wavelength, detector.spherical_amplitude
+    )
+    received = responses(observation, waves).unflatten(2, (n_hypotheses, n_others))
+    basis, _ = torch.linalg.qr(received.mT)
+    own = snapshots[:, :, None, :, None]
+    left = (own - basis @ (basis.mH @ own))[..., 0]
+    single = basis.permute(0, 1, 3, 2, 4).to(torch.complex64).contiguous()
+    return Explained(single, left.mT.to(torch.complex64).contiguous())
+
+
+def gains(detector: Detector, others: Explained) -> Float[Tensor, "scene hypothesis point"]:
+    """Decrease of J by one source at each grid point, beside the other sources of a hypothesis.
+
+        sum_g |b_g^H P^perp y_g|^2 / (b_g^H P^perp b_g),   P^perp = I - P_{G_g} of the others
+
+    in the unit of the scaled snapshots. 0 where a place has no direction of its own.
+    """
+    columns, energy = detector.columns, detector.energy[..., None]
+    matched = squared_modulus(columns @ others.left.conj())
+    n_hypotheses, n_others = others.basis.shape[3:]
+    if n_others == 0:
+        return torch.where(energy > 0.0, matched / energy, 0.0).sum(1).mT
+    inside = squared_modulus(columns @ others.basis.flatten(3).conj())
+    free = energy - inside.unflatten(-1, (n_hypotheses, n_others)).sum(-1)
+    return torch.where(free > _OWN * energy, matched / free, 0.0).sum(1).mT
+
+
+def pair_gains(
+    detector: Detector,
+    others: Explained,
+    points: Int[Tensor, "scene place"],
+) -> Float[Tensor, "scene place place"]:
+    """Decrease of J by two sources at each pair of some grid points, beside the others of one hypothesis.
+
+        sum_g (|t_i|^2 G_jj + |t_j|^2 G_ii - 2 Re(t_i^* G_ij t_j)) / (G_ii G_jj - |G_ij|^2),
+        G = D^H P^perp D,   t = D^H P^perp y,   D = [b_i]
+
+    0 for pairs that do not have two directions of their own.
+    """
+    columns = detector.columns.gather(
+        2,
+        points[:, None, :, None].expand(-1, detector.columns.shape[1], -1, detector.columns.shape[3]),
+    )
+    spanned = others.basis[:, :, :, 0]
+    if spanned.shape[-1]:
+        columns = columns - (columns @ spanned.conj()) @ spanned.mT
+    conjugate = columns.conj()
+    gram = conjugate @ columns.mT
+    target = (conjugate @ others.left)[..., 0]
+    own = gram.diagonal(dim1=-2, dim2=-1).real
+    matched = squared_modulus(target)
+    cross = (target.conj()[..., :, None] * target[..., None, :] * gram).real
+    determinant = own[..., :, None] * own[..., None, :]
+    independent = determinant - squared_modulus(gram)
+    numerator = (
+        matched[..., :, None] * own[..., None, :] + matched[..., None, :] * own[..., :, None] - 2 * cross
+    )
+    usable = independent > _OWN * determinant
+    return torch.where(usable, numerator / independent, 0.0).sum(1)

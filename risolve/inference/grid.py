@@ -1,0 +1,264 @@
+"""Search grid in direction cosines and inverse range, and the peaks of a spectrum on it.
+
+Uniform in (u, v, w): the width of a beam is then the same everywhere in (u, v), and the curvature of the wave
+front is nearly linear in w, so that few range planes suffice. Points run over w slowest and u fastest.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from risolve.physics.geometry import nearest_spacing, sources_from_cosines
+from risolve.physics.steering import steering
+from risolve.shapes import Elements
+
+_BEAM_SHARE = 0.5
+"""Step of a grid in u and v, in beams lambda / D: half a beam."""
+
+_FOCUS_PHASE = 2.5 * math.pi
+"""Change of the quadratic phase at the farthest element from one range plane to the next: half of it, the
+most that a source is off a plane, leaves a square array half of its gain."""
+
+MOST_POINTS = 50_000
+"""Points of a grid: every one has a steering vector in memory."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Points of a lattice (n_w, n_v, n_u), as cosine triples (u, v, w) and as sources."""
+
+    shape: tuple[int, int, int]
+    cosines: Float[Tensor, "point 3"]
+    sources: Float[Tensor, "point 3"]
+
+    @property
+    def n_points(self) -> int:
+        return self.cosines.shape[0]
+
+    @property
+    def steps(self) -> Float[Tensor, " 3"]:
+        """Distance of neighbouring points in (u, v, w); 0 along an axis of one point."""
+        lattice = self.cosines.reshape(*self.shape, 3)
+        first = lattice[0, 0, 0]
+        inner = [0 if n == 1 else 1 for n in self.shape]
+        along_w, along_v, along_u = lattice[inner[0], 0, 0], lattice[0, inner[1], 0], lattice[0, 0, inner[2]]
+        return torch.stack((along_u[0], along_v[1], along_w[2])) - first
+
+
+class Maxima(NamedTuple):
+    """Points of the highest local maxima of a spectrum, best first; a slot that is not usable holds none."""
+
+    point: Int[Tensor, "scene peak"]
+    usable: Bool[Tensor, "scene peak"]
+
+
+class Peaks(NamedTuple):
+    """Local maxima of a spectrum, best first: (u, v, w) between the points, and the value at the point.
+
+    NaN in both where a slot is not usable: the spectrum has fewer local maxima.
+    """
+
+    cosines: Float[Tensor, "scene peak 3"]
+    score: Float[Tensor, "scene peak"]
+    usable: Bool[Tensor, "scene peak"]
+
+
+def search_grid(
+    n_u: int,
+    n_v: int,
+    n_w: int,
+    azimuth: tuple[float, float],
+    elevation: tuple[float, float],
+    range_: tuple[float, float],
+) -> Grid:
+    """Lattice uniform in (u, v, w) over the smallest box that holds all sources of the given ranges (rad, m).
+
+        u in sin(azimuth) cos(elevation),   v in sin(elevation),   w in [1/r_max, 1/r_min]
+
+    Ranges symmetric about 0 give a lattice symmetric in u and v. A point of the box with u^2 + v^2 > 1 has no
+    direction: its cosines keep their place in the lattice, its source is the one on the horizon (azimuth +-90
+    degrees) with the same v.
+
+    Raises:
+        ValueError: an empty axis, angles outside +-pi/2, or ranges that are not 0 < nearest <= farthest.
+    """
+    if min(n_u, n_v, n_w) < 1:
+        raise ValueError(f"a grid has at least one point along each axis, got {n_u} x {n_v} x {n_w}")
+    for name, (low, high) in (("azimuth", azimuth), ("elevation", elevation)):
+        if not -math.pi / 2 < low <= high < math.pi / 2:
+            raise ValueError(f"{name} is [lowest, highest] within +-pi/2 rad, got [{low}, {high}]")
+    nearest, farthest = range_
+    if not 0.0 < nearest <= farthest:
+        raise ValueError(f"range is 0 < nearest <= farthest (m), got [{nearest}, {farthest}]")
+    smallest = min(math.cos(elevation[0]), math.cos(elevation[1]))
+    largest = (
+        1.0 if elevation[0] <= 0.0 <= elevation[1] else max(math.cos(elevation[0]), math.cos(elevation[1]))
+    )
+    u_low = math.sin(azimuth[0]) * (largest if azimuth[0] < 0.0 else smallest)
+    u_high = math.sin(azimuth[1]) * (largest if azimuth[1] > 0.0 else smallest)
+    u = _axis(u_low, u_high, n_u)
+    v = _axis(math.sin(elevation[0]), math.sin(elevation[1]), n_v)
+    w = _axis(1.0 / farthest, 1.0 / nearest, n_w)
+    grid_w, grid_v, grid_u = torch.meshgrid(w, v, u, indexing="ij")
+    cosines = torch.stack((grid_u, grid_v, grid_w), dim=-1).reshape(-1, 3)
+    return Grid((n_w, n_v, n_u), cosines, sources_from_cosines(cosines))
+
+
+def grid_for(
+    elements: Elements,
+    wavelength: float,
+    azimuth: tuple[float, float],
+    elevation: tuple[float, float],
+    range_: tuple[float, float],
+) -> Grid:
+    """The grid of an array over a field of view (rad, m): half a beam in u and v, half a depth of focus in w.
+
+        Delta u <= lambda / (2 D_x),   Delta v <= lambda / (2 D_y),   k e^2 Delta w / 2 <= 2.5 pi
+
+    D_x and D_y are the extents of the array plus one spacing, e its farthest element from the origin. An
+    element h out of the plane adds h u / q_z to the path, so that D_x and D_y grow by the extent in z times
+    the largest u / q_z and v / q_z. At least three points along u and v and two along w.
+
+    Raises:
+        ValueError: more than `MOST_POINTS` points, elements on a line, or what `search_grid` refuses.
+    """
+    extent = elements.amax(0) - elements.amin(0)
+    size = float(extent.norm())
+    if elements.shape[0] < 3 or float(torch.linalg.svdvals(elements - elements.mean(0))[1]) < 1e-6 * size:
+        raise ValueError(
+            f"azimuth and elevation need elements in two dimensions, on a line they are one cone; got "
+            f"{elements.shape[0]} elements on a line or in a point"
+        )
+    box = search_grid(2, 2, 2, azimuth, elevation, range_).cosines
+    span = (box[-1] - box[0]).tolist()
+    spacing = nearest_spacing(elements)
+    # the steepest view across an array that is not flat
+    slopes = [math.tan(max(abs(angle) for angle in angles)) for angles in (azimuth, elevation)]
+    wide, high = (float(extent[axis] + extent[2] * slopes[axis]) + spacing for axis in (0, 1))
+    steps = (
+        _BEAM_SHARE * wavelength / wide,
+        _BEAM_SHARE * wavelength / high,
+        _FOCUS_PHASE * wavelength / (math.pi * float(elements.square().sum(-1).max())),
+    )
+    # a step that divides the span exactly is not rounded up
+    counts = [math.ceil(side / step - 1e-9) + 1 for side, step in zip(span, steps, strict=True)]
+    n_u, n_v, n_w = max(counts[0], 3), max(counts[1], 3), max(counts[2], 2)
+    if n_u * n_v * n_w > MOST_POINTS:
+        raise ValueError(
+            f"a grid has at most {MOST_POINTS} points, half a beam apart in angle and {_FOCUS_PHASE:.3g} rad "
+            f"of phase in range: {wide / wavelength:.3g} x {high / wavelength:.3g} wavelengths need "
+            f"{n_u} x {n_v} x {n_w} = {n_u * n_v * n_w} in this field of view; narrow it"
+        )
+    return search_grid(n_u, n_v, n_w, azimuth, elevation, range_)
+
+
+def _axis(low: float, high: float, n: int) -> Float[Tensor, " n"]:
+    """n points from low to high, exactly symmetric where low = -high; the middle for n = 1."""
+    if n == 1:
+        return torch.tensor([(low + high) / 2], dtype=torch.float64)
+    place = torch.linspace(-1.0, 1.0, n, dtype=torch.float64)
+    return (low + high) / 2 + (high - low) / 2 * (place - place.flip(0)) / 2
+
+
+def grid_steering(
+    grid: Grid, elements: Elements, wavelength: float, spherical_amplitude: bool
+) -> Complex[Tensor, "element point"]:
+    """Steering vectors of the grid as columns, complex64, computed in float64."""
+    rows = steering(grid.sources, elements, wavelength, spherical_amplitude)
+    return rows.mT.to(torch.complex64).contiguous()
+
+
+def peaks(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: int) -> Peaks:
+    """The highest local maxima of a spectrum, placed between the points in float64; see `placed`.
+
+    Raises:
+        ValueError: as `local_maxima`.
+    """
+    maxima = local_maxima(spectrum, grid, n_peaks)
+    around = stencils(grid, maxima.point)
+    values = spectrum.double().gather(1, around.flatten(1)).unflatten(1, around.shape[1:])
+    return placed(values, maxima, grid)
+
+
+def local_maxima(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: int) -> Maxima:
+    """The points of the highest local maxima of a spectrum, best first.
+
+    A local maximum is the highest of its (up to) 26 neighbours and itself, the first of equal ones; points of
+    the boundary count.
+
+    Raises:
+        ValueError: a spectrum of another size, or with values that are not finite.
+    """
+    if spectrum.shape[1] != grid.n_points:
+        raise ValueError(f"a spectrum has one value a grid point, {grid.n_points}; got {spectrum.shape[1]}")
+    finite = torch.isfinite(spectrum).all(1)
+    if not bool(finite.all()):
+        scenes = torch.nonzero(~finite).flatten().tolist()
+        raise ValueError(f"a spectrum is finite; that of scenes {scenes} of this batch is not")
+    n_scenes = spectrum.shape[0]
+    lattice = spectrum.reshape(n_scenes, 1, *grid.shape)
+    _, highest = torch.nn.functional.max_pool3d(lattice, 3, stride=1, padding=1, return_indices=True)
+    is_peak = highest.reshape(n_scenes, -1) == torch.arange(grid.n_points)
+    n_kept = min(n_peaks, grid.n_points)
+    score, point = spectrum.masked_fill(~is_peak, -math.inf).topk(n_kept, dim=1)
+    missing = (0, n_peaks - n_kept)
+    return Maxima(
+        torch.nn.functional.pad(point, missing),
+        torch.nn.functional.pad(score > -math.inf, missing, value=False),
+    )
+
+
+def stencils(grid: Grid, point: Int[Tensor, "scene peak"]) -> Int[Tensor, "scene peak 7"]:
+    """Every point, then its neighbours before it along u, v, w, then those after it.
+
+    Along an axis on whose boundary a point lies, the point stands for both neighbours.
+    """
+    n_w, n_v, n_u = grid.shape
+    reach = []
+    for n, stride in ((n_u, 1), (n_v, n_u), (n_w, n_u * n_v)):
+        index = (point // stride) % n
+        reach.append(((index > 0) & (index < n - 1)) * stride)
+    steps = torch.stack(reach, dim=-1)
+    middle = point[..., None]
+    return torch.cat((middle, middle - steps, middle + steps), dim=-1)
+
+
+def placed(values: Float[Tensor, "scene peak 7"], maxima: Maxima, grid: Grid) -> Peaks:
+    """Local maxima placed between the points by a parabola along each axis, highest first.
+
+        x = x_i + h vertex(f_{i-1}, f_i, f_{i+1})
+
+    values: the spectrum on the stencil of each maximum, in float64 or of the precision in which it is known.
+    The parabola is exact for a spectrum that is quadratic and separable. A maximum of the boundary stays on
+    it. Where rounding of the search made a point the maximum that is not one in `values`, the place is at
+    most half a step away all the same.
+    """
+    middle, before, after = values[..., :1], values[..., 1:4], values[..., 4:]
+    cosines = grid.cosines[maxima.point] + grid.steps * vertex(before, middle, after)
+    score = middle[..., 0].masked_fill(~maxima.usable, -math.inf)
+    order = score.argsort(dim=1, descending=True, stable=True)
+    usable = maxima.usable.gather(1, order)
+    cosines = cosines.gather(1, order[..., None].expand_as(cosines))
+    return Peaks(
+        cosines.masked_fill(~usable[..., None], math.nan),
+        score.gather(1, order).masked_fill(~usable, math.nan),
+        usable,
+    )
+
+
+def vertex(
+    before: Float[Tensor, "*shape"], middle: Float[Tensor, "*#shape"], after: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Vertex of the parabola through three equally spaced values, in steps from the middle.
+
+        (f_- - f_+) / (2 (f_- - 2 f_0 + f_+)),   within half a step
+
+    0 where the three are not concave, as where a point stands for its own neighbours.
+    """
+    curvature = before - 2.0 * middle + after
+    place = 0.5 * (before - after) / torch.where(curvature < 0.0, curvature, -1.0)
+    return torch.where(curvature < 0.0, place, 0.0).clamp(-0.5, 0.5)

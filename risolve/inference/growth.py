@@ -1,0 +1,88 @@
+"""Sources one by one, up to a number that is told or counted."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from risolve.identifiability import most_sources
+from risolve.inference.counting import CountingRule, is_source
+from risolve.inference.detection import Detector
+from risolve.inference.likelihood import Refinement, refine
+from risolve.inference.search import grown, selected, shrunk
+
+Improve: TypeAlias = Callable[[Detector, Refinement], Refinement]
+"""A search that lowers J of the sources found so far."""
+
+
+class Located(NamedTuple):
+    """Scenes that have one number of sources, and their fit."""
+
+    scenes: Int[Tensor, " scene"]
+    fit: Refinement
+
+
+def located(
+    detector: Detector,
+    n_sources: Int[Tensor, " scene"] | None,
+    rule: CountingRule,
+    n_iterations: int,
+    improve: Improve,
+) -> list[Located]:
+    """Sources added one at a time where they explain most, improved after each.
+
+    A scene ends at its number of sources, or where that is not told, before the first that is not one by
+    `is_source`, or at `rule.most` or the most that the snapshots determine; sources that the others then make
+    needless are taken out again.
+    """
+    n_points = detector.grid.n_points
+    empty = torch.empty((detector.n_scenes, 0, 3), dtype=torch.float64)
+    fit = refine(detector.observation, empty, 0, detector.spherical_amplitude)
+    active = torch.arange(detector.n_scenes)
+    ended = []
+    for count in range(_most(detector, rule) if n_sources is None else int(n_sources.max())):
+        if n_sources is not None:
+            going = n_sources[active] > count
+            ended.append(Located(active[~going], selected(fit, torch.nonzero(~going).flatten())))
+            fit, active = selected(fit, torch.nonzero(going).flatten()), active[going]
+        part = detector.select(active)
+        more = improve(part, grown(part, fit.sources, n_iterations))
+        if n_sources is None:
+            going = is_source(rule, part.observation, count, fit.residual, more.residual, n_points)
+            ended.append(Located(active[~going], selected(fit, torch.nonzero(~going).flatten())))
+            more, active = selected(more, torch.nonzero(going).flatten()), active[going]
+        fit = more
+        if active.numel() == 0:
+            break
+    ended.append(Located(active, fit))
+    if n_sources is None:
+        ended = [part for group in ended for part in _needed(detector, group, rule, n_iterations)]
+    return [group for group in ended if group.scenes.numel()]
+
+
+def _needed(detector: Detector, group: Located, rule: CountingRule, n_iterations: int) -> list[Located]:
+    """The sources that remain sources beside the others, by number of them.
+
+    From a minimum of J in which one stands for two, growth goes on past the number of sources; the surplus
+    one is then noise to the rest.
+    """
+    count = group.fit.sources.shape[1]
+    if count < 2 or group.scenes.numel() == 0:
+        return [group]
+    part = detector.select(group.scenes)
+    fewer = shrunk(part, group.fit, n_iterations)
+    n_points = detector.grid.n_points
+    needed = is_source(rule, part.observation, count - 1, fewer.residual, group.fit.residual, n_points)
+    kept, left = torch.nonzero(needed).flatten(), torch.nonzero(~needed).flatten()
+    without = Located(group.scenes[left], selected(fewer, left))
+    whole = Located(group.scenes[kept], selected(group.fit, kept))
+    return [whole, *_needed(detector, without, rule, n_iterations)]
+
+
+def _most(detector: Detector, rule: CountingRule) -> int:
+    """Sources looked for at most, no more than the snapshots determine."""
+    seen = detector.observation
+    law = most_sources(seen.source_model, seen.n_snapshots, seen.n_antennas, seen.n_elements)
+    return min(rule.most, law.n_sources)

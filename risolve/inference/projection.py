@@ -1,0 +1,190 @@
+"""Snapshots seen as sums of steering responses with free amplitudes: what every likelihood here is made of.
+
+    y_g = G_g s_g + noise,   G_g = B_g A
+
+A group g is one snapshot for `independent` sources, and all snapshots stacked for `constant` ones, which have
+one amplitude each. The amplitudes leave the problem by projection (variable projection): s_g = G_g^+ y_g. All
+in complex128.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from risolve.physics.observation import Observation
+from risolve.physics.steering import steering_derivatives
+
+RIDGE = 1e-12
+"""Added to G^H G, relative to its largest diagonal entry.
+
+Sources that merge make G^H G singular. With the ridge the factorization exists, amplitudes are those of least
+norm and the residual is still that of attainable amplitudes. Sources further apart than about 1e-6 beamwidths
+do not see it.
+"""
+
+
+_BLOCK_VALUES = 250_000
+"""Complex numbers of the coded fields of the scenes worked on at once: 4 MB, which stay in the cache."""
+
+
+class Fit(NamedTuple):
+    """Least-squares amplitudes of each group, what they leave of the snapshots, and the factor of G^H G."""
+
+    amplitudes: Complex[Tensor, "scene group source"]
+    misfit: Complex[Tensor, "scene group row"]
+    factor: Complex[Tensor, "scene group source source"]
+
+
+class Projection(NamedTuple):
+    """Least-squares fit of the amplitudes at given sources, and its expansion about them.
+
+        J(x + d) ~ J - 2 g^T d + d^T H d,   g = sum Re{V^H (y - G s)},   H = sum Re{V^H (I - P_G) V},
+        V = [B dA/dx_i s]
+
+    residual J, amplitudes s, slope g (exact: half the negative gradient of J), curvature H (Gauss-Newton);
+    coordinates (azimuth, elevation, inverse range) source by source.
+    """
+
+    residual: Float[Tensor, " scene"]
+    amplitudes: Complex[Tensor, "scene group source"]
+    slope: Float[Tensor, "scene coordinate"]
+    curvature: Float[Tensor, "scene coordinate coordinate"]
+
+
+def grouped_snapshots(observation: Observation) -> Complex[Tensor, "scene group row"]:
+    """Snapshots in groups that share their amplitudes."""
+    if observation.source_model == "independent":
+        return observation.snapshots
+    return observation.snapshots.flatten(1)[:, None]
+
+
+def responses(
+    observation: Observation, fields: Complex[Tensor, "scene column element"]
+) -> Complex[Tensor, "scene group column row"]:
+    """B_g f for fields given as rows."""
+    n_scenes, n_columns, n_elements = fields.shape
+    size = max(1, _BLOCK_VALUES // (observation.n_snapshots * n_columns * n_elements))
+    received = torch.cat(
+        [
+            _received(observation.select(slice(i, i + size)), fields[i : i + size])
+            for i in range(0, max(1, n_scenes), size)
+        ]
+    )
+    by_snapshot: Tensor = received.unflatten(1, (-1, n_columns))
+    if observation.source_model == "constant":
+        by_snapshot = by_snapshot.permute(0, 2, 1, 3).flatten(2)[:, None]
+    return by_snapshot
+
+
+def _received(
+    observation: Observation, fields: Complex[Tensor, "scene column element"]
+) -> Complex[Tensor, "scene coded antenna"]:
+    """H diag(c_l) f, snapshot by snapshot."""
+    coded = observation.codes[:, :, None, :] * fields[:, None]
+    received: Tensor = coded.flatten(1, 2) @ observation.channel.mT
+    return received
+
+
+def source_responses(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
+) -> Complex[Tensor, "scene group source 4 row"]:
+    """B_g a_k and its derivatives by azimuth, elevation and inverse range, as rows."""
+    wave = steering_derivatives(sources, observation.elements, observation.wavelength, spherical_amplitude)
+    fields = torch.cat((wave.steering[:, :, None], wave.by_source), dim=2)
+    received = responses(observation, fields.flatten(1, 2))
+    by_source: Tensor = received.unflatten(2, (sources.shape[1], 4))
+    return by_source
+
+
+def source_limits(
+    wavelength: float, n_sources: int
+) -> tuple[Float[Tensor, "1 coordinate"], Float[Tensor, "1 coordinate"]]:
+    """Limits of (azimuth, elevation, inverse range): front half space, no nearer than half a wavelength."""
+    quarter = math.pi / 2
+    below = math.nextafter(quarter, 0.0)
+    low = torch.tensor([-quarter, -below, 0.0], dtype=torch.float64)
+    high = torch.tensor([quarter, below, 2.0 / wavelength], dtype=torch.float64)
+    return low.repeat(n_sources)[None], high.repeat(n_sources)[None]
+
+
+def project(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
+) -> Projection:
+    """The fit at the given sources; the observation in complex128, the sources in float64.
+
+    References:
+        Kaufman, "A variable projection method for solving separable nonlinear least squares problems", BIT 15
+        (1975): H leaves out the derivative of the amplitudes along the residual.
+    """
+    by_source = source_responses(observation, sources, spherical_amplitude)
+    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :]
+    snapshots = grouped_snapshots(observation)
+
+    fit = least_squares(columns, snapshots)
+    slopes = (derivatives * fit.amplitudes[..., None, None]).flatten(2, 3)
+    overlap = torch.linalg.solve_triangular(fit.factor, columns.conj() @ slopes.mT, upper=False)
+
+    along = real_rows(slopes.permute(0, 2, 1, 3))
+    inside = real_rows(overlap.permute(0, 3, 1, 2))
+    misfit = torch.view_as_real(fit.misfit).flatten(1)
+    return Projection(
+        residual=misfit.square().sum(1),
+        amplitudes=fit.amplitudes,
+        slope=(along @ misfit[..., None])[..., 0],
+        curvature=along @ along.mT - inside @ inside.mT,
+    )
+
+
+def amplitude_noise(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
+) -> Float[Tensor, "scene coordinate coordinate"]:
+    """What noise in the amplitudes adds to the curvature H of `Projection`, a unit of noise power.
+
+        C_ij = sum_g Re{ (D_i^H (I - P_G) D_j) [(G^H G)^-1]_{k(j) k(i)} },   D_i = B dA/dx_i
+
+    The amplitudes s = G^+ y have the covariance sigma^2 (G^H G)^-1 about the true ones, so that on average
+    sigma^2 C of H is due to noise. The observation in complex128, the sources in float64.
+    """
+    by_source = source_responses(observation, sources, spherical_amplitude)
+    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :].flatten(2, 3)
+    conjugate = columns.conj()
+    factor = _factor(conjugate @ columns.mT)
+    overlap = torch.linalg.solve_triangular(factor, conjugate @ derivatives.mT, upper=False)
+    outside = derivatives.conj() @ derivatives.mT - overlap.mH @ overlap
+    by_coordinate = torch.cholesky_inverse(factor).repeat_interleave(3, -1).repeat_interleave(3, -2)
+    noise: Tensor = (outside * by_coordinate.mT).real.sum(1)
+    return noise
+
+
+def least_squares(
+    columns: Complex[Tensor, "scene group source row"], snapshots: Complex[Tensor, "scene group row"]
+) -> Fit:
+    """Amplitudes s = (G^H G)^-1 G^H y, misfit y - G s and Cholesky factor of G^H G, for the columns of G as
+    rows.
+
+    A column of zeros gets no amplitude; what is not finite stays so.
+    """
+    conjugate = columns.conj()
+    factor = _factor(conjugate @ columns.mT)
+    amplitudes = torch.cholesky_solve(conjugate @ snapshots[..., None], factor)[..., 0]
+    misfit = snapshots - (amplitudes[:, :, None] @ columns)[:, :, 0]
+    return Fit(amplitudes, misfit, factor)
+
+
+def _factor(
+    gram: Complex[Tensor, "scene group source source"],
+) -> Complex[Tensor, "scene group source source"]:
+    """Cholesky factor of G^H G with its ridge."""
+    largest = gram.diagonal(dim1=-2, dim2=-1).real.amax(-1)
+    ridge = RIDGE * largest + torch.finfo(torch.float64).tiny
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
+    factor: Tensor = torch.linalg.cholesky_ex(gram + ridge[..., None, None] * identity).L
+    return factor
+
+
+def real_rows(values: Complex[Tensor, "scene row first second"]) -> Float[Tensor, "scene row part"]:
+    """Complex rows as real ones of twice the length: Re{a^H b} is then an ordinary product."""
+    return torch.view_as_real(values.contiguous()).flatten(2)

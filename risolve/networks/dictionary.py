@@ -1,0 +1,99 @@
+"""The search grid as the network sees it: axes, shape, steering matrix, and mirror images of scenes on it."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from risolve.covariance import SharedBasis
+from risolve.inference.grid import Grid, grid_steering
+from risolve.inference.mirror import MirrorFold, mirror_fold
+from risolve.networks.features import GridShape, Mirror
+from risolve.physics.geometry import mirror_order, planar_array
+from risolve.shapes import Sources
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Steering matrix of the grid and what training needs beside it.
+
+    axes: grid coordinates along u, v, w; element_orders: element order of the array mirrored in x and in y.
+    """
+
+    shape: GridShape
+    axes: tuple[Float[Tensor, " u"], Float[Tensor, " v"], Float[Tensor, " w"]]
+    basis: SharedBasis
+    elements: Float[Tensor, "element 3"]
+    wavelength: float
+    spherical_amplitude: bool
+    element_orders: tuple[tuple[int, ...], tuple[int, ...]]
+
+    def to(self, device: torch.device) -> "Dictionary":
+        """The same dictionary on another device."""
+        return replace(
+            self,
+            axes=(self.axes[0].to(device), self.axes[1].to(device), self.axes[2].to(device)),
+            basis=SharedBasis(self.basis.matrix.to(device)),
+            elements=self.elements.to(device),
+        )
+
+    @cached_property
+    def fold(self) -> MirrorFold:
+        """Mirrors that array and grid have in common."""
+        matrix = self.basis.matrix
+        return mirror_fold(matrix.cpu(), self.elements.cpu()).to(matrix.device)
+
+    @property
+    def points(self) -> Float[Tensor, "point 3"]:
+        """(u, v, w) of the grid points."""
+        u, v, w = self.axes
+        return torch.stack([x.flatten() for x in torch.meshgrid(w, v, u, indexing="ij")][::-1], dim=-1)
+
+    @property
+    def steps(self) -> Float[Tensor, " 3"]:
+        """Cells of the grid along u, v and w."""
+        return torch.stack([axis[1] - axis[0] for axis in self.axes])
+
+    def places(self, offsets: Float[Tensor, "scene point 3"]) -> Float[Tensor, "scene point 3"]:
+        """(u, v, w) at offsets, in cells, from the grid points."""
+        return self.points + offsets * self.steps
+
+    def mirror_sources(self, sources: Sources, mirror: Mirror) -> Sources:
+        """Sources seen in the mirror: azimuth changes sign for u, elevation for v."""
+        signs = (-1.0 if mirror.horizontal else 1.0, -1.0 if mirror.vertical else 1.0, 1.0)
+        return sources * sources.new_tensor(signs)
+
+    def mirror_elements(
+        self, factor: Complex[Tensor, "scene rank element"], mirror: Mirror
+    ) -> Complex[Tensor, "scene rank element"]:
+        """A field on the surface seen in the mirror."""
+        for axis, flipped in enumerate(mirror):
+            if flipped:
+                factor = factor[..., self.element_orders[axis]]
+        return factor
+
+
+def planar_dictionary(
+    grid: Grid,
+    n_horizontal: int,
+    n_vertical: int,
+    spacing: float,
+    wavelength: float,
+    spherical_amplitude: bool,
+) -> Dictionary:
+    """Dictionary of a grid for a uniform planar array (lengths in m)."""
+    elements = planar_array(n_horizontal, n_vertical, spacing)
+    points = grid.cosines.reshape(*grid.shape, 3)
+    axes = (points[0, 0, :, 0].float(), points[0, :, 0, 1].float(), points[:, 0, 0, 2].float())
+    orders = tuple(tuple(mirror_order(n_horizontal, n_vertical, axis)) for axis in (0, 1))
+    return Dictionary(
+        shape=grid.shape,
+        axes=axes,
+        basis=SharedBasis(grid_steering(grid, elements, wavelength, spherical_amplitude).to(torch.complex64)),
+        elements=elements,
+        wavelength=wavelength,
+        spherical_amplitude=spherical_amplitude,
+        element_orders=(orders[0], orders[1]),
+    )

@@ -1,0 +1,125 @@
+"""Planar array and source coordinates.
+
+The surface lies in the x-y plane, centred on the origin, boresight +z. Element order: vertical index slow,
+horizontal index fast. A source at azimuth phi, elevation theta, range r stands at p = r q with q = (sin phi
+cos theta, sin theta, cos phi cos theta).
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from risolve.shapes import Elements
+
+
+def planar_array(n_horizontal: int, n_vertical: int, spacing: float) -> Elements:
+    """Uniform planar array, indices -(n-1)/2 ... (n-1)/2 times the spacing (m), float64.
+
+    >>> planar_array(2, 1, 0.5).tolist()
+    [[-0.25, 0.0, 0.0], [0.25, 0.0, 0.0]]
+    """
+    x = (torch.arange(n_horizontal, dtype=torch.float64) - (n_horizontal - 1) / 2) * spacing
+    y = (torch.arange(n_vertical, dtype=torch.float64) - (n_vertical - 1) / 2) * spacing
+    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack((grid_x, grid_y, torch.zeros_like(grid_x)), dim=-1).reshape(-1, 3)
+
+
+def nearest_spacing(elements: Elements) -> float:
+    """Median distance (m) of an element from its nearest neighbour; 0 for a single element.
+
+    >>> nearest_spacing(planar_array(3, 2, 0.5))
+    0.5
+    """
+    if elements.shape[0] < 2:
+        return 0.0
+    distance, _ = KDTree(elements.numpy()).query(elements.numpy(), k=[2])
+    return float(np.median(distance))
+
+
+def aperture(elements: Elements) -> float:
+    """D = 2 max |e_n - centre| (m), the diameter of the array seen from its centre."""
+    return 2.0 * float((elements - elements.mean(0)).norm(dim=-1).max())
+
+
+def fresnel_distance(aperture: float, wavelength: float) -> float:
+    """0.62 sqrt(D^3 / lambda) (m): nearer than this the second-order phase is wrong."""
+    return 0.62 * math.sqrt(aperture**3 / wavelength)
+
+
+def fraunhofer_distance(aperture: float, wavelength: float) -> float:
+    """2 D^2 / lambda (m): farther than this the wave is plane, to pi/8 of phase at the edge.
+
+    >>> round(fraunhofer_distance(aperture(planar_array(12, 12, 0.15)), 0.3), 1)
+    36.3
+    """
+    return 2.0 * aperture**2 / wavelength
+
+
+def mirror_order(n_horizontal: int, n_vertical: int, axis: int) -> list[int]:
+    """Element order of the array mirrored in x (axis 0) or y (axis 1): element n moves to `order[n]`."""
+    order = torch.arange(n_horizontal * n_vertical).reshape(n_vertical, n_horizontal)
+    return [int(n) for n in order.flip(1 - axis).reshape(-1)]
+
+
+def directions(angles: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 3"]:
+    """q = (sin phi cos theta, sin theta, cos phi cos theta) of (azimuth, elevation) in rad."""
+    azimuth, elevation = angles.unbind(-1)
+    cosine = torch.cos(elevation)
+    return torch.stack(
+        (torch.sin(azimuth) * cosine, torch.sin(elevation), torch.cos(azimuth) * cosine), dim=-1
+    )
+
+
+def positions(sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """p = q / w (m) of sources (azimuth, elevation, inverse range); infinite for w = 0, NaN stays NaN."""
+    return directions(sources[..., :2]) / sources[..., 2:]
+
+
+def position_jacobian(sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """dp / d(azimuth, elevation, range), columns in that order (m/rad, m/rad, 1), valid for w > 0.
+
+    dp/dphi = r (cos phi cos theta, 0, -sin phi cos theta),
+    dp/dtheta = r (-sin phi sin theta, cos theta, -cos phi sin theta), dp/dr = q.
+    """
+    azimuth_derivative, elevation_derivative = direction_derivatives(sources[..., :2])
+    reach = 1.0 / sources[..., 2:]
+    return torch.stack(
+        (reach * azimuth_derivative, reach * elevation_derivative, directions(sources[..., :2])), dim=-1
+    )
+
+
+def direction_derivatives(
+    angles: Float[Tensor, "*batch 2"],
+) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
+    """(dq/dphi, dq/dtheta) of (azimuth, elevation)."""
+    azimuth, elevation = angles.unbind(-1)
+    sin_phi, cos_phi = torch.sin(azimuth), torch.cos(azimuth)
+    sin_theta, cos_theta = torch.sin(elevation), torch.cos(elevation)
+    by_azimuth = torch.stack((cos_phi * cos_theta, torch.zeros_like(azimuth), -sin_phi * cos_theta), dim=-1)
+    by_elevation = torch.stack((-sin_phi * sin_theta, cos_theta, -cos_phi * sin_theta), dim=-1)
+    return by_azimuth, by_elevation
+
+
+def sources_from_cosines(cosines: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """(azimuth, elevation, inverse range) of (u, v, w), for u^2 + v^2 <= 1.
+
+    phi = atan2(u, sqrt(1 - u^2 - v^2)),   theta = asin(v)
+    """
+    u, v, w = cosines.unbind(-1)
+    forward = torch.sqrt((1.0 - u * u - v * v).clamp_min(0.0))
+    return torch.stack((torch.atan2(u, forward), torch.asin(v), w), dim=-1)
+
+
+def cosines_from_sources(sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """(u, v, w) of (azimuth, elevation, inverse range)."""
+    q = directions(sources[..., :2])
+    return torch.stack((q[..., 0], q[..., 1], sources[..., 2]), dim=-1)
+
+
+def radians(limits_deg: tuple[float, float]) -> tuple[float, float]:
+    """[lowest, highest] in rad of both in degrees."""
+    return math.radians(limits_deg[0]), math.radians(limits_deg[1])

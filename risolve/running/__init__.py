@@ -1,0 +1,1 @@
+"""How a command runs: its start and end, progress, processes, locks, and what names its work."""

@@ -1,0 +1,1 @@
+"""What a terminal says of results and files."""

@@ -1,0 +1,74 @@
+"""Scenes of a file that were located and cannot be right, and sources beyond what was searched, in words."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from risolve.files.measurement_stream import Chunk
+from risolve.files.sources import VALUES, LocatedSources
+from risolve.locate import Method
+from risolve.physics.observation import estimated_snr
+
+_SIGMAS = 5.0
+"""Standard errors 1 / sqrt(L M) by which the power received may fall below the noise power by chance."""
+
+
+class Doubts:
+    """Scenes whose noise power, count or fit cannot be right, and sources beyond what was searched."""
+
+    def __init__(self, path: Path, method: Method, n_sources: int | None) -> None:
+        self._path, self._field = path, method.field_of_view
+        self._most = method.settings.counting.most if n_sources is None else None
+        self._fits = method.refines or method.estimator.covariance_kind is None
+        self._noisy: list[int] = []
+        self._left: list[int] = []
+        self._full: list[int] = []
+        self._outside: list[int] = []
+
+    def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
+        """Count those of a chunk."""
+        located = part.scenes[:, 1] - first_scene
+        if chunk.observation is not None and chunk.observation.noise_power is not None:
+            snr = estimated_snr(chunk.observation).numpy()
+            n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
+            noisy = np.array(chunk.scenes)[snr < -_SIGMAS / math.sqrt(n_numbers)]
+            self._noisy += noisy[np.isin(noisy, located)].tolist()
+        self._full += located[part.scenes[:, 2] == self._most].tolist()
+        first = part.source == 0
+        if chunk.observation is not None and self._fits:
+            n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
+            poor = part.values[first, VALUES.index("misfit")] > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
+            self._left += (part.scene[first][poor] - first_scene).tolist()
+        degrees = part.values[:, [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]]
+        limits = np.array([self._field.azimuth_deg, self._field.elevation_deg])
+        beyond = ((degrees < limits[:, 0]) | (degrees > limits[:, 1])).any(-1)
+        nearer = part.values[:, VALUES.index("range_m")] < self._field.range_m[0]
+        self._outside += (part.scene[beyond | nearer] - first_scene).tolist()
+
+    def lines(self) -> list[str]:
+        """What was found, in words."""
+        lines = []
+        if self._noisy:
+            lines.append(
+                f"{self._path}: noise_power: sigma^2 is more than the power received, mean |y|^2, in "
+                f"{len(self._noisy)} scenes, the first {self._noisy[0]}: is it in the unit of |y|^2?"
+            )
+        if self._left:
+            lines.append(
+                f"{self._path}: noise_power: the sources leave more than sigma^2, misfit above 1, in "
+                f"{len(self._left)} scenes, the first {self._left[0]}: is it in the unit of |y|^2, and are "
+                "channel, codes and positions those of the measurement?"
+            )
+        if self._full:
+            lines.append(
+                f"{self._path}: counting stopped at {self._most} sources, the most looked for, in "
+                f"{len(self._full)} scenes, the first {self._full[0]}: some may stand for what "
+                "the model lacks"
+            )
+        if self._outside:
+            lines.append(
+                f"{self._path}: {len(self._outside)} sources lie beside the field searched, or nearer, the "
+                f"first in scene {self._outside[0]}: a wider --field-of-view includes them"
+            )
+        return lines

@@ -1,0 +1,120 @@
+"""What a file of measurements holds, in words."""
+
+import math
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risolve.files.measurement_stream import MeasurementStream, TruePlaces
+from risolve.identifiability import most_sources
+from risolve.physics.geometry import aperture, fraunhofer_distance, fresnel_distance, nearest_spacing
+from risolve.physics.observation import Observation, estimated_snr
+
+_LIGHT = 299_792_458.0
+"""m/s"""
+
+_MOST_BITS = 6
+_MODELS = {"independent": "amplitudes free in every snapshot", "constant": "one amplitude for all snapshots"}
+
+
+def measurement_lines(stream: MeasurementStream) -> list[str]:
+    """Sizes, array, channel, codes, noise, truth, and how many sources can be told apart.
+
+    Channel, codes and SNR are those of the scenes of the first chunk.
+    """
+    sizes, wavelength = stream.sizes, stream.wavelength
+    frequency = _LIGHT / wavelength
+    most = most_sources(stream.source_model, sizes.snapshots, sizes.antennas, sizes.elements)
+    lines = [
+        f"{sizes.scenes} scenes of {sizes.snapshots} snapshots at {sizes.antennas} antennas, surface of "
+        f"{sizes.elements} elements",
+        f"wavelength {wavelength:.4g} m ({_hertz(frequency)})",
+        *_array_lines(stream),
+        f"sources: {stream.source_model}, {_MODELS[stream.source_model]}",
+        f"at most {most.n_sources} sources can be determined ({most.law})",
+    ]
+    chunk = stream.chunk(0, min(stream.chunk_size, sizes.scenes))
+    if chunk.observation is not None:
+        lines += _system_lines(stream, chunk.observation)
+    lines += [f"scene {scene} cannot be located: {reason}" for scene, reason in chunk.left_out.items()]
+    lines += [f"note: {warning}" for warning in stream.warnings]
+    truth = stream.truth()
+    return lines + (["no truth"] if truth is None else _truth_lines(truth))
+
+
+def _array_lines(stream: MeasurementStream) -> list[str]:
+    extent = (stream.elements.amax(0) - stream.elements.amin(0)).tolist()
+    flat = float(stream.elements[:, 2].abs().max()) == 0.0
+    size = aperture(stream.elements)
+    spacing = nearest_spacing(stream.elements)
+    return [
+        f"array {extent[0]:.4g} x {extent[1]:.4g} m in the plane z = 0"
+        if flat
+        else f"array {extent[0]:.4g} x {extent[1]:.4g} x {extent[2]:.4g} m, not flat",
+        f"elements {spacing:.4g} m apart, {spacing / stream.wavelength:.3g} wavelengths; aperture "
+        f"{size:.4g} m",
+        f"Fresnel distance {fresnel_distance(size, stream.wavelength):.3g} m, Fraunhofer distance "
+        f"{fraunhofer_distance(size, stream.wavelength):.3g} m: range can be told this side of the second",
+    ]
+
+
+def _system_lines(stream: MeasurementStream, observation: Observation) -> list[str]:
+    rows = {True: "one for all scenes", False: "one a scene"}
+    own = {name: rows[shared] for name, shared in stream.shared.items()}
+    channel, codes = observation.channel[0].numpy(), observation.codes.numpy()
+    square = channel.shape[0] == channel.shape[1]
+    identity = square and np.allclose(channel, np.eye(len(channel)), atol=1e-6)
+    lines = [
+        f"channel: {own['channel']}"
+        + (", the identity: the antennas are the elements" if identity else ", surface to antennas"),
+        f"codes: {own['codes']}, {_code_words(codes)}",
+    ]
+    if observation.noise_power is None:
+        return [*lines, "noise power unknown: it is estimated with the sources"]
+    snr = np.array(estimated_snr(observation).tolist())
+    above = 10.0 * np.log10(np.where(snr > 0.0, snr, np.nan))
+    below = int((snr <= 0.0).sum())
+    said = f"{below} scenes receive no more than noise" if below else ""
+    if below < snr.size:
+        low, middle, high = (float(f(above)) for f in (np.nanmin, np.nanmedian, np.nanmax))
+        said = f"median {middle:.1f} dB, {low:.1f} to {high:.1f} dB" + (f", {said}" if said else "")
+    return [*lines, f"noise power stated; SNR estimated from it in {snr.size} scenes: {said}"]
+
+
+def _code_words(codes: NDArray[np.complex64]) -> str:
+    modulus = np.abs(codes)
+    if np.abs(modulus - 1.0).max() > 1e-3:
+        return f"modulus {modulus.min():.3g} to {modulus.max():.3g}: elements that lose power"
+    turns = np.angle(codes) / (2.0 * math.pi)
+    for bits in range(_MOST_BITS + 1):
+        levels = turns * 2**bits
+        if np.abs(levels - np.round(levels)).max() < 1e-3 * 2**bits:
+            return f"unit modulus, phases of {bits} bits" if bits else "all 1: no coding"
+    return "unit modulus, continuous phases"
+
+
+def _truth_lines(truth: TruePlaces) -> list[str]:
+    counts = ", ".join(f"{k} in {n}" for k, n in sorted(Counter(truth.n_sources.tolist()).items()))
+    lines = [f"truth: sources a scene: {counts}"]
+    places = truth.sources[~np.isnan(truth.sources[..., 0])]
+    if len(places):
+        degrees, inverse_range = np.degrees(places[:, :2]), places[:, 2]
+        lines.append(
+            f"azimuth {degrees[:, 0].min():.1f} to {degrees[:, 0].max():.1f} deg, elevation "
+            f"{degrees[:, 1].min():.1f} to {degrees[:, 1].max():.1f} deg, range "
+            f"{_metres(inverse_range.max())} to {_metres(inverse_range.min())} m"
+        )
+    return lines
+
+
+def _metres(inverse_range: float) -> str:
+    """A range; "inf" for a plane wave."""
+    return f"{1.0 / inverse_range:.3g}" if inverse_range > 0.0 else "inf"
+
+
+def _hertz(frequency: float) -> str:
+    for unit, size in (("GHz", 1e9), ("MHz", 1e6), ("kHz", 1e3)):
+        if frequency >= size:
+            return f"{frequency / size:.4g} {unit}"
+    return f"{frequency:.4g} Hz"

@@ -1,0 +1,62 @@
+"""Located sources, and the estimators that locate them, as tables for a terminal."""
+
+import sys
+
+import numpy as np
+
+from risolve.estimators.registry import REGISTRY
+from risolve.files.sources import CONFIDENCE, LocatedSources
+from risolve.locate import CLASSICAL, needs_model, probe
+
+_MOST_ROWS = 50
+_SURE = "  count sure"
+_KINDS = {
+    None: "none, the snapshots",
+    "sample": "R_samp",
+    "predicted": "R_pred",
+    "blend": "R_blend",
+    "fitted": "sparse fit",
+}
+
+
+def source_lines(sources: LocatedSources) -> list[str]:
+    """One line a source, the first ones of many, and a summary."""
+    named = len(sources.files) > 1
+    head = f"{'file  ' if named else ''}scene source    azimuth deg     elevation deg             range m"
+    stated = bool(np.isfinite(sources.count_confidence).any())
+    lines = [head + "        x m        y m        z m  power dB  log-likelihood" + (_SURE if stated else "")]
+    for row in list(sources.rows())[:_MOST_ROWS]:
+        number = f"{sources.files.index(row['file']):4d}  " if named else ""
+        lines.append(
+            f"{number}{row['scene']:5d} {row['source']:6d} "
+            f"{row['azimuth_deg']:8.3f} ± {row['azimuth_std_deg']:<6.2g} "
+            f"{row['elevation_deg']:8.3f} ± {row['elevation_std_deg']:<6.2g} "
+            f"{row['range_m']:9.4g} ± {row['range_std_m']:<7.2g}"
+            f"{row['x_m']:10.4g} {row['y_m']:10.4g} {row['z_m']:10.4g} "
+            f"{row['power_db']:9.2f} {row['log_likelihood']:15.2f}"
+            + (f"{row[CONFIDENCE]:{len(_SURE)}.3f}" if stated else "")
+        )
+    if sources.scene.size > _MOST_ROWS:
+        lines.append(f"... {sources.scene.size - _MOST_ROWS} more; --out writes all of them")
+    return lines
+
+
+def summary_line(sources: LocatedSources) -> str:
+    """How many sources and scenes."""
+    empty = int((sources.scenes[:, 2] == 0).sum())
+    line = f"{sources.scene.size} sources in {len(sources.scenes)} scenes"
+    line += f", {empty} of them without a source" if empty else ""
+    return line + (f"; {len(sources.left_out)} scenes left out" if sources.left_out else "")
+
+
+def estimator_lines() -> list[str]:
+    """Every estimator: name, covariance that it reads, whether it needs a model, and what it is."""
+    rows = [("name", "covariance", "model", "")]
+    for name, factory in REGISTRY.items():
+        kind = probe(name).covariance_kind
+        description = sys.modules[factory.__module__].__doc__ or ""
+        first = " ".join(description.strip().split("\n\n")[0].split())
+        own = " (default)" if name == CLASSICAL else ""
+        rows.append((name, _KINDS[kind], "yes" if needs_model(name) else "no", first + own))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return ["  ".join((*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[3])).rstrip() for r in rows]

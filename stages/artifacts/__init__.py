@@ -1,1 +1,0 @@
-"""Everything that is read or written: parameters, HDF5 files, checkpoints, resumable state, progress."""

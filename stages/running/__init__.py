@@ -1,0 +1,1 @@
+"""Resumable work of the stages: state, devices, processes, durations."""

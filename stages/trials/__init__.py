@@ -1,0 +1,1 @@
+"""The trials of a search: the study, its tables and figures."""
