@@ -177,7 +177,7 @@ def split_truth(params: Params, source_model: SourceModel, drawn: list[Scenes]) 
     """Sources and bounds of the scenes of a cell; its split is named by the source model."""
     columns: dict[str, list[torch.Tensor]] = {name: [] for name in tables.BOUNDS}
     for part in drawn:
-        limit = bound.bound(part, params.array.spherical_amplitude).conditional
+        limit = bound.bound(part).conditional
         values = (
             limit.azimuth.rad2deg(),
             limit.elevation.rad2deg(),

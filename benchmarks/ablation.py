@@ -40,7 +40,6 @@ from risolve.networks.losses import covariance_loss
 from risolve.networks.trained import Prediction
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import Scenes
-from risolve.physics.steering import steering
 from risolve.running.progress import Progress
 from stages.params.file import read_params
 from stages.params.model import Params
@@ -215,7 +214,7 @@ def covariance_error(params: Params, model: Model, k: int, snr_db: float) -> flo
     errors = []
     for drawn in drawn_scenes(params, k, snr_db, N_SCENES):
         own = drawn.observation
-        waves = steering(drawn.sources[:, :k], own.elements, own.wavelength, params.array.spherical_amplitude)
+        waves = own.array.steering(drawn.sources[:, :k])
         sample = sample_covariance(sample_factor(own, params.covariance.ls_ridge))
         loading = params.covariance.diagonal_loading
         alone = blend(predicted(model, own).covariance, sample, 0.0, loading)
@@ -243,7 +242,7 @@ def count_right(params: Params, model: Model) -> float:
 def predicted(model: Model, observation: Observation) -> Prediction:
     """What a network says of scenes, from maps as it read them in training."""
     own = model.params
-    settings = MapSettings(model_grid.grid(own), own.normalize.map_iterations, own.array.spherical_amplitude)
+    settings = MapSettings(model_grid.grid(own), own.normalize.map_iterations)
     return model.trained.predict(*fit_maps(observation, settings), observation)
 
 
@@ -251,7 +250,7 @@ def from_first_map(model: Model, observation: Observation) -> Prediction:
     """In the place of a network: points of the first map num / den in the order of their values, which are
     too small to weigh beside the likelihood.
     """
-    settings = MapSettings(model_grid.grid(model.params), (0,), model.params.array.spherical_amplitude)
+    settings = MapSettings(model_grid.grid(model.params), (0,))
     values = fit_maps(observation, settings).values[:, 0]
     places = model.trained.dictionary.points.expand(len(values), -1, -1)
     return replace(predicted(model, observation), occupancy=1e-9 * values / values.max(), places=places)

@@ -138,12 +138,8 @@ def bound(batch: Scenes, snr_db: float) -> Bound:
     assert reference_noise is not None
     noise_power = reference_noise / 10.0 ** (snr_db / 10.0)
     if batch.observation.source_model == "independent":
-        return conditional_bound(
-            batch.observation, batch.sources, batch.amplitudes, noise_power, SYSTEM.spherical_amplitude
-        )
-    return constant_bound(
-        batch.observation, batch.sources, batch.amplitudes[:, 0], noise_power, SYSTEM.spherical_amplitude
-    )
+        return conditional_bound(batch.observation, batch.sources, batch.amplitudes, noise_power)
+    return constant_bound(batch.observation, batch.sources, batch.amplitudes[:, 0], noise_power)
 
 
 def medians(result: Bound) -> Medians:

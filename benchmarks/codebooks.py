@@ -54,7 +54,7 @@ def points(params: Params) -> Complex[Tensor, "point element"]:
     random = seeds.generator(SEED, "bootstrap")
     angles = [random.uniform(*limits, N_POINTS) for limits in (field.azimuth, field.elevation)]
     sources = np.stack((*angles, 1.0 / random.uniform(*field.range, N_POINTS)), -1)
-    wave = steering(torch.from_numpy(sources), system.elements(), system.wavelength, False)
+    wave = steering(torch.from_numpy(sources), system.array().elements, system.wavelength, False)
     return wave.to(torch.complex64)
 
 
@@ -99,7 +99,7 @@ def spread(
 
 def azimuth_error(params: Params, source: NDArray[np.float64]) -> float:
     """Azimuth (deg) of the best Fresnel fit minus that of the source."""
-    elements, wavelength = objects.system(params).elements(), params.array.wavelength_m
+    elements, wavelength = objects.system(params).array().elements, params.array.wavelength_m
     wave = steering(torch.from_numpy(source)[None], elements, wavelength, False)[0]
 
     def mismatch(fitted: NDArray[np.float64]) -> float:

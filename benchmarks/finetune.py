@@ -44,7 +44,6 @@ from risolve.networks.examples import Examples, joined_examples
 from risolve.networks.likelihood_loss import likelihood_loss
 from risolve.networks.trained import TrainedNetwork
 from risolve.physics.scenario import Scenes, draw_installation, draw_scene, observe
-from risolve.physics.steering import steering
 from risolve.tune import TuningOptions
 from stages.params import objects
 from stages.params.file import read_params
@@ -105,12 +104,7 @@ def of_part(
     prediction = trained.predict(examples.maps, examples.estimated_snr, observation)
     own, received = prediction.covariance, examples.received
     assert received is not None
-    waves = steering(
-        sources.nan_to_num(nan=1.0),
-        observation.elements,
-        observation.wavelength,
-        params.array.spherical_amplitude,
-    )
+    waves = observation.array.steering(sources.nan_to_num(nan=1.0))
     truth = true_covariance(waves.to(torch.complex64), scenes.power[part].nan_to_num(nan=0.0).float())
     missed = own.squared_norm - 2.0 * inner_product(own, truth) + truth.squared_norm
     rows = torch.arange(len(part)).split(1)

@@ -86,7 +86,7 @@ def predicted(params: Params, observation: Observation) -> dict[CovarianceKind, 
     """What the learned estimator reads, and the CPU time of map and network."""
     started = time.process_time()
     iterations = params.normalize.map_iterations
-    settings = MapSettings(model_grid.grid(params.of_model()), iterations, params.array.spherical_amplitude)
+    settings = MapSettings(model_grid.grid(params.of_model()), iterations)
     maps = fit_maps(observation, settings)
     prediction = trained(params).predict(maps.values, maps.estimated_snr, observation)
     return {"predicted": Made(prediction, time.process_time() - started)}

@@ -56,13 +56,12 @@ def measure(params: Params, source_model: SourceModel, n_sources: int) -> dict[s
     noise_power = batch.observation.noise_power
     assert noise_power is not None
     amplitudes = batch.amplitudes[..., :n_sources].to(torch.complex128)
-    spherical = params.array.spherical_amplitude
     if source_model == "independent":
-        bound = conditional_bound(batch.observation, truth, amplitudes, noise_power, spherical)
+        bound = conditional_bound(batch.observation, truth, amplitudes, noise_power)
     else:
-        bound = constant_bound(batch.observation, truth, amplitudes[:, 0], noise_power, spherical)
+        bound = constant_bound(batch.observation, truth, amplitudes[:, 0], noise_power)
     started = time.process_time()
-    refined = refine(batch.observation, truth, ITERATIONS, spherical)
+    refined = refine(batch.observation, truth, ITERATIONS)
     milliseconds = 1e3 * (time.process_time() - started) / N_SCENES
     ratio = ((refined.sources - truth) / bound.standard_deviations()).square().mean((0, 1)).sqrt()
     return {

@@ -79,16 +79,16 @@ class Bench:
 
     def refined(self, observation: Observation, own: Estimate) -> Estimate:
         settings, grid = estimator_setup.settings(self.params), model_grid.grid(self.params)
-        return refined(observation, own, grid, settings.n_iterations, settings.spherical_amplitude)
+        return refined(observation, own, grid, settings.n_iterations)
 
     def milliseconds(self, name: str, observation: Observation, k: int) -> dict[str, float]:
         """Step -> CPU milliseconds a scene; making a covariance is no step of an estimator."""
         n_scenes = observation.n_scenes
         grid, settings = model_grid.grid(self.params), estimator_setup.settings(self.params)
         if name == "grid":
-            pieces = list(detectors(observation, grid, settings.spherical_amplitude))
+            pieces = list(detectors(observation, grid))
             started = time.process_time()
-            for _ in detectors(observation, grid, settings.spherical_amplitude):
+            for _ in detectors(observation, grid):
                 pass
             responded = time.process_time()
             for _, detector in pieces:

@@ -116,9 +116,9 @@ def unlabelled(observation: Observation, model: Model) -> Examples:
     if observation.noise_power is None:
         observation = replace(observation, noise_power=estimated_noise_power(observation))
     params, n_scenes = model.params, observation.n_scenes
-    settings = MapSettings(
-        model_grid.grid(params), params.normalize.map_iterations, params.array.spherical_amplitude
-    )
+    own = replace(observation.array, spherical_amplitude=params.array.spherical_amplitude)
+    observation = replace(observation, array=own)
+    settings = MapSettings(model_grid.grid(params), params.normalize.map_iterations)
     maps = fit_maps(observation, settings)
     shared = torch.full((n_scenes,), observation.source_model == "constant")
     # squares of weak snapshots leave single precision, and the loss knows no scale

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -66,12 +66,12 @@ def localize(observation: Observation, method: Method, n_sources: int | None) ->
     Raises:
         ValueError: more sources than the snapshots determine.
     """
+    observation = replace(observation, array=method.array)
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
     found = method.estimator.estimate(observation, covariance_of(observation, counts, method), counts)
     if not method.refines:
         return found
-    settings = method.settings
-    return refined(observation, found, method.grid, settings.n_iterations, settings.spherical_amplitude)
+    return refined(observation, found, method.grid, method.settings.n_iterations)
 
 
 def covariance_of(
@@ -86,7 +86,7 @@ def covariance_of(
     if model is None:
         return sample_covariance(sample_factor(observation, LS_RIDGE))
     params = model.params
-    maps = MapSettings(method.grid, params.normalize.map_iterations, params.array.spherical_amplitude)
+    maps = MapSettings(method.grid, params.normalize.map_iterations)
     prediction = model.trained.predict(*fit_maps(observation, maps), observation)
     if kind == "predicted":
         return prediction
@@ -175,9 +175,9 @@ def _check(file: Path, looks: Mapping[Path, Look], options: Options) -> None:
         with measurement_stream(path, looks) as stream:
             method_for(stream, options)
             stream.truth()
-            array = (stream.sizes[1:], stream.wavelength, stream.source_model)
-            first = first or (array, stream.elements)
-            if array != first[0] or not torch.equal(stream.elements, first[1]):
+            system = (stream.sizes[1:], stream.array.wavelength, stream.source_model)
+            first = first or (system, stream.array.elements)
+            if system != first[0] or not torch.equal(stream.array.elements, first[1]):
                 law = "the shards of a directory are of one array, source model, L and M"
                 raise MeasurementError(f"{path}: {law}, and this one differs from the first; give it alone")
 

@@ -21,6 +21,7 @@ from risolve.files.model_params import ModelParams
 from risolve.identifiability import Limit, most_sources
 from risolve.inference.counting import CountingRule
 from risolve.inference.grid import Grid, grid_for, search_grid
+from risolve.physics.array import Array
 from risolve.physics.geometry import aperture, fraunhofer_distance, radians
 from risolve.running.work import work_key
 
@@ -87,6 +88,7 @@ class Method:
     behind the covariance it reads.
     """
 
+    array: Array
     estimator: Estimator
     settings: Settings
     refines: bool
@@ -109,14 +111,13 @@ def method_for(stream: MeasurementStream, options: Options) -> Method:
         return _learned_method(stream, options, name, refines)
     field = options.field_of_view
     if field is None:
-        nearest = max(_NEAREST * aperture(stream.elements), stream.wavelength / 2.0)
-        farthest = fraunhofer_distance(aperture(stream.elements), stream.wavelength)
+        nearest = max(_NEAREST * aperture(stream.array.elements), stream.array.wavelength / 2.0)
+        farthest = fraunhofer_distance(aperture(stream.array.elements), stream.array.wavelength)
         field = FieldOfView(_AZIMUTH_DEG, _ELEVATION_DEG, (nearest, max(farthest, 10.0 * nearest)))
     _check_field(field)
     try:
         grid = grid_for(
-            stream.elements,
-            stream.wavelength,
+            stream.array,
             radians(field.azimuth_deg),
             radians(field.elevation_deg),
             field.range_m,
@@ -129,8 +130,8 @@ def method_for(stream: MeasurementStream, options: Options) -> Method:
             f"{stream.path}: steering vectors of all points are in memory at once, G N at most "
             f"{_MOST_STEERING}, got G = {n_points} points, N = {n_elements} elements; narrow --field-of-view"
         )
-    settings = _settings(stream, options, LOADING, False)
-    return Method(estimator(name, grid, settings), settings, refines, grid, field, None)
+    settings = _settings(stream, options, LOADING)
+    return Method(stream.array, estimator(name, grid, settings), settings, refines, grid, field, None)
 
 
 def _learned_method(stream: MeasurementStream, options: Options, name: str, refines: bool) -> Method:
@@ -143,14 +144,13 @@ def _learned_method(stream: MeasurementStream, options: Options, name: str, refi
     params = model.params
     field = _field_of(params)
     grid = model_grid.grid(params)
-    settings = _settings(
-        stream, options, params.covariance.diagonal_loading, params.array.spherical_amplitude
-    )
+    settings = _settings(stream, options, params.covariance.diagonal_loading)
     if probe(name).covariance_kind == "predicted":
         # the network counts, and knows no larger number than those it was trained on
         most = min(_most(stream).n_sources, params.sources.max_sources)
         settings = replace(settings, counting=replace(settings.counting, most=most))
-    return Method(estimator(name, grid, settings), settings, refines, grid, field, model)
+    array = replace(stream.array, spherical_amplitude=params.array.spherical_amplitude)
+    return Method(array, estimator(name, grid, settings), settings, refines, grid, field, model)
 
 
 def _field_of(params: ModelParams) -> FieldOfView:
@@ -163,7 +163,7 @@ def _require_same_system(stream: MeasurementStream, options: Options, params: Mo
     Raises:
         CheckpointError: everything that differs.
     """
-    faults = differences(params, stream.sizes, stream.elements, stream.wavelength)
+    faults = differences(params, stream.sizes, stream.array)
     field = _field_of(params)
     if options.field_of_view not in (None, field):
         faults.append(f"--field-of-view is {options.field_of_view}, the model's {field}")
@@ -204,19 +204,17 @@ def probe(name: str) -> Estimator:
         MeasurementError: an unknown name.
     """
     counting = CountingRule("glrt", 0.01, 1)
-    settings = Settings(LOADING, False, counting, ITERATIONS, FIT_ITERATIONS)
+    settings = Settings(LOADING, counting, ITERATIONS, FIT_ITERATIONS)
     try:
         return estimator(name, search_grid(3, 3, 2, (-1.0, 1.0), (-1.0, 1.0), (1.0, 2.0)), settings)
     except ValueError as error:
         raise MeasurementError(f"--estimator: {error}; `risolve estimators` explains them") from error
 
 
-def _settings(
-    stream: MeasurementStream, options: Options, loading: float, spherical_amplitude: bool
-) -> Settings:
+def _settings(stream: MeasurementStream, options: Options, loading: float) -> Settings:
     most = min(MOST_COUNTED, _most(stream).n_sources)
     counting = CountingRule("glrt", options.false_alarm, most)
-    return Settings(loading, spherical_amplitude, counting, ITERATIONS, FIT_ITERATIONS)
+    return Settings(loading, counting, ITERATIONS, FIT_ITERATIONS)
 
 
 def _most(stream: MeasurementStream) -> Limit:

@@ -15,9 +15,9 @@ from risolve.files.measurement_stream import MADE_BY, first_looks, measurement_s
 from risolve.files.model import Model, is_tuned, read_model
 from risolve.files.model_fit import differences
 from risolve.files.model_params import ModelParams
+from risolve.physics.array import Array
 from risolve.running.target import Kinds
 from risolve.running.work import work_key
-from risolve.shapes import Elements
 
 KINDS: Kinds = {".pt": is_tuned}
 
@@ -62,7 +62,7 @@ def checked(files: Sequence[Path], options: TuningOptions) -> Subject:
     systems, n_scenes = list[_System](), 0
     for path in looks:
         with measurement_stream(path, looks) as stream:
-            systems.append(_System(path, stream.sizes, stream.elements, stream.wavelength))
+            systems.append(_System(path, stream.sizes, stream.array))
             n_scenes += stream.sizes.scenes
     model = read_model(options.model, partial(_require_same_system, options.model, systems))
     require_enough(n_scenes, files)
@@ -74,8 +74,7 @@ class _System(NamedTuple):
 
     path: Path
     sizes: Sizes
-    elements: Elements
-    wavelength: float
+    array: Array
 
 
 def _require_same_system(model: Path, systems: Sequence[_System], params: ModelParams) -> None:
@@ -85,7 +84,7 @@ def _require_same_system(model: Path, systems: Sequence[_System], params: ModelP
         CheckpointError: everything that differs.
     """
     for system in systems:
-        if faults := differences(params, system.sizes, system.elements, system.wavelength):
+        if faults := differences(params, system.sizes, system.array):
             raise CheckpointError(
                 f"{model}: a network is tuned on the system that it was trained for; of {system.path}, "
                 f"{'; '.join(faults)}: train for this system"

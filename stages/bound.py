@@ -21,7 +21,7 @@ from stages.running.verb import run_verb, split_argument
 READS = ("array.spherical_amplitude",)
 
 
-def bound(scenes: Scenes, spherical_amplitude: bool) -> Bounds:
+def bound(scenes: Scenes) -> Bounds:
     """Bounds of scenes with any numbers of sources, those of equal number computed together.
 
     Raises:
@@ -43,14 +43,12 @@ def bound(scenes: Scenes, spherical_amplitude: bool) -> Bounds:
         amplitudes = scenes.amplitudes[chosen, :, :n_sources].to(torch.complex128)
         try:
             if independent:
-                known = conditional_bound(observation, sources, amplitudes, noise_power, spherical_amplitude)
+                known = conditional_bound(observation, sources, amplitudes, noise_power)
                 power = scenes.power[chosen, :n_sources]
-                gaussian = unconditional_bound(observation, sources, power, noise_power, spherical_amplitude)
+                gaussian = unconditional_bound(observation, sources, power, noise_power)
                 unconditional[chosen, :n_sources] = _deviations(gaussian)
             else:
-                known = constant_bound(
-                    observation, sources, amplitudes[:, 0], noise_power, spherical_amplitude
-                )
+                known = constant_bound(observation, sources, amplitudes[:, 0], noise_power)
         except ValueError as error:
             raise ValueError(
                 f"counting among the scenes with {n_sources} sources, {chosen.tolist()}: {error}"
@@ -74,7 +72,7 @@ def _deviations(bound: Bound) -> torch.Tensor:
 def _make_shard(params: Params, scenes: Path, number: int, path: Path) -> None:
     source = scenes / shard_name(number)
     try:
-        bounds = bound(read_scenes(source), params.array.spherical_amplitude)
+        bounds = bound(read_scenes(source, params.array.spherical_amplitude))
     except ValueError as error:
         raise MeasurementError(f"{source}: {error}") from error
     write_bounds(path, bounds)

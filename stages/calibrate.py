@@ -27,7 +27,6 @@ from risolve.networks.counting import fitted_rule
 from risolve.networks.losses import covariance_errors
 from risolve.networks.trained import Calibration, TrainedNetwork
 from risolve.physics.observation import Observation
-from risolve.physics.steering import steering
 from risolve.running.shards import make_shards, one_thread
 from risolve.running.work import work_key
 from stages.params import estimators
@@ -61,8 +60,7 @@ def calibrate(
     maps = covariances.maps
     prediction = network.predict(maps.values, maps.estimated_snr, observation)
     unknown = replace(observation, noise_power=None)
-    spherical = network.dictionary.spherical_amplitude
-    estimated = fit_maps(unknown, MapSettings(estimator.grid, maps.iterations, spherical))
+    estimated = fit_maps(unknown, MapSettings(estimator.grid, maps.iterations))
     blind = network.predict(*estimated, unknown)
 
     present = torch.nonzero(truth.n_sources > 0).flatten()
@@ -96,7 +94,7 @@ def _true_covariance(truth: Truth, scenes: Tensor, network: TrainedNetwork) -> N
     """R of scenes that have sources."""
     dictionary, power = network.dictionary, truth.power[scenes].float().nan_to_num()
     sources = torch.where(power[..., None] > 0.0, truth.sources[scenes], 1.0)
-    waves = steering(sources, dictionary.elements, dictionary.wavelength, dictionary.spherical_amplitude)
+    waves = dictionary.array.steering(sources)
     return true_covariance(waves.to(torch.complex64), power)
 
 
@@ -158,7 +156,7 @@ def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: 
     batch = batches[number]
     network, estimator = _bench(params, root)
     scenes = torch.arange(batch.first, batch.last)
-    observation = read_observation(root / "data/scenes" / batch.split)
+    observation = read_observation(root / "data/scenes" / batch.split, params.array.spherical_amplitude)
     covariances = read_covariances(root / "data/covariances" / batch.split)
     truth = read_truth(root / "data/scenes" / batch.split)
     n_scenes = params.simulate.split(batch.split).n_scenes

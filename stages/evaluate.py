@@ -91,8 +91,7 @@ def evaluate(
     made["known"] = make_covariances(observation, sample, maps, told, network, comparison)
     if comparison.blind:
         unknown = replace(observation, noise_power=None)
-        spherical = comparison.settings.spherical_amplitude
-        maps = fit_maps(unknown, MapSettings(comparison.grid, covariances.maps.iterations, spherical))
+        maps = fit_maps(unknown, MapSettings(comparison.grid, covariances.maps.iterations))
         made["estimated"] = make_covariances(unknown, sample, maps, None, network, comparison)
     return comparison.run(observation, truth, made, random)
 
@@ -142,7 +141,10 @@ class Bench:
 @functools.lru_cache(maxsize=1)
 def read_bench(params: Params, root: Path) -> Bench:
     """Read once by every process."""
-    observations = {split: read_observation(root / "data/scenes" / split) for split in TEST_SPLITS}
+    observations = {
+        split: read_observation(root / "data/scenes" / split, params.array.spherical_amplitude)
+        for split in TEST_SPLITS
+    }
     covariances = {split: read_covariances(root / "data/covariances" / split) for split in TEST_SPLITS}
     network = read_network(root / "data/calibration/learned.pt", params.of_model())
     for split in TEST_SPLITS:

@@ -28,9 +28,7 @@ READS = (
 
 def normalize(observation: Observation, params: Params) -> Covariances:
     """Normalized sample covariance factors, and the maps that the network reads."""
-    settings = MapSettings(
-        model_grid.grid(params.of_model()), params.normalize.map_iterations, params.array.spherical_amplitude
-    )
+    settings = MapSettings(model_grid.grid(params.of_model()), params.normalize.map_iterations)
     values, snr = fit_maps(observation, settings)
     maps = Maps(values, snr, settings.iterations, settings.grid.shape)
     factor = sample_factor(observation, params.covariance.ls_ridge)
@@ -40,7 +38,7 @@ def normalize(observation: Observation, params: Params) -> Covariances:
 def _make_shard(params: Params, scenes: Path, number: int, path: Path) -> None:
     source = scenes / shard_name(number)
     try:
-        covariances = normalize(read_observation(source), params)
+        covariances = normalize(read_observation(source, params.array.spherical_amplitude), params)
     except ValueError as error:
         raise MeasurementError(f"{source}: {error}") from error
     except LinAlgError as error:

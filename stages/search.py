@@ -224,7 +224,7 @@ def _exam(params: Params, split: Split) -> Exam:
     truth = read_truth(scenes)
     present = torch.nonzero(truth.n_sources > 0).flatten()
     return Exam(
-        read_observation(scenes).select(present),
+        read_observation(scenes, params.array.spherical_amplitude).select(present),
         read_covariances(covariances).select(present),
         truth.sources[present],
         truth.n_sources[present].long(),

@@ -91,9 +91,7 @@ def sweep(
 ) -> dict[Method, Timed]:
     """Method -> estimate on scenes of K = params.sweep.n_sources sources, K known."""
     observation = scenes.observation
-    settings = MapSettings(
-        model_grid.grid(params.of_model()), params.normalize.map_iterations, params.array.spherical_amplitude
-    )
+    settings = MapSettings(model_grid.grid(params.of_model()), params.normalize.map_iterations)
     maps, snr = fit_maps(observation, settings)
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
     told = torch.full((observation.n_scenes,), params.sweep.n_sources)
@@ -204,7 +202,6 @@ def truth_of(params: Params, point: Point) -> SplitTruth:
             scenes.sources[:, :K],
             scenes.amplitudes[:, :, :K].to(torch.complex128),
             scenes.observation.noise_power,
-            params.array.spherical_amplitude,
         )
     except ValueError as error:
         raise ParameterError(_fault(point, numbers, error)) from error

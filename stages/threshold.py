@@ -57,7 +57,6 @@ def threshold(observation: Observation, params: Params) -> pd.DataFrame:
         replace(objects.source_distribution(params), path_loss=False),
         torch.pow(10.0, torch.tensor(own.snr_db, dtype=torch.float64) / 10.0),
         own.draws,
-        params.array.spherical_amplitude,
         torch.Generator().manual_seed(integer_seed(own.seed, "ziv_zakai")),
     )
     rows = []
@@ -80,7 +79,7 @@ def threshold(observation: Observation, params: Params) -> pd.DataFrame:
 def main() -> None:
     """python -m stages.threshold"""
     params = read_params()
-    observation = read_observation(SCENES)
+    observation = read_observation(SCENES, params.array.spherical_amplitude)
     single = read_truth(SCENES).sources[..., 0].isfinite().sum(-1) == 1
     chosen = torch.argsort((~single).int(), stable=True)[: params.threshold.scenes]
     try:

@@ -44,7 +44,7 @@ def identity_basis(n_elements: int, rank: int) -> SharedBasis:
 
 def true_waves(system: System, n_scenes: int) -> Tensor:
     sources = torch.tensor(SPREAD_SOURCES, dtype=torch.float64).expand(n_scenes, 3, 3)
-    return steering(sources, system.elements(), system.wavelength, False).to(torch.complex64)
+    return steering(sources, system.array().elements, system.wavelength, False).to(torch.complex64)
 
 
 @cache

@@ -26,12 +26,12 @@ def write_user_file(path: Path, scenes: Scenes, *, truth: bool = True, noise_pow
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "risolve-measurements"
         file.attrs["version"] = 1
-        file.attrs["wavelength_m"] = observation.wavelength
+        file.attrs["wavelength_m"] = observation.array.wavelength
         file.attrs["source_model"] = observation.source_model
         file["snapshots"] = observation.snapshots.numpy()
         file["channel"] = observation.channel.numpy()
         file["codes"] = observation.codes.numpy()
-        file["element_positions_m"] = observation.elements.numpy()
+        file["element_positions_m"] = observation.array.elements.numpy()
         if noise_power and observation.noise_power is not None:
             file["noise_power"] = observation.noise_power.numpy()
         if truth:

@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_empty_slots_are_nan_and_sources_are_not(finished: Path, split: str) -> None:
-    scenes = read_scenes(finished / "data/scenes" / split)
+    scenes = read_scenes(finished / "data/scenes" / split, False)
     found = read_bounds(finished / f"data/bounds/{split}.h5")
     present = torch.arange(3) < scenes.n_sources[:, None]
     for deviations in (found.conditional, found.unconditional):
@@ -44,7 +44,7 @@ def test_empty_slots_are_nan_and_sources_are_not(finished: Path, split: str) -> 
 def test_each_scene_alone_has_the_same_bound(finished: Path) -> None:
     """Scenes of one shard differ in their number of sources; each is compared with a call of its own."""
     for split in SPLITS:
-        scenes = read_scenes(finished / "data/scenes" / split)
+        scenes = read_scenes(finished / "data/scenes" / split, False)
         found = read_bounds(finished / f"data/bounds/{split}.h5")
         assert scenes.observation.noise_power is not None
         for i, k in enumerate(scenes.n_sources.tolist()):
@@ -55,11 +55,11 @@ def test_each_scene_alone_has_the_same_bound(finished: Path) -> None:
             sources = scenes.sources[i : i + 1, :k]
             amplitudes = scenes.amplitudes[i : i + 1, :, :k].to(torch.complex128)
             if split == "test_constant":
-                known = constant_bound(observation, sources, amplitudes[:, 0], noise_power, False)
+                known = constant_bound(observation, sources, amplitudes[:, 0], noise_power)
             else:
-                known = conditional_bound(observation, sources, amplitudes, noise_power, False)
+                known = conditional_bound(observation, sources, amplitudes, noise_power)
                 power = scenes.power[i : i + 1, :k]
-                gaussian = unconditional_bound(observation, sources, power, noise_power, False)
+                gaussian = unconditional_bound(observation, sources, power, noise_power)
                 assert found.unconditional is not None
                 expected = gaussian.standard_deviations()[0, :, 0]
                 torch.testing.assert_close(found.unconditional.azimuth[i, :k], expected, rtol=1e-6, atol=0.0)

@@ -21,7 +21,6 @@ from risolve.files.measurements import read_scenes, write_scenes
 from risolve.files.model import read_model, read_network
 from risolve.networks.counting import Evidence
 from risolve.networks.trained import uncalibrated
-from risolve.physics.steering import steering
 from stages import calibrate
 from stages.normalize import normalize
 from stages.params.file import read_params
@@ -96,14 +95,14 @@ def test_the_blend_is_the_best_of_the_validation_scenes(calibrated: Path) -> Non
     loading = params.covariance.diagonal_loading * torch.eye(params.array.n_elements)
     errors: dict[str, list[list[float]]] = {"independent": [], "constant": []}
     for split in VALIDATION_SPLITS:
-        scenes = read_scenes(calibrated / "data/scenes" / split)
+        scenes = read_scenes(calibrated / "data/scenes" / split, False)
         covariances = read_covariances(calibrated / "data/covariances" / split)
         maps = covariances.maps
         predicted = network.predict(maps.values, maps.estimated_snr, scenes.observation).covariance
         sample = sample_covariance(covariances.factor).dense()
         for i in torch.nonzero(scenes.n_sources).flatten().tolist():
             K = int(scenes.n_sources[i])
-            waves = steering(scenes.sources[i, :K], network.dictionary.elements, 0.3, False)
+            waves = network.dictionary.array.steering(scenes.sources[i, :K])
             true = (waves.mT * scenes.power[i, :K]) @ waves.conj()
             true = true * len(loading) / true.trace() + loading
             errors[covariances.source_model].append([])

@@ -11,7 +11,6 @@ from torch import Tensor
 from risolve import covariance
 from risolve.covariance import SharedBasis
 from risolve.physics.observation import Observation
-from risolve.physics.steering import steering
 from tests import tolerances
 from tests.covariances import KINDS, RIDGE, kinds, sample, true_waves
 from tests.oracles import covariance as oracle
@@ -171,7 +170,7 @@ def test_true_and_blended_covariances_are_the_formulas() -> None:
 def test_covariance_has_the_phase_convention_of_the_field() -> None:
     """R = E x x^H, not its conjugate: a noiseless direct array with one source has R a = N a, off axis."""
     scenes = noiseless(direct_array([(0.5, -0.3, 0.7)], 10.0, 2))
-    wave = steering(scenes.sources, scenes.observation.elements, 0.3, False)[:, 0]
+    wave = scenes.observation.array.steering(scenes.sources)[:, 0]
     matrix = sample(scenes.observation).dense()
     torch.testing.assert_close((matrix @ wave[..., None])[..., 0], 15.0 * wave, rtol=1e-9, atol=1e-9)
     mirrored = (matrix @ wave.conj()[..., None])[..., 0]
@@ -189,7 +188,7 @@ def test_sample_covariance_tends_to_the_model_as_one_over_root_l() -> None:
     n_scenes = 200
     for n_snapshots in (17, 1025):
         scenes = direct_array(SPREAD_SOURCES, 60.0, n_scenes, n_snapshots)
-        waves = steering(scenes.sources, scenes.observation.elements, 0.3, False).to(torch.complex64)
+        waves = scenes.observation.array.steering(scenes.sources).to(torch.complex64)
         model = covariance.true_covariance(waves, torch.ones((n_scenes, 3)))
         found = covariance.sample_covariance(covariance.sample_factor(scenes.observation, 1e-6))
         squared = (found.dense() - model.dense()).abs().square().sum((1, 2))
@@ -234,7 +233,7 @@ def test_centring_removes_a_constant_signal() -> None:
     """
     n_scenes = 400
     scenes = make_scenes(DEFAULT, 1, 20.0, n_scenes, "constant")
-    waves = steering(scenes.sources[:, :1], scenes.observation.elements, 0.3, False).to(torch.complex64)
+    waves = scenes.observation.array.steering(scenes.sources[:, :1]).to(torch.complex64)
     centred = _energies(replace(scenes.observation, source_model="independent"), waves)
     error = tolerances.SIGMAS * float(centred.std()) / math.sqrt(n_scenes)
     assert abs(float(centred.mean()) - 1.0 / 144) < error
@@ -243,7 +242,7 @@ def test_centring_removes_a_constant_signal() -> None:
     assert float(_energies(scenes.observation, waves).mean()) > 0.5
 
     independent = make_scenes(DEFAULT, 1, 20.0, n_scenes)
-    waves = steering(independent.sources[:, :1], scenes.observation.elements, 0.3, False).to(torch.complex64)
+    waves = scenes.observation.array.steering(independent.sources[:, :1]).to(torch.complex64)
     assert float(_energies(independent.observation, waves).mean()) > 10.0 / 144
 
 

@@ -70,7 +70,7 @@ def make_inputs(directory: Path, **changes: object) -> Params:
         write_scenes(directory / "data/scenes" / split / "shard-0000.h5", scenes)
         covariances = normalize(scenes.observation, params)
         write_covariances(directory / "data/covariances" / split / "shard-0000.h5", covariances)
-        write_bounds(directory / f"data/bounds/{split}.h5", bound(scenes, params.array.spherical_amplitude))
+        write_bounds(directory / f"data/bounds/{split}.h5", bound(scenes))
     (directory / "data/calibration").mkdir()
     write_untrained(directory / "data/calibration/learned.pt", uncalibrated(0.3), params)
     return params
@@ -261,8 +261,8 @@ def test_refinement_lowers_the_residual(finished: Path) -> None:
             continue
         start = one.estimate(observation, made[one.covariance_kind].covariance, torch.full((3,), 2))
         n_iterations = params.estimators.refine_iterations
-        best = refined(observation, start, model_grid.grid(params.of_model()), n_iterations, False).likelihood
-        before = concentrated_residual(observation, start.sources.nan_to_num(), start.present, False)
+        best = refined(observation, start, model_grid.grid(params.of_model()), n_iterations).likelihood
+        before = concentrated_residual(observation, start.sources.nan_to_num(), start.present)
         assert (best.residual <= before * (1.0 + 1e-9)).all()
         assert (best.residual < 0.999 * before).any()
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from risolve import covariance
 from risolve.covariance import NormalizedCovariance, SharedBasis
 from risolve.physics.observation import Observation
-from risolve.physics.steering import steering
 from tests import tolerances
 from tests.worlds import DEFAULT, make_scenes, scaled
 
@@ -32,11 +31,11 @@ def waves(seed: int, n_points: int) -> Complex[Tensor, "element point"]:
     low = torch.tensor([-1.0, -0.5, 0.1], dtype=torch.float64)
     high = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
     points = low + (high - low) * uniform
-    return steering(points, SCENES.observation.elements, 0.3, False).to(torch.complex64).mT.contiguous()
+    return SCENES.observation.array.steering(points).to(torch.complex64).mT.contiguous()
 
 
 def target() -> NormalizedCovariance:
-    rows = steering(SCENES.sources[:, :2], SCENES.observation.elements, 0.3, False).to(torch.complex64)
+    rows = SCENES.observation.array.steering(SCENES.sources[:, :2]).to(torch.complex64)
     return covariance.true_covariance(rows, SCENES.power[:, :2].float())
 
 

@@ -14,6 +14,7 @@ from risolve.errors import MeasurementError
 from risolve.estimators.registry import REGISTRY
 from risolve.files.sources import VALUES
 from risolve.locate import FieldOfView, needs_model
+from risolve.physics.array import Array
 from risolve.physics.geometry import planar_array
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import Scenes
@@ -54,8 +55,7 @@ def bent_array() -> Scenes:
         snapshots=torch.zeros((3, 9, 24), dtype=torch.complex64),
         channel=torch.eye(24, dtype=torch.complex64)[None],
         codes=torch.ones((1, 9, 24), dtype=torch.complex64),
-        elements=elements,
-        wavelength=0.3,
+        array=Array(elements, 0.3, spherical_amplitude=False),
         source_model="independent",
         noise_power=torch.full((3,), 0.01, dtype=torch.float64),
     )

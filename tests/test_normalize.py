@@ -55,12 +55,12 @@ def test_laws_of_the_stored_covariances(finished: Path, split: str) -> None:
 def test_files_hold_what_the_functions_make(finished: Path, split: str) -> None:
     params = read_params(finished / "params.yaml")
     for path in sorted((finished / "data/scenes" / split).iterdir()):
-        observation = read_observation(path)
+        observation = read_observation(path, False)
         found = read_covariances(finished / "data/covariances" / split / path.name)
         assert found.source_model == observation.source_model
         assert torch.equal(found.maps.estimated_snr, estimated_snr(observation).float())
         assert (found.maps.iterations, found.maps.grid_shape) == ((0, 2), (3, 5, 7))
-        steering = grid_steering(grid(params.of_model()), observation.elements, observation.wavelength, False)
+        steering = grid_steering(grid(params.of_model()), observation.array)
         assert torch.equal(found.maps.values, sparse_fit_maps(observation, steering, (0, 2)))
 
 
@@ -70,7 +70,7 @@ def test_scenes_without_sources_are_normalized_like_the_others(finished: Path, s
     truth = read_truth(finished / "data/scenes" / split)
     empty = truth.n_sources == 0
     assert 0 < int(empty.sum()) < truth.n_scenes
-    observation = read_observation(finished / "data/scenes" / split)
+    observation = read_observation(finished / "data/scenes" / split, False)
     assert observation.noise_power is not None
     assert torch.equal(observation.noise_power[empty], torch.ones(int(empty.sum()), dtype=torch.float64))
     assert bool((observation.noise_power[~empty] != 1.0).all())
@@ -88,7 +88,7 @@ def test_factors_of_constant_sources_have_one_row(finished: Path) -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_noise_power_is_estimated_where_it_is_not_known(finished: Path, split: str) -> None:
     params = read_params(finished / "params.yaml")
-    known = read_observation(finished / "data/scenes" / split)
+    known = read_observation(finished / "data/scenes" / split, False)
     unknown = replace(known, noise_power=None)
     found = normalize_verb.normalize(unknown, params)
     stated = replace(known, noise_power=estimated_noise_power(unknown))
@@ -102,7 +102,7 @@ def test_the_noise_power_is_estimated_where_it_is_not_known(finished: Path, spli
 @pytest.mark.parametrize("factor", [1e-8, 1e-4, 3.0 - 4.0j, 1e8])
 def test_scale_of_the_snapshots_changes_nothing(finished: Path, split: str, factor: complex) -> None:
     params = read_params(finished / "params.yaml")
-    observation = read_observation(finished / "data/scenes" / split)
+    observation = read_observation(finished / "data/scenes" / split, False)
     expected = normalize_verb.normalize(observation, params)
     found = normalize_verb.normalize(scaled(observation, factor), params)
     close = {"rtol": tolerances.SINGLE, "atol": 1e-4}

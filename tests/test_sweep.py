@@ -116,7 +116,7 @@ def test_a_level_changes_the_snapshots_and_nothing_that_is_known(params: Params,
     assert torch.equal(found.amplitudes.nan_to_num(), clean.amplitudes.nan_to_num())
     assert torch.equal(found.observation.channel, clean.observation.channel)
     assert torch.equal(found.observation.codes, clean.observation.codes)
-    assert torch.equal(found.observation.elements, clean.observation.elements)
+    assert torch.equal(found.observation.array.elements, clean.observation.array.elements)
     difference = found.observation.snapshots - clean.observation.snapshots
     assert (difference.abs().amax((1, 2)) > 0.0).all()
 
@@ -151,7 +151,7 @@ def test_a_fixed_installation_is_that_of_the_data_sets(tmp_path: Path) -> None:
 def test_the_truth_has_the_bound_of_the_known_system(params: Params) -> None:
     """The conditional bound of the verb `bound`, at the noise of the impaired scene."""
     point = Point("phase_error_deg", 60.0)
-    expected = bound(draw_scenes(params, point, range(3)), False).conditional
+    expected = bound(draw_scenes(params, point, range(3))).conditional
     truth = truth_of(params, point)
     assert truth.n_sources.tolist() == [2] * 3
     for name, values in (

@@ -55,13 +55,12 @@ def test_bounds_fall_with_the_snr_from_the_prior_on(finished: Path) -> None:
 def test_values_are_those_of_the_bound_in_the_units_of_their_names(finished: Path) -> None:
     params = read_params(finished / "params.yaml")
     # scenes 3 and 4 are the first of the tiny split with one source
-    observation = read_observation(finished / SCENES).select(torch.tensor([3, 4]))
+    observation = read_observation(finished / SCENES, False).select(torch.tensor([3, 4]))
     expected = ziv_zakai_bound(
         observation,
         objects.source_distribution(params),
         torch.tensor([1e-3, 0.1, 1.0, 100.0], dtype=torch.float64),
         4,
-        False,
         torch.Generator().manual_seed(integer_seed(1, "ziv_zakai")),
     )
     table = pd.read_csv(finished / THRESHOLD)
@@ -74,7 +73,7 @@ def test_values_are_those_of_the_bound_in_the_units_of_their_names(finished: Pat
 def test_path_loss_and_the_snapshots_play_no_part(finished: Path) -> None:
     """The SNR is that of a scene: a weaker source in less noise is the same measurement."""
     params = read_params(finished / "params.yaml")
-    observation = read_observation(finished / SCENES).select(slice(3, 5))
+    observation = read_observation(finished / SCENES, False).select(slice(3, 5))
     lossy = params.model_validate(
         {**params.model_dump(), "sources": {**params.sources.model_dump(), "path_loss": True}}
     )

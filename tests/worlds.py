@@ -18,6 +18,7 @@ from jaxtyping import Complex, Float
 from ruamel.yaml import YAML
 from torch import Tensor
 
+from risolve.physics.array import Array
 from risolve.physics.geometry import planar_array
 from risolve.physics.impairments import ImpairmentLevels
 from risolve.physics.observation import Observation, SourceModel, respond
@@ -160,8 +161,7 @@ def direct_array(
         snapshots=(signal + noise).to(torch.complex64),
         channel=torch.eye(n_elements, dtype=torch.complex64)[None],
         codes=torch.ones((1, n_snapshots, n_elements), dtype=torch.complex64),
-        elements=elements,
-        wavelength=0.3,
+        array=Array(elements, 0.3, spherical_amplitude=False),
         source_model="independent",
         noise_power=noise_power,
     )
@@ -175,13 +175,16 @@ def direct_array(
     )
 
 
-def signal_of(scenes: Scenes, spherical_amplitude: bool = False) -> Complex[Tensor, "scene snapshot antenna"]:
+def with_amplitude(observation: Observation, spherical_amplitude: bool) -> Observation:
+    """The same snapshots, said to be of an array of another amplitude law."""
+    return replace(observation, array=replace(observation.array, spherical_amplitude=spherical_amplitude))
+
+
+def signal_of(scenes: Scenes) -> Complex[Tensor, "scene snapshot antenna"]:
     """B_l A s_l of the true sources through the nominal system, complex128."""
     observation = scenes.observation.to(torch.complex128)
     present = ~scenes.sources[..., 0].isnan()
-    wave = steering(
-        scenes.sources.nan_to_num(nan=1.0), observation.elements, observation.wavelength, spherical_amplitude
-    )
+    wave = observation.array.steering(scenes.sources.nan_to_num(nan=1.0))
     wave = torch.where(present[..., None], wave, 0.0)
     amplitudes = torch.where(present[:, None, :], scenes.amplitudes.to(torch.complex128), 0.0)
     return (respond(observation, wave.mT) @ amplitudes[..., None])[..., 0]

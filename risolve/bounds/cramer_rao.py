@@ -20,7 +20,6 @@ from torch import Tensor
 
 from risolve.physics.geometry import position_jacobian
 from risolve.physics.observation import Observation, respond
-from risolve.physics.steering import steering_derivatives
 from risolve.shapes import Powers
 
 _CHUNK_BYTES = 2**26
@@ -90,7 +89,6 @@ def conditional_bound(
     sources: Float[Tensor, "scene source 3"],
     amplitudes: Complex[Tensor, "scene snapshot source"],
     noise_power: Powers,
-    spherical_amplitude: bool,
 ) -> Bound:
     """Bound with unknown azimuth, elevation, range, and amplitude s_lk in every snapshot, of every source.
 
@@ -118,7 +116,7 @@ def conditional_bound(
             f"{observation.n_antennas} antennas and K = {sources.shape[1]} sources"
         )
     chunks = []
-    for chunk in _responses(observation, sources, spherical_amplitude):
+    for chunk in _responses(observation, sources):
         waves = amplitudes[chunk.scenes].repeat_interleave(3, dim=-1)[:, :, None]
         chunks.append(_projected(chunk.columns, chunk.slopes * waves))
     return _positions_alone(chunks, sources, noise_power)
@@ -129,7 +127,6 @@ def constant_bound(
     sources: Float[Tensor, "scene source 3"],
     amplitudes: Complex[Tensor, "scene source"],
     noise_power: Powers,
-    spherical_amplitude: bool,
 ) -> Bound:
     """Bound with unknown azimuth, elevation, range, and one unknown amplitude s_k, of every source.
 
@@ -152,7 +149,7 @@ def constant_bound(
             f"{n_equations} equations and K = {sources.shape[1]} sources"
         )
     chunks = []
-    for chunk in _responses(observation, sources, spherical_amplitude):
+    for chunk in _responses(observation, sources):
         waves = amplitudes[chunk.scenes].repeat_interleave(3, dim=-1)[:, None, None]
         stacked = (chunk.columns.flatten(1, 2)[:, None], (chunk.slopes * waves).flatten(1, 2)[:, None])
         chunks.append(_projected(*stacked))
@@ -164,7 +161,6 @@ def unconditional_bound(
     sources: Float[Tensor, "scene source 3"],
     powers: Float[Tensor, "scene source"],
     noise_power: Powers,
-    spherical_amplitude: bool,
 ) -> Bound:
     """Bound with unknown azimuth, elevation, range and power p_k of every source, and unknown noise power.
 
@@ -182,7 +178,7 @@ def unconditional_bound(
     _check(observation, sources, powers, noise_power)
     powers, noise_power = powers.double(), noise_power.double()
     chunks = []
-    for chunk in _responses(observation, sources, spherical_amplitude):
+    for chunk in _responses(observation, sources):
         power = powers[chunk.scenes, None, None]
         identity = torch.eye(observation.n_antennas, dtype=torch.complex128, device=powers.device)
         noise = noise_power[chunk.scenes, None, None, None] * identity
@@ -215,9 +211,7 @@ def _check(observation: Observation, sources: Tensor, amplitudes: Tensor, noise_
         )
 
 
-def _responses(
-    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
-) -> Iterator[_Responses]:
+def _responses(observation: Observation, sources: Float[Tensor, "scene source 3"]) -> Iterator[_Responses]:
     """Responses to the sources and to their derivatives, in chunks of scenes of bounded memory."""
     n_scenes, n_sources = sources.shape[:2]
     # coded columns, as made and reordered, and the covariance derivatives of the unconditional bound
@@ -225,9 +219,7 @@ def _responses(
     size = max(1, _CHUNK_BYTES // (16 * observation.n_snapshots * entries))
     for first in range(0, n_scenes, size):
         scenes = slice(first, min(first + size, n_scenes))
-        wave = steering_derivatives(
-            sources[scenes].double(), observation.elements, observation.wavelength, spherical_amplitude
-        )
+        wave = observation.array.steering_derivatives(sources[scenes].double())
         field = torch.cat((wave.steering, wave.by_source.flatten(1, 2)), dim=1).mT
         part = observation.select(scenes).to(torch.complex128, sources.device)
         received = respond(part, field)

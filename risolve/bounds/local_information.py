@@ -12,7 +12,6 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from risolve.physics.observation import Observation, sensing
-from risolve.physics.steering import steering_derivatives
 
 _CHUNK_BYTES = 2**26
 """Working memory of one piece of the batch."""
@@ -92,7 +91,7 @@ def received(
 
 
 def survey(
-    observation: Observation, places: Float[Tensor, "scene point 3"], spherical_amplitude: bool
+    observation: Observation, places: Float[Tensor, "scene point 3"]
 ) -> tuple[LocalStatistics, RidgeField]:
     """Statistics and ridges at all places.
 
@@ -115,7 +114,7 @@ def survey(
     offsets = torch.cat((torch.zeros((1, 3), dtype=torch.float64), steps, -steps))
     for scenes, points in pieces(observation, n_points, 4 * len(offsets)):
         around = places[scenes, points, None] + offsets
-        found = _statistics(observation.select(scenes), around.flatten(1, 2), spherical_amplitude)
+        found = _statistics(observation.select(scenes), around.flatten(1, 2))
         limits[scenes, points] = found.limit().unflatten(1, around.shape[1:3])
         for whole, part in zip(statistics, found, strict=True):
             whole[scenes, points] = part.unflatten(1, around.shape[1:3])[:, :, 0]
@@ -146,10 +145,8 @@ def inverse(information: Float[Tensor, "scene point 3 3"]) -> Float[Tensor, "sce
     return found
 
 
-def _statistics(
-    observation: Observation, places: Float[Tensor, "scene point 3"], spherical_amplitude: bool
-) -> LocalStatistics:
-    wave = steering_derivatives(places, observation.elements, observation.wavelength, spherical_amplitude)
+def _statistics(observation: Observation, places: Float[Tensor, "scene point 3"]) -> LocalStatistics:
+    wave = observation.array.steering_derivatives(places)
     columns = torch.cat((wave.steering[..., None, :], wave.by_source), dim=-2)
     # snapshots before columns, [b_l, d_l1, d_l2, d_l3]
     responses = received(observation, columns).transpose(2, 3)

@@ -34,7 +34,6 @@ from risolve.bounds.pairings import (
 from risolve.bounds.pairwise_error import minimum_error, pair_geometry
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import SourceDistribution
-from risolve.physics.steering import steering
 
 _SMALLEST_SHIFT = 0.05
 """First h over the least deviation: P has lost 2 % of 1/2 there, and the integral up to it is below 0.1 %."""
@@ -62,7 +61,6 @@ def ziv_zakai_bound(
     prior: SourceDistribution,
     snr: Float[Tensor, " snr"],
     n_draws: int,
-    spherical_amplitude: bool,
     generator: torch.Generator,
 ) -> ZivZakaiBound:
     """Bounds for the channels, codes and array of given scenes at each SNR (a power ratio).
@@ -106,7 +104,7 @@ def ziv_zakai_bound(
     observation, snr = observation.to(torch.complex128), snr.double()
     cube = lattice(observation.n_scenes, n_draws, generator)
     drawn = places(cube, prior)
-    statistics, ridge = survey(observation, drawn, spherical_amplitude)
+    statistics, ridge = survey(observation, drawn)
     # p / sigma^2 of each scene and SNR
     ratio = snr * observation.n_antennas / statistics.power.mean((1, 2))[:, None]
     variances = torch.stack([_variances(statistics.information(q), drawn) for q in ratio.unbind(-1)])
@@ -117,7 +115,7 @@ def ziv_zakai_bound(
             straight_pairs(cube, prior, component, shifts),
             ridge_pairs(drawn, ridge, prior, component, shifts),
         )
-        errors = [_mean_error(observation, pairs, ratio, spherical_amplitude) for pairs in maps]
+        errors = [_mean_error(observation, pairs, ratio) for pairs in maps]
         bounds.append(_integral(torch.maximum(*errors), shifts, weights))
     return ZivZakaiBound(
         deviations=torch.stack(bounds, dim=-1).sqrt(),
@@ -176,7 +174,6 @@ def _mean_error(
     observation: Observation,
     pairs: Pairs,
     ratio: Float[Tensor, "scene snr"],
-    spherical_amplitude: bool,
 ) -> Float[Tensor, "node snr"]:
     """Mean of weight times P over scenes and draws."""
     n_scenes, n_draws, n_nodes = pairs.weight.shape
@@ -184,8 +181,7 @@ def _mean_error(
     for scenes, draws in pieces(observation, n_draws, 2 * n_nodes):
         part = observation.select(scenes)
         first, second = (
-            received(part, steering(x[scenes, draws], part.elements, part.wavelength, spherical_amplitude))
-            for x in (pairs.first, pairs.second)
+            received(part, part.array.steering(x[scenes, draws])) for x in (pairs.first, pairs.second)
         )
         geometry = pair_geometry(first, second)
         for number, q in enumerate(ratio[scenes].unbind(-1)):

@@ -114,8 +114,7 @@ class Comparison:
             yield Method(count, one.name), Timed(start, seconds)
         if True in self.refine and start.converged is None:
             started = time.process_time()
-            n_iterations, spherical = self.settings.n_iterations, self.settings.spherical_amplitude
-            best = refined(observation, start, self.grid, n_iterations, spherical)
+            best = refined(observation, start, self.grid, self.settings.n_iterations)
             yield (
                 Method(count, one.name + REFINED),
                 Timed(best, seconds + time.process_time() - started),

@@ -40,7 +40,6 @@ class Settings:
     """
 
     diagonal_loading: float
-    spherical_amplitude: bool
     counting: CountingRule
     n_iterations: int
     fit_iterations: int
@@ -148,7 +147,7 @@ def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"
     Raises:
         ValueError: the law with its numbers, and the scenes.
     """
-    L, M, N = observation.n_snapshots, observation.n_antennas, observation.elements.shape[0]
+    L, M, N = observation.n_snapshots, observation.n_antennas, observation.array.elements.shape[0]
     if n_sources.shape[0] != observation.n_scenes:
         raise ValueError(
             f"n_sources has one number a scene: {observation.n_scenes} scenes, {n_sources.shape[0]} numbers"
@@ -167,7 +166,6 @@ def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"
 def estimate_by_count(
     observation: Observation,
     n_sources: Int[Tensor, " scene"],
-    spherical_amplitude: bool,
     estimate_group: Callable[[Int[Tensor, " member"], int], Group],
 ) -> Estimate:
     """Estimate of the groups of scenes that have one K > 0 each, `estimate_group(scenes, K)`."""
@@ -175,13 +173,12 @@ def estimate_by_count(
     for count in sorted(set(n_sources.tolist()) - {0}):
         scenes = torch.nonzero(n_sources == count).flatten()
         groups[count] = (scenes, estimate_group(scenes, count))
-    return joined(observation, list(groups.values()), spherical_amplitude, looked=False)
+    return joined(observation, list(groups.values()), looked=False)
 
 
 def joined(
     observation: Observation,
     groups: list[tuple[Int[Tensor, " member"], Group]],
-    spherical_amplitude: bool,
     *,
     looked: bool,
 ) -> Estimate:
@@ -211,7 +208,7 @@ def joined(
             unknown[scenes] = False
     rest = torch.nonzero(unknown).flatten()
     if rest.numel():
-        own = likelihood_at(observation.select(rest), sources[rest], spherical_amplitude)
+        own = likelihood_at(observation.select(rest), sources[rest])
         likelihood = likelihood.replaced(rest, torch.arange(width).expand(rest.shape[0], -1), own)
     return Estimate(sources, resolved, candidates, likelihood, converged if looked else None)
 

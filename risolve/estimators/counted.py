@@ -41,7 +41,7 @@ def told_or_counted(
         require_determined(observation, n_sources)
         return n_sources
     counts = torch.zeros(observation.n_scenes, dtype=torch.int64)
-    for piece, detector in detectors(observation, grid, settings.spherical_amplitude):
+    for piece, detector in detectors(observation, grid):
         for scenes, fit in searched(detector, None, settings):
             counts[piece.start + scenes] = fit.sources.shape[1]
     return counts

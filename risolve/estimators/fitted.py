@@ -24,7 +24,7 @@ def fitted_covariance(
     counts = told_or_counted(observation, n_sources, grid, settings)
     powers = [
         sparse_powers(detector, counts[piece], settings.fit_iterations)
-        for piece, detector in detectors(observation, grid, settings.spherical_amplitude)
+        for piece, detector in detectors(observation, grid)
     ]
-    wave = grid_steering(grid, observation.elements, observation.wavelength, settings.spherical_amplitude)
+    wave = grid_steering(grid, observation.array)
     return predicted_covariance(SharedBasis(wave), torch.cat(powers))

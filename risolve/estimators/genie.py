@@ -50,31 +50,31 @@ def genie(
     below that of the truth is one that the likelihood itself prefers: with few other starts the genie looks
     better than any estimator can be. All scenes have K = truth.shape[1] > 0 sources.
     """
-    spherical, n_iterations = settings.spherical_amplitude, settings.n_iterations
+    n_iterations = settings.n_iterations
     conditional: list[tuple[Int[Tensor, " member"], Group]] = []
     unconditional: list[tuple[Int[Tensor, " member"], Group]] = []
-    for piece, detector in detectors(observation, grid, spherical):
+    for piece, detector in detectors(observation, grid):
         exact = truth[piece].double()
         drawn = _random_starts(detector, truth.shape[1], n_starts, random)
         pool = torch.cat((exact[:, None], others[piece], drawn), dim=1)
         scenes, number = torch.nonzero(pool.isfinite().all((2, 3)), as_tuple=True)
-        start = refine(detector.observation.select(scenes), pool[scenes, number], _SCREENING, spherical)
+        start = refine(detector.observation.select(scenes), pool[scenes, number], _SCREENING)
         kept = _distinct(scenes, start.residual)
         kept = kept[leading(scenes[kept], start.residual[kept], _FINISHED)]
         kept = torch.cat((kept, torch.nonzero(number == 0).flatten())).unique()
         scenes, is_truth = scenes[kept], number[kept] == 0
         # the truth descends in one go: stopped and started again, it may end elsewhere
         begun = torch.where(is_truth[:, None, None], exact[scenes], start.sources[kept])
-        fits = refine(detector.observation.select(scenes), begun, n_iterations, spherical)
+        fits = refine(detector.observation.select(scenes), begun, n_iterations)
         members = torch.arange(piece.start, piece.stop)
         conditional.append((members, _least(scenes, fits)))
         every = torch.cat((torch.arange(detector.n_scenes), scenes))
         places = torch.cat((exact, fits.sources))
         part = observation.select(members)
-        unconditional.append((members, likeliest(part, every, places, n_iterations, spherical)))
+        unconditional.append((members, likeliest(part, every, places, n_iterations)))
     return Genie(
-        joined(observation, conditional, spherical, looked=True),
-        joined(observation, unconditional, spherical, looked=True),
+        joined(observation, conditional, looked=True),
+        joined(observation, unconditional, looked=True),
     )
 
 

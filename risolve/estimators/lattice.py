@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 
+from risolve.physics.array import Array
 from risolve.shapes import Elements
 
 # A position off by this share of a wavelength turns a phase by 6e-6 rad.
@@ -29,8 +30,8 @@ class Lattice(NamedTuple):
         return torch.stack((grid_x, grid_y, torch.zeros_like(grid_x)), dim=-1).reshape(-1, 3)
 
 
-def rectangular_lattice(elements: Elements, wavelength: float) -> Lattice:
-    """The lattice of an array, to 1e-6 wavelengths.
+def rectangular_lattice(array: Array) -> Lattice:
+    """The lattice that an array is, to 1e-6 wavelengths.
 
     Raises:
         ValueError: an array that is no such lattice of two elements or more along each axis, with the law.
@@ -39,8 +40,8 @@ def rectangular_lattice(elements: Elements, wavelength: float) -> Lattice:
         "e_n = ((i - (n_x - 1) / 2) d_x, (j - (n_y - 1) / 2) d_y, 0), n = j n_x + i, n_x >= 2 and n_y >= 2, "
         "so that e_(N-1-n) = -e_n"
     )
-    places = elements.double()
-    tolerance = _TOLERANCE * wavelength
+    places = array.elements.double()
+    tolerance = _TOLERANCE * array.wavelength
     n_elements = places.shape[0]
     n_horizontal = max(int(((places[:, 1] - places[0, 1]).abs() <= tolerance).sum()), 1)
     n_vertical = n_elements // n_horizontal

@@ -105,7 +105,7 @@ class PeakEstimator:
             resolved = found.logits[:, :count].isfinite().all(-1)
             return Group(found.places[:, :count], resolved, found.places)
 
-        found = estimate_by_count(observation, n_sources, self.settings.spherical_amplitude, group)
+        found = estimate_by_count(observation, n_sources, group)
         return replace(found, count_confidence=confidence)
 
 
@@ -174,7 +174,7 @@ class LearnedEstimator:
         part = scenes.select(members)
         if count == 0:
             none = torch.empty((len(members), 0, 3), dtype=torch.float64)
-            return refine_unconditional(part.observation, none, 0, self.settings.spherical_amplitude)
+            return refine_unconditional(part.observation, none, 0)
         found = _candidates(prediction.select(members), self.grid, max(_CANDIDATES, count))
         places, usable = found.places, found.logits.isfinite()
         short = torch.nonzero(usable.sum(-1) < count).flatten()
@@ -188,8 +188,7 @@ class LearnedEstimator:
         """The scenes, with the highest logit around each grid point as its prior."""
         lattice = prediction.occupancy.unflatten(1, (1, *self.grid.shape))
         highest = torch.nn.functional.max_pool3d(lattice, 3, stride=1, padding=1).flatten(1)
-        spherical = self.settings.spherical_amplitude
-        return field(observation, self.grid, spherical, _PRIOR_WEIGHT * highest)
+        return field(observation, self.grid, _PRIOR_WEIGHT * highest)
 
     def _counted(self, scenes: Field, prediction: Prediction) -> "_Counted":
         """Fits of the counts that the network or a neighbouring fit makes plausible, and the best of each
@@ -221,7 +220,6 @@ class LearnedEstimator:
         n_sources: Int[Tensor, " scene"],
     ) -> Estimate:
         """The estimate of the fits that have the number of sources of their scene."""
-        spherical = self.settings.spherical_amplitude
         groups = []
         for count, (members, fit) in fits.items():
             rows = torch.nonzero(n_sources[members] == count).flatten()
@@ -231,11 +229,11 @@ class LearnedEstimator:
             # the order of a beam search depends on rounding
             own = scenes.select(chosen).in_own_units(fit, rows).strongest_first()
             part = observation.select(chosen)
-            likelihood = unconditional_likelihood(part, own, torch.arange(len(chosen)), spherical)
+            likelihood = unconditional_likelihood(part, own, torch.arange(len(chosen)))
             present = own.powers > 0.0
             sources = own.sources.masked_fill(~present[..., None], torch.nan)
             groups.append((chosen, Group(sources, present.all(-1), own.sources, likelihood, own.converged)))
-        return joined(observation, groups, spherical, looked=True)
+        return joined(observation, groups, looked=True)
 
 
 class _Fitted(NamedTuple):

@@ -77,13 +77,13 @@ def likeliest_of_hypotheses(
     of the best is refined by the unconditional likelihood. Below the threshold of J, where free amplitudes
     fit noise, more sources are found.
     """
-    n_iterations, spherical = settings.n_iterations, settings.spherical_amplitude
+    n_iterations = settings.n_iterations
     offered = proposals(detector, fit, PROPOSALS)
-    screened = refine(detector.observation.select(offered.scene), offered.sources, _SCREENING, spherical)
+    screened = refine(detector.observation.select(offered.scene), offered.sources, _SCREENING)
     kept = leading(offered.scene, screened.residual, _HYPOTHESES)
     scenes = torch.cat((torch.arange(detector.n_scenes), offered.scene[kept]))
     starts = torch.cat((fit.sources, screened.sources[kept]))
-    return likeliest(observation, scenes, starts, n_iterations, spherical)
+    return likeliest(observation, scenes, starts, n_iterations)
 
 
 def likeliest(
@@ -91,15 +91,14 @@ def likeliest(
     scenes: Int[Tensor, " start"],
     starts: Float[Tensor, "start source 3"],
     n_iterations: int,
-    spherical_amplitude: bool,
 ) -> Group:
     """Refinement of least unconditional cost of the starts of each scene, every scene with one or more.
 
     A source whose power falls to 0 is none: its slot is NaN.
     """
-    fits = refine_unconditional(observation.select(scenes), starts, n_iterations, spherical_amplitude)
+    fits = refine_unconditional(observation.select(scenes), starts, n_iterations)
     best = leading(scenes, fits.cost, 1)
-    likelihood = unconditional_likelihood(observation, fits, best, spherical_amplitude)
+    likelihood = unconditional_likelihood(observation, fits, best)
     present = fits.powers[best] > 0.0
     sources = fits.sources[best].masked_fill(~present[..., None], torch.nan)
     return Group(sources, present.all(-1), fits.sources[best], likelihood, fits.converged[best])

@@ -27,9 +27,9 @@ from risolve.estimators.spectral import has_short_factor, rank, required, short_
 from risolve.inference.grid import Grid, vertex
 from risolve.modulus import squared_norms
 from risolve.networks.trained import Prediction
+from risolve.physics.array import Array
 from risolve.physics.geometry import sources_from_cosines
 from risolve.physics.observation import Observation
-from risolve.physics.steering import steering
 
 # Bins of the doubled phase a sub-array element: eight across the half-width of the main lobe.
 _BINS = 8
@@ -95,21 +95,19 @@ class ModifiedMusicEstimator:
         read = required(self.name, self.covariance_kind, covariance, observation.n_elements)
         assert not isinstance(read, Prediction)
         counts = told_or_counted(observation, n_sources, self.grid, self.settings)
-        lattice = rectangular_lattice(observation.elements, observation.wavelength)
+        lattice = rectangular_lattice(observation.array)
 
         def group(scenes: Int[Tensor, " member"], count: int) -> Group:
             part = read.select(scenes)
             virtual = anti_diagonal(part).unflatten(1, (lattice.n_vertical, lattice.n_horizontal))
-            peaks = directions_modulo_period(
-                virtual, count, n_candidates(count), lattice, observation.wavelength
-            )
+            peaks = directions_modulo_period(virtual, count, n_candidates(count), lattice, observation.array)
             subspace = signal_subspace(part, count, torch.complex128)
             candidates = self._on_the_exact_wave(subspace, peaks, lattice, observation)
             found = ~candidates[:, :count, 0].isnan()
             resolved = found.all(-1) & (rank(part) >= count) & (count <= most_smoothed(lattice))
             return Group(candidates[:, :count], resolved, candidates)
 
-        return estimate_by_count(observation, counts, self.settings.spherical_amplitude, group)
+        return estimate_by_count(observation, counts, group)
 
     def _on_the_exact_wave(
         self,
@@ -129,17 +127,12 @@ class ModifiedMusicEstimator:
         ) -> Tensor:
             """|U_s^H a|^2 / |a|^2 of places, the first dimension the scene."""
             places = sources_from_cosines(torch.cat((directions, w[..., None]), dim=-1)).flatten(1, -2)
-            columns = steering(
-                places.to(torch.empty((), dtype=dtype).real.dtype),
-                observation.elements,
-                observation.wavelength,
-                self.settings.spherical_amplitude,
-            ).mT
+            columns = observation.array.steering(places.to(torch.empty((), dtype=dtype).real.dtype)).mT
             captured: Tensor = squared_norms(subspace.to(dtype).mH @ columns) / squared_norms(columns)
             return captured.reshape(w.shape)
 
         axis = _range_axis(self.grid)
-        aliases, held = _aliases(peaks, self.grid, lattice, observation.wavelength)
+        aliases, held = _aliases(peaks, self.grid, lattice, observation.array)
         tried = aliases[..., None, :].expand(*held.shape, axis.shape[0], 2)
         coarse = share(tried, axis.expand(*tried.shape[:-1]), torch.complex64)
         index = coarse.masked_fill(~held[..., None], -1.0).flatten(2).argmax(-1)
@@ -200,7 +193,7 @@ def directions_modulo_period(
     n_sources: int,
     n_peaks: int,
     lattice: Lattice,
-    wavelength: float,
+    array: Array,
 ) -> Directions:
     """Peaks of the 2-D MUSIC spectrum of a virtual array over one period of the doubled phase.
 
@@ -221,7 +214,7 @@ def directions_modulo_period(
         place = (index + vertex(before, share.flatten(1).gather(1, point), after)) / n
         bins.append(place - (place > 0.5).to(place.dtype))
     period = torch.tensor([lattice.spacing_x, lattice.spacing_y], dtype=torch.float64).reciprocal()
-    return Directions(torch.stack(bins, dim=-1) * (0.5 * wavelength * period), score > -math.inf)
+    return Directions(torch.stack(bins, dim=-1) * (0.5 * array.wavelength * period), score > -math.inf)
 
 
 def _periodic_maxima(values: Float[Tensor, "scene row column"]) -> Bool[Tensor, "scene point"]:
@@ -235,14 +228,16 @@ def _periodic_maxima(values: Float[Tensor, "scene row column"]) -> Bool[Tensor, 
 
 
 def _aliases(
-    peaks: Directions, grid: Grid, lattice: Lattice, wavelength: float
+    peaks: Directions, grid: Grid, lattice: Lattice, array: Array
 ) -> tuple[Float[Tensor, "scene peak alias 2"], Bool[Tensor, "scene peak alias"]]:
     """All (u, v) of a peak in the box of the grid and a step around it, moved into the box.
 
     There are as many slots as the peak with most places fills; False in the mask where a slot holds none.
     """
     low, high = grid.cosines[:, :2].amin(0), grid.cosines[:, :2].amax(0)
-    period = 0.5 * wavelength / torch.tensor([lattice.spacing_x, lattice.spacing_y], dtype=torch.float64)
+    period = (
+        0.5 * array.wavelength / torch.tensor([lattice.spacing_x, lattice.spacing_y], dtype=torch.float64)
+    )
     reach = [int(n) for n in (1.0 / period + 0.5).floor()]
     shifts = torch.cartesian_prod(*(torch.arange(-n, n + 1, dtype=torch.float64) for n in reach))
     places = peaks.cosines[:, :, None] + shifts * period

@@ -18,9 +18,7 @@ _REACH = (0.25, 0.25, 0.4)
 """How far from a candidate its source is also looked for, in cells of (u, v, w)."""
 
 
-def refined(
-    observation: Observation, start: Estimate, grid: Grid, n_iterations: int, spherical_amplitude: bool
-) -> Estimate:
+def refined(observation: Observation, start: Estimate, grid: Grid, n_iterations: int) -> Estimate:
     """The best maximum of the likelihood that an estimate and its candidates lead to.
 
         min over sources of J = sum_l |P_{G_l}^perp y_l|^2,   G_l = B_l A
@@ -45,17 +43,16 @@ def refined(
             start.candidates[scenes],
             grid,
             n_iterations,
-            spherical_amplitude,
         )
         group = Group(
             fit.sources,
             start.resolved[scenes],
             start.candidates[scenes],
-            likelihood_of(part, fit, spherical_amplitude),
+            likelihood_of(part, fit),
             fit.converged,
         )
         groups.append((scenes, group))
-    best = joined(observation, groups, spherical_amplitude, looked=True)
+    best = joined(observation, groups, looked=True)
     return replace(
         best,
         resolved=start.resolved,
@@ -70,11 +67,10 @@ def best_of_starts(
     candidates: Float[Tensor, "scene candidate 3"],
     grid: Grid,
     n_iterations: int,
-    spherical_amplitude: bool,
 ) -> Refinement:
     """Refinement of least J from the three starts of `refined`, all scenes with K = sources.shape[1]."""
     count = sources.shape[1]
-    best = refine(observation, sources, n_iterations, spherical_amplitude)
+    best = refine(observation, sources, n_iterations)
     if count == 0:
         return best
 
@@ -84,11 +80,11 @@ def best_of_starts(
         changed = torch.nonzero(_differs(start, known)).flatten()
         if changed.numel() == 0:
             return best
-        other = refine(observation.select(changed), start[changed], n_iterations, spherical_amplitude)
+        other = refine(observation.select(changed), start[changed], n_iterations)
         return cheaper(best, other, changed)
 
     def subset(pool: Float[Tensor, "scene place 3"]) -> Float[Tensor, "scene source 3"]:
-        return best_subset(observation, pool, pool.isfinite().all(-1), count, spherical_amplitude)
+        return best_subset(observation, pool, pool.isfinite().all(-1), count)
 
     best = improved(subset(_surroundings(candidates, grid)), sources)
     return improved(subset(torch.cat((best.sources, candidates), dim=1)), best.sources)

@@ -52,12 +52,12 @@ class SblEstimator:
         """Sources of every scene; see `Estimator.estimate`."""
         counts = told_or_counted(observation, n_sources, self.grid, self.settings)
         groups: list[tuple[Int[Tensor, " member"], Group]] = []
-        for piece, detector in detectors(observation, self.grid, self.settings.spherical_amplitude):
+        for piece, detector in detectors(observation, self.grid):
             for count in sorted(set(counts[piece].tolist()) - {0}):
                 scenes = torch.nonzero(counts[piece] == count).flatten()
                 group = self._groups(detector.select(scenes), count)
                 groups += [(piece.start + scenes[rows], part) for rows, part in group]
-        return joined(observation, groups, self.settings.spherical_amplitude, looked=True)
+        return joined(observation, groups, looked=True)
 
     def _groups(self, detector: Detector, count: int) -> list[tuple[Int[Tensor, " member"], Group]]:
         """Refinement of scenes of one K, apart by the number of sources that they have peaks for."""
@@ -99,7 +99,6 @@ def refined_peaks(
         places,
         detector.grid,
         n_iterations,
-        detector.spherical_amplitude,
     )
 
 

@@ -57,7 +57,7 @@ class SearchEstimator:
         if n_sources is not None:
             require_determined(observation, n_sources)
         groups: list[tuple[Int[Tensor, " member"], Group]] = []
-        for piece, detector in detectors(observation, self.grid, self.settings.spherical_amplitude):
+        for piece, detector in detectors(observation, self.grid):
             told = None if n_sources is None else n_sources[piece]
             for scenes, fit in self.locate(detector, told, self.settings):
                 if fit.sources.shape[1]:
@@ -65,7 +65,7 @@ class SearchEstimator:
                     part = observation.select(members)
                     own = self.finish(part, detector.select(scenes), fit, self.settings)
                     groups.append((members, own))
-        found = joined(observation, groups, self.settings.spherical_amplitude, looked=True)
+        found = joined(observation, groups, looked=True)
         return found if n_sources is None else replace(found, resolved=found.n_sources == n_sources)
 
 

@@ -24,7 +24,6 @@ from risolve.inference.grid import Grid, grid_steering, local_maxima, placed, st
 from risolve.networks.trained import Prediction
 from risolve.physics.geometry import sources_from_cosines
 from risolve.physics.observation import Observation
-from risolve.physics.steering import steering
 
 _KINDS: dict[CovarianceKind, type[Reading]] = {
     "sample": NormalizedCovariance,
@@ -78,9 +77,8 @@ class SpectralEstimator:
         read = required(self.name, self.covariance_kind, covariance, observation.n_elements)
         assert not isinstance(read, Prediction)
         counts = told_or_counted(observation, n_sources, self.grid, self.settings)
-        spherical = self.settings.spherical_amplitude
-        system = (observation.elements, observation.wavelength, spherical)
-        wave, rows = grid_steering(self.grid, *system), steering(self.grid.sources, *system)
+        array = observation.array
+        wave, rows = grid_steering(self.grid, array), array.steering(self.grid.sources)
 
         def group(scenes: Int[Tensor, " member"], count: int) -> Group:
             part = read.select(scenes)
@@ -92,7 +90,7 @@ class SpectralEstimator:
             resolved = strongest.usable[:, :count].all(-1) & (rank(part) >= count)
             return Group(candidates[:, :count], resolved, candidates)
 
-        return estimate_by_count(observation, counts, spherical, group)
+        return estimate_by_count(observation, counts, group)
 
 
 def required(name: str, kind: CovarianceKind, covariance: Reading | None, n_elements: int) -> Reading:

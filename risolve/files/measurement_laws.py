@@ -15,8 +15,8 @@ from risolve.errors import MeasurementError
 from risolve.files.hdf5 import Reader
 from risolve.files.hdf5_objects import Field
 from risolve.files.precision import Single
+from risolve.physics.array import Array
 from risolve.physics.geometry import aperture, nearest_spacing
-from risolve.shapes import Elements
 
 _SPACING = (0.05, 5.0)
 """Wavelengths between neighbouring elements that occur: beyond, one of the two is in another unit."""
@@ -159,13 +159,14 @@ def check_type(reader: Reader, name: str, field: Field) -> None:
         raise reader.fault(name, f"real numbers (float64), got {dtype}{hint}")
 
 
-def check_units(reader: Reader, elements: Elements, wavelength: float) -> list[str]:
+def check_units(reader: Reader, array: Array) -> list[str]:
     """What is odd about the array, in words.
 
     Raises:
         MeasurementError: a single element, elements at one place, a number that is no length, or a spacing
             outside lambda/20 to 5 lambda.
     """
+    elements, wavelength = array.elements, array.wavelength
     shortest, longest = _WAVELENGTHS
     if not shortest <= wavelength <= longest:
         law = f"a wavelength is {shortest:g} to {longest:g} m, got {wavelength:g}"

@@ -35,8 +35,8 @@ from risolve.files.measurement_laws import (
 )
 from risolve.files.measurements import FORMAT, VERSION, joined_observations
 from risolve.files.precision import Single, as_double, as_single
+from risolve.physics.array import Array
 from risolve.physics.observation import Observation, SourceModel
-from risolve.shapes import Elements
 
 MADE_BY = "docs/formats.md describes the format of measurements"
 _CHUNK_VALUES = 2_000_000
@@ -145,15 +145,15 @@ class MeasurementStream:
         for name, field in self._fields.items():
             check_type(reader, name, field)
         self.sizes: Sizes = check_sizes(reader, {name: field.shape for name, field in self._fields.items()})
-        self.wavelength = reader.positive("wavelength_m")
+        wavelength = reader.positive("wavelength_m")
         self.source_model: SourceModel = "independent"
         if reader.has_attribute("source_model"):
             chosen = reader.choice("source_model", ("independent", "constant"))
             self.source_model = "constant" if chosen == "constant" else "independent"
         positions = self._double("element_positions_m", self._read("element_positions_m", slice(None)))
         reader.require_finite("element_positions_m", positions)
-        self.elements: Elements = torch.from_numpy(positions)
-        self.warnings = check_units(reader, self.elements, self.wavelength)
+        self.array = Array(torch.from_numpy(positions), wavelength, spherical_amplitude=False)
+        self.warnings = check_units(reader, self.array)
         self._noise_power = self._column("noise_power", ("scene",)) if reader.has("noise_power") else None
         self._shared = {name: self._read_shared(name) for name in ("channel", "codes")}
         self._warn_of_lossy_codes()
@@ -211,8 +211,7 @@ class MeasurementStream:
             snapshots=torch.from_numpy(held["snapshots"].values),
             channel=torch.from_numpy(held["channel"].values),
             codes=torch.from_numpy(held["codes"].values),
-            elements=self.elements,
-            wavelength=self.wavelength,
+            array=self.array,
             source_model=self.source_model,
             noise_power=None if noise_power is None else torch.from_numpy(noise_power),
         )

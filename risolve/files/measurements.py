@@ -14,7 +14,7 @@ truth/amplitudes complex64 [scene, snapshot, source]     of simulated scenes alo
 Channel, codes and positions are the nominal ones. Slots of the truth beyond n_sources are NaN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from risolve.files import hdf5
 from risolve.files.hdf5 import Reader
+from risolve.physics.array import Array
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import Scenes
 from risolve.shapes import Sources
@@ -54,36 +55,60 @@ class Truth:
 
 def write_scenes(path: Path, scenes: Scenes) -> None:
     """Write one file of scenes; equal scenes make equal bytes."""
-    observation = scenes.observation
     azimuth, elevation, inverse_range = scenes.sources.unbind(-1)
-    if observation.noise_power is None:
+    if scenes.observation.noise_power is None:
         raise ValueError("the noise power of simulated scenes is known, got None")
+    _write(
+        path,
+        scenes.observation,
+        {
+            "truth/n_sources": scenes.n_sources,
+            "truth/snr_db": scenes.snr_db,
+            "truth/azimuth_deg": torch.rad2deg(azimuth),
+            "truth/elevation_deg": torch.rad2deg(elevation),
+            "truth/range_m": 1.0 / inverse_range,
+            "truth/power": scenes.power,
+            "truth/amplitudes": scenes.amplitudes,
+        },
+    )
+
+
+def write_measurements(path: Path | str, observation: Observation) -> None:
+    """Write an observation as a file that `risolve localize` and `read_measurements` read (docs/formats.md).
+
+    The precision is that of the observation. The format knows no amplitude law: it is not written.
+
+    Raises:
+        ValueError: an array whose amplitude falls with distance.
+        StateError: the file cannot be written.
+    """
+    if observation.array.spherical_amplitude:
+        raise ValueError("a file of measurements is of an array without spherical_amplitude; got one with it")
+    _write(Path(path), observation, {})
+
+
+def _write(path: Path, observation: Observation, truth: Mapping[str, Tensor]) -> None:
+    datasets = {
+        "snapshots": observation.snapshots,
+        "channel": observation.channel,
+        "codes": observation.codes,
+        "element_positions_m": observation.array.elements,
+    }
+    if observation.noise_power is not None:
+        datasets["noise_power"] = observation.noise_power
     hdf5.write(
         path,
         {
             "format": FORMAT,
             "version": VERSION,
-            "wavelength_m": observation.wavelength,
+            "wavelength_m": observation.array.wavelength,
             "source_model": observation.source_model,
         },
-        {
-            "snapshots": observation.snapshots.numpy(),
-            "channel": observation.channel.numpy(),
-            "codes": observation.codes.numpy(),
-            "element_positions_m": observation.elements.numpy(),
-            "noise_power": observation.noise_power.numpy(),
-            "truth/n_sources": scenes.n_sources.numpy(),
-            "truth/snr_db": scenes.snr_db.numpy(),
-            "truth/azimuth_deg": torch.rad2deg(azimuth).numpy(),
-            "truth/elevation_deg": torch.rad2deg(elevation).numpy(),
-            "truth/range_m": (1.0 / inverse_range).numpy(),
-            "truth/power": scenes.power.numpy(),
-            "truth/amplitudes": scenes.amplitudes.numpy(),
-        },
+        {name: values.cpu().numpy() for name, values in {**datasets, **truth}.items()},
     )
 
 
-def read_observation(source: Path | Sequence[Path]) -> Observation:
+def read_observation(source: Path | Sequence[Path], spherical_amplitude: bool) -> Observation:
     """Observation of one file, of the shards of a directory, or of several files, one after the other.
 
     A channel, or a set of codes, that all files share in one row stays one row.
@@ -94,7 +119,7 @@ def read_observation(source: Path | Sequence[Path]) -> Observation:
     observations = []
     for path in hdf5.source_paths(source, _MADE_BY):
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
-            observations.append(_observation(reader))
+            observations.append(_observation(reader, spherical_amplitude))
             _require_same_array(observations, reader)
     return joined_observations(observations)
 
@@ -112,7 +137,7 @@ def read_truth(source: Path | Sequence[Path]) -> Truth:
     return _joined_truth(truths)
 
 
-def read_scenes(source: Path | Sequence[Path]) -> Scenes:
+def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Scenes:
     """Scenes of `simulate`: the observation and the whole truth.
 
     Raises:
@@ -121,7 +146,7 @@ def read_scenes(source: Path | Sequence[Path]) -> Scenes:
     observations, truths, amplitudes = [], [], []
     for path in hdf5.source_paths(source, _MADE_BY):
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
-            observations.append(_observation(reader))
+            observations.append(_observation(reader, spherical_amplitude))
             _require_same_array(observations, reader)
             truths.append(_truth(reader))
             values = reader.array("truth/amplitudes", np.complex64, "scene snapshot source", finite=False)
@@ -137,7 +162,7 @@ def read_scenes(source: Path | Sequence[Path]) -> Scenes:
     )
 
 
-def _observation(reader: Reader) -> Observation:
+def _observation(reader: Reader, spherical_amplitude: bool) -> Observation:
     snapshots = reader.array("snapshots", np.complex64, "scene snapshot antenna")
     if 0 in snapshots.shape:
         raise reader.fault("snapshots", f"at least one scene, snapshot and antenna, got {snapshots.shape}")
@@ -161,8 +186,7 @@ def _observation(reader: Reader) -> Observation:
         snapshots=torch.from_numpy(snapshots),
         channel=torch.from_numpy(channel),
         codes=torch.from_numpy(codes),
-        elements=torch.from_numpy(elements),
-        wavelength=reader.positive("wavelength_m"),
+        array=Array(torch.from_numpy(elements), reader.positive("wavelength_m"), spherical_amplitude),
         source_model="constant" if source_model == "constant" else "independent",
         noise_power=None if noise_power is None else torch.from_numpy(noise_power),
     )
@@ -212,8 +236,8 @@ def _require_same_array(observations: list[Observation], reader: Reader) -> None
     """Files that are read together come from one array and one source model."""
     first, last = observations[0], observations[-1]
     for field, same in (
-        ("element_positions_m", torch.equal(first.elements, last.elements)),
-        ("attribute wavelength_m", first.wavelength == last.wavelength),
+        ("element_positions_m", torch.equal(first.array.elements, last.array.elements)),
+        ("attribute wavelength_m", first.array.wavelength == last.array.wavelength),
         ("attribute source_model", first.source_model == last.source_model),
         ("noise_power", (first.noise_power is None) == (last.noise_power is None)),
         ("snapshots", first.snapshots.shape[1:] == last.snapshots.shape[1:]),

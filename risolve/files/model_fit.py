@@ -4,8 +4,8 @@ import torch
 
 from risolve.files.measurement_laws import Sizes
 from risolve.files.model_params import ModelParams
+from risolve.physics.array import Array
 from risolve.physics.geometry import nearest_spacing, planar_array
-from risolve.shapes import Elements
 
 _SAME_WAVELENGTH = 1e-6
 """Relative."""
@@ -17,25 +17,24 @@ _SAME_PLACE = 1e-3
 def differences(
     params: ModelParams,
     sizes: Sizes,
-    elements: Elements,
-    wavelength: float,
+    array: Array,
 ) -> list[str]:
     """Why a network does not read the measurements of an array, in words; empty where it does."""
-    array, found = params.array, []
-    if abs(wavelength / array.wavelength_m - 1.0) > _SAME_WAVELENGTH:
-        found.append(f"wavelength_m is {wavelength:g}, the model's {array.wavelength_m:g}")
-    layout = f"{array.n_horizontal} x {array.n_vertical}, {array.spacing_m:g} m apart"
-    if sizes.elements != array.n_elements:
-        found.append(f"elements are {sizes.elements}, the model's {array.n_elements} ({layout})")
+    own, found = params.array, []
+    if abs(array.wavelength / own.wavelength_m - 1.0) > _SAME_WAVELENGTH:
+        found.append(f"wavelength_m is {array.wavelength:g}, the model's {own.wavelength_m:g}")
+    layout = f"{own.n_horizontal} x {own.n_vertical}, {own.spacing_m:g} m apart"
+    if sizes.elements != own.n_elements:
+        found.append(f"elements are {sizes.elements}, the model's {own.n_elements} ({layout})")
     else:
-        nominal = planar_array(array.n_horizontal, array.n_vertical, array.spacing_m)
-        away = (elements - nominal).norm(dim=-1)
+        nominal = planar_array(own.n_horizontal, own.n_vertical, own.spacing_m)
+        away = (array.elements - nominal).norm(dim=-1)
         worst = int(torch.argmax(away))
-        if float(away[worst]) > _SAME_PLACE * array.wavelength_m:
+        if float(away[worst]) > _SAME_PLACE * own.wavelength_m:
             found.append(
                 f"element_positions_m: element {worst} stands {float(away[worst]):.3g} m from its place in "
                 f"the model's layout ({layout}, vertical index slow; here they are "
-                f"{nearest_spacing(elements):.3g} m apart)"
+                f"{nearest_spacing(array.elements):.3g} m apart)"
             )
     for name, held, trained in (
         ("antennas", sizes.antennas, params.receiver.n_antennas),

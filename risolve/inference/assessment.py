@@ -74,7 +74,7 @@ def no_likelihood(n_scenes: int, n_slots: int) -> Likelihood:
     )
 
 
-def likelihood_at(observation: Observation, sources: Sources, spherical_amplitude: bool) -> Likelihood:
+def likelihood_at(observation: Observation, sources: Sources) -> Likelihood:
     """Conditional likelihood of NaN-padded sources, scenes of any number of them; complex128."""
     present = ~sources[..., 0].isnan()
     counts = present.sum(-1)
@@ -83,16 +83,16 @@ def likelihood_at(observation: Observation, sources: Sources, spherical_amplitud
         scenes = torch.nonzero(counts == count).flatten()
         slots = torch.nonzero(present[scenes])[:, 1].reshape(scenes.shape[0], count)
         part = observation.select(scenes)
-        fit = refine(part, sources[scenes[:, None], slots], 0, spherical_amplitude)
-        result = result.replaced(scenes, slots, likelihood_of(part, fit, spherical_amplitude))
+        fit = refine(part, sources[scenes[:, None], slots], 0)
+        result = result.replaced(scenes, slots, likelihood_of(part, fit))
     return result
 
 
-def likelihood_of(observation: Observation, fit: Refinement, spherical_amplitude: bool) -> Likelihood:
+def likelihood_of(observation: Observation, fit: Refinement) -> Likelihood:
     """Likelihood of the sources of a fit, which fill all slots."""
     return Likelihood(
         powers=squared_modulus(fit.amplitudes).mean(1).double(),
-        covariance=_own_blocks(_error_covariance(observation, fit, spherical_amplitude)),
+        covariance=_own_blocks(_error_covariance(observation, fit)),
         residual=fit.residual,
         log_likelihood=log_likelihood(observation, fit.residual),
     )
@@ -102,7 +102,6 @@ def unconditional_likelihood(
     observation: Observation,
     fits: UnconditionalRefinement,
     rows: Int[Tensor, " scene"],
-    spherical_amplitude: bool,
 ) -> Likelihood:
     """Likelihood of the sources of some fits, one a scene, where the amplitudes are CN(0, p_k).
 
@@ -114,7 +113,7 @@ def unconditional_likelihood(
     powers = fits.powers[rows]
     present = powers > 0.0
     sources = fits.sources[rows].masked_fill(~present[..., None], torch.nan)
-    conditional = likelihood_at(observation, sources, spherical_amplitude)
+    conditional = likelihood_at(observation, sources)
     n_numbers = observation.n_snapshots * observation.n_antennas
     return Likelihood(
         powers=torch.where(present, powers, torch.nan),
@@ -125,7 +124,7 @@ def unconditional_likelihood(
 
 
 def _error_covariance(
-    observation: Observation, fit: Refinement, spherical_amplitude: bool
+    observation: Observation, fit: Refinement
 ) -> Float[Tensor, "scene coordinate coordinate"]:
     """(F - 2 C)^-1 F (F - 2 C)^-1 of the conditional likelihood, NaN for sources within their noise; see
     `Likelihood`.
@@ -134,9 +133,7 @@ def _error_covariance(
         return fit.fisher
     by_noise = 2.0 * torch.cat(
         [
-            amplitude_noise(
-                observation.select(part).to(torch.complex128), fit.sources[part], spherical_amplitude
-            )
+            amplitude_noise(observation.select(part).to(torch.complex128), fit.sources[part])
             for part in pieces(observation, 4 * fit.sources.shape[1])
         ]
     )

@@ -19,7 +19,6 @@ from risolve.inference.projection import grouped_snapshots, responses
 from risolve.inference.scaling import unit_scale
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation, sensing
-from risolve.physics.steering import steering
 
 _CHUNK_VALUES = 8_000_000
 """Complex numbers of the responses of one piece of the batch: bounds the memory, 64 MB."""
@@ -34,7 +33,6 @@ class Detector:
 
     observation: Observation
     grid: Grid
-    spherical_amplitude: bool
     columns: Complex[Tensor, "scene group point row"]
     energy: Float[Tensor, "scene group point"]
 
@@ -49,21 +47,18 @@ class Detector:
         return Detector(
             self.observation.select(scenes),
             self.grid,
-            self.spherical_amplitude,
             self.columns[scenes],
             self.energy[scenes],
         )
 
 
-def detectors(
-    observation: Observation, grid: Grid, spherical_amplitude: bool
-) -> Iterator[tuple[slice, Detector]]:
+def detectors(observation: Observation, grid: Grid) -> Iterator[tuple[slice, Detector]]:
     """Pieces of a batch with their detector, of bounded memory.
 
     Raises:
         ValueError: as `unit_scale`.
     """
-    wave = grid_steering(grid, observation.elements, observation.wavelength, spherical_amplitude)
+    wave = grid_steering(grid, observation.array)
     rows = wave.mT.contiguous()
     per_scene = observation.n_snapshots * observation.n_antennas * grid.n_points
     size = max(1, _CHUNK_VALUES // per_scene)
@@ -75,7 +70,7 @@ def detectors(
         columns = received.expand(part.n_scenes, -1, -1, -1)
         if observation.source_model == "constant":
             columns = columns.permute(0, 2, 1, 3).flatten(2)[:, None]
-        yield scenes, Detector(part, grid, spherical_amplitude, columns, _energy(columns))
+        yield scenes, Detector(part, grid, columns, _energy(columns))
 
 
 def _energy(columns: Complex[Tensor, "*scene point row"]) -> Float[Tensor, "*scene point"]:
@@ -103,9 +98,7 @@ def explained(detector: Detector, others: Float[Tensor, "scene hypothesis source
     if n_others == 0:
         left = snapshots[..., None].expand(-1, -1, -1, n_hypotheses).to(torch.complex64)
         return Explained(left.new_empty((*left.shape, 0)), left)
-    waves = steering(
-        others.flatten(1, 2), observation.elements, observation.wavelength, detector.spherical_amplitude
-    )
+    waves = observation.array.steering(others.flatten(1, 2))
     received = responses(observation, waves).unflatten(2, (n_hypotheses, n_others))
     basis, _ = torch.linalg.qr(received.mT)
     own = snapshots[:, :, None, :, None]

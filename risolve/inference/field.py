@@ -33,7 +33,6 @@ class Field:
 
     observation: Observation
     grid: Grid
-    spherical_amplitude: bool
     fold: MirrorFold
     energy: Float[Tensor, "scene point"]
     prior: Float[Tensor, "scene point"]
@@ -77,17 +76,15 @@ class Field:
         )
 
 
-def field(
-    observation: Observation, grid: Grid, spherical_amplitude: bool, prior: Float[Tensor, "scene point"]
-) -> Field:
+def field(observation: Observation, grid: Grid, prior: Float[Tensor, "scene point"]) -> Field:
     """The field of a batch of scenes.
 
     Raises:
         ValueError: as `unit_scale`.
     """
     unit = unit_scale(observation)
-    wave = grid_steering(grid, observation.elements, observation.wavelength, spherical_amplitude)
-    fold = mirror_fold(wave, observation.elements)
+    wave = grid_steering(grid, observation.array)
+    fold = mirror_fold(wave, observation.array.elements)
     channel, codes = unit.channel.to(torch.complex64), unit.codes.to(torch.complex64)
     gram = fold.parity_blocks((channel.mH @ channel) * (codes.mH @ codes))
     energy = fold.forms(gram).expand(observation.n_scenes, -1)
@@ -100,7 +97,6 @@ def field(
     return Field(
         unit,
         grid,
-        spherical_amplitude,
         fold,
         energy,
         prior.double(),

@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from risolve.physics.array import Array
 from risolve.physics.geometry import nearest_spacing, sources_from_cosines
-from risolve.physics.steering import steering
-from risolve.shapes import Elements
 
 _BEAM_SHARE = 0.5
 """Step of a grid in u and v, in beams lambda / D: half a beam."""
@@ -109,8 +108,7 @@ def search_grid(
 
 
 def grid_for(
-    elements: Elements,
-    wavelength: float,
+    array: Array,
     azimuth: tuple[float, float],
     elevation: tuple[float, float],
     range_: tuple[float, float],
@@ -126,6 +124,7 @@ def grid_for(
     Raises:
         ValueError: more than `MOST_POINTS` points, elements on a line, or what `search_grid` refuses.
     """
+    elements, wavelength = array.elements, array.wavelength
     extent = elements.amax(0) - elements.amin(0)
     size = float(extent.norm())
     if elements.shape[0] < 3 or float(torch.linalg.svdvals(elements - elements.mean(0))[1]) < 1e-6 * size:
@@ -164,11 +163,9 @@ def _axis(low: float, high: float, n: int) -> Float[Tensor, " n"]:
     return (low + high) / 2 + (high - low) / 2 * (place - place.flip(0)) / 2
 
 
-def grid_steering(
-    grid: Grid, elements: Elements, wavelength: float, spherical_amplitude: bool
-) -> Complex[Tensor, "element point"]:
+def grid_steering(grid: Grid, array: Array) -> Complex[Tensor, "element point"]:
     """Steering vectors of the grid as columns, complex64, computed in float64."""
-    rows = steering(grid.sources, elements, wavelength, spherical_amplitude)
+    rows = array.steering(grid.sources)
     return rows.mT.to(torch.complex64).contiguous()
 
 

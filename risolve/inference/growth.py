@@ -39,7 +39,7 @@ def located(
     """
     n_points = detector.grid.n_points
     empty = torch.empty((detector.n_scenes, 0, 3), dtype=torch.float64)
-    fit = refine(detector.observation, empty, 0, detector.spherical_amplitude)
+    fit = refine(detector.observation, empty, 0)
     active = torch.arange(detector.n_scenes)
     ended = []
     for count in range(_most(detector, rule) if n_sources is None else int(n_sources.max())):

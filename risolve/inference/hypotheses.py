@@ -28,7 +28,6 @@ from risolve.inference.search import leading
 from risolve.inference.unconditional import UnconditionalRefinement, refine_unconditional
 from risolve.modulus import squared_modulus
 from risolve.physics.geometry import cosines_from_sources, sources_from_cosines
-from risolve.physics.steering import steering
 
 
 class _Effort(NamedTuple):
@@ -98,9 +97,7 @@ def likeliest_sources(
     first = Subsets(subsets.members[:, :_STARTED], subsets.score[:, :_STARTED])
     starts = _starts(placed, first)
     begun = _begun(scenes, starts, _USUAL.steps)
-    best = refine_unconditional(
-        scenes.observation, begun.fit.sources, n_iterations, scenes.spherical_amplitude
-    )
+    best = refine_unconditional(scenes.observation, begun.fit.sources, n_iterations)
     every = torch.arange(scenes.observation.n_scenes)
     best = _after_rounds(scenes, best, every, placed, usable, n_iterations, _USUAL)
     if complete:
@@ -172,9 +169,7 @@ def _exchanged(
     if members.numel() == 0:
         return best
     part = scenes.select(members)
-    other = refine_unconditional(
-        part.observation, begun.fit.sources[near], n_iterations, scenes.spherical_amplitude
-    )
+    other = refine_unconditional(part.observation, begun.fit.sources[near], n_iterations)
     is_better = _penalized(part, other) < _penalized(part, best.select(members))
     better = torch.nonzero(is_better).flatten()
     return _replaced(best, other.select(better), members[better])
@@ -196,7 +191,7 @@ class _Begun(NamedTuple):
 def _begun(scenes: Field, starts: _Starts, n_steps: int) -> _Begun:
     """All starts take a few steps, the best of each scene is kept."""
     part = scenes.select(starts.scene)
-    tried = refine_unconditional(part.observation, starts.sources, n_steps, scenes.spherical_amplitude)
+    tried = refine_unconditional(part.observation, starts.sources, n_steps)
     cost = _penalized(part, tried)
     first = leading(starts.scene, cost, 1)
     return _Begun(starts.scene[first], tried.select(first), cost[first])
@@ -235,7 +230,7 @@ def _equal_powers(
     p = max(mean_g |y_g|^2 - n sigma^2, 0.01 n sigma^2) / (K mean |b_g|^2),   n rows of a group
     """
     single = scenes.observation.to(torch.complex64)
-    waves = steering(places, single.elements, single.wavelength, scenes.spherical_amplitude)
+    waves = single.array.steering(places)
     waves = torch.where(usable[..., None], waves.to(torch.complex64), 0.0)
     columns, snapshots = responses(single, waves), grouped_snapshots(single)
     noise = scenes.noise_power.float()

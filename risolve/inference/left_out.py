@@ -21,7 +21,6 @@ from torch import Tensor
 from risolve.inference.field import Field
 from risolve.inference.projection import grouped_snapshots, responses
 from risolve.modulus import squared_modulus
-from risolve.physics.steering import steering
 from risolve.shapes import Powers
 
 _LEAST_FREE = 1e-3
@@ -59,7 +58,7 @@ def whitened(
 ) -> Whitened:
     """Snapshots and columns in which y^H R^-1 y is |y / sigma|^2 - |W^H y / sigma|^2."""
     single = scenes.observation.to(torch.complex64)
-    waves = steering(sources, single.elements, single.wavelength, scenes.spherical_amplitude)
+    waves = single.array.steering(sources)
     ratio = powers / noise_power[:, None]
     columns = responses(single, waves.to(torch.complex64)) * ratio.float().sqrt()[:, None, :, None]
     exact = columns.to(torch.complex128)

@@ -18,7 +18,6 @@ from risolve.inference.descent import Descent, Expansion, descend
 from risolve.inference.projection import grouped_snapshots, least_squares, project, responses, source_limits
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
-from risolve.physics.steering import steering
 from risolve.shapes import SourceMask
 
 _CHUNK_VALUES = 4_000_000
@@ -50,11 +49,10 @@ class _ConcentratedResidual:
     low: Float[Tensor, "1 coordinate"]
     high: Float[Tensor, "1 coordinate"]
     size: Float[Tensor, " scene"]
-    spherical_amplitude: bool
 
     def expand(self, place: Float[Tensor, "scene coordinate"]) -> Expansion:
         """J and its expansion, with the amplitudes."""
-        fit = project(self.observation, place.unflatten(1, (-1, 3)), self.spherical_amplitude)
+        fit = project(self.observation, place.unflatten(1, (-1, 3)))
         return Expansion(fit.residual, fit.slope, fit.curvature, fit.residual, (fit.amplitudes,))
 
     def select(self, scenes: Int[Tensor, " kept"]) -> "_ConcentratedResidual":
@@ -66,7 +64,6 @@ def concentrated_residual(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],
     present: SourceMask,
-    spherical_amplitude: bool,
 ) -> Float[Tensor, " scene"]:
     """J = sum_l |(I - P_{G_l}) y_l|^2 of the sources that are present; stacked for `constant` ones.
 
@@ -75,7 +72,7 @@ def concentrated_residual(
     parts = []
     for part in pieces(observation, max(1, sources.shape[1])):
         double = observation.select(part).to(torch.complex128)
-        columns = _columns(double, sources[part], present[part], spherical_amplitude)
+        columns = _columns(double, sources[part], present[part])
         misfit = least_squares(columns, grouped_snapshots(double)).misfit
         parts.append(squared_modulus(misfit).sum((1, 2)))
     return torch.cat(parts)
@@ -86,7 +83,6 @@ def best_subset(
     candidates: Float[Tensor, "scene candidate 3"],
     usable: Bool[Tensor, "scene candidate"],
     n_sources: int,
-    spherical_amplitude: bool,
 ) -> Float[Tensor, "scene source 3"]:
     """The K candidates of each scene that leave the least J.
 
@@ -104,7 +100,7 @@ def best_subset(
     parts = []
     for part in pieces(observation, max(1, candidates.shape[1])):
         double = observation.select(part).to(torch.complex128)
-        columns = _columns(double, candidates[part], usable[part], spherical_amplitude)
+        columns = _columns(double, candidates[part], usable[part])
         chosen = most_explaining(match(columns, grouped_snapshots(double)), n_sources)
         found = candidates[part].gather(1, chosen[..., None].expand(-1, -1, 3))
         parts.append(torch.where(usable[part].gather(1, chosen)[..., None], found, torch.nan))
@@ -115,7 +111,6 @@ def refine(
     observation: Observation,
     start: Float[Tensor, "scene source 3"],
     n_iterations: int,
-    spherical_amplitude: bool,
 ) -> Refinement:
     """Local minimum of J from given sources, by Levenberg-Marquardt on (azimuth, elevation, inverse range).
 
@@ -135,12 +130,12 @@ def refine(
     n_sources = start.shape[1]
     if n_sources == 0:
         return _no_sources(observation)
-    low, high = source_limits(observation.wavelength, n_sources)
+    low, high = source_limits(observation.array, n_sources)
     parts = []
     for part in pieces(observation, 4 * n_sources):
         double = observation.select(part).to(torch.complex128)
         energy = squared_modulus(grouped_snapshots(double)).sum((1, 2))
-        residual = _ConcentratedResidual(double, low, high, energy, spherical_amplitude)
+        residual = _ConcentratedResidual(double, low, high, energy)
         parts.append(descend(residual, start[part].double().flatten(1), n_iterations))
     return _refinement(observation, parts)
 
@@ -196,12 +191,11 @@ def _columns(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],
     present: SourceMask,
-    spherical_amplitude: bool,
 ) -> Complex[Tensor, "scene group source row"]:
     """G_g as rows, zero where no source is present."""
     placed = torch.where(present[..., None], sources, 0.0).double()
     _check_finite("sources", placed)
-    waves = steering(placed, observation.elements, observation.wavelength, spherical_amplitude)
+    waves = observation.array.steering(placed)
     return responses(observation, torch.where(present[..., None], waves, 0.0))
 
 

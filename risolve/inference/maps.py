@@ -17,11 +17,10 @@ from risolve.physics.observation import Observation, estimated_snr
 
 @dataclass(frozen=True)
 class MapSettings:
-    """Grid of the maps, the iterations of the fit after which one is taken, and the amplitude of the wave."""
+    """Grid of the maps, and the iterations of the fit after which one is taken."""
 
     grid: Grid
     iterations: tuple[int, ...]
-    spherical_amplitude: bool
 
 
 class MapValues(NamedTuple):
@@ -39,8 +38,6 @@ def fit_maps(observation: Observation, settings: MapSettings) -> MapValues:
     """
     if observation.noise_power is None:
         observation = replace(observation, noise_power=estimated_noise_power(observation))
-    wave = grid_steering(
-        settings.grid, observation.elements, observation.wavelength, settings.spherical_amplitude
-    )
+    wave = grid_steering(settings.grid, observation.array)
     values = sparse_fit_maps(observation, wave, settings.iterations)
     return MapValues(values, estimated_snr(observation).float())

@@ -76,7 +76,6 @@ def marginal(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],
     log_ratios: Float[Tensor, "scene source"],
-    spherical_amplitude: bool,
 ) -> Marginal:
     """V and its expansion at the given sources and log p_k / sigma^2, all its parts summed over the groups.
 
@@ -92,7 +91,7 @@ def marginal(
         Kaufman, "A variable projection method for solving separable nonlinear least squares problems", BIT 15
         (1975); Gilmour, Thompson, Cullis, "Average information REML", Biometrics 51 (1995).
     """
-    post = _posterior(observation, sources, log_ratios, spherical_amplitude)
+    post = _posterior(observation, sources, log_ratios)
     n_equations = observation.n_snapshots * observation.n_antennas
     explained = _energy(post.misfit) + _energy(post.mean)
     noise_power = explained / n_equations if observation.noise_power is None else observation.noise_power
@@ -116,9 +115,8 @@ def _posterior(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],
     log_ratios: Float[Tensor, "scene source"],
-    spherical_amplitude: bool,
 ) -> _Posterior:
-    by_source = source_responses(observation, sources, spherical_amplitude)
+    by_source = source_responses(observation, sources)
     weighted = by_source * (0.5 * log_ratios).exp()[:, None, :, None, None]
     columns, slopes = weighted[..., 0, :].contiguous(), weighted[..., 1:, :].flatten(2, 3)
     snapshots = grouped_snapshots(observation)

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from risolve.physics.array import Array
 from risolve.physics.observation import Observation
-from risolve.physics.steering import steering_derivatives
 
 RIDGE = 1e-12
 """Added to G^H G, relative to its largest diagonal entry.
@@ -89,10 +89,10 @@ def _received(
 
 
 def source_responses(
-    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
+    observation: Observation, sources: Float[Tensor, "scene source 3"]
 ) -> Complex[Tensor, "scene group source 4 row"]:
     """B_g a_k and its derivatives by azimuth, elevation and inverse range, as rows."""
-    wave = steering_derivatives(sources, observation.elements, observation.wavelength, spherical_amplitude)
+    wave = observation.array.steering_derivatives(sources)
     fields = torch.cat((wave.steering[:, :, None], wave.by_source), dim=2)
     received = responses(observation, fields.flatten(1, 2))
     by_source: Tensor = received.unflatten(2, (sources.shape[1], 4))
@@ -100,26 +100,24 @@ def source_responses(
 
 
 def source_limits(
-    wavelength: float, n_sources: int
+    array: Array, n_sources: int
 ) -> tuple[Float[Tensor, "1 coordinate"], Float[Tensor, "1 coordinate"]]:
     """Limits of (azimuth, elevation, inverse range): front half space, no nearer than half a wavelength."""
     quarter = math.pi / 2
     below = math.nextafter(quarter, 0.0)
     low = torch.tensor([-quarter, -below, 0.0], dtype=torch.float64)
-    high = torch.tensor([quarter, below, 2.0 / wavelength], dtype=torch.float64)
+    high = torch.tensor([quarter, below, 2.0 / array.wavelength], dtype=torch.float64)
     return low.repeat(n_sources)[None], high.repeat(n_sources)[None]
 
 
-def project(
-    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
-) -> Projection:
+def project(observation: Observation, sources: Float[Tensor, "scene source 3"]) -> Projection:
     """The fit at the given sources; the observation in complex128, the sources in float64.
 
     References:
         Kaufman, "A variable projection method for solving separable nonlinear least squares problems", BIT 15
         (1975): H leaves out the derivative of the amplitudes along the residual.
     """
-    by_source = source_responses(observation, sources, spherical_amplitude)
+    by_source = source_responses(observation, sources)
     columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :]
     snapshots = grouped_snapshots(observation)
 
@@ -139,7 +137,7 @@ def project(
 
 
 def amplitude_noise(
-    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
+    observation: Observation, sources: Float[Tensor, "scene source 3"]
 ) -> Float[Tensor, "scene coordinate coordinate"]:
     """What noise in the amplitudes adds to the curvature H of `Projection`, a unit of noise power.
 
@@ -148,7 +146,7 @@ def amplitude_noise(
     The amplitudes s = G^+ y have the covariance sigma^2 (G^H G)^-1 about the true ones, so that on average
     sigma^2 C of H is due to noise. The observation in complex128, the sources in float64.
     """
-    by_source = source_responses(observation, sources, spherical_amplitude)
+    by_source = source_responses(observation, sources)
     columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :].flatten(2, 3)
     conjugate = columns.conj()
     factor = _factor(conjugate @ columns.mT)

@@ -69,7 +69,7 @@ def grown(detector: Detector, sources: Float[Tensor, "scene source 3"], n_iterat
     gain = gains(detector, explained(detector, sources[:, None]))[:, 0]
     new = detector.grid.sources[gain.argmax(-1)]
     start = torch.cat((sources, new[:, None]), dim=1)
-    return refine(detector.observation, start, n_iterations, detector.spherical_amplitude)
+    return refine(detector.observation, start, n_iterations)
 
 
 def shrunk(detector: Detector, fit: Refinement, n_iterations: int) -> Refinement:
@@ -77,10 +77,10 @@ def shrunk(detector: Detector, fit: Refinement, n_iterations: int) -> Refinement
     n_scenes, n_sources = fit.sources.shape[:2]
     scene = torch.arange(n_scenes).repeat_interleave(n_sources)
     others = _without(fit.sources, [(k,) for k in range(n_sources)]).flatten(0, 1)
-    observation, spherical = detector.observation, detector.spherical_amplitude
-    screened = refine(observation.select(scene), others, _SCREENING, spherical)
+    observation = detector.observation
+    screened = refine(observation.select(scene), others, _SCREENING)
     first = leading(scene, screened.residual, 1)
-    return refine(observation, screened.sources[first], n_iterations, spherical)
+    return refine(observation, screened.sources[first], n_iterations)
 
 
 def exchanged(detector: Detector, best: Refinement, n_proposals: int, n_iterations: int) -> Refinement:
@@ -138,11 +138,11 @@ def _best_proposal(
     scene = active[offered.scene]
     if scene.numel() == 0:
         return best
-    observation, spherical = detector.observation, detector.spherical_amplitude
-    screened = refine(observation.select(scene), offered.sources, _SCREENING, spherical)
+    observation = detector.observation
+    screened = refine(observation.select(scene), offered.sources, _SCREENING)
     kept = leading(scene, screened.residual, n_finished)
     scene = scene[kept]
-    finished = refine(observation.select(scene), screened.sources[kept], n_iterations, spherical)
+    finished = refine(observation.select(scene), screened.sources[kept], n_iterations)
     first = leading(scene, finished.residual, 1)
     return cheaper(best, selected(finished, first), scene[first])
 

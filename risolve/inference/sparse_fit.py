@@ -101,7 +101,7 @@ def sparse_fit_maps(
     if not iterations or min(iterations) < 0:
         raise ValueError(f"iterations are one or more counts >= 0, got {list(iterations)}")
     scaled = _scaled_scenes(observation)
-    fold = mirror_fold(steering.to(torch.complex64), observation.elements)
+    fold = mirror_fold(steering.to(torch.complex64), observation.array.elements)
     per_scene = max(
         observation.n_snapshots * observation.n_antennas * observation.n_elements,
         observation.n_elements**2,

@@ -67,7 +67,6 @@ def refine_unconditional(
     observation: Observation,
     start: Float[Tensor, "scene source 3"],
     n_iterations: int,
-    spherical_amplitude: bool,
 ) -> UnconditionalRefinement:
     """Local minimum of V from given sources, by Levenberg-Marquardt on (azimuth, elevation, inverse range,
     log p / sigma^2).
@@ -93,17 +92,16 @@ def refine_unconditional(
     """
     check_start(observation, start)
     _check_powers(observation)
-    low, high = source_limits(observation.wavelength, start.shape[1])
+    low, high = source_limits(observation.array, start.shape[1])
     place = torch.minimum(torch.maximum(start.double().flatten(1), low), high)
     limits = (low.expand_as(place), high.expand_as(place))
-    return _minimum(observation, place, limits, n_iterations, spherical_amplitude)
+    return _minimum(observation, place, limits, n_iterations)
 
 
 def unconditional_cost(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],
     n_iterations: int,
-    spherical_amplitude: bool,
 ) -> Float[Tensor, " scene"]:
     """V of sources that stay where they are, minimized over their powers (and sigma^2 where not known).
 
@@ -113,7 +111,7 @@ def unconditional_cost(
     check_start(observation, sources)
     _check_powers(observation)
     place = sources.double().flatten(1)
-    return _minimum(observation, place, (place, place), n_iterations, spherical_amplitude).cost
+    return _minimum(observation, place, (place, place), n_iterations).cost
 
 
 class _Start(NamedTuple):
@@ -135,7 +133,6 @@ class _Cost:
     observation: Observation
     low: Float[Tensor, "scene coordinate"]
     high: Float[Tensor, "scene coordinate"]
-    spherical_amplitude: bool
 
     @property
     def size(self) -> Float[Tensor, " scene"]:
@@ -147,7 +144,7 @@ class _Cost:
         """V and its expansion, with sigma^2."""
         sources, log_ratios = _parted(place)
         n_positions = sources.flatten(1).shape[1]
-        fit = marginal(self.observation, sources, log_ratios, self.spherical_amplitude)
+        fit = marginal(self.observation, sources, log_ratios)
         absent = (log_ratios <= self.low[:, n_positions:]) & (fit.slope[:, n_positions:] < 0.0)
         heard = torch.cat((~absent.repeat_interleave(3, dim=1), torch.ones_like(absent)), dim=1).double()
         curvature = fit.curvature * heard[:, :, None] * heard[:, None, :]
@@ -173,7 +170,6 @@ def _minimum(
     positions: Float[Tensor, "scene position"],
     limits: tuple[Float[Tensor, "scene position"], Float[Tensor, "scene position"]],
     n_iterations: int,
-    spherical_amplitude: bool,
 ) -> UnconditionalRefinement:
     """The minimum of V from positions within their limits."""
     n_sources = positions.shape[1] // 3
@@ -184,11 +180,11 @@ def _minimum(
         double = observation.select(part).to(torch.complex128)
         power = _mean_power(double)
         unit = _unit(double, power)
-        start = _start(unit, positions[part].unflatten(1, (n_sources, 3)), spherical_amplitude)
+        start = _start(unit, positions[part].unflatten(1, (n_sources, 3)))
         low = torch.cat((limits[0][part], start.low), dim=1)
         high = torch.cat((limits[1][part], start.high), dim=1)
         place = torch.cat((positions[part], start.log_ratios), dim=1)
-        found = descend(_Cost(unit, low, high, spherical_amplitude), place, n_iterations)
+        found = descend(_Cost(unit, low, high), place, n_iterations)
 
         sources, log_ratios = _parted(found.place)
         present = log_ratios > start.low
@@ -222,11 +218,9 @@ def _no_sources(observation: Observation) -> UnconditionalRefinement:
     )
 
 
-def _start(
-    observation: Observation, sources: Float[Tensor, "scene source 3"], spherical_amplitude: bool
-) -> _Start:
+def _start(observation: Observation, sources: Float[Tensor, "scene source 3"]) -> _Start:
     """Powers of the least-squares amplitudes, less the noise they carry, over sigma^2."""
-    columns = source_responses(observation, sources, spherical_amplitude)[..., 0, :]
+    columns = source_responses(observation, sources)[..., 0, :]
     snapshots = grouped_snapshots(observation)
     fit = least_squares(columns, snapshots)
     n_groups, n_rows = snapshots.shape[1:]

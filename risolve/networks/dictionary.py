@@ -11,7 +11,8 @@ from risolve.covariance import SharedBasis
 from risolve.inference.grid import Grid, grid_steering
 from risolve.inference.mirror import MirrorFold, mirror_fold
 from risolve.networks.features import GridShape, Mirror
-from risolve.physics.geometry import mirror_order, planar_array
+from risolve.physics.array import Array
+from risolve.physics.geometry import mirror_order
 from risolve.shapes import Sources
 
 
@@ -25,9 +26,7 @@ class Dictionary:
     shape: GridShape
     axes: tuple[Float[Tensor, " u"], Float[Tensor, " v"], Float[Tensor, " w"]]
     basis: SharedBasis
-    elements: Float[Tensor, "element 3"]
-    wavelength: float
-    spherical_amplitude: bool
+    array: Array
     element_orders: tuple[tuple[int, ...], tuple[int, ...]]
 
     def to(self, device: torch.device) -> "Dictionary":
@@ -36,14 +35,14 @@ class Dictionary:
             self,
             axes=(self.axes[0].to(device), self.axes[1].to(device), self.axes[2].to(device)),
             basis=SharedBasis(self.basis.matrix.to(device)),
-            elements=self.elements.to(device),
+            array=self.array.to(device),
         )
 
     @cached_property
     def fold(self) -> MirrorFold:
         """Mirrors that array and grid have in common."""
         matrix = self.basis.matrix
-        return mirror_fold(matrix.cpu(), self.elements.cpu()).to(matrix.device)
+        return mirror_fold(matrix.cpu(), self.array.elements.cpu()).to(matrix.device)
 
     @property
     def points(self) -> Float[Tensor, "point 3"]:
@@ -75,25 +74,15 @@ class Dictionary:
         return factor
 
 
-def planar_dictionary(
-    grid: Grid,
-    n_horizontal: int,
-    n_vertical: int,
-    spacing: float,
-    wavelength: float,
-    spherical_amplitude: bool,
-) -> Dictionary:
-    """Dictionary of a grid for a uniform planar array (lengths in m)."""
-    elements = planar_array(n_horizontal, n_vertical, spacing)
+def planar_dictionary(grid: Grid, n_horizontal: int, n_vertical: int, array: Array) -> Dictionary:
+    """Dictionary of a grid for a uniform planar array of so many elements along x and y."""
     points = grid.cosines.reshape(*grid.shape, 3)
     axes = (points[0, 0, :, 0].float(), points[0, :, 0, 1].float(), points[:, 0, 0, 2].float())
     orders = tuple(tuple(mirror_order(n_horizontal, n_vertical, axis)) for axis in (0, 1))
     return Dictionary(
         shape=grid.shape,
         axes=axes,
-        basis=SharedBasis(grid_steering(grid, elements, wavelength, spherical_amplitude).to(torch.complex64)),
-        elements=elements,
-        wavelength=wavelength,
-        spherical_amplitude=spherical_amplitude,
+        basis=SharedBasis(grid_steering(grid, array)),
+        array=array,
         element_orders=(orders[0], orders[1]),
     )

@@ -61,11 +61,10 @@ def absent_quotient(powers: Float[Tensor, "scene point"]) -> NoReturn:
 
 def _observation(received: Received, dictionary: Dictionary, source_model: SourceModel) -> Observation:
     return Observation(
-        received.snapshots,
-        received.channel,
-        received.codes,
-        dictionary.elements,
-        dictionary.wavelength,
-        source_model,
-        received.noise_power,
+        snapshots=received.snapshots,
+        array=dictionary.array,
+        channel=received.channel,
+        codes=received.codes,
+        source_model=source_model,
+        noise_power=received.noise_power,
     )

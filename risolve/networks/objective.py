@@ -24,7 +24,6 @@ from risolve.networks.losses import (
     subspace_loss,
 )
 from risolve.physics.geometry import cosines_from_sources
-from risolve.physics.steering import steering
 
 PARTS = ("detection", "offset", "count", "covariance", "subspace", "likelihood", "pass")
 """Parts of the loss, each the mean over the scenes that it applies to."""
@@ -105,9 +104,7 @@ def batch_loss(
     own = predicted.select(measured)
     blended = blend(own, sample_covariance(examples.factor[measured]), beta, settings.diagonal_loading)
     norms = blended.squared_norms()
-    waves = steering(
-        sources[measured], dictionary.elements, dictionary.wavelength, dictionary.spherical_amplitude
-    ).to(torch.complex64)
+    waves = dictionary.array.steering(sources[measured]).to(torch.complex64)
 
     def detection(logits: Tensor) -> Tensor:
         n_sources = examples.n_sources.float()

@@ -1,18 +1,23 @@
 """What a receiver has: coded snapshots, and what is known of the system that made them."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float, Int
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from risolve.shapes import Channel, Codes, Elements, Powers, Snapshots
+from risolve.physics.array import Array
+from risolve.shapes import Channel, Codes, Powers, Snapshots
 
 SourceModel: TypeAlias = Literal["independent", "constant"]
+Numbers: TypeAlias = Tensor | ArrayLike
+"""Numbers of torch, NumPy or plain lists."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Observation:
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
 
@@ -21,12 +26,69 @@ class Observation:
     """
 
     snapshots: Snapshots
+    array: Array
     channel: Channel
     codes: Codes
-    elements: Elements
-    wavelength: float
     source_model: SourceModel
     noise_power: Powers | None
+
+    def __init__(
+        self,
+        snapshots: Numbers,
+        array: Array,
+        channel: Numbers | None = None,
+        codes: Numbers | None = None,
+        source_model: str = "independent",
+        noise_power: Numbers | float | None = None,
+    ) -> None:
+        """Of one scene or many, in NumPy or torch.
+
+        snapshots: complex [scene, snapshot, antenna], or of one scene without the first axis. channel:
+        [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
+        element], or one set a scene; None where there is no surface, or all its elements do nothing.
+        noise_power: one number, or one a scene, in the unit of |snapshot|^2.
+
+        Raises:
+            TypeError: snapshots that are real, or anything that holds no numbers.
+            ValueError: shapes that do not agree, or an unknown source model.
+        """
+        y = _tensor("snapshots", snapshots)
+        if not y.is_complex():
+            raise TypeError(f"snapshots are complex (baseband), got {y.dtype}")
+        y = _batched("snapshots", y, ("scene", "snapshot", "antenna"))
+        n_scenes, n_snapshots, n_antennas = y.shape
+        if channel is None and n_antennas != array.n_elements:
+            raise ValueError(
+                f"without a channel the antennas are the elements of the array; got {n_antennas} antennas "
+                f"and {array.n_elements} elements"
+            )
+        H = torch.eye(array.n_elements) if channel is None else _tensor("channel", channel)
+        c = torch.ones((n_snapshots, array.n_elements)) if codes is None else _tensor("codes", codes)
+        H = _batched("channel", H, ("scene", "antenna", "element"))
+        c = _batched("codes", c, ("scene", "snapshot", "element"))
+        for name, values, sizes in (
+            ("channel", H, (n_antennas, array.n_elements)),
+            ("codes", c, (n_snapshots, array.n_elements)),
+        ):
+            if values.shape[1:] != sizes or values.shape[0] not in (1, n_scenes):
+                rows = "antenna" if name == "channel" else "snapshot"
+                raise ValueError(
+                    f"{name} is [scene, {rows}, element] = [{n_scenes} or 1, {sizes[0]}, {sizes[1]}] beside "
+                    f"these snapshots and this array, got {list(values.shape)}"
+                )
+        dtype = torch.promote_types(torch.promote_types(y.dtype, H.dtype), c.dtype)
+        if source_model not in get_args(SourceModel):
+            raise ValueError(f"source_model is independent or constant, got {source_model!r}")
+        held = {
+            "snapshots": y.to(dtype),
+            "array": array,
+            "channel": H.to(y.device, dtype),
+            "codes": c.to(y.device, dtype),
+            "source_model": source_model,
+            "noise_power": None if noise_power is None else _powers(noise_power, n_scenes, y.device),
+        }
+        for name, value in held.items():
+            object.__setattr__(self, name, value)
 
     @property
     def n_scenes(self) -> int:
@@ -42,7 +104,7 @@ class Observation:
 
     @property
     def n_elements(self) -> int:
-        return self.elements.shape[0]
+        return self.array.n_elements
 
     def select(self, scenes: slice | Tensor) -> "Observation":
         """The same observation of some scenes; what is shared by all scenes stays shared."""
@@ -62,7 +124,7 @@ class Observation:
             snapshots=self.snapshots.to(device, dtype),
             channel=self.channel.to(device, dtype),
             codes=self.codes.to(device, dtype),
-            elements=self.elements.to(device),
+            array=self.array.to(device),
             noise_power=None if self.noise_power is None else self.noise_power.to(device, real),
         )
 
@@ -124,3 +186,50 @@ def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:
     eigenvalues = torch.linalg.eigvalsh(stacked_gram(observation.to(torch.complex128)))
     rank: Tensor = (eigenvalues > 1e-10 * eigenvalues[:, -1:]).sum(-1)
     return rank
+
+
+def _tensor(name: str, values: Numbers | float) -> Tensor:
+    """Numbers as a tensor; those of NumPy are copied.
+
+    Raises:
+        TypeError: what is no numbers.
+    """
+    if isinstance(values, Tensor):
+        return values
+    held = np.array(values)
+    if held.dtype.kind not in "fciu":
+        raise TypeError(f"{name} are numbers of NumPy or torch, got {held.dtype}")
+    if held.dtype.kind == "c":
+        return torch.from_numpy(held.astype(np.complex64 if held.dtype.itemsize <= 8 else np.complex128))
+    return torch.from_numpy(held.astype(np.float64))
+
+
+def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:
+    """With the axis of the scenes, which one scene may lack.
+
+    Raises:
+        ValueError: another number of axes, or an axis of length 0.
+    """
+    held = values[None] if values.ndim == 2 else values
+    if held.ndim != 3 or 0 in held.shape[1:]:
+        law = f"[{', '.join(axes)}], or [{', '.join(axes[1:])}]"
+        raise ValueError(f"{name} are {law}, one or more of each; got shape {list(values.shape)}")
+    return held
+
+
+def _powers(values: Numbers | float, n_scenes: int, device: torch.device) -> Tensor:
+    """One power a scene.
+
+    Raises:
+        TypeError: powers that are complex.
+        ValueError: not one number, nor one a scene.
+    """
+    held = _tensor("noise_power", values)
+    if held.is_complex():
+        raise TypeError(f"noise_power is a power |n|^2 and real, got {held.dtype}")
+    if held.ndim == 0:
+        held = held.expand(n_scenes)
+    if held.shape != (n_scenes,):
+        law = f"one number, or one a scene, [{n_scenes}]"
+        raise ValueError(f"noise_power is {law}; got {list(held.shape)}")
+    return held.to(device)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from risolve.modulus import squared_modulus
 from risolve.physics import impairments
+from risolve.physics.array import Array
 from risolve.physics.channel import line_of_sight, rician
 from risolve.physics.codebook import CodebookKind, codes_from_levels, random_levels, structured_levels
 from risolve.physics.geometry import planar_array
@@ -44,9 +45,10 @@ class System:
     def n_elements(self) -> int:
         return self.n_horizontal * self.n_vertical
 
-    def elements(self) -> Elements:
-        """Nominal element positions (m)."""
-        return planar_array(self.n_horizontal, self.n_vertical, self.spacing)
+    def array(self) -> Array:
+        """The nominal array."""
+        elements = planar_array(self.n_horizontal, self.n_vertical, self.spacing)
+        return Array(elements, self.wavelength, self.spherical_amplitude)
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,8 @@ def observe(
     falls to `amplitude_minimum` with their phase); the observation carries the nominal one. With
     `shared_channel` the observation holds one channel for all scenes.
     """
-    elements = system.elements()
+    nominal = system.array()
+    elements = nominal.elements
     sources = torch.from_numpy(np.stack([d.sources for d in draws]))
     n_sources = torch.tensor([d.n_sources for d in draws], dtype=torch.int32)
     present = torch.arange(sources.shape[1]) < n_sources[:, None]
@@ -250,8 +253,7 @@ def observe(
         snapshots=signal + noise,
         channel=channel[:1] if shared_channel else channel,
         codes=codes[:1] if system.codebook != "random" else codes,
-        elements=elements,
-        wavelength=system.wavelength,
+        array=nominal,
         source_model=source_model,
         noise_power=noise_power,
     )

@@ -23,7 +23,7 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
 
     Channel, codes and SNR are those of the scenes of the first chunk.
     """
-    sizes, wavelength = stream.sizes, stream.wavelength
+    sizes, wavelength = stream.sizes, stream.array.wavelength
     frequency = _LIGHT / wavelength
     most = most_sources(stream.source_model, sizes.snapshots, sizes.antennas, sizes.elements)
     lines = [
@@ -44,18 +44,19 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
 
 
 def _array_lines(stream: MeasurementStream) -> list[str]:
-    extent = (stream.elements.amax(0) - stream.elements.amin(0)).tolist()
-    flat = float(stream.elements[:, 2].abs().max()) == 0.0
-    size = aperture(stream.elements)
-    spacing = nearest_spacing(stream.elements)
+    array = stream.array
+    extent = (array.elements.amax(0) - array.elements.amin(0)).tolist()
+    flat = float(array.elements[:, 2].abs().max()) == 0.0
+    size = aperture(array.elements)
+    spacing = nearest_spacing(array.elements)
     return [
         f"array {extent[0]:.4g} x {extent[1]:.4g} m in the plane z = 0"
         if flat
         else f"array {extent[0]:.4g} x {extent[1]:.4g} x {extent[2]:.4g} m, not flat",
-        f"elements {spacing:.4g} m apart, {spacing / stream.wavelength:.3g} wavelengths; aperture "
+        f"elements {spacing:.4g} m apart, {spacing / array.wavelength:.3g} wavelengths; aperture "
         f"{size:.4g} m",
-        f"Fresnel distance {fresnel_distance(size, stream.wavelength):.3g} m, Fraunhofer distance "
-        f"{fraunhofer_distance(size, stream.wavelength):.3g} m: range can be told this side of the second",
+        f"Fresnel distance {fresnel_distance(size, array.wavelength):.3g} m, Fraunhofer distance "
+        f"{fraunhofer_distance(size, array.wavelength):.3g} m: range can be told this side of the second",
     ]
 
 

@@ -37,9 +37,7 @@ def write_examples(
     scenes = several[np.unique(picks.round().astype(int))]
     own = covariances.select(torch.from_numpy(scenes))
     sample = sample_covariance(own.factor)
-    wave = grid_steering(
-        grid, observation.elements, observation.wavelength, network.dictionary.spherical_amplitude
-    )
+    wave = grid_steering(grid, observation.array)
     counts = [max(int(truth.n_sources[scene]), 1) for scene in scenes]
     spectra = [music_spectrum(sample.select(slice(i, i + 1)), wave, k) for i, k in enumerate(counts)]
     maps = own.maps

@@ -16,7 +16,6 @@ def settings(params: Params) -> Settings:
     own = params.estimators
     return Settings(
         params.covariance.diagonal_loading,
-        params.array.spherical_amplitude,
         CountingRule(own.counting, own.false_alarm, own.most_sources),
         own.refine_iterations,
         own.fit_iterations,

@@ -177,7 +177,12 @@ def kept_whole(fields: Fields) -> Rule:
                 subject = set(word(node.args[0]).split("_")) if node.args else set()
                 if subject & {"blend", "covariance"} or fields.blend & {k.arg for k in node.keywords}:
                     yield node.lineno, f"rebuilds a covariance: {ast.unparse(node)}"
-            elif isinstance(node, ast.Call) and word(node.func) == "__setattr__":
+            # an object may set itself up
+            elif (
+                isinstance(node, ast.Call)
+                and word(node.func) == "__setattr__"
+                and word(node.args[0]) != "self"
+            ):
                 yield node.lineno, f"changes a frozen object: {ast.unparse(node)}"
 
     return rule

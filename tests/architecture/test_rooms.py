@@ -1,9 +1,10 @@
 """Rooms hold one idea each: none is a large share of the house."""
 
+import ast
 from collections import Counter
 from pathlib import Path
 
-from tests.architecture.source import ROOT
+from tests.architecture.source import ROOT, modules
 
 HOUSE = ("risolve", "stages", "flows")
 LARGEST_ROOM = 0.16
@@ -22,3 +23,17 @@ def test_no_room_is_a_large_share_of_the_house() -> None:
         rooms["/".join(file.parts[:2]) if len(file.parts) > 2 else file.parts[0]] += n_lines
     most = LARGEST_ROOM * rooms.total()
     assert {room: n_lines for room, n_lines in rooms.items() if n_lines > most} == {}
+
+
+def test_the_array_owns_its_manifold() -> None:
+    """Whoever took a wavelength, or the amplitude law, would make steering vectors of its own."""
+    found = [
+        f"{path}: {node.name}"
+        for path, tree in modules("risolve", "stages", "benchmarks").items()
+        if not path.startswith(("risolve/physics/", "risolve/files/", "stages/params/"))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for argument in (*node.args.args, *node.args.kwonlyargs)
+        if argument.arg in {"wavelength", "spherical_amplitude"}
+    ]
+    assert found == []

@@ -10,7 +10,7 @@ from torch import Tensor
 from risolve.bounds.cramer_rao import Bound, conditional_bound, constant_bound, unconditional_bound
 from risolve.physics.observation import Observation, SourceModel
 from risolve.physics.scenario import Scenes, System
-from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
+from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes, with_amplitude
 
 KINDS = ("conditional", "constant", "unconditional")
 
@@ -34,7 +34,8 @@ class Case:
             amplitudes, function = self.amplitudes[:, 0], constant_bound
         else:
             amplitudes, function = self.power, unconditional_bound
-        return function(self.observation, self.sources, amplitudes, noise_power, spherical_amplitude)
+        observation = with_amplitude(self.observation, spherical_amplitude)
+        return function(observation, self.sources, amplitudes, noise_power)
 
     def of_sources(self, sources: list[int]) -> "Case":
         """The same scenes with some of their sources."""

@@ -47,10 +47,10 @@ def test_a_plane_wave_on_an_ordinary_array_has_a_closed_form(azimuth: float) -> 
     and no correlation: the angles have odd, the curvature has even derivatives on the array.
     """
     scenes = direct_array(((azimuth, 0.0, 0.0),), 10.0, 3)
-    x, y, _ = scenes.observation.elements.unbind(-1)
+    x, y, _ = scenes.observation.array.elements.unbind(-1)
     assert scenes.observation.noise_power is not None
     unit = scenes.observation.noise_power / (2.0 * scenes.amplitudes.abs().double().square().sum((1, 2)))
-    wavenumber = 2.0 * math.pi / scenes.observation.wavelength
+    wavenumber = 2.0 * math.pi / scenes.observation.array.wavelength
     f = x**2 * math.cos(azimuth) ** 2 + y**2
     slopes = torch.stack(
         (math.cos(azimuth) ** 2 * (x**2).sum(), (y**2).sum(), (f - f.mean()).square().sum() / 4.0)
@@ -105,8 +105,8 @@ def _oracle(subject: Case, scene: int, spherical_amplitude: bool) -> Float[Tenso
     known = oracle.Scene(
         observation.channel[scene % observation.channel.shape[0]].numpy(),
         observation.codes[scene % observation.codes.shape[0]].numpy(),
-        observation.elements.tolist(),
-        observation.wavelength,
+        observation.array.elements.tolist(),
+        observation.array.wavelength,
         spherical_amplitude,
     )
     sources, noise_power = subject.sources[scene].numpy(), float(observation.noise_power[scene])
@@ -192,7 +192,7 @@ def test_a_bound_takes_every_scene_and_the_amplitudes_of_every_snapshot() -> Non
     subject = case("conditional", n_scenes=3)
     two = subject.observation.select(slice(2))
     with pytest.raises(ValueError, match="sources of every scene, 2; got 3"):
-        conditional_bound(two, subject.sources, subject.amplitudes, torch.ones(3), False)
+        conditional_bound(two, subject.sources, subject.amplitudes, torch.ones(3))
     with pytest.raises(ValueError, match="L = 9; got 4"):
         replace(subject, amplitudes=subject.amplitudes[:, :4]).bound()
 

@@ -83,7 +83,7 @@ def test_between_close_places_the_error_is_that_of_the_fisher_information() -> N
     """mu'' -> h^2 d^T F d: 1/2 - P tends to h sqrt(d^T F d) / (2 sqrt(2 pi)), and their gap to 0."""
     observation = systems(DEFAULT, 4)
     drawn = places(lattice(4, 1, torch.Generator().manual_seed(2)), PRIOR)
-    statistics, _ = survey(observation.to(torch.complex128), drawn, False)
+    statistics, _ = survey(observation.to(torch.complex128), drawn)
     ratio = ratio_at(10.0, responses(observation, drawn))
     direction = torch.tensor((1.0, -0.7, 0.5), dtype=torch.float64)
     information = statistics.information(torch.full((4,), ratio, dtype=torch.float64))[:, 0]

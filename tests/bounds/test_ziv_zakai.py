@@ -87,7 +87,7 @@ def test_no_component_of_a_pair_is_out_of_its_prior() -> None:
     """Places and pairs differ by h in their component and stay in the box; weights are shares."""
     cube = lattice(2, 50, torch.Generator().manual_seed(1))
     drawn = places(cube, PRIOR)
-    _, ridge = survey(systems(WIDE, 2).to(torch.complex128), drawn, False)
+    _, ridge = survey(systems(WIDE, 2).to(torch.complex128), drawn)
     for component, name in enumerate(COMPONENTS):
         shifts = width(PRIOR, component) * torch.tensor([1e-3, 0.1, 0.7], dtype=torch.float64)
         for pairs in (
@@ -175,15 +175,13 @@ def test_for_high_snr_the_bound_is_the_information_along_the_ridge_of_random_amp
     drawn = drawn_places(observation, n_draws, 1)
     noise_power = noise_powers(observation, drawn, snr_db).repeat_interleave(n_draws)
     each = observation.select(torch.arange(3).repeat_interleave(n_draws))
-    _, ridge = survey(observation.to(torch.complex128), drawn, False)
+    _, ridge = survey(observation.to(torch.complex128), drawn)
     directions = ridge.direction[:, :, :3].flatten(0, 1)
     generator = torch.Generator().manual_seed(3)
     along, conditional = [], []
     for _ in range(n_amplitudes):
         amplitudes = gaussian((3 * n_draws, observation.n_snapshots, 1), generator)
-        found = conditional_bound(
-            each, drawn.flatten(0, 1)[:, None], amplitudes, noise_power, False
-        ).covariance
+        found = conditional_bound(each, drawn.flatten(0, 1)[:, None], amplitudes, noise_power).covariance
         information = torch.linalg.inv(found)
         along.append(1.0 / torch.einsum("bim,bmn,bin->bi", directions, information, directions))
         conditional.append(found.diagonal(dim1=1, dim2=2))
@@ -206,7 +204,7 @@ def test_the_expected_bound_is_the_unconditional_one_of_known_powers() -> None:
     each = observation.select(torch.arange(3).repeat_interleave(8))
     sources = drawn.flatten(0, 1)[:, None]
     unknown = unconditional_bound(
-        each, sources, torch.ones((24, 1)).double(), noise_power.repeat_interleave(8), False
+        each, sources, torch.ones((24, 1)).double(), noise_power.repeat_interleave(8)
     )
     variances = with_range(unknown.covariance.diagonal(dim1=1, dim2=2), sources[:, 0])
     ratio = variances.mean(0).sqrt() / bound(observation, [20.0]).expected[0]
@@ -240,7 +238,7 @@ def test_straight_pairs_are_those_of_the_overlap() -> None:
 def test_the_ridge_and_its_jacobian_are_those_of_the_map(component: int) -> None:
     observation = systems(WIDE, 1)
     drawn = drawn_places(observation, 4, 1)
-    _, ridge = survey(observation.to(torch.complex128), drawn, False)
+    _, ridge = survey(observation.to(torch.complex128), drawn)
     shifts = width(PRIOR, component) * torch.tensor([1e-4, 0.01, 0.05], dtype=torch.float64)
     pairs = ridge_pairs(drawn, ridge, PRIOR, component, shifts)
     scene = known(observation, 0)
@@ -306,7 +304,7 @@ def test_maximum_likelihood_from_the_truth_stays_above_the_bound_and_near_it(snr
         noise_power=noise_power.repeat_interleave(n_draws),
     )
     truth = drawn.flatten(0, 1)
-    found = refine(each, truth[:, None], 40, False)
+    found = refine(each, truth[:, None], 40)
     assert bool(found.converged.all())
     squared = (found.sources[:, 0] - truth).square()
     limit = bound(observation, [snr_db], n_draws=n_draws).deviations[0, :3].square()
@@ -350,16 +348,16 @@ def test_what_has_no_bound_is_refused() -> None:
     one = torch.ones(1, dtype=torch.float64)
     constant = replace(observation, source_model="constant")
     with pytest.raises(ValueError, match=r"free in every snapshot, `independent`; got `constant`"):
-        ziv_zakai_bound(constant, PRIOR, one, 4, False, generator)
+        ziv_zakai_bound(constant, PRIOR, one, 4, generator)
     with pytest.raises(ValueError, match="one power p at every range"):
-        ziv_zakai_bound(observation, replace(PRIOR, path_loss=True), one, 4, False, generator)
+        ziv_zakai_bound(observation, replace(PRIOR, path_loss=True), one, 4, generator)
     with pytest.raises(ValueError, match="1 draw or more a scene; got 0"):
-        ziv_zakai_bound(observation, PRIOR, one, 0, False, generator)
+        ziv_zakai_bound(observation, PRIOR, one, 0, generator)
     with pytest.raises(ValueError, match=r"elevation has a width of 0"):
-        ziv_zakai_bound(observation, replace(PRIOR, elevation=(0.1, 0.1)), one, 4, False, generator)
+        ziv_zakai_bound(observation, replace(PRIOR, elevation=(0.1, 0.1)), one, 4, generator)
     for snr in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match=r"positive and finite; got \["):
-            ziv_zakai_bound(observation, PRIOR, snr * one, 4, False, generator)
+            ziv_zakai_bound(observation, PRIOR, snr * one, 4, generator)
 
 
 def test_a_line_of_elements_has_no_bound_on_three_coordinates() -> None:

@@ -10,7 +10,6 @@ from risolve.bounds.local_information import received
 from risolve.bounds.ziv_zakai import ZivZakaiBound, ziv_zakai_bound
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import System
-from risolve.physics.steering import steering
 from tests.oracles import cramer_rao as oracle
 from tests.oracles.ziv_zakai import Box
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, make_scenes
@@ -27,7 +26,7 @@ def systems(system: System = DEFAULT, n_scenes: int = 3, seed: int = 1) -> Obser
 def bound(observation: Observation, snr_db: list[float], n_draws: int = 8, seed: int = 1) -> ZivZakaiBound:
     snr = 10.0 ** (torch.tensor(snr_db, dtype=torch.float64) / 10.0)
     generator = torch.Generator().manual_seed(seed)
-    return ziv_zakai_bound(observation, PRIOR, snr, n_draws, False, generator)
+    return ziv_zakai_bound(observation, PRIOR, snr, n_draws, generator)
 
 
 def known(observation: Observation, scene: int) -> oracle.Scene:
@@ -35,8 +34,8 @@ def known(observation: Observation, scene: int) -> oracle.Scene:
     return oracle.Scene(
         double.channel[scene].numpy(),
         double.codes[scene].numpy(),
-        double.elements.tolist(),
-        double.wavelength,
+        double.array.elements.tolist(),
+        double.array.wavelength,
         False,
     )
 
@@ -45,7 +44,7 @@ def responses(
     observation: Observation, places: Float[Tensor, "scene *point 3"]
 ) -> Complex[Tensor, "scene *point snapshot antenna"]:
     """b_l = B_l a(x) of places in every scene."""
-    waves = steering(places, observation.elements, observation.wavelength, False)
+    waves = observation.array.steering(places)
     return received(observation.to(torch.complex128), waves)
 
 

@@ -25,7 +25,6 @@ from risolve.networks.trained import Calibration, Prediction
 from risolve.physics.geometry import cosines_from_sources
 from risolve.physics.observation import Observation, SourceModel
 from risolve.physics.scenario import Scenes
-from risolve.physics.steering import steering
 from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 
 LOADING = 1e-3
@@ -34,7 +33,6 @@ GRID = search_grid(15, 13, 4, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FI
 
 SETTINGS = Settings(
     diagonal_loading=LOADING,
-    spherical_amplitude=False,
     counting=CountingRule("glrt", 0.01, 4),
     n_iterations=40,
     fit_iterations=12,
@@ -104,7 +102,7 @@ def drawn_prediction(
     cells = (cosines_from_sources(sources)[:, :, None] - grid.cosines) / grid.steps
     splats = torch.exp(-0.5 * (cells / 0.7).square().sum(-1)).nan_to_num(nan=0.0)
     powers = (splats.amax(1) + 1e-6).float().to(torch.empty((), dtype=dtype).real.dtype)
-    wave = steering(grid.sources, observation.elements, observation.wavelength, False).mT
+    wave = observation.array.steering(grid.sources).mT
     return predicted_covariance(SharedBasis(wave.to(dtype).contiguous()), powers)
 
 

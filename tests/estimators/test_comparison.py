@@ -54,7 +54,7 @@ def test_the_genie_is_never_above_the_minimum_at_the_truth() -> None:
     nothing = torch.empty((6, 0, 5, 3), dtype=torch.float64)
     random = torch.Generator().manual_seed(1)
     limit = genie(scenes.observation, truth, nothing, GRID, SETTINGS, 20, random)
-    alone = refine(scenes.observation, truth, SETTINGS.n_iterations, False)
+    alone = refine(scenes.observation, truth, SETTINGS.n_iterations)
     assert bool((limit.conditional.likelihood.residual <= alone.residual * (1.0 + 1e-6)).all())
 
 

@@ -138,7 +138,7 @@ def test_an_off_axis_source_is_not_mirrored(name: str) -> None:
 @pytest.mark.parametrize("system", [replace(SMALL, n_antennas=6), WIDE], ids=["3x5", "5x8"])
 def test_one_noiseless_source_is_exact_after_refinement(name: str, system: System) -> None:
     scenes = noiseless(make_scenes(system, 1, 20.0, 4, sources=[(-0.5, 0.2, 1 / 1.3)]))
-    result = refined(scenes.observation, estimate(name, scenes), GRID, N_ITERATIONS, False)
+    result = refined(scenes.observation, estimate(name, scenes), GRID, N_ITERATIONS)
     degrees, meters = largest_errors(result.sources, scenes.sources[:, :1])
     assert degrees < 1e-6
     assert meters < 1e-6
@@ -150,7 +150,7 @@ def test_one_noiseless_source_is_exact_after_refinement(name: str, system: Syste
 def test_constant_sources_are_exact_after_refinement(name: str) -> None:
     sources = [(-0.5, 0.2, 1 / 1.3), (0.4, -0.3, 1 / 2.0)]
     scenes = noiseless(make_scenes(WIDE, 2, 20.0, 4, "constant", sources=sources))
-    result = refined(scenes.observation, estimate(name, scenes), GRID, N_ITERATIONS, False)
+    result = refined(scenes.observation, estimate(name, scenes), GRID, N_ITERATIONS)
     degrees, meters = largest_errors(result.sources, scenes.sources[:, :2])
     assert degrees < 1e-6
     assert meters < 1e-6
@@ -170,7 +170,7 @@ def test_too_many_sources_are_refused_with_the_law(name: str) -> None:
 @ESTIMATORS
 def test_an_ordinary_array_is_localized(name: str) -> None:
     scenes = direct_array(SPREAD_SOURCES[:2], 20.0, 3, n_snapshots=20, n_horizontal=8, n_vertical=6)
-    result = refined(scenes.observation, estimate(name, scenes), GRID, N_ITERATIONS, False)
+    result = refined(scenes.observation, estimate(name, scenes), GRID, N_ITERATIONS)
     degrees, _ = largest_errors(result.sources, scenes.sources)
     assert degrees < 2.0
 

@@ -27,13 +27,15 @@ from risolve.estimators.modified_music import (
     sub_array,
 )
 from risolve.estimators.registry import estimator
+from risolve.physics.array import Array
 from risolve.physics.geometry import cosines_from_sources, planar_array
 from risolve.physics.observation import Observation
 from risolve.physics.steering import fresnel_steering, steering
+from risolve.shapes import Elements
 from tests.estimators.cases import GRID, LOADING, SETTINGS, drawn_prediction, make_estimator
 from tests.oracles import spectra
 from tests.tolerances import DOUBLE, SIGMAS
-from tests.worlds import DEFAULT, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless
+from tests.worlds import DEFAULT, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless, with_amplitude
 
 WAVELENGTH = 0.3
 
@@ -55,10 +57,17 @@ def of(rows: Tensor) -> NormalizedCovariance:
     return true_covariance(rows, torch.ones(rows.shape[:2], dtype=torch.float64))
 
 
+def array_of(elements: Elements) -> Array:
+    """Elements of uniform amplitude."""
+    return Array(elements, WAVELENGTH, spherical_amplitude=False)
+
+
 def found_directions(covariance: NormalizedCovariance, lattice: Lattice, n_sources: int) -> Tensor:
     """(u, v) of the best peaks, up to the period."""
     virtual = anti_diagonal(covariance).unflatten(1, (lattice.n_vertical, lattice.n_horizontal))
-    return directions_modulo_period(virtual, n_sources, n_sources, lattice, WAVELENGTH).cosines
+    return directions_modulo_period(
+        virtual, n_sources, n_sources, lattice, array_of(lattice.elements())
+    ).cosines
 
 
 def off_period(difference: Tensor, lattice: Lattice) -> Tensor:
@@ -170,15 +179,14 @@ def direct(
         snapshots=amplitudes[:, None] * rows,
         channel=torch.eye(n_elements, dtype=torch.complex128)[None],
         codes=torch.ones((1, 4, n_elements), dtype=torch.complex128),
-        elements=lattice.elements(),
-        wavelength=WAVELENGTH,
+        array=array_of(lattice.elements()),
         source_model="independent",
         noise_power=None,
     )
 
 
-def estimated(observation: Observation, *, spherical_amplitude: bool = False) -> Estimate:
-    one = estimator("modified_music", GRID, replace(SETTINGS, spherical_amplitude=spherical_amplitude))
+def estimated(observation: Observation) -> Estimate:
+    one = estimator("modified_music", GRID, SETTINGS)
     covariance = sample_covariance(sample_factor(observation, 1e-6))
     return one.estimate(observation, covariance, torch.ones(observation.n_scenes, dtype=torch.int64))
 
@@ -237,10 +245,8 @@ def test_exact_waves_are_off_by_the_bias_of_the_third_order_alone(lattice: Latti
 def test_the_range_of_a_far_enough_source_is_found_on_the_exact_wave() -> None:
     lattice = Lattice(12, 12, 0.15, 0.15)
     for spherical_amplitude in (False, True):
-        result = estimated(
-            direct([(0.5, -0.2, 0.25), (-0.9, 0.3, 0.2)], lattice, "exact"),
-            spherical_amplitude=spherical_amplitude,
-        )
+        observation = direct([(0.5, -0.2, 0.25), (-0.9, 0.3, 0.2)], lattice, "exact")
+        result = estimated(with_amplitude(observation, spherical_amplitude))
         error = result.sources[:, 0, 2] - torch.tensor([0.25, 0.2], dtype=torch.float64)
         assert float(error.abs().max()) < 0.05
 
@@ -273,7 +279,7 @@ def test_the_projection_on_fewer_antennas_keeps_a_share_and_leaves_an_error() ->
         system = replace(DEFAULT, n_snapshots=n_snapshots)
         scenes = noiseless(make_scenes(system, 1, 20.0, n_scenes))
         virtual = anti_diagonal(sample_covariance(sample_factor(scenes.observation, 1e-6)))
-        wave = steering(scenes.sources[:, 0], scenes.observation.elements, WAVELENGTH, False)
+        wave = scenes.observation.array.steering(scenes.sources[:, 0])
         signal = wave * wave.flip(1).conj()
         share = (signal.conj() * virtual).mean(1).real
         spread = float(share.std()) / math.sqrt(n_scenes)
@@ -285,7 +291,7 @@ def test_the_projection_on_fewer_antennas_keeps_a_share_and_leaves_an_error() ->
 
 
 def test_more_sources_than_the_sub_arrays_carry_are_not_resolved() -> None:
-    lattice = rectangular_lattice(planar_array(3, 3, 0.15), WAVELENGTH)
+    lattice = rectangular_lattice(array_of(planar_array(3, 3, 0.15)))
     assert most_smoothed(lattice) == 3
     places = [(-0.6, 0.3, 0.5), (0.4, -0.3, 0.5), (0.0, 0.0, 0.5), (0.9, 0.2, 0.5)]
     scenes = direct_array(places, 20.0, 2, n_horizontal=3, n_vertical=3)
@@ -297,9 +303,9 @@ def test_more_sources_than_the_sub_arrays_carry_are_not_resolved() -> None:
 
 def test_an_array_that_is_no_lattice_is_refused() -> None:
     scenes = make_scenes(WIDE, 1, 20.0, 2)
-    elements = scenes.observation.elements.clone()
+    elements = scenes.observation.array.elements.clone()
     elements[13, 1] += 0.01
-    observation = replace(scenes.observation, elements=elements)
+    observation = replace(scenes.observation, array=replace(scenes.observation.array, elements=elements))
     covariance = sample_covariance(sample_factor(observation, 1e-3))
     for name in ("modified_music", "modified_music_blend"):
         one = make_estimator(name)

@@ -34,7 +34,7 @@ def estimate_of(
     resolved: bool = True,
 ) -> Estimate:
     told = torch.full((sources.shape[0],), resolved)
-    return Estimate(sources, told, candidates, likelihood_at(observation, sources, False), None)
+    return Estimate(sources, told, candidates, likelihood_at(observation, sources), None)
 
 
 def start_at(*sources: tuple[float, float, float], candidates: list[tuple[float, float, float]]) -> Estimate:
@@ -54,9 +54,9 @@ def test_an_astray_source_is_exchanged_for_a_candidate() -> None:
     scenes = scene_of_two()
     first, second = SPREAD_SOURCES[:2]
     start = start_at(near(first), ELSEWHERE, candidates=[near(first), ELSEWHERE, near(second)])
-    lone = refine(scenes.observation, start.sources, N_ITERATIONS, False)
+    lone = refine(scenes.observation, start.sources, N_ITERATIONS)
     assert largest_errors(lone.sources, scenes.sources[:, :2])[0] > 1.0
-    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS)
     degrees, meters = largest_errors(result.sources, scenes.sources[:, :2])
     assert degrees < 1e-6
     assert meters < 1e-6
@@ -66,7 +66,7 @@ def test_the_best_candidates_are_a_start_of_their_own() -> None:
     scenes = scene_of_two()
     first, second = SPREAD_SOURCES[:2]
     start = start_at(ELSEWHERE, (0.9, -0.4, 0.2), candidates=[near(first), near(second)])
-    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS)
     assert largest_errors(result.sources, scenes.sources[:, :2])[0] < 1e-6
 
 
@@ -77,8 +77,8 @@ def test_more_starts_never_raise_the_residual() -> None:
     low = torch.tensor([-0.9, -0.45, 0.2], dtype=torch.float64)
     candidates = low + box * torch.rand((20, 8, 3), dtype=torch.float64, generator=random)
     start = estimate_of(scenes.observation, candidates[:, 2:5], candidates)
-    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False).likelihood
-    lone = refine(scenes.observation, start.sources, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS).likelihood
+    lone = refine(scenes.observation, start.sources, N_ITERATIONS)
     assert bool((result.residual <= lone.residual).all())
     assert int((result.residual < 0.9 * lone.residual).sum()) >= 3
 
@@ -87,7 +87,7 @@ def test_a_scene_without_sources_keeps_all_its_energy() -> None:
     scenes = make_scenes(WIDE, 0, 0.0, 3)
     empty = torch.empty(3, 0, 3).double()
     start = estimate_of(scenes.observation, empty, torch.full((3, 8, 3), math.nan).double())
-    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS)
     assert result.sources.shape == (3, 0, 3)
     energy = scenes.observation.snapshots.to(torch.complex128).abs().square().sum((1, 2))
     torch.testing.assert_close(result.likelihood.residual, energy, rtol=tolerances.DOUBLE, atol=0.0)
@@ -99,7 +99,7 @@ def test_an_incomplete_start_is_refined_and_stays_unresolved() -> None:
     empty = (math.nan, math.nan, math.nan)
     start = start_at(empty, place, candidates=[place, empty])
     start = estimate_of(scenes.observation, start.sources, start.candidates, resolved=False)
-    result = refined(scenes.observation, start, GRID, N_ITERATIONS, False)
+    result = refined(scenes.observation, start, GRID, N_ITERATIONS)
     assert not bool(result.resolved.any())
     assert result.present.tolist() == [[True]] * 3
     assert largest_errors(result.sources, scenes.sources[:, :1])[0] < 1e-6
@@ -113,9 +113,9 @@ def test_position_covariance_is_the_bound_at_the_estimate() -> None:
     noise_power = 1e-8 * scenes.observation.noise_power
     observation, sources = replace(scenes.observation, noise_power=noise_power), scenes.sources[:, :2]
     candidates = [near(s) for s in SPREAD_SOURCES[:2]]
-    result = refined(observation, start_at(*candidates, candidates=candidates), GRID, N_ITERATIONS, False)
+    result = refined(observation, start_at(*candidates, candidates=candidates), GRID, N_ITERATIONS)
     amplitudes = scenes.amplitudes[:, :, :2].to(torch.complex128)
-    bound = conditional_bound(observation, sources, amplitudes, noise_power, False)
+    bound = conditional_bound(observation, sources, amplitudes, noise_power)
     torch.testing.assert_close(result.position_covariance(), bound.position_covariance(), rtol=1e-5, atol=0.0)
     torch.testing.assert_close(
         result.likelihood.powers, amplitudes.abs().square().mean(1), rtol=tolerances.SINGLE, atol=0.0

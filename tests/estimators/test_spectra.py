@@ -19,14 +19,13 @@ from risolve.estimators.mvdr import mvdr_spectrum
 from risolve.estimators.spectral import has_short_factor, rank
 from risolve.inference.grid import grid_steering
 from risolve.physics.observation import Observation
-from risolve.physics.steering import steering
 from tests import tolerances
 from tests.estimators.cases import GRID, LOADING, drawn_prediction
 from tests.oracles import spectra
-from tests.worlds import DEFAULT, WIDE, make_scenes, noiseless
+from tests.worlds import DEFAULT, WIDE, make_scenes, noiseless, with_amplitude
 
 SCENES = make_scenes(WIDE, 2, 5.0, 3)
-WAVE = grid_steering(GRID, SCENES.observation.elements, SCENES.observation.wavelength, False)
+WAVE = grid_steering(GRID, SCENES.observation.array)
 SAMPLE = sample_covariance(sample_factor(SCENES.observation, 1e-3))
 PREDICTED = drawn_prediction(SCENES.observation, SCENES.sources, GRID, torch.complex64)
 BLEND = blend(PREDICTED, SAMPLE, 0.3, LOADING)
@@ -79,9 +78,9 @@ def test_the_beamformer_lies_between_the_extreme_eigenvalues(covariance: Covaria
 
 def test_the_beamformer_of_white_noise_is_flat() -> None:
     """Whatever the amplitude of the wave; a^H R a alone would be |a|^2."""
-    observation = SCENES.observation
+    observation = with_amplitude(SCENES.observation, True)
     white = predicted_covariance(SharedBasis(torch.eye(40, dtype=torch.complex64)), torch.ones((2, 40)))
-    wave = grid_steering(GRID, observation.elements, observation.wavelength, True)
+    wave = grid_steering(GRID, observation.array)
     assert float(wave.abs().square().sum(0).max() / wave.abs().square().sum(0).min()) > 1.5
     torch.testing.assert_close(
         beamformer_spectrum(white, wave), torch.ones((2, GRID.n_points)), rtol=tolerances.SINGLE, atol=0.0
@@ -93,8 +92,8 @@ def test_the_beamformer_of_one_source_is_highest_at_the_source_with_the_spherica
     point: int,
 ) -> None:
     """Cauchy-Schwarz: |a^H a_0|^2 / |a|^2 <= |a_0|^2, for near and far places."""
-    observation = SCENES.observation
-    rows = steering(GRID.sources, observation.elements, observation.wavelength, True)
+    observation = with_amplitude(SCENES.observation, True)
+    rows = observation.array.steering(GRID.sources)
     one = true_covariance(rows[None, point : point + 1], torch.ones((1, 1), dtype=torch.float64))
     spectrum = beamformer_spectrum(one, rows.mT)[0]
     assert int(spectrum.argmax()) == point
@@ -119,7 +118,7 @@ def test_a_spectrum_has_the_precision_of_its_steering_vectors(kind: str) -> None
     """In complex128 it is its definition to 1e-9, on points of each scene as on one grid for all."""
     covariance = in_double(SCENES.observation)[kind]
     loading = 0.0 if kind == "blend" else LOADING
-    rows = steering(GRID.sources, SCENES.observation.elements, SCENES.observation.wavelength, False)
+    rows = SCENES.observation.array.steering(GRID.sources)
     points = torch.tensor([[3, 500, 77], [120, 9, 779], [0, 1, 333]])
     music = music_spectrum(covariance, rows[points].mT, 2)
     mvdr = mvdr_spectrum(covariance, rows[points].mT, loading)
@@ -193,7 +192,7 @@ def test_complex64_is_enough_for_the_blend_of_the_default_system() -> None:
     """Null of MUSIC and spectrum of MVDR in complex64 against complex128, at eps = 1e-3."""
     scenes = make_scenes(DEFAULT, 2, 10.0, 2)
     observation = scenes.observation
-    wave = grid_steering(GRID, observation.elements, observation.wavelength, False)
+    wave = grid_steering(GRID, observation.array)
     predicted = drawn_prediction(observation, scenes.sources, GRID, torch.complex64)
     covariance = blend(predicted, sample_covariance(sample_factor(observation, 1e-3)), 0.3, LOADING)
     for scene in range(2):

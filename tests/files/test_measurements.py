@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import h5py
@@ -25,9 +26,10 @@ def scene_file(directory: Path, name: str = "scenes.h5") -> Path:
 
 
 def assert_same(found: Scenes, expected: Scenes) -> None:
-    for name in ("snapshots", "channel", "codes", "elements", "noise_power"):
-        assert torch.equal(getattr(found.observation, name), getattr(expected.observation, name)), name
-    assert found.observation.wavelength == expected.observation.wavelength
+    for name in ("snapshots", "channel", "codes", "array.elements", "noise_power"):
+        value = attrgetter(name)
+        assert torch.equal(value(found.observation), value(expected.observation)), name
+    assert found.observation.array.wavelength == expected.observation.array.wavelength
     assert found.observation.source_model == expected.observation.source_model
     assert torch.equal(found.n_sources, expected.n_sources)
     assert torch.equal(found.snr_db, expected.snr_db)
@@ -47,7 +49,7 @@ def test_round_trip(tmp_path: Path, source_model: str, n_sources: int) -> None:
         SMALL, n_sources, 10.0, 3, "constant" if source_model == "constant" else "independent"
     )
     write_scenes(tmp_path / "scenes.h5", scenes)
-    assert_same(read_scenes(tmp_path / "scenes.h5"), scenes)
+    assert_same(read_scenes(tmp_path / "scenes.h5", False), scenes)
 
 
 def test_equal_scenes_make_equal_bytes_at_another_time(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_shards_are_joined_in_order(tmp_path: Path) -> None:
             *(getattr(scenes, n)[part] for n in ("n_sources", "snr_db", "sources", "power", "amplitudes")),
         )
         write_scenes(tmp_path / shard_name(number), shard)
-    assert_same(read_scenes(tmp_path), scenes)
+    assert_same(read_scenes(tmp_path, False), scenes)
     assert torch.equal(read_truth(tmp_path).n_sources, scenes.n_sources)
 
 
@@ -94,7 +96,7 @@ def test_shared_channel_stays_one_row(tmp_path: Path) -> None:
     scenes = make_scenes(SMALL, 1, 10.0, 3, shared_channel=True)
     for number in range(2):
         write_scenes(tmp_path / shard_name(number), scenes)
-    observation = read_observation(tmp_path)
+    observation = read_observation(tmp_path, False)
     assert observation.n_scenes == 6
     assert torch.equal(observation.channel, scenes.observation.channel)
     assert observation.codes.shape[0] == 6
@@ -104,7 +106,7 @@ def test_different_shared_channels_become_one_a_scene(tmp_path: Path) -> None:
     parts = [make_scenes(SMALL, 1, 10.0, 3, shared_channel=True, seed=seed) for seed in (1, 2)]
     for number, scenes in enumerate(parts):
         write_scenes(tmp_path / shard_name(number), scenes)
-    channel = read_observation(tmp_path).channel
+    channel = read_observation(tmp_path, False).channel
     assert channel.shape[0] == 6
     assert torch.equal(channel[2], parts[0].observation.channel[0])
     assert torch.equal(channel[3], parts[1].observation.channel[0])
@@ -114,7 +116,7 @@ def test_noise_power_and_source_model_are_optional(tmp_path: Path) -> None:
     path = scene_file(tmp_path)
     with h5py.File(path, "r+") as file:
         del file["noise_power"], file["truth"], file.attrs["source_model"]
-    observation = read_observation(path)
+    observation = read_observation(path, False)
     assert observation.noise_power is None
     assert observation.source_model == "independent"
     with pytest.raises(MeasurementError, match="truth/n_sources: missing; the file holds channel, codes"):
@@ -230,7 +232,7 @@ def test_wrong_file_is_named(tmp_path: Path, case: str) -> None:
     with h5py.File(path, "r+") as file:
         change(file)
     with pytest.raises(MeasurementError) as caught:
-        read_scenes(path)
+        read_scenes(path, False)
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
@@ -240,7 +242,7 @@ def test_a_group_is_no_data_set(tmp_path: Path) -> None:
         del file["snapshots"]
         file.create_group("snapshots")
     with pytest.raises(MeasurementError, match="snapshots: a data set complex64"):
-        read_observation(path)
+        read_observation(path, False)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.99])
@@ -249,25 +251,25 @@ def test_truncated_file(tmp_path: Path, kept: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(MeasurementError, match=r"scenes\.h5: (truncated|not an HDF5 file)"):
-        read_observation(path)
+        read_observation(path, False)
 
 
 def test_foreign_and_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "notes.h5"
     path.write_text("azimuth 12, elevation 3\n" * 100, "utf-8")
     with pytest.raises(MeasurementError, match=r"notes\.h5: not an HDF5 file; `simulate` writes such files"):
-        read_observation(path)
+        read_observation(path, False)
     with pytest.raises(MeasurementError, match=r"gone\.h5: there is no such file"):
-        read_observation(tmp_path / "gone.h5")
+        read_observation(tmp_path / "gone.h5", False)
     with pytest.raises(MeasurementError, match="holds no shard-"):
-        read_observation(tmp_path)
+        read_observation(tmp_path, False)
 
 
 def test_missing_shard_is_named(tmp_path: Path) -> None:
     for number in (0, 2):
         scene_file(tmp_path, shard_name(number))
     with pytest.raises(MeasurementError, match=r"shard-0001\.h5 is missing"):
-        read_observation(tmp_path)
+        read_observation(tmp_path, False)
 
 
 def test_files_of_different_arrays_are_not_mixed(tmp_path: Path) -> None:
@@ -277,7 +279,7 @@ def test_files_of_different_arrays_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(
         MeasurementError, match=r"shard-0001\.h5: element_positions_m: differs from the files"
     ):
-        read_observation(tmp_path)
+        read_observation(tmp_path, False)
 
 
 def test_unwritable_place_keeps_the_earlier_file(tmp_path: Path) -> None:

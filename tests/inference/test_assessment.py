@@ -16,7 +16,6 @@ from risolve.inference.projection import amplitude_noise, source_responses
 from risolve.inference.scaling import unit_scale
 from risolve.inference.unconditional import refine_unconditional
 from risolve.physics.observation import SourceModel, respond
-from risolve.physics.steering import steering
 from tests import tolerances
 from tests.worlds import DEFAULT, SPREAD_SOURCES, WIDE, make_scenes, noiseless, scaled
 
@@ -35,10 +34,10 @@ def test_covariance_is_the_bound_at_the_truth_of_noiseless_snapshots(source_mode
     observation, sources = replace(scenes.observation, noise_power=noise_power), scenes.sources[:, :2]
     amplitudes = scenes.amplitudes[:, :, :2].to(torch.complex128)
     if source_model == "independent":
-        bound = conditional_bound(observation, sources, amplitudes, noise_power, False)
+        bound = conditional_bound(observation, sources, amplitudes, noise_power)
     else:
-        bound = constant_bound(observation, sources, amplitudes[:, 0], noise_power, False)
-    stated = likelihood_at(observation, sources, False)
+        bound = constant_bound(observation, sources, amplitudes[:, 0], noise_power)
+    stated = likelihood_at(observation, sources)
     deviations = stated.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
     torch.testing.assert_close(deviations, bound.standard_deviations(), rtol=1e-5, atol=0.0)
     powers = amplitudes.abs().square().mean(1)
@@ -51,8 +50,8 @@ def test_noise_in_the_amplitudes_adds_to_the_curvature(source_model: SourceModel
     scenes = make_scenes(WIDE, 2, 5.0, 2, source_model, sources=SPREAD_SOURCES[:2])
     observation = scenes.observation.to(torch.complex128)
     sources = scenes.sources[:, :2]
-    by_source = source_responses(observation, sources, False).numpy()
-    result = amplitude_noise(observation, sources, False)
+    by_source = source_responses(observation, sources).numpy()
+    result = amplitude_noise(observation, sources)
     for scene in range(2):
         expected = np.zeros((6, 6))
         for own in by_source[scene]:
@@ -72,9 +71,9 @@ def test_stated_covariance_is_that_of_the_errors_where_the_bound_is_not() -> Non
     n_scenes, n_sources = 400, 3
     scenes = make_scenes(DEFAULT, n_sources, 10.0, n_scenes, sources=SPREAD_SOURCES[:n_sources])
     truth = scenes.sources[:, :n_sources]
-    fit = refine(scenes.observation, truth, 60, False)
+    fit = refine(scenes.observation, truth, 60)
     errors = (fit.sources - truth)[..., None]
-    stated = likelihood_of(scenes.observation, fit, False).covariance
+    stated = likelihood_of(scenes.observation, fit).covariance
     inverse = torch.linalg.inv(fit.fisher).reshape(n_scenes, n_sources, 3, n_sources, 3)
     by_information = inverse.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
 
@@ -91,18 +90,18 @@ def test_amplitudes_within_their_noise_place_nothing() -> None:
     scenes = make_scenes(WIDE, 1, 5.0, 2, sources=SPREAD_SOURCES[:1])
     assert scenes.observation.noise_power is not None
     loud = replace(scenes.observation, noise_power=1e4 * scenes.observation.noise_power)
-    assert bool(likelihood_at(loud, scenes.sources[:, :1], False).covariance.isnan().all())
+    assert bool(likelihood_at(loud, scenes.sources[:, :1]).covariance.isnan().all())
 
 
 def test_log_likelihood_is_that_of_the_gaussian_density() -> None:
     scenes = make_scenes(WIDE, 1, 5.0, 3, sources=SPREAD_SOURCES[:1])
     observation = scenes.observation.to(torch.complex128)
-    stated = likelihood_at(observation, scenes.sources[:, :1], False)
+    stated = likelihood_at(observation, scenes.sources[:, :1])
     assert observation.noise_power is not None
     for scene in range(3):
         sigma2 = float(observation.noise_power[scene])
         own = observation.select(slice(scene, scene + 1))
-        a = steering(scenes.sources[scene, :1], own.elements, own.wavelength, False)
+        a = own.array.steering(scenes.sources[scene, :1])
         g = respond(own, a.mT[None])[0].numpy()
         total = 0.0
         for y, column in zip(own.snapshots[0].numpy(), g, strict=True):
@@ -115,10 +114,10 @@ def test_log_likelihood_is_that_of_the_gaussian_density() -> None:
 def test_an_unknown_noise_power_is_the_one_that_maximizes_the_likelihood() -> None:
     scenes = make_scenes(WIDE, 1, 5.0, 3)
     observation, sources = scenes.observation, scenes.sources[:, :1]
-    free = likelihood_at(replace(observation, noise_power=None), sources, False)
+    free = likelihood_at(replace(observation, noise_power=None), sources)
     n = WIDE.n_snapshots * WIDE.n_antennas
     for factor in (0.9, 1.0, 1.1):
-        fixed = likelihood_at(replace(observation, noise_power=factor * free.residual / n), sources, False)
+        fixed = likelihood_at(replace(observation, noise_power=factor * free.residual / n), sources)
         assert bool((fixed.log_likelihood <= free.log_likelihood + 1e-9).all())
 
 
@@ -127,11 +126,11 @@ def test_scenes_of_any_number_of_sources_stand_side_by_side() -> None:
     sources = scenes.sources[:, :2].clone()
     sources[1, 0] = torch.nan
     sources[2] = torch.nan
-    stated = likelihood_at(scenes.observation, sources, False)
+    stated = likelihood_at(scenes.observation, sources)
     assert torch.equal(stated.powers.isnan(), sources[..., 0].isnan())
     energy = scenes.observation.snapshots[2].to(torch.complex128).abs().square().sum()
     assert float(stated.residual[2]) == pytest.approx(float(energy))
-    alone = likelihood_at(scenes.observation.select(slice(1, 2)), sources[1:2, 1:], False)
+    alone = likelihood_at(scenes.observation.select(slice(1, 2)), sources[1:2, 1:])
     torch.testing.assert_close(stated.covariance[1, 1], alone.covariance[0, 0])
 
 
@@ -140,11 +139,11 @@ def test_unconditional_likelihood_is_that_of_the_gaussian_density(is_known: bool
     scenes = make_scenes(WIDE, 1, 5.0, 2, sources=SPREAD_SOURCES[:1])
     observation = scenes.observation.to(torch.complex128)
     observation = observation if is_known else replace(observation, noise_power=None)
-    fits = refine_unconditional(observation, scenes.sources[:, :1], 60, False)
-    stated = unconditional_likelihood(observation, fits, torch.arange(2), False)
+    fits = refine_unconditional(observation, scenes.sources[:, :1], 60)
+    stated = unconditional_likelihood(observation, fits, torch.arange(2))
     for scene in range(2):
         own = observation.select(slice(scene, scene + 1))
-        a = steering(fits.sources[scene], own.elements, own.wavelength, False)
+        a = own.array.steering(fits.sources[scene])
         g = respond(own, a.mT[None])[0].numpy()
         total = 0.0
         for y, column in zip(own.snapshots[0].numpy(), g, strict=True):

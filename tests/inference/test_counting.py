@@ -62,7 +62,7 @@ def test_the_share_that_one_place_explains_of_noise_is_beta(source_model: Source
     observation = make_observation(WIDE, 0, 0.0, 600, source_model)
     grid = search_grid(3, 3, 2, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
     a, n = amplitudes(source_model), WIDE.n_snapshots * WIDE.n_antennas
-    ((_, detector),) = detectors(observation, grid, False)
+    ((_, detector),) = detectors(observation, grid)
     none = explained(detector, torch.empty((600, 1, 0, 3), dtype=torch.float64))
     share = (gains(detector, none)[:, 0, 7].double() / none.residual[:, 0]).numpy()
     law = beta(a, n - a)
@@ -130,15 +130,14 @@ def test_noise_beside_sources_is_a_source_no_more_often_than_stated(
     )
     observation = replace(scenes.observation, noise_power=None)
     grid = grid_for(
-        observation.elements,
-        observation.wavelength,
+        observation.array,
         FIELD_OF_VIEW.azimuth,
         FIELD_OF_VIEW.elevation,
         FIELD_OF_VIEW.range,
     )
     rule, n_false = replace(GLRT, false_alarm=stated), 0
-    for piece, detector in detectors(observation, grid, False):
-        least = refine(detector.observation, scenes.sources[piece, :n_sources].double(), 40, False)
+    for piece, detector in detectors(observation, grid):
+        least = refine(detector.observation, scenes.sources[piece, :n_sources].double(), 40)
         more = exchanged(detector, grown(detector, least.sources, 40), 1, 40)
         accepted = is_source(
             rule, detector.observation, n_sources, least.residual, more.residual, grid.n_points

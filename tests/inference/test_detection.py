@@ -17,7 +17,7 @@ GAIN = {"rtol": 2e-4, "atol": 2e-4}
 
 
 def detector_of(observation: Observation) -> Detector:
-    ((piece, detector),) = detectors(observation, GRID, False)
+    ((piece, detector),) = detectors(observation, GRID)
     assert piece == slice(0, observation.n_scenes)
     return detector
 
@@ -28,7 +28,7 @@ def residual(detector: Detector, *sources: torch.Tensor) -> torch.Tensor:
     placed = torch.stack((*sources, nowhere), dim=1)
     present = torch.ones(placed.shape[:2], dtype=torch.bool)
     present[:, -1] = False
-    return concentrated_residual(detector.observation, placed, present, False)
+    return concentrated_residual(detector.observation, placed, present)
 
 
 @pytest.mark.parametrize("source_model", MODELS)
@@ -85,7 +85,7 @@ def test_pieces_hold_every_scene_once(monkeypatch: pytest.MonkeyPatch) -> None:
     observation = make_observation(WIDE, 1, 5.0, 5)
     per_scene = observation.n_snapshots * observation.n_antennas * GRID.n_points
     monkeypatch.setattr("risolve.inference.detection._CHUNK_VALUES", 2 * per_scene)
-    pieces = list(detectors(observation, GRID, False))
+    pieces = list(detectors(observation, GRID))
     assert [piece for piece, _ in pieces] == [slice(0, 2), slice(2, 4), slice(4, 5)]
     whole = detector_of
     monkeypatch.undo()
@@ -104,4 +104,4 @@ def test_snapshots_of_zeros_are_refused_with_their_scene() -> None:
     observation = make_observation(WIDE, 1, 5.0, 3)
     observation.snapshots[1] = 0.0
     with pytest.raises(ValueError, match=r"mean \|y\|\^2 is positive and finite; scenes \[1\]"):
-        list(detectors(observation, GRID, False))
+        list(detectors(observation, GRID))

@@ -19,6 +19,7 @@ from risolve.inference.grid import (
     search_grid,
     stencils,
 )
+from risolve.physics.array import Array
 from risolve.physics.geometry import cosines_from_sources, planar_array, sources_from_cosines
 from tests.oracles import steering as oracle
 from tests.tolerances import DOUBLE
@@ -62,6 +63,11 @@ def test_holds_every_source_of_ranges_beside_boresight() -> None:
     assert (cosines <= grid.cosines.amax(0) + 1e-12).all()
 
 
+def planar(n_horizontal: int, n_vertical: int, spacing: float, wavelength: float) -> Array:
+    """A planar array of uniform amplitude."""
+    return Array(planar_array(n_horizontal, n_vertical, spacing), wavelength, spherical_amplitude=False)
+
+
 def test_points_within_the_horizon_keep_their_cosines_and_others_lie_on_it() -> None:
     grid = search_grid(9, 9, 2, (-1.4, 1.4), (-1.2, 1.2), RANGE)
     inside = grid.cosines[:, :2].square().sum(1) < 1.0
@@ -75,23 +81,24 @@ def test_points_within_the_horizon_keep_their_cosines_and_others_lie_on_it() -> 
 
 
 def test_the_grid_of_the_default_array_is_the_one_of_the_parameters() -> None:
-    assert grid_for(planar_array(12, 12, 0.15), 0.3, AZIMUTH, ELEVATION, RANGE).shape == (5, 13, 22)
+    assert grid_for(planar(12, 12, 0.15, 0.3), AZIMUTH, ELEVATION, RANGE).shape == (5, 13, 22)
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
 def test_the_grid_of_an_array_scales_with_the_wavelength(scale: float) -> None:
     near, far = (scale * r for r in RANGE)
-    grid = grid_for(planar_array(16, 8, 0.15 * scale), 0.3 * scale, AZIMUTH, ELEVATION, (near, far))
-    assert grid.shape == grid_for(planar_array(16, 8, 0.15), 0.3, AZIMUTH, ELEVATION, RANGE).shape
+    grid = grid_for(planar(16, 8, 0.15 * scale, 0.3 * scale), AZIMUTH, ELEVATION, (near, far))
+    assert grid.shape == grid_for(planar(16, 8, 0.15, 0.3), AZIMUTH, ELEVATION, RANGE).shape
 
 
 def test_neighbouring_points_of_a_grid_are_half_a_beam_apart() -> None:
     """Half way between any two neighbours the array keeps more than half of the gain |a_1^H a_2|^2 / N^2."""
-    elements = planar_array(16, 8, 0.005)
-    grid = grid_for(elements, 0.01, AZIMUTH, ELEVATION, (0.02, 2.0))
+    array = planar(16, 8, 0.005, 0.01)
+    elements = array.elements
+    grid = grid_for(array, AZIMUTH, ELEVATION, (0.02, 2.0))
     lattice = grid.cosines.reshape(*grid.shape, 3)
     n_w, n_v, n_u = (n // 2 for n in grid.shape)
-    wave = grid_steering(grid, elements, 0.01, False).reshape(-1, *grid.shape)
+    wave = grid_steering(grid, array).reshape(-1, *grid.shape)
     for axis, n in enumerate(grid.shape):
         middle = lattice[n_w, n_v, n_u].clone()
         middle[2 - axis] -= (grid.steps[2 - axis]) / 2
@@ -104,27 +111,29 @@ def test_an_array_in_depth_needs_more_points() -> None:
     flat = planar_array(6, 6, 0.15)
     deep = flat.clone()
     deep[:, 2] = flat[:, 0].abs()
-    grids = [grid_for(elements, 0.3, AZIMUTH, ELEVATION, RANGE).shape for elements in (flat, deep)]
+    grids = [
+        grid_for(Array(elements, 0.3, False), AZIMUTH, ELEVATION, RANGE).shape for elements in (flat, deep)
+    ]
     assert grids[1][2] > grids[0][2]
 
 
 def test_the_grid_of_an_array_may_end_at_infinity() -> None:
-    grid = grid_for(planar_array(4, 4, 0.15), 0.3, AZIMUTH, ELEVATION, (0.5, math.inf))
+    grid = grid_for(planar(4, 4, 0.15, 0.3), AZIMUTH, ELEVATION, (0.5, math.inf))
     assert float(grid.cosines[:, 2].min()) == 0.0
 
 
 def test_refuses_a_line_of_elements_and_an_absurd_number_of_points() -> None:
     line = planar_array(9, 1, 0.15) @ torch.tensor([[0.6, 0.8, 0.0], [0, 0, 0], [0, 0, 0]]).double()
     with pytest.raises(ValueError, match="need elements in two dimensions"):
-        grid_for(line, 0.3, AZIMUTH, ELEVATION, RANGE)
+        grid_for(Array(line, 0.3, False), AZIMUTH, ELEVATION, RANGE)
     with pytest.raises(ValueError, match=rf"at most {MOST_POINTS} points, .* need 71 x 41 x"):
-        grid_for(planar_array(40, 40, 0.15), 0.3, AZIMUTH, ELEVATION, (0.1, math.inf))
+        grid_for(planar(40, 40, 0.15, 0.3), AZIMUTH, ELEVATION, (0.1, math.inf))
 
 
 def test_steering_columns_are_the_waves_of_the_points() -> None:
     grid = make_grid(3, 2, 2)
     elements = planar_array(3, 5, 0.15)
-    columns = grid_steering(grid, elements, 0.3, True)
+    columns = grid_steering(grid, Array(elements, 0.3, True))
     assert columns.dtype == torch.complex64
     for point, source in enumerate(grid.sources.tolist()):
         wave = torch.from_numpy(oracle.steering(source, elements.tolist(), 0.3, True))

@@ -39,7 +39,7 @@ def seen(scenes: Scenes, noise_known: bool = True) -> Observation:
 
 def even(observation: Observation) -> Field:
     """The field without a prior."""
-    return field(observation, GRID, False, torch.zeros((observation.n_scenes, GRID.n_points)))
+    return field(observation, GRID, torch.zeros((observation.n_scenes, GRID.n_points)))
 
 
 def repeated(sources: list[tuple[float, float, float]], n_scenes: int) -> Tensor:
@@ -67,10 +67,10 @@ def test_a_fit_in_own_units_is_that_of_the_snapshots_themselves(
     observation = replace(plain, channel=plain.channel * 5.0, codes=plain.codes * 0.3)
     start = repeated(list(SPREAD_SOURCES[:2]), 3)
     scenes = even(observation)
-    scaled_fit = refine_unconditional(scenes.observation, start, ITERATIONS, False)
+    scaled_fit = refine_unconditional(scenes.observation, start, ITERATIONS)
     order = torch.tensor([2, 0, 1])
     found = scenes.select(order).in_own_units(scaled_fit, order)
-    expected = refine_unconditional(observation, start, ITERATIONS, False).select(order)
+    expected = refine_unconditional(observation, start, ITERATIONS).select(order)
     torch.testing.assert_close(found.sources, expected.sources, rtol=0.0, atol=1e-6)
     torch.testing.assert_close(found.powers, expected.powers, rtol=1e-5, atol=0.0)
     torch.testing.assert_close(found.noise_power, expected.noise_power, rtol=1e-6, atol=0.0)
@@ -85,8 +85,7 @@ def test_differences_of_costs_have_no_unit(source_model: SourceModel) -> None:
     for factor in (1e-8, 1.0, 1e8):
         scenes = even(scaled(observation, factor))
         costs = [
-            refine_unconditional(scenes.observation, start[:, :count], ITERATIONS, False).cost
-            for count in (0, 1, 2)
+            refine_unconditional(scenes.observation, start[:, :count], ITERATIONS).cost for count in (0, 1, 2)
         ]
         differences.append(torch.stack(costs).diff(dim=0))
     for other in differences[1:]:
@@ -105,7 +104,7 @@ def test_scenes_of_one_channel_have_a_field_each() -> None:
 def test_the_prior_of_a_source_is_that_of_the_nearest_point() -> None:
     observation = seen(make_scenes(WIDE, 1, 10.0, 2))
     prior = torch.randn((2, GRID.n_points), generator=torch.Generator().manual_seed(1))
-    scenes = field(observation, GRID, False, prior)
+    scenes = field(observation, GRID, prior)
     torch.testing.assert_close(scenes.prior_of(GRID.sources.expand(2, -1, -1)), prior.double())
     beside = GRID.sources[[0, 5, -1]] + torch.tensor([1e-3, -1e-3, 0.0], dtype=torch.float64)
     assert torch.equal(scenes.prior_of(beside.expand(2, -1, -1)), prior.double()[:, [0, 5, -1]])
@@ -127,10 +126,10 @@ def test_the_cost_is_no_higher_than_that_of_the_only_hypothesis(
     points = torch.stack([torch.randperm(GRID.n_points, generator=random)[:3] for _ in range(8)])
     places = GRID.sources[points]
     found = found_from(scenes, places, 3)
-    start = unconditional_cost(scenes.observation, places, ITERATIONS, False)
+    start = unconditional_cost(scenes.observation, places, ITERATIONS)
     assert bool((found.cost <= start + 1e-6).all())
     assert bool((found.cost < start - 1.0).any())
-    again = unconditional_cost(scenes.observation, found.sources, ITERATIONS, False)
+    again = unconditional_cost(scenes.observation, found.sources, ITERATIONS)
     torch.testing.assert_close(again, found.cost, rtol=0.0, atol=1e-4)
 
 
@@ -150,10 +149,10 @@ def test_the_exchange_finds_a_source_that_the_candidates_miss(
         azimuth, elevation, inverse_range = SPREAD_SOURCES[0]
         wrong = (azimuth + 0.05, elevation - 0.05, inverse_range)
     places = repeated([SPREAD_SOURCES[0], wrong, SPREAD_SOURCES[2]], n_scenes)
-    own = field(seen(scenes, noise_known), FINE, False, torch.zeros((n_scenes, FINE.n_points)))
+    own = field(seen(scenes, noise_known), FINE, torch.zeros((n_scenes, FINE.n_points)))
     found = found_from(own, places, 3)
-    at_truth = refine_unconditional(own.observation, scenes.sources[:, :3].double(), ITERATIONS, False)
-    stayed = refine_unconditional(own.observation, places, ITERATIONS, False)
+    at_truth = refine_unconditional(own.observation, scenes.sources[:, :3].double(), ITERATIONS)
+    stayed = refine_unconditional(own.observation, places, ITERATIONS)
     is_right = found.cost <= at_truth.cost + 1e-3
     assert int((stayed.cost <= at_truth.cost + 1e-3).sum()) <= 2
     assert int(is_right.sum()) >= n_scenes - 1
@@ -171,9 +170,9 @@ def test_where_all_sources_are_told_a_misfit_is_searched_on(noise_known: bool) -
     pair, third = [(0.528, 0.364, 1 / 4.11), (0.618, 0.173, 1 / 3.6)], (0.2, 0.3, 1 / 3.0)
     n_scenes = 80
     scenes = make_scenes(DEFAULT, 3, 10.0, n_scenes, "constant", sources=[*pair, third])
-    own = field(seen(scenes, noise_known), FINE, False, torch.zeros((n_scenes, FINE.n_points)))
+    own = field(seen(scenes, noise_known), FINE, torch.zeros((n_scenes, FINE.n_points)))
     places = repeated([(0.59, 0.229, 1 / 2.9), third, ELSEWHERE], n_scenes)
-    at_truth = refine_unconditional(own.observation, scenes.sources[:, :3].double(), ITERATIONS, False)
+    at_truth = refine_unconditional(own.observation, scenes.sources[:, :3].double(), ITERATIONS)
     usual, told = (found_from(own, places, 3, complete) for complete in (False, True))
     is_right = usual.cost <= at_truth.cost + 1e-3
     assert int(is_right.sum()) < n_scenes
@@ -188,7 +187,7 @@ def test_of_many_candidates_the_right_ones_are_chosen(source_model: SourceModel)
     places = torch.cat((others, repeated(list(SPREAD_SOURCES), 4)), dim=1)
     own = even(seen(scenes))
     found = found_from(own, places, 3)
-    at_truth = refine_unconditional(own.observation, scenes.sources[:, :3].double(), ITERATIONS, False)
+    at_truth = refine_unconditional(own.observation, scenes.sources[:, :3].double(), ITERATIONS)
     assert bool((found.cost <= at_truth.cost + 1e-3).all())
 
 

@@ -174,16 +174,14 @@ def test_a_constant_source_of_the_best_power_lowers_the_cost_by_the_decrease() -
     scenes = even(observation)
     decrease = left_out_decrease(scenes, *one_elsewhere(scenes))[:, 0].double()
     nothing = torch.empty((3, 1, 0, 3), dtype=torch.float64)
-    ((_, detector),) = detectors(observation, GRID, False)
+    ((_, detector),) = detectors(observation, GRID)
     gain = gains(detector, explained(detector, nothing))[:, 0]
     q = gain.double() / scenes.noise_power[:, None]
     expected = torch.where(q > 1.0, q - 1.0 - q.log(), 0.0)
     torch.testing.assert_close(decrease, expected, rtol=2e-3, atol=2e-3)
-    none = refine_unconditional(
-        scenes.observation, torch.empty((3, 0, 3), dtype=torch.float64), 0, False
-    ).cost
+    none = refine_unconditional(scenes.observation, torch.empty((3, 0, 3), dtype=torch.float64), 0).cost
     for points in (decrease.argmax(-1), torch.full((3,), 381)):
-        cost = unconditional_cost(scenes.observation, GRID.sources[points][:, None], ITERATIONS, False)
+        cost = unconditional_cost(scenes.observation, GRID.sources[points][:, None], ITERATIONS)
         own = decrease[torch.arange(3), points]
         torch.testing.assert_close(none - cost, own, rtol=2e-3, atol=2e-3)
 
@@ -191,8 +189,8 @@ def test_a_constant_source_of_the_best_power_lowers_the_cost_by_the_decrease() -
 def test_the_decrease_peaks_beside_the_source_that_is_left_out() -> None:
     """Wherever the estimate of that source stands."""
     observation = seen(make_scenes(DEFAULT, 3, 10.0, 6, "constant", sources=SPREAD_SOURCES))
-    scenes = field(observation, FINE, False, torch.zeros((6, FINE.n_points)))
-    fit = refine_unconditional(scenes.observation, repeated(list(SPREAD_SOURCES), 6), ITERATIONS, False)
+    scenes = field(observation, FINE, torch.zeros((6, FINE.n_points)))
+    fit = refine_unconditional(scenes.observation, repeated(list(SPREAD_SOURCES), 6), ITERATIONS)
     strayed = fit.sources.clone()
     strayed[:, 1] = torch.tensor(ELSEWHERE, dtype=torch.float64)
     decrease = left_out_decrease(scenes, strayed, fit.powers, fit.noise_power)[:, 1]
@@ -208,7 +206,7 @@ def test_the_decrease_peaks_beside_the_source_that_is_left_out() -> None:
 def test_decreases_are_finite_and_not_negative_at_any_snr(source_model: SourceModel, snr_db: float) -> None:
     observation = seen(make_scenes(DEFAULT, 2, snr_db, 4, source_model, sources=SPREAD_SOURCES[:2]))
     scenes = even(observation)
-    fit = refine_unconditional(scenes.observation, repeated(list(SPREAD_SOURCES[:2]), 4), ITERATIONS, False)
+    fit = refine_unconditional(scenes.observation, repeated(list(SPREAD_SOURCES[:2]), 4), ITERATIONS)
     decrease = left_out_decrease(scenes, fit.sources, fit.powers, fit.noise_power)
     assert bool(decrease.isfinite().all())
     assert bool((decrease >= 0.0).all())

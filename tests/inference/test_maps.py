@@ -15,7 +15,7 @@ from tests.worlds import FIELD_OF_VIEW, WIDE, make_observation, make_scenes, sca
 
 MODELS: tuple[SourceModel, ...] = ("independent", "constant")
 GRID = search_grid(9, 5, 3, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
-SETTINGS = MapSettings(GRID, (0, 1), False)
+SETTINGS = MapSettings(GRID, (0, 1))
 
 
 def unstated(observation: Observation) -> Observation:
@@ -26,7 +26,7 @@ def unstated(observation: Observation) -> Observation:
 def test_are_the_sparse_fit_and_the_estimated_snr(source_model: SourceModel) -> None:
     observation = make_observation(WIDE, 2, 5.0, 3, source_model)
     found = fit_maps(observation, SETTINGS)
-    wave = grid_steering(GRID, observation.elements, observation.wavelength, False)
+    wave = grid_steering(GRID, observation.array)
     assert torch.equal(found.values, sparse_fit_maps(observation, wave, (0, 1)))
     assert torch.equal(found.estimated_snr, estimated_snr(observation).float())
 

@@ -74,7 +74,7 @@ def test_exact_without_noise_from_a_good_start(
     scenes = noiseless(make_scenes(system, n_sources, 10.0, 20, source_model, sources=places))
     truth = placed(scenes, n_sources)
     start = truth + away(system, beams, (20, n_sources))
-    assert_exact(refine(scenes.observation, start, ITERATIONS, False), truth)
+    assert_exact(refine(scenes.observation, start, ITERATIONS), truth)
 
 
 @pytest.mark.parametrize("source_model", MODELS)
@@ -87,7 +87,7 @@ def test_half_a_beam_away_hardly_a_scene_has_another_minimum(
     scenes = noiseless(make_scenes(DEFAULT, n_sources, 10.0, 100, source_model, sources=places))
     truth = placed(scenes, n_sources)
     start = truth + away(DEFAULT, 0.5, (100, n_sources))
-    found = refine(scenes.observation, start, ITERATIONS, False)
+    found = refine(scenes.observation, start, ITERATIONS)
     exact = ((found.sources - truth)[..., :2].abs() < ANGLE).flatten(1).all(1)
     assert int(exact.sum()) >= 97
 
@@ -96,15 +96,15 @@ def test_half_a_beam_away_hardly_a_scene_has_another_minimum(
 def test_exact_without_noise_with_the_spherical_amplitude(source_model: SourceModel) -> None:
     system = replace(DEFAULT, spherical_amplitude=True)
     drawn = make_scenes(system, 2, 10.0, 4, source_model, sources=SPREAD_SOURCES[:2])
-    exact = replace(drawn.observation.to(torch.complex128), snapshots=signal_of(drawn, True))
+    exact = replace(drawn.observation.to(torch.complex128), snapshots=signal_of(drawn))
     truth = placed(drawn, 2)
-    assert_exact(refine(exact, truth + away(system, 0.4, (4, 2)), ITERATIONS, True), truth)
+    assert_exact(refine(exact, truth + away(system, 0.4, (4, 2)), ITERATIONS), truth)
 
 
 def test_exact_without_noise_on_a_direct_array() -> None:
     scenes = noiseless(direct_array(SPREAD_SOURCES[:2], 10.0, 3))
     truth = placed(scenes, 2)
-    assert_exact(refine(scenes.observation, truth + 0.03, ITERATIONS, False), truth)
+    assert_exact(refine(scenes.observation, truth + 0.03, ITERATIONS), truth)
 
 
 @pytest.mark.parametrize("source_model", MODELS)
@@ -112,12 +112,12 @@ def test_never_worse_than_the_start_and_a_stationary_point(source_model: SourceM
     scenes = make_scenes(WIDE, 2, 5.0, 8, source_model)
     start = placed(scenes, 2) + 0.05
     present = torch.ones((8, 2), dtype=torch.bool)
-    found = refine(scenes.observation, start, ITERATIONS, False)
-    before = concentrated_residual(scenes.observation, start, present, False)
-    after = concentrated_residual(scenes.observation, found.sources, present, False)
+    found = refine(scenes.observation, start, ITERATIONS)
+    before = concentrated_residual(scenes.observation, start, present)
+    after = concentrated_residual(scenes.observation, found.sources, present)
     assert (found.residual <= before).all()
     torch.testing.assert_close(found.residual, after, rtol=1e-9, atol=0.0)
-    again = refine(scenes.observation, found.sources, ITERATIONS, False)
+    again = refine(scenes.observation, found.sources, ITERATIONS)
     settled = found.converged
     assert settled.any()
     torch.testing.assert_close(again.sources[settled], found.sources[settled], rtol=0.0, atol=1e-4)
@@ -127,8 +127,8 @@ def test_never_worse_than_the_start_and_a_stationary_point(source_model: SourceM
 def test_converged_means_nothing_left_to_gain(source_model: SourceModel) -> None:
     """The undamped step promises no more than 1e-9 of J: g^T H^-1 g <= 1e-9 J."""
     scenes = make_scenes(WIDE, 2, 5.0, 20, source_model)
-    found = refine(scenes.observation, placed(scenes, 2) + 0.05, ITERATIONS, False)
-    fit = project(scenes.observation.to(torch.complex128), found.sources, False)
+    found = refine(scenes.observation, placed(scenes, 2) + 0.05, ITERATIONS)
+    fit = project(scenes.observation.to(torch.complex128), found.sources)
     inside = (found.sources[..., 2] > 0.0).all(1) & found.converged
     assert int(inside.sum()) >= 5
     promised = (fit.slope * torch.linalg.solve(fit.curvature, fit.slope)).sum(-1)
@@ -139,12 +139,12 @@ def test_converged_means_nothing_left_to_gain(source_model: SourceModel) -> None
 def test_fisher_information_inverts_to_the_bound_at_the_estimate(source_model: SourceModel) -> None:
     scenes = make_scenes(WIDE, 2, 15.0, 5, source_model, sources=SPREAD_SOURCES[:2])
     exact = scenes.observation.to(torch.complex128)
-    found = refine(exact, placed(scenes, 2), ITERATIONS, False)
+    found = refine(exact, placed(scenes, 2), ITERATIONS)
     assert exact.noise_power is not None
     if source_model == "independent":
-        bound = conditional_bound(exact, found.sources, found.amplitudes, exact.noise_power, False)
+        bound = conditional_bound(exact, found.sources, found.amplitudes, exact.noise_power)
     else:
-        bound = constant_bound(exact, found.sources, found.amplitudes[:, 0], exact.noise_power, False)
+        bound = constant_bound(exact, found.sources, found.amplitudes[:, 0], exact.noise_power)
     torch.testing.assert_close(
         torch.linalg.inv(found.fisher), bound.covariance, rtol=1e-6, atol=1e-6 * float(bound.covariance.max())
     )
@@ -156,8 +156,8 @@ def test_scale_and_global_phase_change_nothing(source_model: SourceModel, factor
     scenes = make_scenes(WIDE, 2, 10.0, 5, source_model, sources=SPREAD_SOURCES[:2])
     exact = scenes.observation.to(torch.complex128)
     start = placed(scenes, 2) + 0.02
-    one = refine(exact, start, ITERATIONS, False)
-    other = refine(scaled(exact, factor), start, ITERATIONS, False)
+    one = refine(exact, start, ITERATIONS)
+    other = refine(scaled(exact, factor), start, ITERATIONS)
     torch.testing.assert_close(other.sources, one.sources, rtol=0.0, atol=1e-9)
     torch.testing.assert_close(other.fisher, one.fisher, rtol=1e-7, atol=1e-7 * float(one.fisher.max()))
     torch.testing.assert_close(other.amplitudes, one.amplitudes * factor, rtol=1e-7, atol=1e-7 * abs(factor))
@@ -170,8 +170,8 @@ def test_permuted_sources_give_the_permuted_answer(source_model: SourceModel) ->
     start = placed(scenes, 3) + 0.02
     order = torch.tensor([2, 0, 1])
     coordinates = (3 * order[:, None] + torch.arange(3)).flatten()
-    one = refine(scenes.observation, start, ITERATIONS, False)
-    other = refine(scenes.observation, start[:, order], ITERATIONS, False)
+    one = refine(scenes.observation, start, ITERATIONS)
+    other = refine(scenes.observation, start[:, order], ITERATIONS)
     torch.testing.assert_close(other.sources, one.sources[:, order], rtol=0.0, atol=1e-8)
     torch.testing.assert_close(other.amplitudes, one.amplitudes[..., order], rtol=1e-6, atol=1e-6)
     expected = one.fisher[:, coordinates][:, :, coordinates]
@@ -185,15 +185,15 @@ def test_a_scene_does_not_depend_on_its_batch(
     """Scenes end after different numbers of steps, so the batch shrinks on the way; it may come in pieces."""
     scenes = make_scenes(WIDE, 2, 5.0, 12, source_model)
     start = placed(scenes, 2) + 0.03
-    together = refine(scenes.observation, start, ITERATIONS, False)
+    together = refine(scenes.observation, start, ITERATIONS)
     for scene in (0, 7):
         part = slice(scene, scene + 1)
-        alone = refine(scenes.observation.select(part), start[part], ITERATIONS, False)
+        alone = refine(scenes.observation.select(part), start[part], ITERATIONS)
         torch.testing.assert_close(alone.sources, together.sources[part], rtol=0.0, atol=1e-7)
         torch.testing.assert_close(alone.residual, together.residual[part], rtol=1e-8, atol=0.0)
         assert torch.equal(alone.converged, together.converged[part])
     monkeypatch.setattr(likelihood, "_CHUNK_VALUES", 9 * 8 * 40 * 5)
-    in_pieces = refine(scenes.observation, start, ITERATIONS, False)
+    in_pieces = refine(scenes.observation, start, ITERATIONS)
     torch.testing.assert_close(in_pieces.sources, together.sources, rtol=0.0, atol=1e-7)
 
 
@@ -202,8 +202,8 @@ def test_merged_sources_stay_finite(source_model: SourceModel) -> None:
     """Two starts at one place: G is of rank one, amplitudes are shared, and nothing is lost."""
     scenes = make_scenes(WIDE, 1, 20.0, 4, source_model)
     start = placed(scenes, 1).repeat(1, 2, 1)
-    found = refine(scenes.observation, start, ITERATIONS, False)
-    single = refine(scenes.observation, placed(scenes, 1), ITERATIONS, False)
+    found = refine(scenes.observation, start, ITERATIONS)
+    single = refine(scenes.observation, placed(scenes, 1), ITERATIONS)
     for value in (found.sources, found.residual, found.fisher):
         assert value.isfinite().all()
     assert found.amplitudes.abs().isfinite().all()
@@ -216,7 +216,7 @@ def test_sources_stay_in_front_and_outside_half_a_wavelength() -> None:
     start = placed(scenes, 1).clone()
     start[0, 0] = torch.tensor([2.0, -3.0, 50.0])
     start[1, 0, 2] = -1.0
-    found = refine(scenes.observation, start, ITERATIONS, False).sources
+    found = refine(scenes.observation, start, ITERATIONS).sources
     assert found.isfinite().all()
     assert (found[..., 0].abs() <= math.pi / 2).all()
     assert (found[..., 1].abs() < math.pi / 2).all()
@@ -227,14 +227,14 @@ def test_sources_stay_in_front_and_outside_half_a_wavelength() -> None:
 def test_snapshots_without_any_signal_stay_finite() -> None:
     scenes = make_scenes(SMALL, 1, 10.0, 2)
     silent = replace(scenes.observation, snapshots=scenes.observation.snapshots * 0.0)
-    found = refine(silent, placed(scenes, 1), ITERATIONS, False)
+    found = refine(silent, placed(scenes, 1), ITERATIONS)
     assert torch.equal(found.sources, placed(scenes, 1))
     assert torch.equal(found.residual, torch.zeros(2, dtype=torch.float64))
 
 
 def test_no_sources_is_the_empty_estimate() -> None:
     observation = make_scenes(SMALL, 0, 0.0, 3).observation
-    found = refine(observation, torch.empty((3, 0, 3), dtype=torch.float64), ITERATIONS, False)
+    found = refine(observation, torch.empty((3, 0, 3), dtype=torch.float64), ITERATIONS)
     energy = observation.snapshots.to(torch.complex128).abs().square().sum((1, 2))
     torch.testing.assert_close(found.residual, energy)
     assert found.sources.shape == (3, 0, 3)
@@ -244,15 +244,15 @@ def test_no_sources_is_the_empty_estimate() -> None:
 def test_no_scenes_are_no_minima() -> None:
     """As where a search has nothing to propose for any scene."""
     observation = make_scenes(WIDE, 2, 10.0, 2).observation.select(torch.arange(0))
-    none = refine(observation, torch.empty((0, 2, 3), dtype=torch.float64), 5, False)
+    none = refine(observation, torch.empty((0, 2, 3), dtype=torch.float64), 5)
     assert none.sources.shape == (0, 2, 3) and none.residual.shape == (0,)
 
 
 def test_the_noise_power_is_estimated_where_it_is_not_known() -> None:
     """E J = sigma^2 (L (M - K) - 3 K / 2): the mean over 200 scenes of 14 degrees of freedom each or more."""
     scenes = make_scenes(WIDE, 1, 20.0, 200)
-    known = refine(scenes.observation, placed(scenes, 1), ITERATIONS, False)
-    unknown = refine(replace(scenes.observation, noise_power=None), placed(scenes, 1), ITERATIONS, False)
+    known = refine(scenes.observation, placed(scenes, 1), ITERATIONS)
+    unknown = refine(replace(scenes.observation, noise_power=None), placed(scenes, 1), ITERATIONS)
     ratio = (known.fisher / unknown.fisher)[:, 0, 0]
     degrees = 9 * 5 - 1.5
     assert abs(float(ratio.mean()) - 1.0) < 5.0 / math.sqrt(200 * degrees)
@@ -261,11 +261,11 @@ def test_the_noise_power_is_estimated_where_it_is_not_known() -> None:
 def test_refuses_more_sources_than_equations_and_starts_that_are_not_finite() -> None:
     scenes = make_scenes(SMALL, 1, 10.0, 2)
     with pytest.raises(ValueError, match=r"K < 2 equations .*\(independent sources\); got K = 2"):
-        refine(scenes.observation, placed(scenes, 1).repeat(1, 2, 1), ITERATIONS, False)
+        refine(scenes.observation, placed(scenes, 1).repeat(1, 2, 1), ITERATIONS)
     start = placed(scenes, 1).clone()
     start[1, 0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"start from are finite; those of scenes \[1\]"):
-        refine(scenes.observation, start, ITERATIONS, False)
+        refine(scenes.observation, start, ITERATIONS)
 
 
 def bound_of(observation: Observation, scenes: Scenes, n_sources: int) -> Tensor:
@@ -275,8 +275,8 @@ def bound_of(observation: Observation, scenes: Scenes, n_sources: int) -> Tensor
     amplitudes = scenes.amplitudes[..., :n_sources].to(torch.complex128)
     assert exact.noise_power is not None
     if observation.source_model == "independent":
-        return conditional_bound(exact, sources, amplitudes, exact.noise_power, False).standard_deviations()
-    return constant_bound(exact, sources, amplitudes[:, 0], exact.noise_power, False).standard_deviations()
+        return conditional_bound(exact, sources, amplitudes, exact.noise_power).standard_deviations()
+    return constant_bound(exact, sources, amplitudes[:, 0], exact.noise_power).standard_deviations()
 
 
 @pytest.mark.slow
@@ -286,7 +286,7 @@ def test_started_at_the_truth_it_attains_the_bound(n_sources: int, source_model:
     """sqrt(mean (error / sigma)^2) in 0.9 ... 1.15 at 20 dB: 400 scenes leave 3.6 % (K = 1)."""
     scenes = make_scenes(DEFAULT, n_sources, 20.0, 400, source_model, seed=11)
     truth = placed(scenes, n_sources)
-    found = refine(scenes.observation, truth, ITERATIONS, False)
+    found = refine(scenes.observation, truth, ITERATIONS)
     error = (found.sources - truth) / bound_of(scenes.observation, scenes, n_sources)
     ratio = error.square().mean((0, 1)).sqrt()
     assert ((ratio > 0.9) & (ratio < 1.15)).all(), ratio.tolist()

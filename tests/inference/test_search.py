@@ -22,13 +22,13 @@ ELSEWHERE = [0.0, 0.45, 1.0]
 
 
 def detector_of(scenes: Scenes) -> Detector:
-    ((_, detector),) = detectors(scenes.observation, GRID, False)
+    ((_, detector),) = detectors(scenes.observation, GRID)
     return detector
 
 
 def started(detector: Detector, *sources: list[float]) -> Refinement:
     start = torch.tensor(sources, dtype=torch.float64).expand(detector.n_scenes, -1, -1)
-    return refine(detector.observation, start, 40, False)
+    return refine(detector.observation, start, 40)
 
 
 def worst_angle_deg(fit: Refinement, n_sources: int) -> float:
@@ -74,7 +74,7 @@ def test_the_source_that_explains_nothing_is_left_out(source_model: SourceModel)
 @pytest.mark.parametrize("source_model", MODELS)
 def test_no_step_raises_the_residual(n_sources: int, source_model: SourceModel) -> None:
     detector = detector_of(make_scenes(WIDE, 3, 0.0, 6, source_model))
-    fit = refine(detector.observation, GRID.sources[[20, 150, 300][:n_sources]].expand(6, -1, -1), 40, False)
+    fit = refine(detector.observation, GRID.sources[[20, 150, 300][:n_sources]].expand(6, -1, -1), 40)
     for step in (exchanged, pairs_exchanged, exchanged):
         better = step(detector, fit, 4, 40)
         assert bool((better.residual <= fit.residual).all())
@@ -129,7 +129,7 @@ def test_growth_past_a_source_that_stood_for_two_is_taken_back() -> None:
     def misled(detector: Detector, fit: Refinement) -> Refinement:
         if fit.sources.shape[1] > 1:
             return fit
-        return refine(detector.observation, astray.expand(detector.n_scenes, 1, 3), 0, False)
+        return refine(detector.observation, astray.expand(detector.n_scenes, 1, 3), 0)
 
     groups = located(detector_of(scenes), None, RULE, 40, misled)
     assert [g.fit.sources.shape[1] for g in groups] == [2]

@@ -40,7 +40,7 @@ def grid_of(n_u: int = 5, n_v: int = 4, n_w: int = 2) -> Grid:
 
 
 def columns_of(observation: Observation, grid: Grid) -> Tensor:
-    return grid_steering(grid, observation.elements, observation.wavelength, False)
+    return grid_steering(grid, observation.array)
 
 
 def assert_equals_oracle(observation: Observation, steering: Tensor, iterations: tuple[int, ...]) -> None:
@@ -104,7 +104,7 @@ def test_the_quotient_at_powers_equals_the_oracle(
     observation = make_observation(system, n_sources, 5.0, 3, source_model)
     columns = columns_of(observation, grid_of())
     powers = torch.rand((3, columns.shape[1]), generator=torch.Generator().manual_seed(5)) ** 8
-    fold = mirror_fold(columns.to(torch.complex64), observation.elements)
+    fold = mirror_fold(columns.to(torch.complex64), observation.array.elements)
     found = sparse_fit_quotient(observation, columns.to(torch.complex64), fold, 1e3 * powers)
     assert found.dtype == torch.float32 and observation.noise_power is not None
     a = columns.numpy().astype(complex)
@@ -129,7 +129,7 @@ def test_the_quotient_at_powers_equals_the_oracle(
 def test_powers_that_reach_no_antenna_are_refused() -> None:
     observation = make_observation(SMALL, 1, 5.0, 2)
     columns = columns_of(observation, grid_of())
-    fold = mirror_fold(columns.to(torch.complex64), observation.elements)
+    fold = mirror_fold(columns.to(torch.complex64), observation.array.elements)
     with pytest.raises(ValueError, match="powers reach the antennas in every scene"):
         sparse_fit_quotient(
             observation, columns.to(torch.complex64), fold, torch.zeros((2, columns.shape[1]))
@@ -168,9 +168,9 @@ def test_mirrors_are_found_where_they_are_and_change_nothing(
     azimuth: tuple[float, float], elevation: tuple[float, float], shift: float, images: int
 ) -> None:
     observation = make_observation(WIDE, 2, 10.0, 2)
-    moved = observation.elements.clone()
+    moved = observation.array.elements.clone()
     moved[3, :2] += shift
-    observation = replace(observation, elements=moved)
+    observation = replace(observation, array=replace(observation.array, elements=moved))
     steering = columns_of(observation, search_grid(4, 5, 2, azimuth, elevation, (0.5, 10.0)))
     assert mirror_fold(steering, moved).n_images == images
     assert_equals_oracle(observation, steering, (0, 2))
@@ -178,14 +178,14 @@ def test_mirrors_are_found_where_they_are_and_change_nothing(
 
 def test_two_points_that_only_sort_like_mirror_images_are_not_taken_for_them() -> None:
     """A permutation of two is its own inverse: the columns themselves must be compared."""
-    elements = SMALL.elements()
-    steering = grid_steering(search_grid(1, 1, 2, (0.1, 0.3), (0.1, 0.2), (0.5, 10.0)), elements, 0.3, False)
-    assert mirror_fold(steering, elements).n_images == 1
+    array = SMALL.array()
+    steering = grid_steering(search_grid(1, 1, 2, (0.1, 0.3), (0.1, 0.2), (0.5, 10.0)), array)
+    assert mirror_fold(steering, array.elements).n_images == 1
 
 
 def test_grid_of_the_default_parameters_folds_to_a_quarter() -> None:
-    elements = DEFAULT.elements()
-    fold = mirror_fold(grid_steering(grid_of(22, 13, 5), elements, 0.3, False), elements)
+    array = DEFAULT.array()
+    fold = mirror_fold(grid_steering(grid_of(22, 13, 5), array), array.elements)
     assert tuple(fold.elements.shape) == (4, 36)
     assert tuple(fold.points.shape) == (4, 11 * 7 * 5)
 
@@ -193,9 +193,9 @@ def test_grid_of_the_default_parameters_folds_to_a_quarter() -> None:
 def test_forms_and_covariance_are_adjoint() -> None:
     """sum_g p_g a_g^H Q a_g = <Q, sum_g p_g a_g a_g^H>, both from the steering vectors themselves."""
     random = torch.Generator().manual_seed(2)
-    elements = WIDE.elements()
-    steering = grid_steering(grid_of(5, 5, 2), elements, 0.3, True)
-    fold = mirror_fold(steering, elements)
+    array = replace(WIDE, spherical_amplitude=True).array()
+    steering = grid_steering(grid_of(5, 5, 2), array)
+    fold = mirror_fold(steering, array.elements)
     assert fold.n_images == 4
     root = torch.randn((2, 40, 40), dtype=torch.complex64, generator=random)
     folded = fold.columns(root)

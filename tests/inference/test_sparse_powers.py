@@ -26,7 +26,7 @@ def small_grid() -> Grid:
 
 
 def detector_of(observation: Observation, grid: Grid) -> Detector:
-    ((_, detector),) = detectors(observation, grid, False)
+    ((_, detector),) = detectors(observation, grid)
     return detector
 
 
@@ -78,7 +78,7 @@ def test_an_unknown_noise_power_is_what_the_sources_leave(source_model: SourceMo
     scenes = make_scenes(DEFAULT, 2, 10.0, 24, source_model, sources=places)
     counts = torch.arange(24) % 3
     observation = replace(scenes.observation, noise_power=None)
-    pieces = detectors(observation, grid, False)
+    pieces = detectors(observation, grid)
     estimated = torch.cat([remaining_noise(d, counts[piece]) for piece, d in pieces])
     known = scenes.observation.noise_power
     assert known is not None

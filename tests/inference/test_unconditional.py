@@ -18,7 +18,17 @@ from risolve.physics.scenario import Scenes, System
 from tests.inference.test_likelihood import dictionary_of, placed
 from tests.oracles import unconditional as oracle
 from tests.tolerances import FINITE_DIFFERENCE
-from tests.worlds import DEFAULT, SMALL, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless, scaled
+from tests.worlds import (
+    DEFAULT,
+    SMALL,
+    SPREAD_SOURCES,
+    WIDE,
+    direct_array,
+    make_scenes,
+    noiseless,
+    scaled,
+    with_amplitude,
+)
 
 MODELS: tuple[SourceModel, ...] = ("independent", "constant")
 ITERATIONS = 60
@@ -47,7 +57,8 @@ def test_value_equals_the_covariances_written_out(
 ) -> None:
     scenes = make_scenes(system, n_sources, 5.0, 3, source_model)
     sources, log_ratios = placed(scenes, n_sources) + 0.05, ratios_of(scenes, n_sources) + 0.3
-    found = marginal(observed(scenes, known), sources, log_ratios, spherical_amplitude)
+    observation = with_amplitude(observed(scenes, known), spherical_amplitude)
+    found = marginal(observation, sources, log_ratios)
     for scene in range(3):
         matrices, received = dictionary_of(scenes.observation, scene, sources[scene], spherical_amplitude)
         ratios = log_ratios[scene].exp().numpy()
@@ -69,7 +80,7 @@ def test_slope_is_half_the_negative_gradient_of_what_is_written_out(
     """Where sigma^2 is the most likely one, the gradient at fixed sigma^2 is that of V minimized over it."""
     scenes = make_scenes(system, n_sources, 5.0, 2, source_model)
     sources, log_ratios = placed(scenes, n_sources) + 0.02, ratios_of(scenes, n_sources) - 0.4
-    found = marginal(observed(scenes, known), sources, log_ratios, False)
+    found = marginal(observed(scenes, known), sources, log_ratios)
     step = 1e-5
     for scene in range(2):
         noise_power = float(found.noise_power[scene])
@@ -102,7 +113,7 @@ def test_curvature_is_positive_and_half_the_hessian_in_the_mean(
     places = torch.tensor(SPREAD_SOURCES[:2], dtype=torch.float64).expand(300, 2, 3)
     scenes = make_scenes(WIDE, 2, 15.0, 300, source_model, sources=SPREAD_SOURCES[:2])
     exact, log_ratios = observed(scenes, known), ratios_of(scenes, 2)
-    found = marginal(exact, places, log_ratios, False)
+    found = marginal(exact, places, log_ratios)
     smallest = torch.linalg.eigvalsh(found.curvature)[:, 0]
     assert (smallest > -1e-12 * found.curvature.diagonal(dim1=1, dim2=2).amax(1)).all()
     step, rows = 1e-5, []
@@ -110,7 +121,7 @@ def test_curvature_is_positive_and_half_the_hessian_in_the_mean(
         moved = torch.zeros(6, dtype=torch.float64)
         moved[coordinate] = step
         ahead, behind = (
-            marginal(exact, places + sign * moved.reshape(2, 3), log_ratios, False).slope[:, :6]
+            marginal(exact, places + sign * moved.reshape(2, 3), log_ratios).slope[:, :6]
             for sign in (1.0, -1.0)
         )
         rows.append((behind - ahead) / (2.0 * step))
@@ -126,7 +137,7 @@ def test_curvature_is_positive_and_half_the_hessian_in_the_mean(
 @pytest.mark.parametrize("source_model", MODELS)
 def test_the_estimate_is_a_minimum_of_what_is_written_out(source_model: SourceModel, known: bool) -> None:
     scenes = make_scenes(WIDE, 2, 15.0, 6, source_model, sources=SPREAD_SOURCES[:2])
-    found = refine_unconditional(observed(scenes, known), placed(scenes, 2) + 0.02, ITERATIONS, False)
+    found = refine_unconditional(observed(scenes, known), placed(scenes, 2) + 0.02, ITERATIONS)
     assert found.converged.all()
     for scene in range(6):
         noise_power, powers = float(found.noise_power[scene]), found.powers[scene].numpy()
@@ -153,7 +164,7 @@ def test_exact_without_noise(n_sources: int, source_model: SourceModel, known: b
     places = SPREAD_SOURCES[:n_sources]
     scenes = noiseless(make_scenes(DEFAULT, n_sources, 120.0, 6, source_model, sources=places))
     truth = placed(scenes, n_sources)
-    found = refine_unconditional(observed(scenes, known), truth + 0.02, ITERATIONS, False)
+    found = refine_unconditional(observed(scenes, known), truth + 0.02, ITERATIONS)
     error = (found.sources - truth).abs()
     assert found.converged.all()
     assert float(error[..., :2].max()) < math.radians(1e-6)
@@ -166,8 +177,8 @@ def test_near_the_conditional_estimate_at_high_snr(source_model: SourceModel, kn
     """Both attain the same bound at 20 dB; they differ by a fraction of it."""
     scenes = make_scenes(DEFAULT, 2, 20.0, 40, source_model, sources=SPREAD_SOURCES[:2])
     truth = placed(scenes, 2)
-    one = refine(scenes.observation, truth, ITERATIONS, False)
-    other = refine_unconditional(observed(scenes, known), truth, ITERATIONS, False)
+    one = refine(scenes.observation, truth, ITERATIONS)
+    other = refine_unconditional(observed(scenes, known), truth, ITERATIONS)
     deviation = torch.linalg.inv(one.fisher).diagonal(dim1=1, dim2=2).sqrt().reshape(40, 2, 3)
     assert other.converged.all()
     assert float(((other.sources - one.sources) / deviation).abs().max()) < 0.5
@@ -182,8 +193,8 @@ def test_scale_and_global_phase_change_nothing(
     scenes = make_scenes(WIDE, 2, 10.0, 5, source_model, sources=SPREAD_SOURCES[:2])
     exact = observed(scenes, known)
     start = placed(scenes, 2) + 0.02
-    one = refine_unconditional(exact, start, ITERATIONS, False)
-    other = refine_unconditional(scaled(exact, factor), start, ITERATIONS, False)
+    one = refine_unconditional(exact, start, ITERATIONS)
+    other = refine_unconditional(scaled(exact, factor), start, ITERATIONS)
     power = abs(factor) ** 2
     torch.testing.assert_close(other.sources, one.sources, rtol=0.0, atol=1e-9)
     torch.testing.assert_close(other.powers, one.powers * power, rtol=1e-7, atol=0.0)
@@ -198,8 +209,8 @@ def test_permuted_sources_give_the_permuted_answer(source_model: SourceModel) ->
     scenes = make_scenes(WIDE, 3, 10.0, 4, source_model, sources=SPREAD_SOURCES)
     start = placed(scenes, 3) + 0.02
     order = torch.tensor([2, 0, 1])
-    one = refine_unconditional(scenes.observation, start, ITERATIONS, False)
-    other = refine_unconditional(scenes.observation, start[:, order], ITERATIONS, False)
+    one = refine_unconditional(scenes.observation, start, ITERATIONS)
+    other = refine_unconditional(scenes.observation, start[:, order], ITERATIONS)
     torch.testing.assert_close(other.sources, one.sources[:, order], rtol=0.0, atol=1e-7)
     torch.testing.assert_close(other.powers, one.powers[:, order], rtol=1e-6, atol=0.0)
     torch.testing.assert_close(other.cost, one.cost, rtol=1e-10, atol=0.0)
@@ -211,14 +222,14 @@ def test_a_scene_does_not_depend_on_its_batch(
 ) -> None:
     scenes = make_scenes(WIDE, 2, 5.0, 12, source_model)
     start = placed(scenes, 2) + 0.03
-    together = refine_unconditional(scenes.observation, start, ITERATIONS, False)
+    together = refine_unconditional(scenes.observation, start, ITERATIONS)
     for scene in (0, 7):
         part = slice(scene, scene + 1)
-        alone = refine_unconditional(scenes.observation.select(part), start[part], ITERATIONS, False)
+        alone = refine_unconditional(scenes.observation.select(part), start[part], ITERATIONS)
         torch.testing.assert_close(alone.sources, together.sources[part], rtol=0.0, atol=1e-7)
         torch.testing.assert_close(alone.cost, together.cost[part], rtol=1e-9, atol=0.0)
     monkeypatch.setattr(likelihood, "_CHUNK_VALUES", 9 * 8 * 40 * 5)
-    in_pieces = refine_unconditional(scenes.observation, start, ITERATIONS, False)
+    in_pieces = refine_unconditional(scenes.observation, start, ITERATIONS)
     torch.testing.assert_close(in_pieces.sources, together.sources, rtol=0.0, atol=1e-7)
 
 
@@ -226,9 +237,9 @@ def test_a_scene_does_not_depend_on_its_batch(
 def test_never_above_the_start_and_the_cost_of_places_that_stay(source_model: SourceModel) -> None:
     scenes = make_scenes(WIDE, 2, 5.0, 8, source_model)
     start = placed(scenes, 2) + 0.05
-    found = refine_unconditional(scenes.observation, start, ITERATIONS, False)
-    before = unconditional_cost(scenes.observation, start, ITERATIONS, False)
-    after = unconditional_cost(scenes.observation, found.sources, ITERATIONS, False)
+    found = refine_unconditional(scenes.observation, start, ITERATIONS)
+    before = unconditional_cost(scenes.observation, start, ITERATIONS)
+    after = unconditional_cost(scenes.observation, found.sources, ITERATIONS)
     assert (found.cost <= before + 1e-6).all()
     settled = found.converged
     assert settled.any()
@@ -243,9 +254,9 @@ def test_a_source_too_many_never_raises_the_cost_nor_breaks_the_others(
     """A third source where there are two: its power may fall to nothing, which is the cost of two."""
     scenes = make_scenes(WIDE, 2, 20.0, 30, source_model, sources=SPREAD_SOURCES[:2])
     exact = observed(scenes, known)
-    two = refine_unconditional(exact, placed(scenes, 2), ITERATIONS, False)
+    two = refine_unconditional(exact, placed(scenes, 2), ITERATIONS)
     spare = torch.tensor(SPREAD_SOURCES[2], dtype=torch.float64).expand(30, 1, 3)
-    three = refine_unconditional(exact, torch.cat((two.sources, spare), dim=1), 3 * ITERATIONS, False)
+    three = refine_unconditional(exact, torch.cat((two.sources, spare), dim=1), 3 * ITERATIONS)
     assert (three.cost <= two.cost + 1e-4).all()
     absent = three.powers == 0.0
     assert absent.any()
@@ -267,7 +278,7 @@ def test_more_sources_than_there_are_stay_finite_wherever_they_start(
     random = torch.Generator().manual_seed(1)
     spread = torch.tensor([0.6, 0.3, 1.0], dtype=torch.float64)
     start = torch.randn((12, 4, 3), dtype=torch.float64, generator=random) * spread
-    found = refine_unconditional(observed(scenes, known), start, ITERATIONS, False)
+    found = refine_unconditional(observed(scenes, known), start, ITERATIONS)
     for value in (found.sources, found.powers, found.noise_power, found.cost):
         assert value.isfinite().all()
     assert (found.powers == 0.0).any()
@@ -279,8 +290,8 @@ def test_merged_sources_stay_finite(source_model: SourceModel, known: bool) -> N
     scenes = make_scenes(WIDE, 1, 20.0, 4, source_model)
     start = placed(scenes, 1).repeat(1, 2, 1)
     exact = observed(scenes, known)
-    found = refine_unconditional(exact, start, ITERATIONS, False)
-    single = refine_unconditional(exact, placed(scenes, 1), ITERATIONS, False)
+    found = refine_unconditional(exact, start, ITERATIONS)
+    single = refine_unconditional(exact, placed(scenes, 1), ITERATIONS)
     for value in (found.sources, found.powers, found.cost):
         assert value.isfinite().all()
     assert (found.cost <= single.cost + 1e-4).all()
@@ -291,7 +302,7 @@ def test_merged_sources_stay_finite(source_model: SourceModel, known: bool) -> N
 def test_no_sources_is_the_empty_estimate(source_model: SourceModel, known: bool) -> None:
     scenes = make_scenes(SMALL, 0, 0.0, 3, source_model)
     exact = observed(scenes, known)
-    found = refine_unconditional(exact, torch.empty((3, 0, 3), dtype=torch.float64), ITERATIONS, False)
+    found = refine_unconditional(exact, torch.empty((3, 0, 3), dtype=torch.float64), ITERATIONS)
     for scene in range(3):
         received = list(exact.snapshots[scene].numpy())
         noise_power = float(found.noise_power[scene])
@@ -308,7 +319,7 @@ def test_sources_stay_in_front_and_outside_half_a_wavelength() -> None:
     start = placed(scenes, 1).clone()
     start[0, 0] = torch.tensor([2.0, -3.0, 50.0])
     start[1, 0, 2] = -1.0
-    found = refine_unconditional(scenes.observation, start, ITERATIONS, False)
+    found = refine_unconditional(scenes.observation, start, ITERATIONS)
     assert found.sources.isfinite().all()
     assert found.powers.isfinite().all()
     assert (found.sources[..., 0].abs() <= math.pi / 2).all()
@@ -320,19 +331,19 @@ def test_sources_stay_in_front_and_outside_half_a_wavelength() -> None:
 def test_silent_snapshots_hold_no_source() -> None:
     scenes = make_scenes(SMALL, 1, 10.0, 2)
     silent = replace(scenes.observation, snapshots=scenes.observation.snapshots * 0.0)
-    found = refine_unconditional(silent, placed(scenes, 1), ITERATIONS, False)
+    found = refine_unconditional(silent, placed(scenes, 1), ITERATIONS)
     assert torch.equal(found.powers, torch.zeros((2, 1), dtype=torch.float64))
     assert torch.equal(found.sources, placed(scenes, 1))
     with pytest.raises(ValueError, match=r"snapshots that are not all zero.*scenes \[0, 1\]"):
-        refine_unconditional(replace(silent, noise_power=None), placed(scenes, 1), ITERATIONS, False)
+        refine_unconditional(replace(silent, noise_power=None), placed(scenes, 1), ITERATIONS)
 
 
 def test_a_direct_array_needs_no_surface() -> None:
     scenes = direct_array(SPREAD_SOURCES[:2], 20.0, 3)
-    found = refine_unconditional(scenes.observation, placed(scenes, 2), ITERATIONS, False)
+    found = refine_unconditional(scenes.observation, placed(scenes, 2), ITERATIONS)
     noise_power = scenes.observation.noise_power
     assert noise_power is not None
-    bound = unconditional_bound(scenes.observation, found.sources, found.powers, noise_power, False)
+    bound = unconditional_bound(scenes.observation, found.sources, found.powers, noise_power)
     deviation = bound.standard_deviations()
     assert ((found.sources - placed(scenes, 2)).abs() < 5.0 * deviation).all()
 
@@ -341,18 +352,18 @@ def test_refuses_what_is_not_finite_or_not_possible() -> None:
     scenes = make_scenes(SMALL, 1, 10.0, 2)
     start = placed(scenes, 1)
     with pytest.raises(ValueError, match=r"K < 2 equations .*\(independent sources\); got K = 2"):
-        refine_unconditional(scenes.observation, start.repeat(1, 2, 1), ITERATIONS, False)
+        refine_unconditional(scenes.observation, start.repeat(1, 2, 1), ITERATIONS)
     broken = start.clone()
     broken[1, 0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"start from are finite; those of scenes \[1\]"):
-        refine_unconditional(scenes.observation, broken, ITERATIONS, False)
+        refine_unconditional(scenes.observation, broken, ITERATIONS)
     noise_power = torch.tensor([1.0, 0.0], dtype=torch.float64)
     with pytest.raises(ValueError, match=r"noise power is positive and finite; scenes \[1\] .* \[0.0\]"):
-        refine_unconditional(replace(scenes.observation, noise_power=noise_power), start, ITERATIONS, False)
+        refine_unconditional(replace(scenes.observation, noise_power=noise_power), start, ITERATIONS)
     snapshots = scenes.observation.snapshots.clone()
     snapshots[0, 0, 0] = torch.inf
     with pytest.raises(ValueError, match=r"mean \|y\|\^2 is finite; scenes \[0\]"):
-        unconditional_cost(replace(scenes.observation, snapshots=snapshots), start, ITERATIONS, False)
+        unconditional_cost(replace(scenes.observation, snapshots=snapshots), start, ITERATIONS)
 
 
 @pytest.mark.slow
@@ -366,7 +377,7 @@ def test_started_at_the_truth_it_attains_the_bound(n_sources: int, snr_db: float
     exact = scenes.observation.to(torch.complex128)
     assert exact.noise_power is not None
     powers = ratios_of(scenes, n_sources).exp() * exact.noise_power[:, None]
-    bound = unconditional_bound(exact, truth, powers, exact.noise_power, False).standard_deviations()
-    found = refine_unconditional(observed(scenes, known), truth, ITERATIONS, False)
+    bound = unconditional_bound(exact, truth, powers, exact.noise_power).standard_deviations()
+    found = refine_unconditional(observed(scenes, known), truth, ITERATIONS)
     ratio = ((found.sources - truth) / bound).square().mean((0, 1)).sqrt()
     assert ((ratio > 0.9) & (ratio < 1.15)).all(), ratio.tolist()

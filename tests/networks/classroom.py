@@ -70,7 +70,7 @@ def classroom_grid() -> Grid:
 
 
 def classroom_dictionary() -> Dictionary:
-    return planar_dictionary(classroom_grid(), 5, 8, WIDE.spacing, WIDE.wavelength, False)
+    return planar_dictionary(classroom_grid(), 5, 8, WIDE.array())
 
 
 def learn_from(scenes: Scenes, dictionary: Dictionary) -> Examples:

@@ -10,7 +10,6 @@ from risolve.covariance import NormalizedCovariance, SharedBasis, predicted_cova
 from risolve.networks.likelihood_loss import Received, likelihood_loss
 from risolve.physics.observation import SourceModel
 from risolve.physics.scenario import Scenes
-from risolve.physics.steering import steering
 from tests import tolerances
 from tests.oracles import likelihood_loss as oracle
 from tests.worlds import SMALL, WIDE, make_scenes
@@ -42,7 +41,7 @@ def covariance_of(scenes: Scenes, turned: float = 0.0) -> NormalizedCovariance:
     """The covariance of the true sources, their azimuths turned (rad)."""
     n_sources = int(scenes.n_sources[0])
     sources = scenes.sources[:, :n_sources] + torch.tensor([turned, 0.0, 0.0])
-    waves = steering(sources, scenes.observation.elements, scenes.observation.wavelength, False)
+    waves = scenes.observation.array.steering(sources)
     return true_covariance(waves, scenes.power[:, :n_sources])
 
 

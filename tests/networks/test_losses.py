@@ -5,7 +5,6 @@ import torch
 
 from risolve.covariance import SharedBasis, blend, predicted_covariance, sample_covariance, true_covariance
 from risolve.networks.losses import covariance_loss, detection_loss, occupancy
-from risolve.physics.steering import steering
 from tests.networks.classroom import classroom, classroom_dictionary
 from tests.tolerances import DOUBLE, SINGLE
 
@@ -140,7 +139,7 @@ def test_the_splat_of_a_source_is_a_gaussian_of_one_width_along_each_axis():
 def test_true_covariance_of_the_loss_is_that_of_the_sources():
     dictionary = classroom_dictionary()
     examples = classroom(n_sources=2, n_scenes=4)
-    waves = steering(examples.sources[:, :2], dictionary.elements, dictionary.wavelength, False)
+    waves = dictionary.array.steering(examples.sources[:, :2])
     dense = torch.einsum("bkn,bkm->bnm", waves, waves.conj())
     dense = dense * (40 / torch.einsum("bnn->b", dense).real)[:, None, None]
     truth = true_covariance(waves, examples.power[:, :2])

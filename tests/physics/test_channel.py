@@ -67,7 +67,7 @@ def test_k_factor_is_what_it_says(k_factor: float) -> None:
         torch.tensor([d.antenna_cosine for d in draws], dtype=torch.float64),
         torch.from_numpy(np.stack([d.departure for d in draws])),
         system.n_antennas,
-        system.elements(),
+        system.array().elements,
         system.wavelength,
     ).to(torch.complex64)
     along = complex((direct.conj() * channel).mean())

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from risolve.physics.codebook import CodebookKind, codes_from_levels, random_levels, structured_levels
 from risolve.physics.observation import respond
-from risolve.physics.steering import steering
 from risolve.seeds import generator
 from tests import tolerances
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, NEUTRAL, make_scenes
@@ -140,7 +139,7 @@ def _spreads(kind: CodebookKind, n_scenes: int) -> tuple[float, float]:
         (400, 2),
     )
     sources = np.concatenate((angles, 1.0 / random.uniform(*FIELD_OF_VIEW.range, (400, 1))), 1)
-    waves = steering(torch.from_numpy(sources), observation.elements, observation.wavelength, False)
+    waves = observation.array.steering(torch.from_numpy(sources))
     gain = respond(observation, waves.to(torch.complex64).mT[None]).abs().square().mean((1, 2))
     decibels = 10.0 * gain.log10()
     percentiles = torch.tensor([0.05, 0.95])

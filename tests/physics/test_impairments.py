@@ -129,7 +129,7 @@ def test_impaired_snapshots_come_from_the_true_system_and_are_reported_with_the_
     observation = scenes.observation
     assert torch.equal(observation.channel, nominal.channel)
     assert torch.equal(observation.codes, nominal.codes)
-    assert torch.equal(observation.elements, nominal.elements)
+    assert torch.equal(observation.array.elements, nominal.array.elements)
     for scene, drawn in enumerate(draw_scenes(SMALL, 2, 150.0, 2, levels=ALL_ON)):
         assert drawn.impairment is not None
         array = (planar_array(3, 5, 0.15).numpy() + drawn.impairment.position).tolist()

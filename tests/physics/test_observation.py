@@ -102,7 +102,7 @@ def test_precision_is_that_asked_for(precision: str, real: str) -> None:
     assert dtypes == {f"torch.{precision}"}
     assert observation.noise_power is not None
     assert str(observation.noise_power.dtype) == f"torch.{real}"
-    assert observation.elements.dtype == torch.float64
+    assert observation.array.elements.dtype == torch.float64
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0])
