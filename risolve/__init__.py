@@ -1,5 +1,13 @@
 """Several radio sources in the near field, located from a few snapshots of any array.
 
+    import risolve
+    array = risolve.planar(12, 12, spacing=0.05, wavelength=0.1)
+    seen = risolve.Observation(snapshots, array, channel=H, codes=C)
+    found = risolve.locate(seen, sources=2)
+    found.to_pandas()
+
+docs/python.md explains them. `PUBLIC` are the public names; what is not among them is private.
+
 Conventions
 -----------
 Inside the package: SI units, radians, linear power, complex baseband, no unit suffix. At every edge
@@ -42,9 +50,41 @@ A source is the triple (azimuth, elevation, inverse range): the exact spherical 
 1/r = 0 is the plane wave.
 """
 
+import importlib
 import os
 import shutil
 import sys
+from typing import Any
+
+PUBLIC = {
+    "Array": "risolve.physics.array",
+    "linear": "risolve.physics.array",
+    "planar": "risolve.physics.array",
+    "circular": "risolve.physics.array",
+    "Observation": "risolve.physics.observation",
+    "locate": "risolve.locating",
+    "LocatedSources": "risolve.files.sources",
+    "bound": "risolve.bounding",
+    "PlaceBound": "risolve.bounding",
+    "read_measurements": "risolve.files.recorded",
+    "write_measurements": "risolve.files.measurements",
+    "estimator_names": "risolve.locating",
+    "load_model": "risolve.files.model",
+    "Model": "risolve.files.model",
+}
+"""Public name -> module that defines it, which is loaded when the name is first used."""
+
+
+def __getattr__(name: str) -> Any:
+    """A public name; `import risolve` alone loads no torch."""
+    if name not in PUBLIC:
+        raise AttributeError(f"risolve has no {name}; there are {', '.join(PUBLIC)}")
+    return getattr(importlib.import_module(PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *PUBLIC]
+
 
 # OpenMP reads it when torch loads it: threads that wait for one another sleep. By default they spin on a core
 # that they take from the thread they wait for as soon as any other process is at work.

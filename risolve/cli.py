@@ -16,7 +16,7 @@ from risolve.files.model import Tuning, write_model
 from risolve.files.sources import write_sources
 from risolve.finetune import finetune_files
 from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
-from risolve.locate import CLASSICAL, FieldOfView, Options, localization_key, needs_model
+from risolve.locating import CLASSICAL, FieldOfView, Options, localization_key, needs_model
 from risolve.networks.health import TrainingDiverged
 from risolve.running.entry import Parser, run
 from risolve.running.target import check_target, parts
@@ -151,7 +151,8 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 
 
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    if arguments.model is not None and not needs_model(arguments.estimator):
+    reads_model = _needs_model(arguments.estimator)
+    if arguments.model is not None and not reads_model:
         raise MeasurementError(
             f"--model: {arguments.estimator} reads no network; leave --model out, or take an estimator that "
             "reads one (`risolve estimators`)"
@@ -177,6 +178,13 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     if found.scores:
         lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
     return lines, LEFT_OUT if found.sources.left_out else 0
+
+
+def _needs_model(estimator: str) -> bool:
+    try:
+        return needs_model(estimator)
+    except ValueError as error:
+        raise MeasurementError(f"--estimator: {error}; `risolve estimators` explains them") from error
 
 
 def _finetune(arguments: argparse.Namespace, remark: Remark) -> Outcome:

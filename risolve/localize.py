@@ -12,38 +12,37 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
 
-from risolve.covariance import blend, sample_covariance, sample_factor
 from risolve.errors import MeasurementError
-from risolve.estimators.contract import Estimate, Reading
-from risolve.estimators.fitted import fitted_covariance
-from risolve.estimators.refined import refined
+from risolve.estimators.contract import Estimate
 from risolve.files.first_look import looked_at
 from risolve.files.hdf5 import source_paths
 from risolve.files.hdf5_objects import Look
 from risolve.files.measurement_stream import (
     MADE_BY,
     Chunk,
+    MeasurementStream,
     TruePlaces,
     computed,
     measurement_stream,
 )
-from risolve.files.sources import VALUES, LocatedSources, joined, read_sources, write_sources
-from risolve.inference.maps import MapSettings, fit_maps
-from risolve.locate import Method, Options, method_for
+from risolve.files.sources import (
+    VALUES,
+    LocatedSources,
+    joined,
+    no_sources,
+    read_sources,
+    write_sources,
+)
+from risolve.located import located_sources
+from risolve.locating import Method, Options, localize, method_for
 from risolve.metrics.agreement import agreement
-from risolve.physics.geometry import positions
-from risolve.physics.observation import Observation
 from risolve.running.progress import Progress
 from risolve.running.shards import shared_out
 from risolve.shown import shown
 from risolve.words.doubts import Doubts
 from risolve.words.truth import SceneScore
-
-LS_RIDGE = 1e-3
-"""Loading of the least-squares amplitudes where no model brings its own."""
 
 FOUND_TOLERANCE_DEG = 5.0
 """Errors of azimuth and elevation within which a source counts as found."""
@@ -58,41 +57,6 @@ class Localization:
 
     sources: LocatedSources
     scores: tuple[SceneScore, ...]
-
-
-def localize(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
-    """Sources of a batch of scenes; the number of them is counted where it is not given.
-
-    Raises:
-        ValueError: more sources than the snapshots determine.
-    """
-    observation = replace(observation, array=method.array)
-    counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
-    found = method.estimator.estimate(observation, covariance_of(observation, counts, method), counts)
-    if not method.refines:
-        return found
-    return refined(observation, found, method.grid, method.settings.n_iterations)
-
-
-def covariance_of(
-    observation: Observation, n_sources: Int[Tensor, " scene"] | None, method: Method
-) -> Reading | None:
-    """What the estimator reads, by the functions that the pipeline makes it with."""
-    kind, model = method.estimator.covariance_kind, method.model
-    if kind is None:
-        return None
-    if kind == "fitted":
-        return fitted_covariance(observation, n_sources, method.grid, method.settings)
-    if model is None:
-        return sample_covariance(sample_factor(observation, LS_RIDGE))
-    params = model.params
-    maps = MapSettings(method.grid, params.normalize.map_iterations)
-    prediction = model.trained.predict(*fit_maps(observation, maps), observation)
-    if kind == "predicted":
-        return prediction
-    sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
-    beta = prediction.calibration.blend_beta
-    return blend(prediction.covariance, sample, beta, params.covariance.diagonal_loading)
 
 
 def localize_files(
@@ -122,7 +86,7 @@ def localize_files(
         first_scene = 0
         for path in source_paths(file, MADE_BY):
             with measurement_stream(path, looks) as stream:
-                method = method_for(stream, options)
+                method = _method(stream, options)
                 for warning in stream.warnings:
                     remark(warning)
                 if first_scene == 0:
@@ -173,7 +137,7 @@ def _check(file: Path, looks: Mapping[Path, Look], options: Options) -> None:
     first = None
     for path in source_paths(file, MADE_BY):
         with measurement_stream(path, looks) as stream:
-            method_for(stream, options)
+            _method(stream, options)
             stream.truth()
             system = (stream.sizes[1:], stream.array.wavelength, stream.source_model)
             first = first or (system, stream.array.elements)
@@ -201,7 +165,7 @@ class _Locator:
     @functools.cached_property
     def _method(self) -> Method:
         with measurement_stream(self.path, self.looks) as stream:
-            return method_for(stream, self.options)
+            return _method(stream, self.options)
 
     def __call__(self, asked: tuple[range, Path | None]) -> LocatedSources:
         """Sources of a chunk; where it has a place, they are kept there."""
@@ -216,6 +180,19 @@ class _Locator:
         return part
 
 
+def _method(stream: MeasurementStream, options: Options) -> Method:
+    """As `method_for`.
+
+    Raises:
+        MeasurementError: what `method_for` refuses.
+        CheckpointError: as `method_for`.
+    """
+    try:
+        return method_for(stream, options, str(stream.path))
+    except ValueError as error:
+        raise MeasurementError(str(error)) from error
+
+
 def _part(
     estimator: str,
     files: Sequence[Path],
@@ -225,77 +202,30 @@ def _part(
     estimate: Estimate | None,
 ) -> LocatedSources:
     """Sources of the scenes of a chunk; scenes are counted through all shards of a file."""
+    names = tuple(shown(str(file)) for file in files)
     scenes = first_scene + torch.tensor(chunk.scenes, dtype=torch.int64)
-    present = torch.zeros((len(scenes), 0), dtype=torch.bool)
-    values = torch.empty((0, len(VALUES)), dtype=torch.float64)
-    confidence = torch.full((len(scenes),), torch.nan, dtype=torch.float64)
-    if estimate is not None and chunk.observation is not None:
-        present = estimate.present
-        values = in_unit_of_file(source_values(chunk.observation, estimate), chunk)[present]
-        if estimate.count_confidence is not None:
-            confidence = estimate.count_confidence
-    scene = scenes[:, None].expand(present.shape)[present]
-    return LocatedSources(
-        estimator=estimator,
-        files=tuple(shown(str(file)) for file in files),
-        file=torch.full_like(scene, number).numpy(),
-        scene=scene.numpy(),
-        source=(present.cumsum(-1) - 1)[present].numpy(),
-        values=values.numpy(),
-        scenes=torch.stack((torch.full_like(scenes, number), scenes, present.sum(-1)), -1).numpy(),
-        count_confidence=confidence.numpy(),
-        left_out=tuple((number, first_scene + scene, why) for scene, why in chunk.left_out.items()),
-    )
+    if estimate is None or chunk.observation is None:
+        found = no_sources(estimator, names)
+    else:
+        found = located_sources(estimator, names, number, scenes, chunk.observation, estimate)
+        found = replace(found, values=_in_unit_of_file(found, first_scene, chunk))
+    left_out = tuple((number, first_scene + scene, why) for scene, why in chunk.left_out.items())
+    return replace(found, left_out=left_out)
 
 
-def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor, "scene source value"]:
-    """The columns `VALUES` of every slot, in their units; NaN in empty slots."""
-    azimuth, elevation, inverse_range = estimate.sources.unbind(-1)
-    deviations = estimate.standard_deviations()
-    # at infinity there is a direction and no place
-    places = positions(estimate.sources).masked_fill(inverse_range[..., None] == 0.0, torch.nan)
-    of_scene = torch.stack((estimate.likelihood.log_likelihood, misfit(observation, estimate)), -1)
-    return torch.cat(
-        (
-            torch.stack((torch.rad2deg(azimuth), torch.rad2deg(elevation), 1.0 / inverse_range), -1),
-            places,
-            10.0 * torch.log10(estimate.likelihood.powers)[..., None],
-            torch.rad2deg(deviations[..., :2]),
-            deviations[..., 2:],
-            inverse_range[..., None],
-            estimate.likelihood.covariance[..., 2, 2].sqrt()[..., None],
-            of_scene[:, None].expand(-1, azimuth.shape[1], -1),
-        ),
-        dim=-1,
-    )
-
-
-def in_unit_of_file(
-    values: Float[Tensor, "scene source value"], chunk: Chunk
-) -> Float[Tensor, "scene source value"]:
+def _in_unit_of_file(found: LocatedSources, first_scene: int, chunk: Chunk) -> Float[np.ndarray, "row value"]:
     """Columns `VALUES` in the unit of the snapshots and the channel that the file has.
 
     y = 2^e y', H = 2^f H':   |s|^2 = 4^(e - f) |s'|^2,   p(y) = 4^(-e L M) p(y')
     """
-    snapshots, channel = torch.tensor(chunk.units, dtype=torch.float64).unbind(-1)
-    if chunk.observation is not None and bool((snapshots.abs() + channel.abs()).any()):
+    values = found.values
+    units = np.array(chunk.units, dtype=np.float64)
+    if chunk.observation is not None and units.any():
         n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
-        values[..., VALUES.index("power_db")] += (10.0 * math.log10(4.0) * (snapshots - channel))[:, None]
-        values[..., VALUES.index("log_likelihood")] -= (math.log(4.0) * n_numbers * snapshots)[:, None]
+        snapshots, channel = units[np.searchsorted(chunk.scenes, found.scene - first_scene)].T
+        values[:, VALUES.index("power_db")] += 10.0 * math.log10(4.0) * (snapshots - channel)
+        values[:, VALUES.index("log_likelihood")] -= math.log(4.0) * n_numbers * snapshots
     return values
-
-
-def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scene"]:
-    """J / (sigma^2 (L M - (a + 3/2) K)), see `VALUES`; NaN where the noise power is not given, or the sources
-    leave no dimension to noise.
-    """
-    if observation.noise_power is None:
-        return torch.full((observation.n_scenes,), torch.nan, dtype=torch.float64)
-    amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
-    n_numbers = observation.n_snapshots * observation.n_antennas
-    left = n_numbers - (amplitudes + 1.5) * estimate.n_sources
-    ratio = estimate.likelihood.residual / (observation.noise_power.double() * left)
-    return torch.where(left > 0.0, ratio, torch.nan)
 
 
 def _scores(file: int, first_scene: int, part: LocatedSources, truth: TruePlaces) -> list[SceneScore]:

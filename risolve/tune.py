@@ -84,7 +84,7 @@ def _require_same_system(model: Path, systems: Sequence[_System], params: ModelP
         CheckpointError: everything that differs.
     """
     for system in systems:
-        if faults := differences(params, system.sizes, system.array):
+        if faults := differences(params, system.array, system.sizes.antennas, system.sizes.snapshots):
             raise CheckpointError(
                 f"{model}: a network is tuned on the system that it was trained for; of {system.path}, "
                 f"{'; '.join(faults)}: train for this system"

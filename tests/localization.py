@@ -9,7 +9,7 @@ import numpy as np
 from risolve.files.measurement_stream import first_looks
 from risolve.files.sources import VALUES
 from risolve.localize import Localization, localize_files
-from risolve.locate import Options
+from risolve.locating import Options
 
 OPTIONS = Options(estimator="ml", n_sources=2, field_of_view=None, false_alarm=0.01, model=Path("gone.pt"))
 

@@ -15,7 +15,7 @@ from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintPep484ForwardRefStrException
 from jaxtyping import TypeCheckError
 
-_check = beartype(conf=BeartypeConf(violation_type=TypeCheckError))
+_check = beartype(conf=BeartypeConf(violation_type=TypeCheckError, is_pep484_tower=True))
 _jaxtyped = jaxtyping.jaxtyped
 _CONTEXT = _jaxtyped("context")
 

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
-from risolve import locate
+from risolve import locating
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
 from risolve.files.measurement_stream import measurement_stream
 from risolve.files.model import read_network
 from risolve.files.sources import read_sources, write_sources
-from risolve.localize import FOUND_TOLERANCE_DEG, LS_RIDGE, covariance_of
-from risolve.locate import FieldOfView, method_for, probe
+from risolve.localize import FOUND_TOLERANCE_DEG
+from risolve.locating import FieldOfView, covariance_of, method_for, probe
 from risolve.networks.trained import Prediction, uncalibrated
 from risolve.physics.observation import SourceModel
 from risolve.physics.scenario import Scenes
@@ -88,8 +88,8 @@ def test_a_network_counts_no_further_than_it_was_trained(tmp_path: Path) -> None
     path = write_user_file(tmp_path / "user.h5", fitting_scenes())
     with measurement_stream(path, None) as stream:
         options = replace(OPTIONS, n_sources=None, model=model)
-        learned = method_for(stream, replace(options, estimator="learned"))
-        blended = method_for(stream, replace(options, estimator="music_blend"))
+        learned = method_for(stream, replace(options, estimator="learned"), "the file")
+        blended = method_for(stream, replace(options, estimator="music_blend"), "the file")
     assert learned.settings.counting.most == params.sources.max_sources == 3
     assert blended.settings.counting.most == 3
 
@@ -104,7 +104,9 @@ def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
     params, model = tiny_model(tmp_path, **{"network.loops": loops})
     path = write_user_file(tmp_path / "user.h5", fitting_scenes(source_model), noise_power=noise_power)
     with measurement_stream(path, None) as stream:
-        method = method_for(stream, replace(OPTIONS, estimator="learned", n_sources=1, model=model))
+        method = method_for(
+            stream, replace(OPTIONS, estimator="learned", n_sources=1, model=model), "the file"
+        )
         observation = stream.chunk(0, 2).observation
     assert observation is not None
     maps = normalize(observation, params).maps
@@ -139,7 +141,7 @@ def test_a_model_of_another_system_is_refused(
     with pytest.raises(CheckpointError) as caught:
         localized(path, estimator="learned", n_sources=1, model=model)
     assert difference in str(caught.value)
-    assert "or take --estimator ml, which needs no model" in str(caught.value)
+    assert "estimator ml, which needs no model" in str(caught.value)
 
 
 def test_a_model_needs_its_own_field_of_view(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_a_model_needs_its_own_field_of_view(tmp_path: Path) -> None:
     field = FieldOfView((-50.0, 50.0), (-30.0, 30.0), (0.5, 10.0))
     with pytest.raises(CheckpointError) as caught:
         localized(path, estimator="learned", n_sources=1, model=model, field_of_view=field)
-    assert "--field-of-view is azimuth -50 to 50 degrees" in str(caught.value)
+    assert "azimuth -50 to 50 degrees" in str(caught.value)
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
@@ -167,12 +169,12 @@ def test_what_estimators_read_is_known_without_an_array() -> None:
 
 def test_settings_without_a_model_are_those_of_the_parameters() -> None:
     params = read_params(ROOT / "params.yaml")
-    assert params.covariance.ls_ridge == LS_RIDGE
-    assert params.covariance.diagonal_loading == locate.LOADING
+    assert params.covariance.ls_ridge == locating.LS_RIDGE
+    assert params.covariance.diagonal_loading == locating.LOADING
     assert params.evaluate.found_tolerance_deg == FOUND_TOLERANCE_DEG
-    assert params.estimators.refine_iterations == locate.ITERATIONS
-    assert params.estimators.fit_iterations == locate.FIT_ITERATIONS
-    assert params.estimators.most_sources == locate.MOST_COUNTED
+    assert params.estimators.refine_iterations == locating.ITERATIONS
+    assert params.estimators.fit_iterations == locating.FIT_ITERATIONS
+    assert params.estimators.most_sources == locating.MOST_COUNTED
 
 
 # result files

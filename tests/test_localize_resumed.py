@@ -17,7 +17,7 @@ from risolve.estimators.contract import Estimate
 from risolve.files.measurement_stream import first_looks
 from risolve.files.sources import joined, read_sources, write_sources
 from risolve.localize import localize, localize_files
-from risolve.locate import Method, Options, localization_key
+from risolve.locating import Method, Options, localization_key
 from risolve.physics.observation import Observation
 from risolve.running.target import parts_directory
 from tests.measurement_files import at, changed, spread_scenes, write_user_file

@@ -159,6 +159,14 @@ class MeasurementStream:
         self._warn_of_lossy_codes()
 
     @property
+    def n_snapshots(self) -> int:
+        return self.sizes.snapshots
+
+    @property
+    def n_antennas(self) -> int:
+        return self.sizes.antennas
+
+    @property
     def shared(self) -> dict[str, bool]:
         """Whether one channel, and one set of codes, is that of all scenes."""
         return {name: values is not None for name, values in self._shared.items()}

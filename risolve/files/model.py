@@ -198,6 +198,15 @@ def read_model(path: Path, accept: Callable[[ModelParams], None] = _of_any_syste
     return Model(params, _trained(path, checkpoint.content, params), tunings_of(path, checkpoint.content))
 
 
+def load_model(path: Path | str) -> Model:
+    """The trained network of a file, for `locate`.
+
+    Raises:
+        CheckpointError: as `read_model`.
+    """
+    return read_model(Path(path))
+
+
 def _model_params(path: Path, checkpoint: Checkpoint) -> ModelParams:
     try:
         return ModelParams.model_validate_json(json.dumps(checkpoint.parameters))

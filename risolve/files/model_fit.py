@@ -2,7 +2,6 @@
 
 import torch
 
-from risolve.files.measurement_laws import Sizes
 from risolve.files.model_params import ModelParams
 from risolve.physics.array import Array
 from risolve.physics.geometry import nearest_spacing, planar_array
@@ -14,18 +13,14 @@ _SAME_PLACE = 1e-3
 """Wavelengths by which an element may stand elsewhere: 0.4 degrees of phase."""
 
 
-def differences(
-    params: ModelParams,
-    sizes: Sizes,
-    array: Array,
-) -> list[str]:
+def differences(params: ModelParams, array: Array, n_antennas: int, n_snapshots: int) -> list[str]:
     """Why a network does not read the measurements of an array, in words; empty where it does."""
     own, found = params.array, []
     if abs(array.wavelength / own.wavelength_m - 1.0) > _SAME_WAVELENGTH:
         found.append(f"wavelength_m is {array.wavelength:g}, the model's {own.wavelength_m:g}")
     layout = f"{own.n_horizontal} x {own.n_vertical}, {own.spacing_m:g} m apart"
-    if sizes.elements != own.n_elements:
-        found.append(f"elements are {sizes.elements}, the model's {own.n_elements} ({layout})")
+    if array.n_elements != own.n_elements:
+        found.append(f"elements are {array.n_elements}, the model's {own.n_elements} ({layout})")
     else:
         nominal = planar_array(own.n_horizontal, own.n_vertical, own.spacing_m)
         away = (array.elements - nominal).norm(dim=-1)
@@ -37,8 +32,8 @@ def differences(
                 f"{nearest_spacing(array.elements):.3g} m apart)"
             )
     for name, held, trained in (
-        ("antennas", sizes.antennas, params.receiver.n_antennas),
-        ("snapshots", sizes.snapshots, params.receiver.n_snapshots),
+        ("antennas", n_antennas, params.receiver.n_antennas),
+        ("snapshots", n_snapshots, params.receiver.n_snapshots),
     ):
         if held != trained:
             found.append(f"{name} are {held}, the model's {trained}")

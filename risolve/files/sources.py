@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 
 from risolve.errors import MeasurementError
@@ -53,7 +54,7 @@ _HEAD = 200
 """Bytes of a JSON file within which it says what it is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LocatedSources:
     """Sources of scenes of one or several files, row by row; `values` has the columns `VALUES`.
 
@@ -72,6 +73,26 @@ class LocatedSources:
     count_confidence: Float[np.ndarray, " located"]
     left_out: tuple[tuple[int, int, str], ...]
 
+    def __getitem__(self, column: str) -> Float[np.ndarray, " row"]:
+        """A column of `VALUES`, one number a source.
+
+        Raises:
+            KeyError: there is no such column.
+        """
+        if column not in VALUES:
+            raise KeyError(f"{column!r} is no column; there are {', '.join(VALUES)}")
+        return self.values[:, VALUES.index(column)]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a source: the columns of a result file."""
+        return pd.DataFrame(list(self.rows()), columns=list(header(len(self.files) > 1)))
+
+    def __repr__(self) -> str:
+        """The first sources, their number and the estimator."""
+        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db"]].round(4)
+        head = f"{len(shown)} sources in {len(self.scenes)} scenes, by {self.estimator}"
+        return f"{head}\n{shown.to_string(index=False, max_rows=12)}" if len(shown) else head
+
     def of_scenes(self) -> Iterator[tuple[int, Float[np.ndarray, "source value"]]]:
         """(scene, its rows of `values`) of every located scene, in order."""
         ends = self.scenes[:, 2].cumsum()
@@ -88,6 +109,22 @@ class LocatedSources:
             place = {"scene": int(self.scene[number]), "source": int(self.source[number])}
             values = dict(zip(VALUES, self.values[number].tolist(), strict=True))
             yield {**named, **place, **values, CONFIDENCE: confidence[number]}
+
+
+def no_sources(estimator: str, files: tuple[str, ...]) -> LocatedSources:
+    """The result of no scene."""
+    none = np.zeros(0, dtype=np.int64)
+    return LocatedSources(
+        estimator=estimator,
+        files=files,
+        file=none,
+        scene=none,
+        source=none,
+        values=np.zeros((0, len(VALUES))),
+        scenes=np.zeros((0, 3), dtype=np.int64),
+        count_confidence=np.zeros(0),
+        left_out=(),
+    )
 
 
 def joined(parts: Sequence[LocatedSources]) -> LocatedSources:

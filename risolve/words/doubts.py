@@ -7,7 +7,7 @@ import numpy as np
 
 from risolve.files.measurement_stream import Chunk
 from risolve.files.sources import VALUES, LocatedSources
-from risolve.locate import Method
+from risolve.locating import Method
 from risolve.physics.observation import estimated_snr
 
 _SIGMAS = 5.0

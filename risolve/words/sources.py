@@ -6,7 +6,7 @@ import numpy as np
 
 from risolve.estimators.registry import REGISTRY
 from risolve.files.sources import CONFIDENCE, LocatedSources
-from risolve.locate import CLASSICAL, needs_model, probe
+from risolve.locating import CLASSICAL, needs_model, probe
 
 _MOST_ROWS = 50
 _SURE = "  count sure"

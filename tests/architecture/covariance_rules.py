@@ -17,7 +17,7 @@ READS_TYPES = frozenset({"isinstance", "issubclass", "cast", "TypeVar"})
 RAW_AMPLITUDES = frozenset({"ls_amplitudes", "joint_ls_amplitudes"})
 READS_RAW_AMPLITUDES = {
     "stages/normalize.py": "writes the files that others read",
-    "risolve/localize.py": "a user's measurements are in no file of normalize",
+    "risolve/locating.py": "a user's measurements are in no file of normalize",
     "risolve/finetune.py": "nor are those that a network is tuned on",
     "stages/sweep.py": "scenes of a sweep are drawn, estimated and dropped, level by level",
 }

@@ -14,9 +14,10 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
+import risolve
 from risolve.running.fingerprint import DATA, PLUG_INS, closure, fingerprint
 from stages.check import CODE, VERBS
-from tests.architecture.source import ROOT
+from tests.architecture.source import ROOT, modules, references
 
 CHECK = "check"
 
@@ -99,10 +100,22 @@ def test_packages_that_are_loaded_by_name_are_known() -> None:
             r"^\s*(?:import|from) (?:importlib|pkgutil)\b(?!\.metadata)", path.read_text("utf-8"), re.M
         )
     }
-    assert loading == PLUG_INS.keys()
+    # the door loads its names for whoever takes them there; `test_no_stage_goes_through_the_door`
+    assert loading == {"risolve.__init__", *PLUG_INS}
     plug_in = "risolve.estimators.nomp"
     assert plug_in not in import_graph().find_upstream_modules("stages.calibrate")
     assert plug_in in closure("stages.calibrate")
+
+
+def test_no_stage_goes_through_the_door() -> None:
+    """A fingerprint does not know what `risolve` alone would load."""
+    found = [
+        f"{path}:{line}: {name}"
+        for path, tree in modules("risolve", "stages", "flows").items()
+        for line, name in references(tree, "risolve")
+        if name in risolve.PUBLIC
+    ]
+    assert found == []
 
 
 def test_every_file_of_the_package_is_a_module_or_a_template_beside_one() -> None:
@@ -110,7 +123,9 @@ def test_every_file_of_the_package_is_a_module_or_a_template_beside_one() -> Non
     tracked = subprocess.run(
         ["git", "ls-files", "risolve", "stages"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert {Path(name).suffix for name in tracked} == {".py", *DATA}
+    for_type_checkers = {"risolve/__init__.pyi", "risolve/py.typed"}
+    assert for_type_checkers <= set(tracked)
+    assert {Path(name).suffix for name in set(tracked) - for_type_checkers} == {".py", *DATA}
     assert [name for name in tracked if not (ROOT / name).with_name("__init__.py").is_file()] == []
 
 

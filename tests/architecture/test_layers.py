@@ -65,7 +65,7 @@ def test_contracts_accept_the_empty_tree(package: Path) -> None:
         pytest.param("risolve/leftovers.py", "", id="a module of the library without a layer"),
         pytest.param("risolve/files/__init__.py", "import stages.params.model", id="a reader of parameters"),
         pytest.param("risolve/cli.py", "import ruamel.yaml", id="the library reads YAML"),
-        pytest.param("risolve/locate.py", "import pydantic", id="what is stated is not in files"),
+        pytest.param("risolve/locating.py", "import pydantic", id="what is stated is not in files"),
         pytest.param(
             "flows/pipeline.py", "import risolve.covariance", id="a flow imports more than parameters"
         ),

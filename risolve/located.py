@@ -1,0 +1,72 @@
+"""Estimates as rows in the units of a person."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from risolve.estimators.contract import Estimate
+from risolve.files.sources import LocatedSources
+from risolve.physics.geometry import positions
+from risolve.physics.observation import Observation
+
+
+def located_sources(
+    estimator: str,
+    files: tuple[str, ...],
+    number: int,
+    scenes: Int[Tensor, " scene"],
+    observation: Observation,
+    estimate: Estimate,
+) -> LocatedSources:
+    """An estimate as rows, in the unit of its observation; number: of the file that its scenes are of."""
+    present = estimate.present
+    scene = scenes[:, None].expand(present.shape)[present]
+    confidence = estimate.count_confidence
+    if confidence is None:
+        confidence = torch.full((len(scenes),), torch.nan, dtype=torch.float64)
+    return LocatedSources(
+        estimator=estimator,
+        files=files,
+        file=torch.full_like(scene, number).numpy(),
+        scene=scene.numpy(),
+        source=(present.cumsum(-1) - 1)[present].numpy(),
+        values=source_values(observation, estimate)[present].numpy(),
+        scenes=torch.stack((torch.full_like(scenes, number), scenes, present.sum(-1)), -1).numpy(),
+        count_confidence=confidence.numpy(),
+        left_out=(),
+    )
+
+
+def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor, "scene source value"]:
+    """The columns `VALUES` of every slot, in their units; NaN in empty slots."""
+    azimuth, elevation, inverse_range = estimate.sources.unbind(-1)
+    deviations = estimate.standard_deviations()
+    # at infinity there is a direction and no place
+    places = positions(estimate.sources).masked_fill(inverse_range[..., None] == 0.0, torch.nan)
+    of_scene = torch.stack((estimate.likelihood.log_likelihood, misfit(observation, estimate)), -1)
+    return torch.cat(
+        (
+            torch.stack((torch.rad2deg(azimuth), torch.rad2deg(elevation), 1.0 / inverse_range), -1),
+            places,
+            10.0 * torch.log10(estimate.likelihood.powers)[..., None],
+            torch.rad2deg(deviations[..., :2]),
+            deviations[..., 2:],
+            inverse_range[..., None],
+            estimate.likelihood.covariance[..., 2, 2].sqrt()[..., None],
+            of_scene[:, None].expand(-1, azimuth.shape[1], -1),
+        ),
+        dim=-1,
+    )
+
+
+def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scene"]:
+    """J / (sigma^2 (L M - (a + 3/2) K)), see `VALUES`; NaN where the noise power is not given, or the sources
+    leave no dimension to noise.
+    """
+    if observation.noise_power is None:
+        return torch.full((observation.n_scenes,), torch.nan, dtype=torch.float64)
+    amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
+    n_numbers = observation.n_snapshots * observation.n_antennas
+    left = n_numbers - (amplitudes + 1.5) * estimate.n_sources
+    ratio = estimate.likelihood.residual / (observation.noise_power.double() * left)
+    return torch.where(left > 0.0, ratio, torch.nan)

@@ -1,0 +1,416 @@
+"""Sources of scenes: the one place that knows defaults, and what each estimator reads.
+
+A network is used only on the array, the receiver and the field of view that it was trained for.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from risolve.covariance import blend, sample_covariance, sample_factor
+from risolve.errors import CheckpointError
+from risolve.estimators.comparison import REFINED
+from risolve.estimators.contract import CovarianceKind, Estimate, Estimator, Reading, Settings
+from risolve.estimators.fitted import fitted_covariance
+from risolve.estimators.refined import refined
+from risolve.estimators.registry import REGISTRY
+from risolve.estimators.registry import estimator as estimator_of
+from risolve.files import model_grid
+from risolve.files.hdf5 import source_paths
+from risolve.files.measurement_stream import MADE_BY
+from risolve.files.model import Model, read_model
+from risolve.files.model_fit import differences
+from risolve.files.model_params import ModelParams
+from risolve.files.sources import LocatedSources, joined
+from risolve.identifiability import Limit, most_sources
+from risolve.inference.counting import CountingRule
+from risolve.inference.grid import Grid, grid_for, search_grid
+from risolve.inference.maps import MapSettings, fit_maps
+from risolve.inference.scaling import unit_scale
+from risolve.located import located_sources
+from risolve.physics.array import Array
+from risolve.physics.geometry import aperture, fraunhofer_distance, radians
+from risolve.physics.observation import Observation, SourceModel
+from risolve.running.work import work_key
+
+CLASSICAL = "ml"
+"""The estimator that needs no model: the default, and the offer where a model does not fit."""
+
+_PREDICTED: frozenset[CovarianceKind | None] = frozenset({"predicted", "blend"})
+
+LS_RIDGE = 1e-3
+"""Loading of the least-squares amplitudes where no model brings its own."""
+
+LOADING = 1e-3
+"""eps of R_samp, tr R_samp = N, where no model brings its own."""
+
+MOST_COUNTED = 8
+"""Sources looked for where their number is not given; fewer where the snapshots determine fewer."""
+
+ITERATIONS, FIT_ITERATIONS = 40, 12
+"""Steps of a refinement at most, and of a sparse covariance fit."""
+
+_AZIMUTH_DEG, _ELEVATION_DEG = (-60.0, 60.0), (-30.0, 30.0)
+"""Field of view where none is given."""
+
+_MOST_STEERING = 100_000_000
+"""Complex numbers of all steering vectors of a grid, G N, which are in memory at once: 1.8 GB in all."""
+
+_NEAREST_M = 1e-9
+"""Nearest range that a field of view may begin with, as the law of a true range."""
+
+_SCENES_AT_ONCE = 256
+"""Scenes that `locate` looks at together."""
+
+_NEAREST = 0.2
+"""Nearest range searched, in apertures, where none is given; the farthest is the Fraunhofer distance."""
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """Azimuth, elevation (degrees) and range (m) in which sources are looked for."""
+
+    azimuth_deg: tuple[float, float]
+    elevation_deg: tuple[float, float]
+    range_m: tuple[float, float]
+
+    def __str__(self) -> str:
+        sides = ((self.azimuth_deg, "degrees"), (self.elevation_deg, "degrees"), (self.range_m, "m"))
+        texts = [f"{low:.4g} to {high:.4g} {unit}" for (low, high), unit in sides]
+        return f"azimuth {texts[0]}, elevation {texts[1]}, range {texts[2]}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How sources are located.
+
+    estimator: a name of the registry, with `REFINED` behind it where what it finds is refined.
+    n_sources: None to count them in every scene with the false-alarm probability. field_of_view: None for
+    that of the model, or of the array. model: a trained network, or its file.
+    """
+
+    estimator: str
+    n_sources: int | None
+    field_of_view: FieldOfView | None
+    false_alarm: float
+    model: Path | Model
+
+
+@runtime_checkable
+class Known(Protocol):
+    """What is known of scenes before their snapshots are read."""
+
+    @property
+    def array(self) -> Array:
+        """The array."""
+        ...
+
+    @property
+    def source_model(self) -> SourceModel:
+        """Whether the amplitudes are free in every snapshot."""
+        ...
+
+    @property
+    def n_snapshots(self) -> int:
+        """L."""
+        ...
+
+    @property
+    def n_antennas(self) -> int:
+        """M."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """An estimator for one array, what it was made with, whether what it finds is refined, and the model
+    behind the covariance it reads.
+    """
+
+    array: Array
+    estimator: Estimator
+    settings: Settings
+    refines: bool
+    grid: Grid
+    field_of_view: FieldOfView
+    model: Model | None
+
+
+def locate(
+    observation: Observation,
+    *,
+    sources: int | None = None,
+    azimuth: tuple[float, float] | None = None,
+    elevation: tuple[float, float] | None = None,
+    range: tuple[float, float] | None = None,
+    estimator: str = CLASSICAL,
+    false_alarm: float = 0.01,
+    model: Model | Path | str | None = None,
+) -> LocatedSources:
+    """Sources of every scene of an observation.
+
+    sources: how many every scene has; None to count them, at most 8. azimuth, elevation: limits in degrees
+    between which they are looked for, range: in m, infinity allowed; None for -60 to 60, -30 to 30 and, of
+    ranges, a fifth of the aperture to the Fraunhofer distance, or for those of a model that is needed.
+    estimator: a name of `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm:
+    probability that counting takes noise for a source. model: for an estimator that reads a trained network.
+
+    The result has a row a source, with azimuth_deg, elevation_deg, range_m and their standard deviations,
+    power_db in the unit of |snapshot|^2 and more (`LocatedSources`).
+
+    Raises:
+        TypeError: what is no observation.
+        ValueError: numbers that are not finite or all zero, more sources than the snapshots determine, limits
+            that are none, an unknown estimator, a model that is missing or not needed.
+        CheckpointError: a model that is damaged, or was made for something else.
+    """
+    if not isinstance(observation, Observation):
+        raise TypeError(f"locate takes a risolve.Observation, got {type(observation).__name__}")
+    if not observation.n_scenes:
+        raise ValueError("an observation of 1 scene or more, got none")
+    if needs_model(estimator) != (model is not None):
+        law = "reads a trained network: give model=" if model is None else "reads no network: leave model out"
+        raise ValueError(f"{estimator} {law}, or take another estimator (risolve.estimator_names)")
+    network = read_model(Path(model)) if isinstance(model, str | Path) else model
+    field = None
+    if (azimuth, elevation, range) != (None, None, None):
+        own = default_field(observation.array) if network is None else _field_of(network.params)
+        field = FieldOfView(
+            own.azimuth_deg if azimuth is None else _limits("azimuth", azimuth),
+            own.elevation_deg if elevation is None else _limits("elevation", elevation),
+            own.range_m if range is None else _limits("range", range),
+        )
+    options = Options(estimator, sources, field, false_alarm, Path() if network is None else network)
+    method = method_for(observation, options, "the observation")
+    unit_scale(observation)  # refuses, before any work, scenes that hold nothing
+    parts = []
+    for scenes in torch.arange(observation.n_scenes).split(_SCENES_AT_ONCE):
+        part = observation.select(scenes)
+        found = localize(part, method, sources)
+        parts.append(located_sources(estimator, ("the observation",), 0, scenes, part, found))
+    return joined(parts)
+
+
+def localize(observation: Observation, method: "Method", n_sources: int | None) -> Estimate:
+    """Sources of a batch of scenes; the number of them is counted where it is not given.
+
+    Raises:
+        ValueError: more sources than the snapshots determine.
+    """
+    observation = replace(observation, array=method.array)
+    counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
+    found = method.estimator.estimate(observation, covariance_of(observation, counts, method), counts)
+    if not method.refines:
+        return found
+    return refined(observation, found, method.grid, method.settings.n_iterations)
+
+
+def covariance_of(
+    observation: Observation, n_sources: Int[Tensor, " scene"] | None, method: "Method"
+) -> Reading | None:
+    """What the estimator reads, by the functions that the pipeline makes it with."""
+    kind, model = method.estimator.covariance_kind, method.model
+    if kind is None:
+        return None
+    if kind == "fitted":
+        return fitted_covariance(observation, n_sources, method.grid, method.settings)
+    if model is None:
+        return sample_covariance(sample_factor(observation, LS_RIDGE))
+    params = model.params
+    maps = MapSettings(method.grid, params.normalize.map_iterations)
+    prediction = model.trained.predict(*fit_maps(observation, maps), observation)
+    if kind == "predicted":
+        return prediction
+    sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
+    beta = prediction.calibration.blend_beta
+    return blend(prediction.covariance, sample, beta, params.covariance.diagonal_loading)
+
+
+def method_for(known: Known, options: Options, where: str) -> "Method":
+    """The estimator of a name for an array; where: what the scenes are called in errors.
+
+    Raises:
+        ValueError: an impossible field of view, one too fine for the array, an unknown name, or more sources
+            than the snapshots determine.
+        CheckpointError: a model is needed, and is missing, damaged or made for something else.
+    """
+    _check_count(known, options, where)
+    name, refines = options.estimator.removesuffix(REFINED), options.estimator.endswith(REFINED)
+    if needs_model(options.estimator):
+        return _learned_method(known, options, name, refines, where)
+    field = options.field_of_view or default_field(known.array)
+    _check_field(field)
+    try:
+        grid = grid_for(known.array, radians(field.azimuth_deg), radians(field.elevation_deg), field.range_m)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    n_points, n_elements = grid.n_points, known.array.n_elements
+    if n_points * n_elements > _MOST_STEERING:
+        raise ValueError(
+            f"{where}: steering vectors of all points are in memory at once, G N at most {_MOST_STEERING}; "
+            f"got G = {n_points} points, N = {n_elements} elements; narrow the field of view"
+        )
+    settings = _settings(known, options, LOADING)
+    return Method(known.array, estimator_of(name, grid, settings), settings, refines, grid, field, None)
+
+
+def default_field(array: Array) -> FieldOfView:
+    """Where sources are looked for if nobody says it."""
+    nearest = max(_NEAREST * aperture(array.elements), array.wavelength / 2.0)
+    farthest = fraunhofer_distance(aperture(array.elements), array.wavelength)
+    return FieldOfView(_AZIMUTH_DEG, _ELEVATION_DEG, (nearest, max(farthest, 10.0 * nearest)))
+
+
+def _learned_method(known: Known, options: Options, name: str, refines: bool, where: str) -> "Method":
+    accept = partial(_require_same_system, known, options, where)
+    if isinstance(options.model, Path):
+        if not options.model.exists():
+            raise CheckpointError(
+                f"{options.model}: there is no such checkpoint; run `train` and `calibrate` first, name "
+                f"another model, or take the estimator {CLASSICAL}, which needs none"
+            )
+        model = read_model(options.model, accept)
+    else:
+        model = options.model
+        accept(model.params)
+    params = model.params
+    field = _field_of(params)
+    grid = model_grid.grid(params)
+    settings = _settings(known, options, params.covariance.diagonal_loading)
+    if probe(name).covariance_kind == "predicted":
+        # the network counts, and knows no larger number than those it was trained on
+        most = min(_most(known).n_sources, params.sources.max_sources)
+        settings = replace(settings, counting=replace(settings.counting, most=most))
+    array = replace(known.array, spherical_amplitude=params.array.spherical_amplitude)
+    return Method(array, estimator_of(name, grid, settings), settings, refines, grid, field, model)
+
+
+def _field_of(params: ModelParams) -> FieldOfView:
+    return FieldOfView(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
+
+
+def _require_same_system(known: Known, options: Options, where: str, params: ModelParams) -> None:
+    """Refuse a model that was trained for another system or field of view than that of some scenes.
+
+    Raises:
+        CheckpointError: everything that differs.
+    """
+    faults = differences(params, known.array, known.n_antennas, known.n_snapshots)
+    field = _field_of(params)
+    if options.field_of_view not in (None, field):
+        faults.append(f"the field of view is {options.field_of_view}, the model's {field}")
+    if faults:
+        model = options.model if isinstance(options.model, Path) else "the model"
+        raise CheckpointError(
+            f"{model}: {options.estimator} is valid for what it was trained with alone; of {where}, "
+            f"{'; '.join(faults)}: train for this system, or take the estimator {CLASSICAL}, which needs no "
+            "model"
+        )
+
+
+def _limits(name: str, limits: tuple[float, float]) -> tuple[float, float]:
+    """Lowest and highest of a coordinate, as numbers.
+
+    Raises:
+        TypeError: not two numbers.
+        ValueError: angles that are multiples of pi / 12, and so of radians.
+    """
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is (lowest, highest), two numbers; got {limits!r}") from None
+    of_pi = [angle for angle in (low, high) if angle and _is_multiple(angle, math.pi / 12.0)]
+    if name != "range" and of_pi:
+        raise ValueError(
+            f"{name} is in degrees; {of_pi[0]:.6g} is {math.degrees(of_pi[0]):.0f} degrees in radians"
+        )
+    return low, high
+
+
+def _is_multiple(value: float, unit: float) -> bool:
+    return abs(value) < 7.0 and math.isclose(value / unit, round(value / unit), rel_tol=0.0, abs_tol=1e-9)
+
+
+def localization_key(files: Sequence[Path], options: Options) -> str:
+    """Digest of what the sources of some files depend on: the files, the options, the model, the code.
+
+    Raises:
+        MeasurementError: a file that is missing, or an unknown estimator.
+    """
+    inputs = [path for file in files for path in source_paths(file, MADE_BY)]
+    if needs_model(options.estimator) and isinstance(options.model, Path) and options.model.is_file():
+        inputs.append(options.model)
+    parameters = asdict(options) | {"model": None, "files": [str(file) for file in files]}
+    return work_key("risolve.localize", parameters, inputs)
+
+
+def estimator_names() -> list[str]:
+    """Names for `locate`, each also with `+ml` behind it, which refines what it finds."""
+    return list(REGISTRY)
+
+
+def needs_model(name: str) -> bool:
+    """Whether an estimator, refined or not, reads what a network predicts.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    return probe(name.removesuffix(REFINED)).covariance_kind in _PREDICTED
+
+
+def probe(name: str) -> Estimator:
+    """An estimator by name for a grid of no array, to be asked what it is.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    counting = CountingRule("glrt", 0.01, 1)
+    settings = Settings(LOADING, counting, ITERATIONS, FIT_ITERATIONS)
+    return estimator_of(name, search_grid(3, 3, 2, (-1.0, 1.0), (-1.0, 1.0), (1.0, 2.0)), settings)
+
+
+def _settings(known: Known, options: Options, loading: float) -> Settings:
+    most = min(MOST_COUNTED, _most(known).n_sources)
+    counting = CountingRule("glrt", options.false_alarm, most)
+    return Settings(loading, counting, ITERATIONS, FIT_ITERATIONS)
+
+
+def _most(known: Known) -> Limit:
+    return most_sources(known.source_model, known.n_snapshots, known.n_antennas, known.array.n_elements)
+
+
+def _check_count(known: Known, options: Options, where: str) -> None:
+    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_elements
+    most, law = _most(known)
+    if most < 1:
+        raise ValueError(
+            f"{where}: {known.source_model} sources need {law}: L = {L} snapshots, M = {M} antennas and "
+            f"N = {N} elements determine none; record more of them"
+        )
+    if options.n_sources is not None and not 0 <= options.n_sources <= most:
+        raise ValueError(
+            f"{where}: {known.source_model} sources need {law}: L = {L} snapshots, M = {M} antennas and "
+            f"N = {N} elements allow 0 to {most} sources, got {options.n_sources}"
+        )
+    if not 0.0 < options.false_alarm < 1.0:
+        raise ValueError(f"false alarm: a probability between 0 and 1, got {options.false_alarm:g}")
+
+
+def _check_field(field: FieldOfView) -> None:
+    for name, (low, high) in (("azimuth", field.azimuth_deg), ("elevation", field.elevation_deg)):
+        if not -90.0 < low < high < 90.0:
+            law = f"{name} is lowest < highest within +-90 degrees, in front of the array"
+            raise ValueError(f"field of view: {law}; got {low:g} to {high:g}")
+    nearest, farthest = field.range_m
+    if not _NEAREST_M <= nearest < farthest:
+        raise ValueError(
+            f"field of view: range is {_NEAREST_M:g} <= nearest < farthest (m, inf allowed), got "
+            f"{nearest:g} to {farthest:g}"
+        )

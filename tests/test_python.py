@@ -1,0 +1,271 @@
+"""The door of the library: NumPy in, sources out; the page that explains it runs."""
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import risolve
+from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
+from risolve.errors import CheckpointError, MeasurementError
+from risolve.estimators.registry import REGISTRY
+from risolve.files.sources import VALUES
+from risolve.physics.observation import Observation
+from tests.architecture.source import ROOT
+from tests.localization import localized
+from tests.measurement_files import spread_scenes, write_user_file
+from tests.tiny_run import environment
+from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes
+
+PAGE = ROOT / "docs/python.md"
+
+
+def test_the_page_runs_block_by_block() -> None:
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        for block in blocks:
+            exec(compile(block, str(PAGE), "exec"), names)
+    assert len(blocks) > 8
+    assert said.getvalue() == "azimuth is in degrees; -1.0472 is -60 degrees in radians\n"
+
+
+def test_public_names_are_there_and_typed() -> None:
+    declared = re.findall(r" as (\w+)$", (ROOT / "risolve/__init__.pyi").read_text("utf-8"), re.M)
+    assert sorted(declared) == sorted(risolve.PUBLIC)
+    for name in risolve.PUBLIC:
+        assert getattr(risolve, name).__name__ == name
+        assert getattr(risolve, name).__doc__
+    with pytest.raises(AttributeError, match="estimate"):
+        risolve.estimate  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_import_alone_loads_no_torch() -> None:
+    program = "import sys, risolve; print(sorted({'torch', 'pandas', 'pydantic'} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_arrays_give_what_their_file_gives(tmp_path: Path) -> None:
+    """The same numbers, through NumPy and through HDF5."""
+    scenes = spread_scenes(3)
+    of_file = localized(write_user_file(tmp_path / "user.h5", scenes)).sources
+    one = scenes.observation
+    assert one.noise_power is not None
+    seen = risolve.Observation(
+        one.snapshots.numpy(),
+        risolve.Array(one.array.elements.numpy(), one.array.wavelength),
+        channel=one.channel.numpy(),
+        codes=one.codes.numpy(),
+        noise_power=one.noise_power.numpy(),
+    )
+    found = risolve.locate(seen)
+    np.testing.assert_array_equal(found.values, of_file.values)
+    np.testing.assert_array_equal(found.scenes, of_file.scenes)
+
+
+def test_one_scene_is_the_first_of_many() -> None:
+    scenes = spread_scenes(3)
+    many = risolve.locate(scenes.observation, sources=2, estimator="music+ml")
+    one = risolve.locate(scenes.observation.select(slice(1, 2)), sources=2, estimator="music+ml")
+    np.testing.assert_allclose(one.values, many.values[many.scene == 1], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def located() -> risolve.LocatedSources:
+    return risolve.locate(make_scenes(WIDE, 2, 20.0, 2, sources=SPREAD_SOURCES[:2]).observation, sources=2)
+
+
+def test_columns_have_names_and_units(located: risolve.LocatedSources) -> None:
+    table = located.to_pandas()
+    assert list(table.columns) == ["scene", "source", *VALUES, "count_confidence"]
+    assert table.scene.tolist() == [0, 0, 1, 1] and table.source.tolist() == [0, 1, 0, 1]
+    for name in VALUES:
+        np.testing.assert_array_equal(located[name], table[name])
+    angles = np.deg2rad(table[["azimuth_deg", "elevation_deg"]].to_numpy())
+    x = table.range_m * np.sin(angles[:, 0]) * np.cos(angles[:, 1])
+    np.testing.assert_allclose(table.x_m, x, rtol=1e-9)
+    with pytest.raises(KeyError, match="azimuth_deg"):
+        located["azimuth"]
+
+
+def test_a_result_reads_as_a_table(located: risolve.LocatedSources) -> None:
+    lines = repr(located).splitlines()
+    assert lines[0] == "4 sources in 2 scenes, by ml"
+    assert lines[1].split() == ["scene", "source", "azimuth_deg", "elevation_deg", "range_m", "power_db"]
+    assert len(lines) == 6
+    quiet = make_scenes(WIDE, 1, 20.0, 1).observation
+    assert repr(risolve.locate(quiet, sources=0)) == "0 sources in 1 scenes, by ml"
+
+
+def test_limits_are_those_of_the_search() -> None:
+    scenes = make_scenes(WIDE, 1, 20.0, 2, sources=SPREAD_SOURCES[:1])
+    azimuth = np.rad2deg(SPREAD_SOURCES[0][0])
+    found = risolve.locate(scenes.observation, sources=1, azimuth=(azimuth - 5.0, azimuth + 5.0))
+    np.testing.assert_allclose(found["azimuth_deg"], azimuth, atol=2.0)
+
+
+def scene(**changes: Any) -> Observation:
+    own = make_scenes(WIDE, 1, 20.0, 2).observation
+    return Observation(
+        **{
+            "snapshots": own.snapshots,
+            "array": own.array,
+            "channel": own.channel,
+            "codes": own.codes,
+            "noise_power": own.noise_power,
+            **changes,
+        }
+    )
+
+
+SNAPSHOTS = scene().snapshots
+REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+    ({"snapshots": torch.where(SNAPSHOTS.real > 10.0, SNAPSHOTS, torch.nan)}, {}, ValueError, "nan"),
+    ({"snapshots": torch.zeros_like(SNAPSHOTS)}, {}, ValueError, "0.0"),
+    ({"noise_power": 0.0}, {}, ValueError, "noise power"),
+    ({}, {"sources": 9}, ValueError, "got 9"),
+    ({}, {"sources": -1}, ValueError, "got -1"),
+    ({}, {"azimuth": (30, -30)}, ValueError, "got 30 to -30"),
+    ({}, {"azimuth": (-100, 30)}, ValueError, "got -100 to 30"),
+    ({}, {"azimuth": (-np.pi / 3, np.pi / 3)}, ValueError, "-60 degrees in radians"),
+    ({}, {"elevation": (-np.pi / 4, 30)}, ValueError, "-45 degrees in radians"),
+    ({}, {"range": (2, 1)}, ValueError, "got 2 to 1"),
+    ({}, {"range": 3.0}, TypeError, "3.0"),
+    ({}, {"azimuth": (1, 2, 3)}, TypeError, "(1, 2, 3)"),
+    ({}, {"false_alarm": 1.0}, ValueError, "got 1"),
+    ({}, {"estimator": "musik"}, ValueError, "musik"),
+    ({}, {"estimator": "learned"}, ValueError, "model="),
+    ({}, {"model": "learned.pt"}, ValueError, "leave model out"),
+    ({}, {"estimator": "learned", "model": "gone.pt"}, CheckpointError, "gone.pt"),
+]
+
+
+@pytest.mark.parametrize(("changes", "options", "kind", "words"), REFUSED)
+def test_bad_input_is_refused_with_law_and_numbers(
+    changes: Any, options: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind) as refused:
+        risolve.locate(scene(**changes), **options)
+    assert words in str(refused.value)
+
+
+def test_what_is_no_observation_is_refused() -> None:
+    with pytest.raises(TypeError):
+        risolve.locate(np.zeros((4, 5)))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="got none"):
+        risolve.locate(scene().select(slice(0, 0)))
+
+
+def test_the_bound_is_that_of_the_core() -> None:
+    scenes = make_scenes(WIDE, 2, 10.0, 3)
+    observation, sources, power = scenes.observation, scenes.sources[:, :2], scenes.power[:, :2]
+    assert observation.noise_power is not None
+    found = risolve.bound(observation, **places_of(sources), power=power.numpy())
+    double = observation.to(torch.complex128)
+    expected = unconditional_bound(double, sources, power, observation.noise_power)
+    deviations = expected.standard_deviations().numpy()
+    np.testing.assert_allclose(found.azimuth_std_deg, np.rad2deg(deviations[..., 0]), rtol=1e-9)
+    np.testing.assert_allclose(found.elevation_std_deg, np.rad2deg(deviations[..., 1]), rtol=1e-9)
+    np.testing.assert_allclose(found.range_std_m, expected.range_deviation().numpy(), rtol=1e-9)
+    np.testing.assert_allclose(found.position_std_m, expected.position_deviation().numpy(), rtol=1e-9)
+    table = found.to_pandas()
+    assert table.scene.tolist() == [0, 0, 1, 1, 2, 2] and table.source.tolist() == [0, 1] * 3
+    assert isinstance(table, pd.DataFrame)
+
+
+def places_of(sources: torch.Tensor) -> dict[str, Any]:
+    """Degrees and metres."""
+    azimuth, elevation, inverse_range = sources.numpy().transpose(2, 0, 1)
+    return {"azimuth": np.rad2deg(azimuth), "elevation": np.rad2deg(elevation), "range": 1.0 / inverse_range}
+
+
+def test_the_bound_of_constant_sources_is_of_their_amplitudes() -> None:
+    scenes = make_scenes(WIDE, 2, 10.0, 2, "constant")
+    observation, sources = scenes.observation, scenes.sources[:, :2]
+    assert observation.noise_power is not None
+    amplitudes = scenes.amplitudes[:, 0, :2].to(torch.complex128)
+    found = risolve.bound(observation, **places_of(sources), power=amplitudes.numpy())
+    expected = constant_bound(observation.to(torch.complex128), sources, amplitudes, observation.noise_power)
+    np.testing.assert_allclose(found.range_std_m, expected.range_deviation().numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"range": [0.0]}, ValueError, "0"),
+        ({"azimuth": [1.0, 2.0], "range": [1.0, 2.0, 3.0]}, ValueError, "[3]"),
+        ({"azimuth": np.zeros((5, 1))}, ValueError, "[5, 1]"),
+        ({"azimuth": [1j]}, TypeError, "complex128"),
+        ({"power": ["1"]}, TypeError, "<U1"),
+    ],
+)
+def test_places_that_are_none_have_no_bound(changes: Any, kind: type[Exception], words: str) -> None:
+    places = {"azimuth": [10.0], "elevation": [0.0], "range": [1.0], "power": [1.0], **changes}
+    with pytest.raises(kind) as refused:
+        risolve.bound(scene(), **places)
+    assert words in str(refused.value)
+
+
+def test_no_bound_without_a_noise_power() -> None:
+    with pytest.raises(ValueError, match="noise_power"):
+        risolve.bound(scene(noise_power=None), azimuth=[1.0], elevation=[1.0], range=[1.0], power=[1.0])
+
+
+def same(first: Observation, second: Observation) -> bool:
+    names = ("snapshots", "channel", "codes", "noise_power")
+    return all(torch.equal(getattr(first, name), getattr(second, name)) for name in names)
+
+
+def test_a_file_holds_what_was_written(tmp_path: Path) -> None:
+    seen = scene()
+    risolve.write_measurements(tmp_path / "seen.h5", seen)
+    again = risolve.read_measurements(tmp_path / "seen.h5")
+    assert same(seen, again)
+    assert torch.equal(seen.array.elements, again.array.elements)
+    assert again.source_model == "independent"
+    risolve.write_measurements(tmp_path / "unknown.h5", scene(noise_power=None))
+    assert risolve.read_measurements(tmp_path / "unknown.h5").noise_power is None
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e40])
+def test_numbers_beyond_single_precision_come_back(tmp_path: Path, scale: float) -> None:
+    seen = scene().to(torch.complex128)
+    wide = scene(snapshots=scale * seen.snapshots, noise_power=scale**2 * seen.noise_power)  # type: ignore[operator]
+    risolve.write_measurements(tmp_path / "wide.h5", wide)
+    again = risolve.read_measurements(tmp_path / "wide.h5")
+    assert again.snapshots.dtype == torch.complex128
+    torch.testing.assert_close(again.snapshots / scale, seen.snapshots, rtol=1e-6, atol=0.0)
+    assert again.noise_power is not None and seen.noise_power is not None
+    torch.testing.assert_close(again.noise_power / scale**2, seen.noise_power, rtol=1e-9, atol=0.0)
+
+
+def test_a_scene_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    broken = scene(snapshots=SNAPSHOTS * torch.tensor([1.0, torch.nan])[:, None, None])
+    risolve.write_measurements(tmp_path / "broken.h5", broken)
+    with pytest.raises(MeasurementError, match="broken.h5: scene 1"):
+        risolve.read_measurements(tmp_path / "broken.h5")
+    with pytest.raises(MeasurementError, match="gone.h5"):
+        risolve.read_measurements(tmp_path / "gone.h5")
+
+
+def test_a_format_without_amplitude_law_writes_none(tmp_path: Path) -> None:
+    array = risolve.Array(scene().array.elements, 0.3, spherical_amplitude=True)
+    with pytest.raises(ValueError, match="spherical_amplitude"):
+        risolve.write_measurements(tmp_path / "seen.h5", scene(array=array))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_estimators_have_names() -> None:
+    assert risolve.estimator_names() == list(REGISTRY)
