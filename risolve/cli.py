@@ -10,13 +10,14 @@ from typing import NoReturn, TypeAlias
 
 from risolve import tune as tuning_setup
 from risolve.errors import MeasurementError, StateError
+from risolve.field import FieldOfView
 from risolve.files import sources as sources_file
 from risolve.files.measurement_stream import first_looks
 from risolve.files.model import Tuning, write_model
 from risolve.files.sources import write_sources
 from risolve.finetune import finetune_files
 from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
-from risolve.locating import CLASSICAL, FieldOfView, Options, localization_key, needs_model
+from risolve.locating import CLASSICAL, Options, localization_key, needs_model
 from risolve.networks.health import TrainingDiverged
 from risolve.running.entry import Parser, run
 from risolve.running.target import check_target, parts

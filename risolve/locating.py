@@ -3,7 +3,6 @@
 A network is used only on the array, the receiver and the field of view that it was trained for.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,6 +21,7 @@ from risolve.estimators.fitted import fitted_covariance
 from risolve.estimators.refined import refined
 from risolve.estimators.registry import REGISTRY
 from risolve.estimators.registry import estimator as estimator_of
+from risolve.field import FieldOfView, check_field, default_field, limits_of
 from risolve.files import model_grid
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import MADE_BY
@@ -36,7 +36,7 @@ from risolve.inference.maps import MapSettings, fit_maps
 from risolve.inference.scaling import unit_scale
 from risolve.located import located_sources
 from risolve.physics.array import Array
-from risolve.physics.geometry import aperture, fraunhofer_distance, radians
+from risolve.physics.geometry import radians
 from risolve.physics.observation import Observation, SourceModel
 from risolve.running.work import work_key
 
@@ -57,34 +57,11 @@ MOST_COUNTED = 8
 ITERATIONS, FIT_ITERATIONS = 40, 12
 """Steps of a refinement at most, and of a sparse covariance fit."""
 
-_AZIMUTH_DEG, _ELEVATION_DEG = (-60.0, 60.0), (-30.0, 30.0)
-"""Field of view where none is given."""
-
 _MOST_STEERING = 100_000_000
 """Complex numbers of all steering vectors of a grid, G N, which are in memory at once: 1.8 GB in all."""
 
-_NEAREST_M = 1e-9
-"""Nearest range that a field of view may begin with, as the law of a true range."""
-
 _SCENES_AT_ONCE = 256
 """Scenes that `locate` looks at together."""
-
-_NEAREST = 0.2
-"""Nearest range searched, in apertures, where none is given; the farthest is the Fraunhofer distance."""
-
-
-@dataclass(frozen=True)
-class FieldOfView:
-    """Azimuth, elevation (degrees) and range (m) in which sources are looked for."""
-
-    azimuth_deg: tuple[float, float]
-    elevation_deg: tuple[float, float]
-    range_m: tuple[float, float]
-
-    def __str__(self) -> str:
-        sides = ((self.azimuth_deg, "degrees"), (self.elevation_deg, "degrees"), (self.range_m, "m"))
-        texts = [f"{low:.4g} to {high:.4g} {unit}" for (low, high), unit in sides]
-        return f"azimuth {texts[0]}, elevation {texts[1]}, range {texts[2]}"
 
 
 @dataclass(frozen=True)
@@ -183,9 +160,9 @@ def locate(
     if (azimuth, elevation, range) != (None, None, None):
         own = default_field(observation.array) if network is None else _field_of(network.params)
         field = FieldOfView(
-            own.azimuth_deg if azimuth is None else _limits("azimuth", azimuth),
-            own.elevation_deg if elevation is None else _limits("elevation", elevation),
-            own.range_m if range is None else _limits("range", range),
+            own.azimuth_deg if azimuth is None else limits_of("azimuth", azimuth),
+            own.elevation_deg if elevation is None else limits_of("elevation", elevation),
+            own.range_m if range is None else limits_of("range", range),
         )
     options = Options(estimator, sources, field, false_alarm, Path() if network is None else network)
     method = method_for(observation, options, "the observation")
@@ -246,7 +223,7 @@ def method_for(known: Known, options: Options, where: str) -> "Method":
     if needs_model(options.estimator):
         return _learned_method(known, options, name, refines, where)
     field = options.field_of_view or default_field(known.array)
-    _check_field(field)
+    check_field(field)
     try:
         grid = grid_for(known.array, radians(field.azimuth_deg), radians(field.elevation_deg), field.range_m)
     except ValueError as error:
@@ -259,13 +236,6 @@ def method_for(known: Known, options: Options, where: str) -> "Method":
         )
     settings = _settings(known, options, LOADING)
     return Method(known.array, estimator_of(name, grid, settings), settings, refines, grid, field, None)
-
-
-def default_field(array: Array) -> FieldOfView:
-    """Where sources are looked for if nobody says it."""
-    nearest = max(_NEAREST * aperture(array.elements), array.wavelength / 2.0)
-    farthest = fraunhofer_distance(aperture(array.elements), array.wavelength)
-    return FieldOfView(_AZIMUTH_DEG, _ELEVATION_DEG, (nearest, max(farthest, 10.0 * nearest)))
 
 
 def _learned_method(known: Known, options: Options, name: str, refines: bool, where: str) -> "Method":
@@ -313,29 +283,6 @@ def _require_same_system(known: Known, options: Options, where: str, params: Mod
             f"{'; '.join(faults)}: train for this system, or take the estimator {CLASSICAL}, which needs no "
             "model"
         )
-
-
-def _limits(name: str, limits: tuple[float, float]) -> tuple[float, float]:
-    """Lowest and highest of a coordinate, as numbers.
-
-    Raises:
-        TypeError: not two numbers.
-        ValueError: angles that are multiples of pi / 12, and so of radians.
-    """
-    try:
-        low, high = map(float, limits)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is (lowest, highest), two numbers; got {limits!r}") from None
-    of_pi = [angle for angle in (low, high) if angle and _is_multiple(angle, math.pi / 12.0)]
-    if name != "range" and of_pi:
-        raise ValueError(
-            f"{name} is in degrees; {of_pi[0]:.6g} is {math.degrees(of_pi[0]):.0f} degrees in radians"
-        )
-    return low, high
-
-
-def _is_multiple(value: float, unit: float) -> bool:
-    return abs(value) < 7.0 and math.isclose(value / unit, round(value / unit), rel_tol=0.0, abs_tol=1e-9)
 
 
 def localization_key(files: Sequence[Path], options: Options) -> str:
@@ -401,16 +348,3 @@ def _check_count(known: Known, options: Options, where: str) -> None:
         )
     if not 0.0 < options.false_alarm < 1.0:
         raise ValueError(f"false alarm: a probability between 0 and 1, got {options.false_alarm:g}")
-
-
-def _check_field(field: FieldOfView) -> None:
-    for name, (low, high) in (("azimuth", field.azimuth_deg), ("elevation", field.elevation_deg)):
-        if not -90.0 < low < high < 90.0:
-            law = f"{name} is lowest < highest within +-90 degrees, in front of the array"
-            raise ValueError(f"field of view: {law}; got {low:g} to {high:g}")
-    nearest, farthest = field.range_m
-    if not _NEAREST_M <= nearest < farthest:
-        raise ValueError(
-            f"field of view: range is {_NEAREST_M:g} <= nearest < farthest (m, inf allowed), got "
-            f"{nearest:g} to {farthest:g}"
-        )

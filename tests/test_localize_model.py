@@ -14,11 +14,12 @@ import torch
 from risolve import locating
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
+from risolve.field import FieldOfView
 from risolve.files.measurement_stream import measurement_stream
 from risolve.files.model import read_network
 from risolve.files.sources import read_sources, write_sources
 from risolve.localize import FOUND_TOLERANCE_DEG
-from risolve.locating import FieldOfView, covariance_of, method_for, probe
+from risolve.locating import covariance_of, method_for, probe
 from risolve.networks.trained import Prediction, uncalibrated
 from risolve.physics.observation import SourceModel
 from risolve.physics.scenario import Scenes

@@ -29,11 +29,18 @@ def run_verb(main: Callable[[], None], *expected: type[Exception]) -> None:
 
 
 def _require_checked_code() -> None:
-    """Refuse to run code that was edited since `check` wrote its fingerprint, which DVC would record.
+    """Refuse to run code of another folder, or code that was edited since `check` wrote its fingerprint; DVC
+    would record it as that of this folder, and as it was.
 
     Raises:
         StateError: as said.
     """
+    own = Path("stages/running/verb.py")
+    if own.is_file() and not own.samefile(__file__):
+        raise StateError(
+            f"the stages of {Path.cwd()} would run the code of {Path(__file__).parents[2]}; unset "
+            "PYTHONSAFEPATH, which hides the code of the current folder from Python"
+        )
     verb = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
     checked = Path("data/check/code") / f"{verb}.txt"
     if verb and checked.is_file() and checked.read_text("utf-8") != fingerprint(f"stages.{verb}"):

@@ -64,11 +64,15 @@ class WorkingCopy:
     root: Path
 
     def environment(self) -> dict[str, str]:
-        """`python` is the interpreter of the tests; no variable ties git, DVC or Python to another folder."""
+        """`python` is the interpreter of the tests; no variable ties git, DVC or Python to another folder.
+
+        PYTHONSAFEPATH, which pools of this process have set, would: stages would run this repository's code.
+        """
         kept = {
             name: value
             for name, value in os.environ.items()
-            if name not in {"DVC_ROOT", "PYTHONPATH"} and not re.match("GIT_(?!AUTHOR|COMMITTER)", name)
+            if name not in {"DVC_ROOT", "PYTHONPATH", "PYTHONSAFEPATH"}
+            and not re.match("GIT_(?!AUTHOR|COMMITTER)", name)
         }
         return {
             **kept,

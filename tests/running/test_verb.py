@@ -85,3 +85,18 @@ def test_a_verb_ends_with_what_started_it(when: str) -> None:
         finally:
             if is_alive(stage):
                 os.kill(stage, signal.SIGKILL)
+
+
+def test_code_of_another_folder_is_not_recorded_as_that_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where PYTHONSAFEPATH hides the worktree that a stage runs in from Python."""
+    ran: list[str] = []
+    (tmp_path / "stages/running").mkdir(parents=True)
+    (tmp_path / "stages/running/verb.py").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run_verb(lambda: ran.append("other code"))
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and ran == []
+    assert str(tmp_path) in said and str(ROOT) in said and "PYTHONSAFEPATH" in said
