@@ -62,17 +62,20 @@ PUBLIC = {
     "planar": "risolve.physics.array",
     "circular": "risolve.physics.array",
     "Observation": "risolve.physics.observation",
-    "locate": "risolve.locating",
+    "locate": "risolve.door",
     "LocatedSources": "risolve.files.sources",
-    "bound": "risolve.bounding",
-    "PlaceBound": "risolve.bounding",
+    "bound": "risolve.door",
+    "PlaceBound": "risolve.door",
     "read_measurements": "risolve.files.recorded",
     "write_measurements": "risolve.files.measurements",
-    "estimator_names": "risolve.locating",
+    "estimator_names": "risolve.door",
     "load_model": "risolve.files.model",
     "Model": "risolve.files.model",
 }
 """Public name -> module that defines it, which is loaded when the name is first used."""
+
+
+__all__ = list(PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

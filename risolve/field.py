@@ -1,7 +1,11 @@
 """Where sources are looked for: limits of azimuth, elevation and range, as a person states them."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
 
 from risolve.physics.array import Array
 from risolve.physics.geometry import aperture, fraunhofer_distance
@@ -37,23 +41,47 @@ def default_field(array: Array) -> FieldOfView:
     return FieldOfView(_AZIMUTH_DEG, _ELEVATION_DEG, (nearest, max(farthest, 10.0 * nearest)))
 
 
-def limits_of(name: str, limits: tuple[float, float]) -> tuple[float, float]:
+def limits_of(name: str, limits: Sequence[float] | Float[np.ndarray, "2"]) -> tuple[float, float]:
     """Lowest and highest of a coordinate, as numbers.
 
     Raises:
         TypeError: not two numbers.
         ValueError: angles that are multiples of pi / 12, and so of radians.
     """
-    try:
-        low, high = map(float, limits)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is (lowest, highest), two numbers; got {limits!r}") from None
-    of_pi = [angle for angle in (low, high) if angle and _is_multiple(angle, math.pi / 12.0)]
-    if name != "range" and of_pi:
-        raise ValueError(
-            f"{name} is in degrees; {of_pi[0]:.6g} is {math.degrees(of_pi[0]):.0f} degrees in radians"
-        )
+    law = f"{name} is (lowest, highest), two real numbers; got {limits!r}"
+    held = np.asarray(limits) if isinstance(limits, Sequence | np.ndarray) else np.array(None)
+    if held.dtype.kind not in "fiu" or held.shape != (2,):
+        raise TypeError(law)
+    low, high = held.astype(float).tolist()
+    if name != "range":
+        refuse_radians(name, (low, high))
     return low, high
+
+
+def check_angles(name: str, angles_deg: Iterable[float]) -> None:
+    """Refuse angles that are not in front of the array, or radians.
+
+    Raises:
+        ValueError: the law with its numbers.
+    """
+    held = list(angles_deg)
+    refuse_radians(name, held)
+    beyond = [angle for angle in held if not -90.0 < angle < 90.0]
+    if beyond:
+        raise ValueError(f"{name} is within +-90 degrees, in front of the array; got {beyond[0]:g}")
+
+
+def refuse_radians(name: str, angles: Iterable[float]) -> None:
+    """Refuse multiples of pi / 12, which nobody means in degrees.
+
+    Raises:
+        ValueError: as said.
+    """
+    for angle in angles:
+        if angle and _is_multiple(angle, math.pi / 12.0):
+            raise ValueError(
+                f"{name} is in degrees; {angle:.6g} is {math.degrees(angle):.0f} degrees in radians"
+            )
 
 
 def check_field(field: FieldOfView) -> None:

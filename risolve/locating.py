@@ -19,22 +19,18 @@ from risolve.estimators.comparison import REFINED
 from risolve.estimators.contract import CovarianceKind, Estimate, Estimator, Reading, Settings
 from risolve.estimators.fitted import fitted_covariance
 from risolve.estimators.refined import refined
-from risolve.estimators.registry import REGISTRY
 from risolve.estimators.registry import estimator as estimator_of
-from risolve.field import FieldOfView, check_field, default_field, limits_of
+from risolve.field import FieldOfView, check_field, default_field
 from risolve.files import model_grid
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import MADE_BY
 from risolve.files.model import Model, read_model
 from risolve.files.model_fit import differences
 from risolve.files.model_params import ModelParams
-from risolve.files.sources import LocatedSources, joined
 from risolve.identifiability import Limit, most_sources
 from risolve.inference.counting import CountingRule
 from risolve.inference.grid import Grid, grid_for, search_grid
 from risolve.inference.maps import MapSettings, fit_maps
-from risolve.inference.scaling import unit_scale
-from risolve.located import located_sources
 from risolve.physics.array import Array
 from risolve.physics.geometry import radians
 from risolve.physics.observation import Observation, SourceModel
@@ -59,9 +55,6 @@ ITERATIONS, FIT_ITERATIONS = 40, 12
 
 _MOST_STEERING = 100_000_000
 """Complex numbers of all steering vectors of a grid, G N, which are in memory at once: 1.8 GB in all."""
-
-_SCENES_AT_ONCE = 256
-"""Scenes that `locate` looks at together."""
 
 
 @dataclass(frozen=True)
@@ -118,61 +111,6 @@ class Method:
     grid: Grid
     field_of_view: FieldOfView
     model: Model | None
-
-
-def locate(
-    observation: Observation,
-    *,
-    sources: int | None = None,
-    azimuth: tuple[float, float] | None = None,
-    elevation: tuple[float, float] | None = None,
-    range: tuple[float, float] | None = None,
-    estimator: str = CLASSICAL,
-    false_alarm: float = 0.01,
-    model: Model | Path | str | None = None,
-) -> LocatedSources:
-    """Sources of every scene of an observation.
-
-    sources: how many every scene has; None to count them, at most 8. azimuth, elevation: limits in degrees
-    between which they are looked for, range: in m, infinity allowed; None for -60 to 60, -30 to 30 and, of
-    ranges, a fifth of the aperture to the Fraunhofer distance, or for those of a model that is needed.
-    estimator: a name of `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm:
-    probability that counting takes noise for a source. model: for an estimator that reads a trained network.
-
-    The result has a row a source, with azimuth_deg, elevation_deg, range_m and their standard deviations,
-    power_db in the unit of |snapshot|^2 and more (`LocatedSources`).
-
-    Raises:
-        TypeError: what is no observation.
-        ValueError: numbers that are not finite or all zero, more sources than the snapshots determine, limits
-            that are none, an unknown estimator, a model that is missing or not needed.
-        CheckpointError: a model that is damaged, or was made for something else.
-    """
-    if not isinstance(observation, Observation):
-        raise TypeError(f"locate takes a risolve.Observation, got {type(observation).__name__}")
-    if not observation.n_scenes:
-        raise ValueError("an observation of 1 scene or more, got none")
-    if needs_model(estimator) != (model is not None):
-        law = "reads a trained network: give model=" if model is None else "reads no network: leave model out"
-        raise ValueError(f"{estimator} {law}, or take another estimator (risolve.estimator_names)")
-    network = read_model(Path(model)) if isinstance(model, str | Path) else model
-    field = None
-    if (azimuth, elevation, range) != (None, None, None):
-        own = default_field(observation.array) if network is None else _field_of(network.params)
-        field = FieldOfView(
-            own.azimuth_deg if azimuth is None else limits_of("azimuth", azimuth),
-            own.elevation_deg if elevation is None else limits_of("elevation", elevation),
-            own.range_m if range is None else limits_of("range", range),
-        )
-    options = Options(estimator, sources, field, false_alarm, Path() if network is None else network)
-    method = method_for(observation, options, "the observation")
-    unit_scale(observation)  # refuses, before any work, scenes that hold nothing
-    parts = []
-    for scenes in torch.arange(observation.n_scenes).split(_SCENES_AT_ONCE):
-        part = observation.select(scenes)
-        found = localize(part, method, sources)
-        parts.append(located_sources(estimator, ("the observation",), 0, scenes, part, found))
-    return joined(parts)
 
 
 def localize(observation: Observation, method: "Method", n_sources: int | None) -> Estimate:
@@ -251,7 +189,7 @@ def _learned_method(known: Known, options: Options, name: str, refines: bool, wh
         model = options.model
         accept(model.params)
     params = model.params
-    field = _field_of(params)
+    field = model_field(params)
     grid = model_grid.grid(params)
     settings = _settings(known, options, params.covariance.diagonal_loading)
     if probe(name).covariance_kind == "predicted":
@@ -262,7 +200,8 @@ def _learned_method(known: Known, options: Options, name: str, refines: bool, wh
     return Method(array, estimator_of(name, grid, settings), settings, refines, grid, field, model)
 
 
-def _field_of(params: ModelParams) -> FieldOfView:
+def model_field(params: ModelParams) -> FieldOfView:
+    """Where the sources were that a network was trained with."""
     return FieldOfView(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
 
 
@@ -273,7 +212,7 @@ def _require_same_system(known: Known, options: Options, where: str, params: Mod
         CheckpointError: everything that differs.
     """
     faults = differences(params, known.array, known.n_antennas, known.n_snapshots)
-    field = _field_of(params)
+    field = model_field(params)
     if options.field_of_view not in (None, field):
         faults.append(f"the field of view is {options.field_of_view}, the model's {field}")
     if faults:
@@ -296,11 +235,6 @@ def localization_key(files: Sequence[Path], options: Options) -> str:
         inputs.append(options.model)
     parameters = asdict(options) | {"model": None, "files": [str(file) for file in files]}
     return work_key("risolve.localize", parameters, inputs)
-
-
-def estimator_names() -> list[str]:
-    """Names for `locate`, each also with `+ml` behind it, which refines what it finds."""
-    return list(REGISTRY)
 
 
 def needs_model(name: str) -> bool:

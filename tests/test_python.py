@@ -18,12 +18,15 @@ from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
 from risolve.errors import CheckpointError, MeasurementError
 from risolve.estimators.registry import REGISTRY
 from risolve.files.sources import VALUES
+from risolve.networks.trained import uncalibrated
 from risolve.physics.observation import Observation
+from stages.params.file import read_params
 from tests.architecture.source import ROOT
+from tests.checkpoints import write_untrained
 from tests.localization import localized
-from tests.measurement_files import spread_scenes, write_user_file
-from tests.tiny_run import environment
-from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes
+from tests.measurement_files import at, changed, spread_scenes, write_user_file
+from tests.tiny_run import environment, write_params
+from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, make_scenes
 
 PAGE = ROOT / "docs/python.md"
 
@@ -143,6 +146,9 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ({}, {"elevation": (-np.pi / 4, 30)}, ValueError, "-45 degrees in radians"),
     ({}, {"range": (2, 1)}, ValueError, "got 2 to 1"),
     ({}, {"range": 3.0}, TypeError, "3.0"),
+    ({}, {"sources": True}, TypeError, "True"),
+    ({}, {"azimuth": (False, True)}, TypeError, "(False, True)"),
+    ({"array": risolve.Array(WIDE.array().elements[[0, *range(39)]], 0.3)}, {}, ValueError, "39 places"),
     ({}, {"azimuth": (1, 2, 3)}, TypeError, "(1, 2, 3)"),
     ({}, {"false_alarm": 1.0}, ValueError, "got 1"),
     ({}, {"estimator": "musik"}, ValueError, "musik"),
@@ -159,6 +165,47 @@ def test_bad_input_is_refused_with_law_and_numbers(
     with pytest.raises(kind) as refused:
         risolve.locate(scene(**changes), **options)
     assert words in str(refused.value)
+
+
+def test_limits_may_be_arrays_and_a_source_beside_them_is_a_warning() -> None:
+    observation = make_scenes(WIDE, 1, 20.0, 1, sources=SPREAD_SOURCES[:1]).observation
+    azimuth = float(np.rad2deg(SPREAD_SOURCES[0][0]))
+    with pytest.warns(UserWarning, match="1 sources lie beside the field searched"):
+        found = risolve.locate(observation, sources=1, azimuth=np.array([azimuth + 2.0, 60.0]))
+    assert abs(found["azimuth_deg"][0] - azimuth) < 2.0
+
+
+def test_codes_that_lose_power_are_a_warning() -> None:
+    own = make_scenes(WIDE, 1, 20.0, 1).observation
+    with pytest.warns(UserWarning, match=r"\|c\| from 0.8 to 0.8"):
+        risolve.locate(scene(codes=0.8 * own.codes, noise_power=None), sources=1)
+
+
+def test_a_network_is_of_one_amplitude_law(tmp_path: Path) -> None:
+    params = read_params(write_params(tmp_path))
+    write_untrained(tmp_path / "learned.pt", uncalibrated(0.3), params)
+    model = risolve.load_model(tmp_path / "learned.pt")
+    own = make_scenes(SMALL, 1, 20.0, 1).observation
+    array = risolve.Array(
+        own.array.elements, 0.3, spherical_amplitude=not model.params.array.spherical_amplitude
+    )
+    with pytest.raises(CheckpointError, match="spherical_amplitude"):
+        risolve.locate(
+            Observation(own.snapshots, array, own.channel, own.codes), estimator="learned", model=model
+        )
+
+
+def test_a_tensor_may_carry_gradients() -> None:
+    with_gradients = risolve.locate(scene(snapshots=SNAPSHOTS.clone().requires_grad_()), sources=1)
+    np.testing.assert_array_equal(with_gradients.values, risolve.locate(scene(), sources=1).values)
+
+
+def test_a_result_has_length_and_columns(located: risolve.LocatedSources) -> None:
+    assert len(located) == 4
+    assert "range_m" in located and "count_confidence" in located and "azimuth" not in located
+    assert located["scene"].tolist() == [0, 0, 1, 1]
+    with pytest.raises(TypeError):
+        iter(located)
 
 
 def test_what_is_no_observation_is_refused() -> None:
@@ -196,7 +243,7 @@ def test_the_bound_of_constant_sources_is_of_their_amplitudes() -> None:
     observation, sources = scenes.observation, scenes.sources[:, :2]
     assert observation.noise_power is not None
     amplitudes = scenes.amplitudes[:, 0, :2].to(torch.complex128)
-    found = risolve.bound(observation, **places_of(sources), power=amplitudes.numpy())
+    found = risolve.bound(observation, **places_of(sources), amplitude=amplitudes.numpy())
     expected = constant_bound(observation.to(torch.complex128), sources, amplitudes, observation.noise_power)
     np.testing.assert_allclose(found.range_std_m, expected.range_deviation().numpy(), rtol=1e-9)
 
@@ -209,6 +256,15 @@ def test_the_bound_of_constant_sources_is_of_their_amplitudes() -> None:
         ({"azimuth": np.zeros((5, 1))}, ValueError, "[5, 1]"),
         ({"azimuth": [1j]}, TypeError, "complex128"),
         ({"power": ["1"]}, TypeError, "<U1"),
+        ({"azimuth": [160.0]}, ValueError, "got 160"),
+        ({"elevation": [-90.0]}, ValueError, "got -90"),
+        ({"azimuth": [np.pi / 3]}, ValueError, "60 degrees in radians"),
+        ({"azimuth": np.ma.masked_array([10.0], mask=[True])}, TypeError, "masked"),
+        ({"range": [np.nan]}, ValueError, "nan"),
+        ({"power": [-1e-4]}, ValueError, "-0.0001"),
+        ({"power": [np.inf]}, ValueError, "inf"),
+        ({"power": None}, ValueError, "power"),
+        ({"amplitude": [1.0]}, ValueError, "amplitude"),
     ],
 )
 def test_places_that_are_none_have_no_bound(changes: Any, kind: type[Exception], words: str) -> None:
@@ -253,9 +309,15 @@ def test_numbers_beyond_single_precision_come_back(tmp_path: Path, scale: float)
 
 def test_a_scene_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     broken = scene(snapshots=SNAPSHOTS * torch.tensor([1.0, torch.nan])[:, None, None])
-    risolve.write_measurements(tmp_path / "broken.h5", broken)
+    with pytest.raises(ValueError, match=r"scenes \[1\]"):
+        risolve.write_measurements(tmp_path / "broken.h5", broken)
+    changed(write_user_file(tmp_path / "broken.h5", spread_scenes(2)), at("snapshots", 1, np.nan))
     with pytest.raises(MeasurementError, match="broken.h5: scene 1"):
         risolve.read_measurements(tmp_path / "broken.h5")
+    with pytest.raises(ValueError, match="notes.txt"):
+        risolve.write_measurements(tmp_path / "notes.txt", scene())
+    with pytest.raises(TypeError, match="ndarray"):
+        risolve.write_measurements(tmp_path / "seen.h5", np.zeros(3))  # type: ignore[arg-type]
     with pytest.raises(MeasurementError, match="gone.h5"):
         risolve.read_measurements(tmp_path / "gone.h5")
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from risolve.files import hdf5
 from risolve.files.hdf5 import Reader
+from risolve.inference.scaling import require_usable
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import Scenes
@@ -76,12 +77,19 @@ def write_scenes(path: Path, scenes: Scenes) -> None:
 def write_measurements(path: Path | str, observation: Observation) -> None:
     """Write an observation as a file that `risolve localize` and `read_measurements` read (docs/formats.md).
 
-    The precision is that of the observation. The format knows no amplitude law: it is not written.
+    A file of this name is replaced. The precision is that of the observation.
 
     Raises:
-        ValueError: an array whose amplitude falls with distance.
+        TypeError: what is no observation.
+        ValueError: a name that ends in neither .h5 nor .hdf5; an array whose amplitude falls with distance,
+            which the format cannot say; an observation that no source can be located in.
         StateError: the file cannot be written.
     """
+    if not isinstance(observation, Observation):
+        raise TypeError(f"write_measurements takes a risolve.Observation, got {type(observation).__name__}")
+    if Path(path).suffix not in (".h5", ".hdf5"):
+        raise ValueError(f"a file of measurements ends in .h5 or .hdf5, got {path}")
+    require_usable(observation)
     if observation.array.spherical_amplitude:
         raise ValueError("a file of measurements is of an array without spherical_amplitude; got one with it")
     _write(Path(path), observation, {})

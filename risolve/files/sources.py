@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
@@ -54,7 +54,7 @@ _HEAD = 200
 """Bytes of a JSON file within which it says what it is."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class LocatedSources:
     """Sources of scenes of one or several files, row by row; `values` has the columns `VALUES`.
 
@@ -73,15 +73,28 @@ class LocatedSources:
     count_confidence: Float[np.ndarray, " located"]
     left_out: tuple[tuple[int, int, str], ...]
 
-    def __getitem__(self, column: str) -> Float[np.ndarray, " row"]:
-        """A column of `VALUES`, one number a source.
+    def __getitem__(self, column: str) -> Shaped[np.ndarray, " row"]:
+        """A column, one number a source, as `to_pandas` has it.
 
         Raises:
             KeyError: there is no such column.
         """
-        if column not in VALUES:
-            raise KeyError(f"{column!r} is no column; there are {', '.join(VALUES)}")
-        return self.values[:, VALUES.index(column)]
+        names = header(len(self.files) > 1)
+        if column not in names:
+            raise KeyError(f"{column!r} is no column; there are {', '.join(names)}")
+        if column in VALUES:
+            return self.values[:, VALUES.index(column)]
+        held: Shaped[np.ndarray, " row"] = self.to_pandas()[column].to_numpy()
+        return held
+
+    __iter__ = None
+
+    def __contains__(self, column: object) -> bool:
+        return column in header(len(self.files) > 1)
+
+    def __len__(self) -> int:
+        """Sources of all scenes."""
+        return int(self.scene.size)
 
     def to_pandas(self) -> pd.DataFrame:
         """A row a source: the columns of a result file."""

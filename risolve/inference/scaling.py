@@ -51,3 +51,20 @@ def _scaled(
 ) -> Complex[Tensor, "#scene row column"]:
     """values / sqrt(power)."""
     return values.to(torch.complex128) * power.rsqrt()[:, None, None]
+
+
+def require_usable(observation: Observation) -> None:
+    """Refuse what no source can be located in.
+
+    Raises:
+        ValueError: no scene, fewer than two elements, elements at one place, or as `unit_scale`.
+    """
+    elements = observation.array.elements
+    if observation.n_scenes < 1:
+        raise ValueError("an observation of 1 scene or more, got none")
+    distinct = torch.unique(elements, dim=0).shape[0]
+    if elements.shape[0] < 2 or distinct < elements.shape[0]:
+        raise ValueError(
+            f"2 elements or more, each at a place of its own; got {elements.shape[0]} at {distinct} places"
+        )
+    unit_scale(observation)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,8 +14,11 @@ from risolve.physics.geometry import planar_array
 from risolve.physics.steering import SteeringDerivatives, steering, steering_derivatives
 from risolve.shapes import Elements
 
+Numbers: TypeAlias = Tensor | ArrayLike
+"""Numbers of torch, NumPy or plain lists."""
 
-@dataclass(frozen=True, init=False)
+
+@dataclass(frozen=True, init=False, eq=False)
 class Array:
     """Elements that receive, or reflect, a wave of one wavelength.
 
@@ -39,18 +43,17 @@ class Array:
             TypeError: elements that are not real.
             ValueError: elements of another shape or not finite, or a wavelength that is no length.
         """
-        places = elements if isinstance(elements, Tensor) else torch.from_numpy(np.array(elements))
-        if places.is_complex() or places.dtype == torch.bool:
+        places = tensor_of("elements", elements)
+        if places.is_complex():
             raise TypeError(f"elements are real numbers in m, got {places.dtype}")
         if places.ndim != 2 or places.shape[1] != 3 or places.shape[0] < 1:
             raise ValueError(f"elements are [element, 3], x, y and z in m, got shape {list(places.shape)}")
         if not bool(torch.isfinite(places).all()):
             raise ValueError(f"elements are finite, got {int((~torch.isfinite(places)).sum())} that are not")
-        if not (math.isfinite(wavelength) and wavelength > 0.0):
-            raise ValueError(f"a wavelength is positive and finite (m), got {wavelength}")
-        if not places.is_floating_point() or not isinstance(elements, Tensor):
-            places = places.double()
-        object.__setattr__(self, "elements", places)
+        _require_length("wavelength", wavelength)
+        if not isinstance(spherical_amplitude, bool):
+            raise TypeError(f"spherical_amplitude is True or False, got {spherical_amplitude!r}")
+        object.__setattr__(self, "elements", places.double())
         object.__setattr__(self, "wavelength", float(wavelength))
         object.__setattr__(self, "spherical_amplitude", spherical_amplitude)
 
@@ -78,9 +81,8 @@ def planar(n_horizontal: int, n_vertical: int, spacing: float, wavelength: float
         ValueError: fewer than one element along a side, or lengths that are none.
     """
     _require_length("spacing", spacing)
-    for name, number in (("n_horizontal", n_horizontal), ("n_vertical", n_vertical)):
-        if number < 1:
-            raise ValueError(f"{name} is 1 or more, got {number}")
+    _require_count("n_horizontal", n_horizontal)
+    _require_count("n_vertical", n_vertical)
     return Array(planar_array(n_horizontal, n_vertical, spacing), wavelength)
 
 
@@ -100,14 +102,46 @@ def circular(n_elements: int, radius: float, wavelength: float) -> Array:
         ValueError: fewer than one element, or lengths that are none.
     """
     _require_length("radius", radius)
-    if n_elements < 1:
-        raise ValueError(f"n_elements is 1 or more, got {n_elements}")
+    _require_count("n_elements", n_elements)
     angle = 2.0 * math.pi * torch.arange(n_elements, dtype=torch.float64) / n_elements
     return Array(
         radius * torch.stack((angle.cos(), angle.sin(), torch.zeros_like(angle)), dim=-1), wavelength
     )
 
 
+def tensor_of(name: str, values: Numbers | float) -> Tensor:
+    """Numbers as a tensor; those of NumPy are copied, in native byte order and precision of torch.
+
+    Raises:
+        TypeError: what is no numbers.
+        ValueError: masked numbers.
+    """
+    if isinstance(values, Tensor):
+        if values.dtype == torch.bool:
+            raise TypeError(f"{name} are numbers, got {values.dtype}")
+        return values
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} are numbers of which none is masked; give them without a mask")
+    try:
+        held = np.array(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if held.dtype.kind not in "fciu":
+        raise TypeError(f"{name} are numbers of NumPy or torch, got {held.dtype}")
+    if held.dtype.kind == "c":
+        return torch.from_numpy(held.astype(np.complex64 if held.dtype.itemsize <= 8 else np.complex128))
+    return torch.from_numpy(held.astype(np.float64))
+
+
 def _require_length(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} is a length in m, got {value!r}")
     if not (math.isfinite(value) and value > 0.0):
         raise ValueError(f"{name} is positive and finite (m), got {value}")
+
+
+def _require_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} is a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} is 1 or more, got {value}")

@@ -3,21 +3,17 @@
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Complex, Float, Int
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-from risolve.physics.array import Array
+from risolve.physics.array import Array, Numbers, tensor_of
 from risolve.shapes import Channel, Codes, Powers, Snapshots
 
 SourceModel: TypeAlias = Literal["independent", "constant"]
-Numbers: TypeAlias = Tensor | ArrayLike
-"""Numbers of torch, NumPy or plain lists."""
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, eq=False)
 class Observation:
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
 
@@ -41,18 +37,20 @@ class Observation:
         source_model: str = "independent",
         noise_power: Numbers | float | None = None,
     ) -> None:
-        """Of one scene or many, in NumPy or torch.
+        """Of one scene or many, in NumPy, which is copied, or torch, which is shared.
 
         snapshots: complex [scene, snapshot, antenna], or of one scene without the first axis. channel:
         [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
-        element], or one set a scene; None where there is no surface, or all its elements do nothing.
+        element] of exp(j phase), or one set a scene; None where there is no surface.
         noise_power: one number, or one a scene, in the unit of |snapshot|^2.
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
             ValueError: shapes that do not agree, or an unknown source model.
         """
-        y = _tensor("snapshots", snapshots)
+        if not isinstance(array, Array):
+            raise TypeError(f"array is an Array, got {type(array).__name__}")
+        y = tensor_of("snapshots", snapshots)
         if not y.is_complex():
             raise TypeError(f"snapshots are complex (baseband), got {y.dtype}")
         y = _batched("snapshots", y, ("scene", "snapshot", "antenna"))
@@ -62,8 +60,13 @@ class Observation:
                 f"without a channel the antennas are the elements of the array; got {n_antennas} antennas "
                 f"and {array.n_elements} elements"
             )
-        H = torch.eye(array.n_elements) if channel is None else _tensor("channel", channel)
-        c = torch.ones((n_snapshots, array.n_elements)) if codes is None else _tensor("codes", codes)
+        H = torch.eye(array.n_elements) if channel is None else tensor_of("channel", channel)
+        c = torch.ones((n_snapshots, array.n_elements)) if codes is None else tensor_of("codes", codes)
+        if not c.is_complex() and bool(((c != 0) & (c.abs() != 1)).any()):
+            raise ValueError(
+                "codes are exp(j phase), complex, or real numbers -1, 0 and 1; got real ones from "
+                f"{float(c.min()):g} to {float(c.max()):g}: are they phases?"
+            )
         H = _batched("channel", H, ("scene", "antenna", "element"))
         c = _batched("codes", c, ("scene", "snapshot", "element"))
         for name, values, sizes in (
@@ -188,22 +191,6 @@ def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:
     return rank
 
 
-def _tensor(name: str, values: Numbers | float) -> Tensor:
-    """Numbers as a tensor; those of NumPy are copied.
-
-    Raises:
-        TypeError: what is no numbers.
-    """
-    if isinstance(values, Tensor):
-        return values
-    held = np.array(values)
-    if held.dtype.kind not in "fciu":
-        raise TypeError(f"{name} are numbers of NumPy or torch, got {held.dtype}")
-    if held.dtype.kind == "c":
-        return torch.from_numpy(held.astype(np.complex64 if held.dtype.itemsize <= 8 else np.complex128))
-    return torch.from_numpy(held.astype(np.float64))
-
-
 def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:
     """With the axis of the scenes, which one scene may lack.
 
@@ -224,7 +211,7 @@ def _powers(values: Numbers | float, n_scenes: int, device: torch.device) -> Ten
         TypeError: powers that are complex.
         ValueError: not one number, nor one a scene.
     """
-    held = _tensor("noise_power", values)
+    held = tensor_of("noise_power", values)
     if held.is_complex():
         raise TypeError(f"noise_power is a power |n|^2 and real, got {held.dtype}")
     if held.ndim == 0:

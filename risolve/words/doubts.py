@@ -69,6 +69,6 @@ class Doubts:
         if self._outside:
             lines.append(
                 f"{self._path}: {len(self._outside)} sources lie beside the field searched, or nearer, the "
-                f"first in scene {self._outside[0]}: a wider --field-of-view includes them"
+                f"first in scene {self._outside[0]}: a wider field of view includes them"
             )
         return lines

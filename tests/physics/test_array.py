@@ -19,7 +19,7 @@ def test_elements_of_any_kind_are_held_in_double_precision(kind: Any) -> None:
     assert array.n_elements == 2
     assert isinstance(array.wavelength, float)
     assert array.elements.tolist() == [[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]]
-    assert array.elements.dtype == (torch.float32 if kind is torch.tensor else torch.float64)
+    assert array.elements.dtype == torch.float64
 
 
 def test_the_array_keeps_no_memory_of_numpy() -> None:
@@ -88,11 +88,16 @@ def test_what_is_no_array_is_refused(
         (circular, (0, 1.0, 1.0), "0"),
         (circular, (4, 0.0, 1.0), "0.0"),
         (circular, (4, 1.0, -2.0), "-2.0"),
+        (planar, (2.5, 1, 1.0, 0.1), "2.5"),
+        (circular, (True, 1.0, 0.1), "True"),
+        (linear, (4, "1", 0.1), "'1'"),
+        (Array, (np.eye(3), 0.1, "False"), "'False'"),
+        (Array, (np.ma.masked_array(np.eye(3), mask=True), 0.1), "mask"),
     ],
 )
 def test_makers_refuse_what_is_no_length_or_number(
     make: Any, arguments: tuple[float, ...], number: str
 ) -> None:
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises((ValueError, TypeError)) as refused:
         make(*arguments)
     assert number in str(refused.value)

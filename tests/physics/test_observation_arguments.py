@@ -82,6 +82,14 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
     ({"array": linear(14, 0.1, 0.3)}, ValueError, ("channel", "[4 or 1, 2, 14]", "[1, 2, 15]")),
     ({"source_model": "coherent"}, ValueError, ("independent", "constant", "coherent")),
     ({"noise_power": [1.0, 2.0]}, ValueError, ("noise_power", "[4]", "[2]")),
+    ({"codes": np.linspace(0.0, 6.0, 105).reshape(7, 15)}, ValueError, ("exp(j phase)", "0 to 6")),
+    (
+        {"snapshots": np.ma.masked_array(SNAPSHOTS, mask=SNAPSHOTS.real > 0)},
+        ValueError,
+        ("snapshots", "mask"),
+    ),
+    ({"array": ARRAY.elements}, TypeError, ("Tensor",)),
+    ({"noise_power": torch.tensor(True)}, TypeError, ("noise_power", "bool")),
     ({"noise_power": 1j}, TypeError, ("noise_power", "complex128")),
 ]
 

@@ -1,0 +1,245 @@
+"""The door: sources of an observation, and the bound of given places, in degrees and metres."""
+
+import operator
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Shaped
+from numpy.typing import ArrayLike
+
+from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
+from risolve.errors import CheckpointError
+from risolve.estimators.registry import REGISTRY
+from risolve.field import FieldOfView, check_angles, check_field, default_field, limits_of
+from risolve.files.measurement_stream import Chunk, Unit
+from risolve.files.model import Model, read_model
+from risolve.files.sources import LocatedSources, joined
+from risolve.inference.scaling import require_usable
+from risolve.located import located_sources
+from risolve.locating import CLASSICAL, Options, localize, method_for, model_field, needs_model
+from risolve.physics.observation import Observation
+from risolve.words.doubts import Doubts
+
+_SCENES_AT_ONCE = 256
+"""Scenes that `locate` looks at together."""
+
+_UNIT_MODULUS = 1e-3
+"""By which |c| may miss 1 without a remark."""
+
+_WHERE = "the observation"
+
+
+def locate(
+    observation: Observation,
+    *,
+    sources: int | None = None,
+    azimuth: Sequence[float] | Float[np.ndarray, "2"] | None = None,
+    elevation: Sequence[float] | Float[np.ndarray, "2"] | None = None,
+    range: Sequence[float] | Float[np.ndarray, "2"] | None = None,
+    estimator: str = CLASSICAL,
+    false_alarm: float = 0.01,
+    model: Model | Path | str | None = None,
+) -> LocatedSources:
+    """Sources of every scene of an observation.
+
+    sources: how many every scene has; None to count them, at most 8. azimuth, elevation: (lowest, highest) in
+    degrees between which they are searched, range: in m, infinity allowed; None for -60 to 60, -30 to 30 and,
+    of ranges, a fifth of the aperture to the Fraunhofer distance, or for those of a model that is needed.
+    What is found may be refined to a place beside these limits, which is a warning. estimator: a name of
+    `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm: probability that counting
+    takes noise for a source. model: a trained network, or its file, for an estimator that reads one.
+
+    The result has a row a source, with azimuth_deg, elevation_deg, range_m and their standard deviations,
+    power_db in the unit of |snapshot|^2 and more (`LocatedSources`). What cannot be right about a scene, as
+    sources beside the limits or more than was counted up to, is a `UserWarning`.
+
+    Raises:
+        TypeError: what is no observation, no number or no limits.
+        ValueError: numbers that are not finite or all zero, elements at one place, more sources than the
+            snapshots determine, limits that are none, an unknown estimator, a model that is not needed.
+        CheckpointError: a model that is missing, damaged, or was made for something else.
+    """
+    _require(observation, "locate")
+    if not isinstance(estimator, str):
+        raise TypeError(f"estimator is a name (risolve.estimator_names), got {estimator!r}")
+    count = None if sources is None else _count(sources)
+    if needs_model(estimator) != (model is not None):
+        law = "reads a trained network: give model=" if model is None else "reads no network: leave model out"
+        raise ValueError(f"{estimator} {law}, or take another estimator (risolve.estimator_names)")
+    network = _network(model, observation)
+    field = None
+    if any(limits is not None for limits in (azimuth, elevation, range)):
+        own = default_field(observation.array) if network is None else model_field(network.params)
+        field = FieldOfView(
+            own.azimuth_deg if azimuth is None else limits_of("azimuth", azimuth),
+            own.elevation_deg if elevation is None else limits_of("elevation", elevation),
+            own.range_m if range is None else limits_of("range", range),
+        )
+        check_field(field)
+    method = method_for(observation, Options(estimator, count, field, false_alarm, network or Path()), _WHERE)
+    require_usable(observation)
+    observation = _detached(observation)
+    modulus = observation.codes.abs()
+    if float((modulus - 1.0).abs().max()) > _UNIT_MODULUS:
+        between = f"|c| from {float(modulus.min()):.3g} to {float(modulus.max()):.3g}"
+        warnings.warn(f"codes: {between}, not 1: taken as elements that lose power", stacklevel=2)
+    parts, doubts = [], Doubts(Path(_WHERE), method, count)
+    for scenes in torch.arange(observation.n_scenes).split(_SCENES_AT_ONCE):
+        part = observation.select(scenes)
+        rows = located_sources(estimator, (_WHERE,), 0, scenes, part, localize(part, method, count))
+        doubts.look(0, Chunk(tuple(scenes.tolist()), (Unit(0, 0),) * len(scenes), part, {}), rows)
+        parts.append(rows)
+    for line in doubts.lines():
+        warnings.warn(line, stacklevel=2)
+    return joined(parts)
+
+
+def estimator_names() -> list[str]:
+    """Names for `locate`, each also with `+ml` behind it, which refines what it finds."""
+    return list(REGISTRY)
+
+
+def _network(model: Model | Path | str | None, observation: Observation) -> Model | None:
+    """The trained network, of an array of the same amplitude law.
+
+    Raises:
+        TypeError: what is neither.
+        CheckpointError: missing or damaged, or of another amplitude law.
+    """
+    if model is None:
+        return None
+    if not isinstance(model, Model | Path | str):
+        raise TypeError(f"model is a file or what load_model returns, got {type(model).__name__}")
+    network = model if isinstance(model, Model) else read_model(Path(model))
+    law = network.params.array.spherical_amplitude
+    if law != observation.array.spherical_amplitude:
+        raise CheckpointError(
+            f"the model was trained with spherical_amplitude = {law}, the array of the observation has "
+            f"{observation.array.spherical_amplitude}: train for this system"
+        )
+    return network
+
+
+def _require(observation: object, name: str) -> None:
+    if not isinstance(observation, Observation):
+        raise TypeError(f"{name} takes a risolve.Observation, got {type(observation).__name__}")
+
+
+def _detached(observation: Observation) -> Observation:
+    """Without the gradients that tensors may carry."""
+    return replace(
+        observation,
+        snapshots=observation.snapshots.detach(),
+        channel=observation.channel.detach(),
+        codes=observation.codes.detach(),
+        noise_power=None if observation.noise_power is None else observation.noise_power.detach(),
+    )
+
+
+def _count(sources: object) -> int:
+    if isinstance(sources, bool) or not hasattr(sources, "__index__"):
+        raise TypeError(f"sources is a whole number, or None to count them; got {sources!r}")
+    return operator.index(sources)
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceBound:
+    """Least standard deviations of an unbiased estimator, a row a scene and a column a source.
+
+    position_std_m: root mean square distance from the true place; infinite for a plane wave, as range_std_m.
+    """
+
+    azimuth_std_deg: Float[np.ndarray, "scene source"]
+    elevation_std_deg: Float[np.ndarray, "scene source"]
+    range_std_m: Float[np.ndarray, "scene source"]
+    position_std_m: Float[np.ndarray, "scene source"]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a source, with the columns scene and source before these."""
+        n_scenes, n_sources = self.azimuth_std_deg.shape
+        places = {
+            "scene": np.repeat(np.arange(n_scenes), n_sources),
+            "source": np.tile(np.arange(n_sources), n_scenes),
+        }
+        return pd.DataFrame(places | {one.name: getattr(self, one.name).ravel() for one in fields(self)})
+
+
+def bound(
+    observation: Observation,
+    *,
+    azimuth: ArrayLike,
+    elevation: ArrayLike,
+    range: ArrayLike,
+    power: ArrayLike | None = None,
+    amplitude: ArrayLike | None = None,
+) -> PlaceBound:
+    """Cramer-Rao bound of sources at given places, seen as an observation says; its snapshots are not read.
+
+    azimuth, elevation: degrees, range: m (infinity allowed); each one number a source, or [scene, source].
+    Of `independent` sources power: |s|^2, in the unit of |snapshot|^2 at the surface; of `constant` ones
+    amplitude: s, complex, because phases matter. The noise power is that of the observation.
+
+    Independent sources: Gaussian amplitudes of unknown powers, noise power unknown (`unconditional_bound`);
+    constant ones: unknown amplitudes (`constant_bound`). Valid for the exact spherical wave.
+
+    Raises:
+        TypeError: what is no observation, or no numbers.
+        ValueError: shapes that do not agree, no noise power, places or powers that are impossible, or sources
+            that the snapshots do not determine.
+    """
+    _require(observation, "bound")
+    if observation.noise_power is None:
+        raise ValueError("a bound is of a known noise power; give noise_power to the observation")
+    is_constant = observation.source_model == "constant"
+    strength, name = (amplitude, "amplitude") if is_constant else (power, "power")
+    if strength is None or (power if is_constant else amplitude) is not None:
+        raise ValueError(
+            f"of {observation.source_model} sources a bound takes {name}, and not "
+            f"{'power' if is_constant else 'amplitude'}"
+        )
+    given = {
+        "azimuth": _numbers("azimuth", azimuth, "fiu"),
+        "elevation": _numbers("elevation", elevation, "fiu"),
+        "range": _numbers("range", range, "fiu"),
+        name: _numbers(name, strength, "fciu" if is_constant else "fiu"),
+    }
+    for angle in ("azimuth", "elevation"):
+        check_angles(angle, given[angle].ravel().tolist())
+    for positive in ("range", *(() if is_constant else ("power",))):
+        if not (given[positive] > 0.0).all():
+            raise ValueError(f"{positive} is positive, got {given[positive].min():g}")
+    if not np.isfinite(given[name]).all():
+        raise ValueError(f"{name} is finite, got {given[name][~np.isfinite(given[name])][0]}")
+    shapes = {key: list(values.shape) for key, values in given.items()}
+    n_scenes = observation.n_scenes
+    try:
+        n_sources = np.broadcast_shapes(*(values.shape for values in given.values()), (1,))[-1]
+        full = [np.broadcast_to(values, (n_scenes, n_sources)) for values in given.values()]
+    except ValueError as error:
+        raise ValueError(f"places are [source] or [{n_scenes}, source], got {shapes}") from error
+    places = np.stack((np.deg2rad(full[0]), np.deg2rad(full[1]), 1.0 / full[2]), -1)
+    double = observation.to(torch.complex128)
+    function = constant_bound if is_constant else unconditional_bound
+    assert double.noise_power is not None
+    found = function(double, torch.from_numpy(places), torch.from_numpy(full[3].copy()), double.noise_power)
+    deviations = found.standard_deviations()
+    return PlaceBound(
+        azimuth_std_deg=torch.rad2deg(deviations[..., 0]).numpy(),
+        elevation_std_deg=torch.rad2deg(deviations[..., 1]).numpy(),
+        range_std_m=found.range_deviation().numpy(),
+        position_std_m=found.position_deviation().numpy(),
+    )
+
+
+def _numbers(name: str, values: ArrayLike, kinds: str) -> Shaped[np.ndarray, "..."]:
+    held = np.asarray(values)
+    if held.dtype.kind not in kinds or np.ma.is_masked(values):
+        what = "masked numbers" if np.ma.is_masked(values) else str(held.dtype)
+        raise TypeError(f"{name} are {'complex' if 'c' in kinds else 'real'} numbers, got {what}")
+    cast: Shaped[np.ndarray, ...] = held.astype(np.complex128 if "c" in kinds else np.float64)
+    return cast
