@@ -44,6 +44,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH)
 	sed 's/^torch==.*/torch==$(TORCH)/' constraints.txt > .venv/constraints.txt
 	$(BIN)/pip install --quiet --constraint .venv/constraints.txt --editable '.[dev]'
+# Stages and flows are of the clone and in no wheel.
+	$(BIN)/python -c 'import os, pathlib, sysconfig as s; pathlib.Path(s.get_path("purelib"), "clone.pth").write_text(os.getcwd() + "\n")'
 # DVC's own page of plots loads its scripts from the network.
 	$(BIN)/python -m flows.plots_page > .venv/dvc-plots.html
 	$(BIN)/dvc config --local plots.html_template ../.venv/dvc-plots.html
