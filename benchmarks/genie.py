@@ -10,7 +10,6 @@ benchmarks/results:
 accuracy_genie.csv  One row a cell, estimator and genie: 1,000 scenes, their mean difference and its interval
                     of 95 %.
 genie_scenes.csv    Number of found sources of every scene of these cells, by each estimator and genie.
-genie_rmse.csv      One row a cell and method: RMSE over bound of found sources, with intervals of 95 %.
 """
 
 import zlib
@@ -24,7 +23,6 @@ import torch
 
 from benchmarks._cells import (
     LIKELIHOOD,
-    RATIOS,
     SEED,
     Batch,
     Scored,
@@ -41,7 +39,6 @@ from risolve import seeds
 from risolve.files.estimates import write_estimates
 from risolve.metrics.normalized import bootstrap_interval
 from risolve.physics.observation import SourceModel
-from stages.evaluation.strata import Bootstrap, strata_table
 from stages.params.file import read_params
 from stages.params.model import Params
 
@@ -65,13 +62,6 @@ def found_by_scene(own: Scored) -> pd.DataFrame:
     """Number of found sources, one row a scene and one column an estimator."""
     keys = [*CELL, "scene", "estimator"]
     return named(own.sources).groupby(keys)["found"].sum().unstack("estimator")
-
-
-def rmse_table(own: Scored, bootstrap: Bootstrap) -> pd.DataFrame:
-    """genie_rmse.csv."""
-    strata = named(strata_table(own.sources, own.scenes, bootstrap))
-    columns = [f"{name}{ending}" for name in RATIOS for ending in ("", "_low", "_high")]
-    return strata[[*CELL, "estimator", "n_scenes", "found_rate", *columns]]
 
 
 def genie_table(hits: pd.DataFrame, names: tuple[str, ...], limits: tuple[str, ...] = GENIES) -> pd.DataFrame:
@@ -116,10 +106,8 @@ def main() -> None:
     )
     settings = {"starts": N_STARTS, "estimators": LIKELIHOOD}
     with finished("genie", params, batches, make, settings, (), ()) as work:
-        own = scored(params, grouped(batches, work))
-        hits = found_by_scene(own)
+        hits = found_by_scene(scored(params, grouped(batches, work)))
         write("genie_scenes", hits.reset_index())
-        write("genie_rmse", rmse_table(own, Bootstrap(SEED, params.evaluate.bootstrap_samples)))
         table = genie_table(hits, LIKELIHOOD)
         write("accuracy_genie", table)
     print(table.to_string())

@@ -146,29 +146,25 @@ def headline(params: Params, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.Da
     return result.reset_index()
 
 
-def documented(table: pd.DataFrame, limits: pd.DataFrame) -> list[str]:
-    """The rows of docs/learned.md, of learned_genie.csv and of genie_rmse.csv, as lines of Markdown."""
-    genie = limits[limits["estimator"] == "genie"].set_index(CELL)
+def documented(table: pd.DataFrame) -> list[str]:
+    """The rows of docs/learned.md, of learned_genie.csv, as lines of Markdown."""
     order = {model: number for number, model in enumerate(get_args(SourceModel))}
     lines = [
         "| sources | K | SNR | `learned` | genie | difference | unconditional genie | `ml` | RMSE over "
-        "bound: azimuth, elevation, 1/range | genie's, pairs in metres | ms a scene |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "bound: azimuth, elevation, 1/range | ms a scene |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in table.sort_values("source_model", key=lambda of: of.map(order), kind="stable").to_dict(
         "records"
     ):
         ends = " to ".join(f"{row[f'genie_difference_{end}']:+.3f}" for end in ("low", "high"))
         model, k, snr_db = (row[name] for name in CELL)
-        own, other = (
-            ", ".join(f"{ratios[name]:.2f}" for name in RATIOS)
-            for ratios in (row, genie.loc[(model, k, snr_db)])
-        )
+        ratios = ", ".join(f"{row[name]:.2f}" for name in RATIOS)
         cells = (
             *(f"`{model}`", f"{k}", f"{snr_db:g} dB", f"{row['found_rate']:.3f}"),
             *(f"{row['genie_found_rate']:.3f}", f"{row['genie_difference']:+.3f} ({ends})"),
             *(f"{row[f'{name}_found_rate']:.3f}" for name in OTHERS[1:]),
-            *(own, other, f"{row['cpu_ms']:.1f}"),
+            *(ratios, f"{row['cpu_ms']:.1f}"),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -238,8 +234,7 @@ def main() -> None:
         write(f"{prefix}learned_counts", by_cell(pd.concat(counted)))
         confidence = by_confidence(pd.concat(counted))
         write(f"{prefix}learned_confidence", confidence)
-    limits = pd.read_csv(RESULTS / "genie_rmse.csv")
-    print(*documented(table, limits), confidence.to_string(), sep="\n")
+    print(*documented(table), confidence.to_string(), sep="\n")
 
 
 if __name__ == "__main__":
