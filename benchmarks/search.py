@@ -31,7 +31,7 @@ from stages.adopt import TRIALS
 from stages.params.file import read_params
 from stages.params.model import Params
 from stages.running.processes import ALONE
-from stages.search import Bench, count_found, read_bench, with_values
+from stages.search import SearchBench, count_found, read_bench, with_values
 from stages.train import train
 from stages.training.setup import training_feed, validation_examples
 from stages.trials.tables import read_trial
@@ -40,7 +40,7 @@ RESULTS = Path(__file__).parent / "results"
 SEEDS, DRAWS = 3, 2000
 
 
-def trained(params: Params, bench: Bench) -> tuple[np.ndarray, float]:
+def trained(params: Params, bench: SearchBench) -> tuple[np.ndarray, float]:
     """(found sources by validation scene, CPU time (s) of the training) at full size."""
     started = time.process_time()
     device = torch.device("cpu")

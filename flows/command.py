@@ -10,7 +10,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.dvc import GraphError, StageError, StageOvertimeError, find_root, read_stages
+from flows.dvc import GraphError, StageFailed, StageOvertimeError, find_root, read_stages
 from flows.lockfile import LockFileError, mend_lock
 from flows.processes import CommandError
 from flows.server import ServerError, free_port, interrupt_on_signals, server
@@ -28,7 +28,7 @@ _EXPECTED = (
     ParamsEditError,
     ParamsTextError,
     ServerError,
-    StageError,
+    StageFailed,
     StageOvertimeError,
     WorktreeError,
 )

@@ -28,7 +28,7 @@ class GraphError(ValueError):
     """The graph of dvc.yaml cannot be read, or does not contain what was asked for."""
 
 
-class StageError(RuntimeError):
+class StageFailed(RuntimeError):
     """A ``dvc repro`` of one stage ended with an exit code other than zero."""
 
     def __init__(self, stage: str, exit_code: int, last_lines: tuple[str, ...]) -> None:
@@ -212,7 +212,7 @@ class Checkout:
             on_line: called with every line that dvc and the stage write, as they write it.
 
         Raises:
-            StageError: if dvc ends with an exit code other than zero.
+            StageFailed: if dvc ends with an exit code other than zero.
             StageKilledError: if the processes of the run were killed.
             StageOvertimeError: if the stage reached the limit.
         """
@@ -225,7 +225,7 @@ class Checkout:
         except OvertimeError:
             raise StageOvertimeError(stage, self._limit_min) from None
         if ended.exit_code:
-            raise StageError(stage, ended.exit_code, ended.last_lines)
+            raise StageFailed(stage, ended.exit_code, ended.last_lines)
         # dvc's own verdict is the last line it writes, whatever the stage wrote before.
         unchanged = ended.last_lines[-1:] == (CmdDataStatus.UP_TO_DATE_MSG,)
         return "up to date" if unchanged else "reproduced"

@@ -81,7 +81,7 @@ def experiment(
         ParamsEditError: changes of a key that is not there, or that are no KEY=VALUE.
         WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
         GraphError: if dvc.yaml cannot be read, or ``target`` is not in it.
-        StageError: if a stage fails twice; run again with the same parameters to resume.
+        StageFailed: if a stage fails twice; run again with the same parameters to resume.
         StageOvertimeError: if a stage reaches the limit; likewise.
     """
     root = find_root(Path.cwd())

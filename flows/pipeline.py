@@ -41,7 +41,7 @@ def pipeline(
 
     Raises:
         GraphError: if dvc.yaml cannot be read, or ``target`` is not in it.
-        StageError: if a stage fails twice; stages that do not depend on it are finished first.
+        StageFailed: if a stage fails twice; stages that do not depend on it are finished first.
         StageOvertimeError: if a stage reaches the limit; likewise.
     """
     root = find_root(Path.cwd())

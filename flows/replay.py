@@ -65,7 +65,7 @@ def replay(
         GraphError: if dvc.yaml cannot be read, or ``target`` is not in it.
         ParamsTextError: params.yaml cannot be read.
         CommandError: if there is no complete trial.
-        StageError: if a stage fails twice; run again to resume.
+        StageFailed: if a stage fails twice; run again to resume.
         StageOvertimeError: if a stage reaches the limit; likewise.
     """
     root = find_root(Path.cwd())

@@ -14,7 +14,7 @@ from prefect.states import Completed
 from prefect.tasks import Task
 from pydantic import Field
 
-from flows.dvc import Checkout, Stage, StageError, StageKilledError, StageOvertimeError
+from flows.dvc import Checkout, Stage, StageFailed, StageKilledError, StageOvertimeError
 from flows.lockfile import mend_lock
 
 StageLimit = Annotated[
@@ -40,7 +40,7 @@ def log_mended(root: Path) -> None:
 async def _retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """A stage killed with its flow, at its limit, or refused, must not start again; other failures resume."""
     error = await state.aresult(raise_on_failure=False)
-    is_refused = isinstance(error, StageError) and error.refused
+    is_refused = isinstance(error, StageFailed) and error.refused
     return not (is_refused or isinstance(error, StageKilledError | StageOvertimeError))
 
 
@@ -56,7 +56,7 @@ def reproduce_all(checkout: Checkout, stages: Sequence[Stage]) -> dict[str, str]
     """Bring stages up to date, each after those it depends on; the state in which each ended, in order.
 
     Raises:
-        StageError: if a stage fails twice; stages that do not depend on it are finished first.
+        StageFailed: if a stage fails twice; stages that do not depend on it are finished first.
         StageOvertimeError: if a stage reaches the limit of the checkout; likewise.
     """
     futures: dict[str, PrefectFuture[Any]] = {}

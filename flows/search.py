@@ -47,7 +47,7 @@ def search(
 
     Raises:
         WorktreeError: files that are not committed, a name that is taken, or git or DVC refuses.
-        StageError: if a stage fails twice; run again to resume.
+        StageFailed: if a stage fails twice; run again to resume.
         StageOvertimeError: if a stage reaches the limit; likewise.
         CommandError: if no trial can be adopted.
     """

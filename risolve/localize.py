@@ -36,7 +36,7 @@ from risolve.files.sources import (
     write_sources,
 )
 from risolve.located import located_sources
-from risolve.locating import Method, Options, localize, method_for
+from risolve.locating import Localizer, Options, localize, method_for
 from risolve.metrics.agreement import agreement
 from risolve.running.progress import Progress
 from risolve.running.shards import shared_out
@@ -163,7 +163,7 @@ class _Locator:
     first_scene: int
 
     @functools.cached_property
-    def _method(self) -> Method:
+    def _method(self) -> Localizer:
         with measurement_stream(self.path, self.looks) as stream:
             return _method(stream, self.options)
 
@@ -180,7 +180,7 @@ class _Locator:
         return part
 
 
-def _method(stream: MeasurementStream, options: Options) -> Method:
+def _method(stream: MeasurementStream, options: Options) -> Localizer:
     """As `method_for`.
 
     Raises:

@@ -74,7 +74,7 @@ class Options:
 
 
 @runtime_checkable
-class Known(Protocol):
+class Described(Protocol):
     """What is known of scenes before their snapshots are read."""
 
     @property
@@ -99,7 +99,7 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True)
-class Method:
+class Localizer:
     """An estimator for one array, what it was made with, whether what it finds is refined, and the model
     behind the covariance it reads.
     """
@@ -113,7 +113,7 @@ class Method:
     model: Model | None
 
 
-def localize(observation: Observation, method: "Method", n_sources: int | None) -> Estimate:
+def localize(observation: Observation, method: "Localizer", n_sources: int | None) -> Estimate:
     """Sources of a batch of scenes; the number of them is counted where it is not given.
 
     Raises:
@@ -128,7 +128,7 @@ def localize(observation: Observation, method: "Method", n_sources: int | None) 
 
 
 def covariance_of(
-    observation: Observation, n_sources: Int[Tensor, " scene"] | None, method: "Method"
+    observation: Observation, n_sources: Int[Tensor, " scene"] | None, method: "Localizer"
 ) -> Reading | None:
     """What the estimator reads, by the functions that the pipeline makes it with."""
     kind, model = method.estimator.covariance_kind, method.model
@@ -148,7 +148,7 @@ def covariance_of(
     return blend(prediction.covariance, sample, beta, params.covariance.diagonal_loading)
 
 
-def method_for(known: Known, options: Options, where: str) -> "Method":
+def method_for(known: Described, options: Options, where: str) -> "Localizer":
     """The estimator of a name for an array; where: what the scenes are called in errors.
 
     Raises:
@@ -173,10 +173,10 @@ def method_for(known: Known, options: Options, where: str) -> "Method":
             f"got G = {n_points} points, N = {n_elements} elements; narrow the field of view"
         )
     settings = _settings(known, options, LOADING)
-    return Method(known.array, estimator_of(name, grid, settings), settings, refines, grid, field, None)
+    return Localizer(known.array, estimator_of(name, grid, settings), settings, refines, grid, field, None)
 
 
-def _learned_method(known: Known, options: Options, name: str, refines: bool, where: str) -> "Method":
+def _learned_method(known: Described, options: Options, name: str, refines: bool, where: str) -> "Localizer":
     accept = partial(_require_same_system, known, options, where)
     if isinstance(options.model, Path):
         if not options.model.exists():
@@ -197,7 +197,7 @@ def _learned_method(known: Known, options: Options, name: str, refines: bool, wh
         most = min(_most(known).n_sources, params.sources.max_sources)
         settings = replace(settings, counting=replace(settings.counting, most=most))
     array = replace(known.array, spherical_amplitude=params.array.spherical_amplitude)
-    return Method(array, estimator_of(name, grid, settings), settings, refines, grid, field, model)
+    return Localizer(array, estimator_of(name, grid, settings), settings, refines, grid, field, model)
 
 
 def model_field(params: ModelParams) -> FieldOfView:
@@ -205,7 +205,7 @@ def model_field(params: ModelParams) -> FieldOfView:
     return FieldOfView(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
 
 
-def _require_same_system(known: Known, options: Options, where: str, params: ModelParams) -> None:
+def _require_same_system(known: Described, options: Options, where: str, params: ModelParams) -> None:
     """Refuse a model that was trained for another system or field of view than that of some scenes.
 
     Raises:
@@ -257,17 +257,17 @@ def probe(name: str) -> Estimator:
     return estimator_of(name, search_grid(3, 3, 2, (-1.0, 1.0), (-1.0, 1.0), (1.0, 2.0)), settings)
 
 
-def _settings(known: Known, options: Options, loading: float) -> Settings:
+def _settings(known: Described, options: Options, loading: float) -> Settings:
     most = min(MOST_COUNTED, _most(known).n_sources)
     counting = CountingRule("glrt", options.false_alarm, most)
     return Settings(loading, counting, ITERATIONS, FIT_ITERATIONS)
 
 
-def _most(known: Known) -> Limit:
+def _most(known: Described) -> Limit:
     return most_sources(known.source_model, known.n_snapshots, known.n_antennas, known.array.n_elements)
 
 
-def _check_count(known: Known, options: Options, where: str) -> None:
+def _check_count(known: Described, options: Options, where: str) -> None:
     L, M, N = known.n_snapshots, known.n_antennas, known.array.n_elements
     most, law = _most(known)
     if most < 1:

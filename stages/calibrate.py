@@ -126,7 +126,7 @@ def fitted_calibration(known: Known) -> Calibration:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ExamBatch:
     """Scenes of one validation split."""
 
     split: Split
@@ -134,11 +134,11 @@ class Batch:
     last: int
 
 
-def plan(params: Params) -> tuple[Batch, ...]:
+def plan(params: Params) -> tuple[ExamBatch, ...]:
     """Batches of at most evaluate.batch_size scenes."""
     size = params.evaluate.batch_size
     return tuple(
-        Batch(split, first, min(first + size, params.simulate.split(split).n_scenes))
+        ExamBatch(split, first, min(first + size, params.simulate.split(split).n_scenes))
         for split in VALIDATION_SPLITS
         for first in range(0, params.simulate.split(split).n_scenes, size)
     )
@@ -152,7 +152,7 @@ def _bench(params: Params, root: Path) -> tuple[TrainedNetwork, LearnedEstimator
     return network, estimator
 
 
-def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def _make_batch(params: Params, root: Path, batches: tuple[ExamBatch, ...], number: int, path: Path) -> None:
     batch = batches[number]
     network, estimator = _bench(params, root)
     scenes = torch.arange(batch.first, batch.last)

@@ -67,7 +67,7 @@ READS = (
 
 
 @dataclass(frozen=True)
-class Batch:
+class EvaluatedScenes:
     """Scenes of one split that have one number of sources."""
 
     split: Split
@@ -110,7 +110,7 @@ def make_covariances(
     return comparison.made(observation, n_sources, sample, prediction, time.process_time() - started)
 
 
-def plan(params: Params, n_sources: Mapping[Split, Int[np.ndarray, " scene"]]) -> list[Batch]:
+def plan(params: Params, n_sources: Mapping[Split, Int[np.ndarray, " scene"]]) -> list[EvaluatedScenes]:
     """Batches of at most evaluate.batch_size scenes of one split and one number of sources.
 
     Scenes without sources are only for methods that are not told so.
@@ -122,13 +122,14 @@ def plan(params: Params, n_sources: Mapping[Split, Int[np.ndarray, " scene"]]) -
         for count in np.unique(counts[asked]):
             scenes = np.flatnonzero(counts == count).tolist()
             batches += [
-                Batch(split, int(count), tuple(scenes[i : i + size])) for i in range(0, len(scenes), size)
+                EvaluatedScenes(split, int(count), tuple(scenes[i : i + size]))
+                for i in range(0, len(scenes), size)
             ]
     return batches
 
 
 @dataclass(frozen=True)
-class Bench:
+class EvaluationBench:
     """What a process needs to evaluate any batch."""
 
     observations: dict[Split, Observation]
@@ -139,7 +140,7 @@ class Bench:
 
 
 @functools.lru_cache(maxsize=1)
-def read_bench(params: Params, root: Path) -> Bench:
+def read_bench(params: Params, root: Path) -> EvaluationBench:
     """Read once by every process."""
     observations = {
         split: read_observation(root / "data/scenes" / split, params.array.spherical_amplitude)
@@ -157,10 +158,12 @@ def read_bench(params: Params, root: Path) -> Bench:
         shape, iterations = model_grid.grid(params.of_model()).shape, params.normalize.map_iterations
         require_maps(covariances[split].maps, shape, iterations, f"data/covariances/{split}")
     truths = {split: read_truth(root / "data/scenes" / split).sources for split in TEST_SPLITS}
-    return Bench(observations, covariances, truths, network, estimator_setup.comparison(params))
+    return EvaluationBench(observations, covariances, truths, network, estimator_setup.comparison(params))
 
 
-def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def _make_batch(
+    params: Params, root: Path, batches: tuple[EvaluatedScenes, ...], number: int, path: Path
+) -> None:
     bench, batch = read_bench(params, root), batches[number]
     scenes = torch.tensor(batch.scenes)
     try:
@@ -188,7 +191,7 @@ class Gathered:
     n_scenes: dict[Method, int]
 
 
-def gather(work: Path, batches: tuple[Batch, ...], truths: Mapping[Split, SplitTruth]) -> Gathered:
+def gather(work: Path, batches: tuple[EvaluatedScenes, ...], truths: Mapping[Split, SplitTruth]) -> Gathered:
     """The batches of a finished work directory, scene by scene again.
 
     A method that is told the number of sources is not asked about a scene that has none. Times are of scenes

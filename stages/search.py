@@ -85,7 +85,7 @@ class Exam:
 
 
 @dataclass(frozen=True)
-class Bench:
+class SearchBench:
     """What every trial is scored on."""
 
     exams: tuple[Exam, ...]
@@ -136,7 +136,7 @@ def with_values(params: Params, values: Mapping[str, Scalar]) -> Params:
 
 
 def count_found(
-    params: Params, bench: Bench, network: CovarianceNetwork, is_refined: bool
+    params: Params, bench: SearchBench, network: CovarianceNetwork, is_refined: bool
 ) -> tuple[Int[np.ndarray, "scenes"], float]:
     """(found sources of every validation scene that has sources, CPU time (s) a scene) with a network."""
     settings, grid = estimators.settings(params), model_grid.grid(params.of_model())
@@ -155,13 +155,13 @@ def count_found(
     return np.array(n_found, int), seconds / len(n_found)
 
 
-def score(params: Params, bench: Bench, network: CovarianceNetwork, is_refined: bool) -> Score:
+def score(params: Params, bench: SearchBench, network: CovarianceNetwork, is_refined: bool) -> Score:
     """Score of a network on the validation scenes that have sources."""
     n_found, seconds = count_found(params, bench, network, is_refined)
     return Score(found_rate(int(n_found.sum()), int(bench.n_sources.sum())), seconds)
 
 
-def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float, ...]:
+def run_trial(params: Params, bench: SearchBench, trial: optuna.Trial) -> tuple[float, ...]:
     """Values of the objectives of one trial.
 
     Raises:
@@ -207,13 +207,13 @@ def run_trial(params: Params, bench: Bench, trial: optuna.Trial) -> tuple[float,
     return tuple(getattr(result, name) for name in params.search.objectives)
 
 
-def read_bench(params: Params) -> Bench:
+def read_bench(params: Params) -> SearchBench:
     """The validation scenes that have sources.
 
     Raises:
         MeasurementError: files that cannot be read, or do not belong together.
     """
-    return Bench(
+    return SearchBench(
         tuple(_exam(params, split) for split in VALIDATION_SPLITS), network_dictionary(params.of_model())
     )
 

@@ -79,7 +79,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Batch:
+class SweepBatch:
     """Some scenes of one point."""
 
     point: Point
@@ -107,14 +107,14 @@ def points(params: Params) -> list[Point]:
     return [Point(name, level) for name, own in levels.items() for level in own]
 
 
-def plan(params: Params) -> list[Batch]:
+def plan(params: Params) -> list[SweepBatch]:
     """Batches of at most evaluate.batch_size scenes of the points that differ."""
     size, n_scenes = params.evaluate.batch_size, params.sweep.n_scenes
     different: dict[str, Point] = {}
     for point in points(params):
         different.setdefault(point.label, point)
     return [
-        Batch(point, range(first, min(first + size, n_scenes)))
+        SweepBatch(point, range(first, min(first + size, n_scenes)))
         for point in different.values()
         for first in range(0, n_scenes, size)
     ]
@@ -169,7 +169,7 @@ def _bench(params: Params, root: Path) -> tuple[TrainedNetwork, Comparison]:
     return network, replace(estimators.comparison(params), blind=(), genie_starts=0)
 
 
-def _make_batch(params: Params, root: Path, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def _make_batch(params: Params, root: Path, batches: tuple[SweepBatch, ...], number: int, path: Path) -> None:
     network, comparison = _bench(params, root)
     batch = batches[number]
     try:
@@ -221,7 +221,7 @@ def truth_of(params: Params, point: Point) -> SplitTruth:
     )
 
 
-def gather(work: Path, batches: tuple[Batch, ...]) -> dict[str, list[MethodEstimates]]:
+def gather(work: Path, batches: tuple[SweepBatch, ...]) -> dict[str, list[MethodEstimates]]:
     """Label of a point -> estimates of every method on its scenes, from a finished work directory."""
     parts: dict[str, dict[Method, list[MethodEstimates]]] = {}
     for number, batch in enumerate(batches):

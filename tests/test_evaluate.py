@@ -185,7 +185,7 @@ def stored_maps(covariances: Covariances) -> MapValues:
     return MapValues(covariances.maps.values, covariances.maps.estimated_snr)
 
 
-def blind_counts(bench: evaluate.Bench, bends: float) -> dict[Method, list[float]]:
+def blind_counts(bench: evaluate.EvaluationBench, bends: float) -> dict[Method, list[float]]:
     """Counts of blind methods on three scenes whose stated noise power and stored maps are changed."""
     scenes = torch.tensor([6, 7, 8])
     observation = bench.observations["test_independent"].select(scenes)

@@ -17,7 +17,7 @@ from risolve.estimators.contract import Estimate
 from risolve.files.measurement_stream import first_looks
 from risolve.files.sources import joined, read_sources, write_sources
 from risolve.localize import localize, localize_files
-from risolve.locating import Method, Options, localization_key
+from risolve.locating import Localizer, Options, localization_key
 from risolve.physics.observation import Observation
 from risolve.running.target import parts_directory
 from tests.measurement_files import at, changed, spread_scenes, write_user_file
@@ -37,7 +37,7 @@ def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch:
     expected = localize_files([path], first_looks([path]), OPTIONS, silent, None, 1)
     calls = 0
 
-    def counted(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
+    def counted(observation: Observation, method: Localizer, n_sources: int | None) -> Estimate:
         nonlocal calls
         calls += 1
         if calls == 2:
@@ -128,7 +128,7 @@ def test_a_damaged_part_is_located_again(tmp_path: Path, monkeypatch: pytest.Mon
         file["scenes/n_sources"][0] = 7
     numbers: list[int] = []
 
-    def counted(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
+    def counted(observation: Observation, method: Localizer, n_sources: int | None) -> Estimate:
         numbers.append(observation.n_scenes)
         return localize(observation, method, n_sources)
 
@@ -148,7 +148,7 @@ def test_a_file_that_is_rewritten_while_it_is_located_is_refused(
     key = localization_key([path], OPTIONS)
     calls = 0
 
-    def rewriting(observation: Observation, method: Method, n_sources: int | None) -> Estimate:
+    def rewriting(observation: Observation, method: Localizer, n_sources: int | None) -> Estimate:
         nonlocal calls
         calls += 1
         if calls == 2:

@@ -19,7 +19,8 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 from risolve.errors import StateError
 from risolve.files.extents import stamp_of_path
-from risolve.files.hdf5_objects import Field, Look, Refused, Unread, open_file, survey
+from risolve.files.hdf5_objects import Look, Refused, StoredField, Unread, open_file
+from risolve.files.hdf5_survey import survey
 
 Say: TypeAlias = Callable[[str | None, str | None], None]
 """Is told (name, None) before an object is looked at, and (name, law) of one that is refused."""
@@ -171,7 +172,7 @@ def look(path: Path, say: Say) -> None:
     with file:
         held = survey(file, {}, before)
         for name, field in held.objects.items():
-            if isinstance(field, Field):
+            if isinstance(field, StoredField):
                 say(name, None)
                 _rehearse(name, field, n_bytes, say)
             elif isinstance(field, Unread):
@@ -181,7 +182,7 @@ def look(path: Path, say: Say) -> None:
                 say(f"attribute {name}", value.law)
 
 
-def _rehearse(name: str, field: Field, n_bytes: int, say: Say) -> None:
+def _rehearse(name: str, field: StoredField, n_bytes: int, say: Say) -> None:
     """Read every chunk. One that is damaged costs its rows alone, when they are read; one that may
     have failed for want of memory costs the data set.
     """

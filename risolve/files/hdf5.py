@@ -12,7 +12,16 @@ from numpy.typing import DTypeLike, NDArray
 from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files.atomic import write_bytes
 from risolve.files.extents import Extent, Stamp, broken_finiteness, stamp_of_path
-from risolve.files.hdf5_objects import Field, Group, Look, Refused, Survey, Unread, open_file, survey
+from risolve.files.hdf5_objects import (
+    Look,
+    Refused,
+    StoredField,
+    StoredGroup,
+    Survey,
+    Unread,
+    open_file,
+)
+from risolve.files.hdf5_survey import survey
 
 # One fixed range of format versions, so that a newer library writes the same bytes.
 _LIBRARY_VERSIONS = ("v108", "v110")
@@ -133,7 +142,7 @@ class Reader:
             raise self.fault(name, "contiguous and not compressed, as `simulate` and `normalize` write it")
         return Extent(self.path, name, field.offset, np.dtype(dtype), field.shape, self.stamp)
 
-    def _of_shape(self, name: str, dtype: DTypeLike, shape: str) -> Field:
+    def _of_shape(self, name: str, dtype: DTypeLike, shape: str) -> StoredField:
         law = f"{np.dtype(dtype).name} [{', '.join(shape.split())}]"
         field = self.dataset(name, law)
         if field.dtype != np.dtype(dtype) or len(field.shape) != len(shape.split()):
@@ -143,7 +152,7 @@ class Reader:
             self._agree(name, law, axis, word, size)
         return field
 
-    def dataset(self, name: str, law: str) -> Field:
+    def dataset(self, name: str, law: str) -> StoredField:
         """Data set of any type and shape; `law` says what is expected.
 
         Raises:
@@ -154,7 +163,7 @@ class Reader:
             raise self.fault(name, f"missing; the file holds {held}")
         self._require_read(name)
         field = self._held.objects[name]
-        if not isinstance(field, Field):
+        if not isinstance(field, StoredField):
             raise self.fault(name, f"a data set {law}, got a group")
         return field
 
@@ -166,7 +175,7 @@ class Reader:
             if isinstance(held, Unread):
                 raise self.fault(above or "/", held.law)
 
-    def rows(self, name: str, field: Field, rows: slice | tuple[()]) -> NDArray[Any]:
+    def rows(self, name: str, field: StoredField, rows: slice | tuple[()]) -> NDArray[Any]:
         """Some rows of a data set, () for all of it.
 
         Raises:
@@ -190,11 +199,11 @@ class Reader:
         if stamp_of_path(self.path) != self.stamp:
             raise ChangedFileError(f"{self.path}: the file was changed while it was read; run again")
 
-    def fields(self) -> list[tuple[str, Field]]:
+    def fields(self) -> list[tuple[str, StoredField]]:
         """Every data set that can be read, with its path."""
-        return [(name, held) for name, held in self._held.objects.items() if isinstance(held, Field)]
+        return [(name, held) for name, held in self._held.objects.items() if isinstance(held, StoredField)]
 
-    def contents(self) -> tuple[dict[str, Any], dict[str, Field | Group | Unread]]:
+    def contents(self) -> tuple[dict[str, Any], dict[str, StoredField | StoredGroup | Unread]]:
         """All attributes and objects by name, also those that are not read."""
         return self._held.attributes, self._held.objects
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from risolve.errors import MeasurementError
 from risolve.files.hdf5 import Reader
-from risolve.files.hdf5_objects import Field
+from risolve.files.hdf5_objects import StoredField
 from risolve.files.precision import Single
 from risolve.physics.array import Array
 from risolve.physics.geometry import aperture, nearest_spacing
@@ -136,7 +136,7 @@ def _expected(axes: tuple[str, ...], sizes: Mapping[str, int]) -> str:
     return ", ".join(map(size, axes))
 
 
-def check_type(reader: Reader, name: str, field: Field) -> None:
+def check_type(reader: Reader, name: str, field: StoredField) -> None:
     """Complex numbers of single or double precision, or real numbers or integers, as the data set needs.
 
     Raises:

@@ -48,7 +48,7 @@ def require_increasing(name: str, values: Sequence[float]) -> None:
         raise ValueError(f"{name} increases strictly, got {list(values)}")
 
 
-class Array(Section):
+class ArrayLayout(Section):
     """Reconfigurable surface: uniform planar array in the x-y plane, centred on the origin.
 
     Two elements or more along each side: a straight line sees a cone, not azimuth and elevation.
@@ -96,7 +96,7 @@ class SourceRanges(Section):
         return self
 
 
-class Grid(Section):
+class GridSize(Section):
     """Search grid, uniform in direction cosines and inverse range over the source ranges."""
 
     n_u: Annotated[int, Field(ge=3, le=_MOST_POINTS)]
@@ -162,10 +162,10 @@ class ModelSources(SourceRanges):
 class ModelParams(Section):
     """The part of the parameters that the weights of a network are valid for."""
 
-    array: Array
+    array: ArrayLayout
     receiver: Receiver
     sources: ModelSources
-    grid: Grid
+    grid: GridSize
     covariance: Covariance
     normalize: Normalize
     network: Network

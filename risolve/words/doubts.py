@@ -7,7 +7,7 @@ import numpy as np
 
 from risolve.files.measurement_stream import Chunk
 from risolve.files.sources import VALUES, LocatedSources
-from risolve.locating import Method
+from risolve.locating import Localizer
 from risolve.physics.observation import estimated_snr
 
 _SIGMAS = 5.0
@@ -17,7 +17,7 @@ _SIGMAS = 5.0
 class Doubts:
     """Scenes whose noise power, count or fit cannot be right, and sources beyond what was searched."""
 
-    def __init__(self, path: Path, method: Method, n_sources: int | None) -> None:
+    def __init__(self, path: Path, method: Localizer, n_sources: int | None) -> None:
         self._path, self._field = path, method.field_of_view
         self._most = method.settings.counting.most if n_sources is None else None
         self._fits = method.refines or method.estimator.covariance_kind is None

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from risolve.files.model_grid import grid as search_grid
 from stages.page import bars, curves, figures, training_figures
 from stages.page.figures import MethodStyle
-from stages.page.run_files import EXAMPLES, LOSSES, Examples, ReportError
+from stages.page.run_files import EXAMPLES, LOSSES, ExampleSpectra, ReportError
 from stages.page.strata_tables import PARAMETERS, cells_by_count, main_cells, of_cell
 from stages.params.model import Params
 
@@ -169,7 +169,7 @@ def norm_figure(health: dict[str, Any], n_elements: int) -> FigureBlock:
     return FigureBlock("three", tuple(panels), ())
 
 
-def spectra_figure(examples: Examples, params: Params) -> FigureBlock | None:
+def spectra_figure(examples: ExampleSpectra, params: Params) -> FigureBlock | None:
     """Spectra of the example scenes, one row a scene; None where the run asked for none.
 
     Raises:
@@ -191,7 +191,7 @@ def spectra_figure(examples: Examples, params: Params) -> FigureBlock | None:
     return FigureBlock("spectra", tuple(_spectra_panels(examples, edges)), ())
 
 
-def _spectra_panels(examples: Examples, edges: tuple[float, float, float, float]) -> Iterator[Panel]:
+def _spectra_panels(examples: ExampleSpectra, edges: tuple[float, float, float, float]) -> Iterator[Panel]:
     for scene, label in enumerate(examples.labels):
         for name, title in training_figures.SPECTRA.items():
             image = training_figures.spectrum(examples, scene, name, edges)

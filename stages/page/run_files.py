@@ -171,7 +171,7 @@ NORMS = ("r_samp_norm", "r_pred_norm", "r_blend_norm")
 
 
 @dataclass(frozen=True)
-class Examples:
+class ExampleSpectra:
     """Spectra of a few scenes on the grid of direction cosines, the largest over the range planes."""
 
     labels: tuple[str, ...]
@@ -194,7 +194,7 @@ class ReportInputs:
     history: pd.DataFrame
     metrics: dict[str, Any]
     health: dict[str, Any]
-    examples: Examples
+    examples: ExampleSpectra
 
 
 def read_inputs(root: Path) -> ReportInputs:
@@ -305,7 +305,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _read_examples(root: Path) -> Examples:
+def _read_examples(root: Path) -> ExampleSpectra:
     try:
         with _existing(root, EXAMPLES).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
@@ -329,7 +329,7 @@ def _read_examples(root: Path) -> Examples:
             )
         if not np.isfinite(arrays[name]).all() or (arrays[name] < 0.0).any():
             raise _malformed(EXAMPLES, f"{name} is a finite, nonnegative spectrum")
-    return Examples(labels, truth, {name: arrays[name] for name in names})
+    return ExampleSpectra(labels, truth, {name: arrays[name] for name in names})
 
 
 def _existing(root: Path, path: Path) -> Path:

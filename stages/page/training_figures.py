@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 
 from stages.page.figures import BLUE, GREEN, INK, MUTED, ORANGE, RULE, VERMILION, svg
-from stages.page.run_files import NORMS, Examples
+from stages.page.run_files import NORMS, ExampleSpectra
 
 TRAIN_COLOUR, VALIDATION_COLOUR = BLUE, VERMILION
 NORM_LOOKS = {
@@ -110,7 +110,9 @@ SPECTRA = {
 }
 
 
-def spectrum(examples: Examples, scene: int, name: str, edges: tuple[float, float, float, float]) -> bytes:
+def spectrum(
+    examples: ExampleSpectra, scene: int, name: str, edges: tuple[float, float, float, float]
+) -> bytes:
     """One spectrum of a scene over (u, v) between the edges of its cells, in dB of its peak, truth marked.
 
     Colours run from its smallest value, or RANGE_DB below its peak, to its peak: the span in its title.

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from risolve.files.model_params import (
-    Array,
+    ArrayLayout,
     Covariance,
-    Grid,
+    GridSize,
     ModelParams,
     ModelSources,
     Network,
@@ -187,14 +187,14 @@ class Report(Section):
 class Params(Section):
     """params.yaml."""
 
-    array: Array
+    array: ArrayLayout
     receiver: Receiver
     channel: Channel
     codebook: Codebook
     sources: Sources
     impairments: Impairments
     simulate: Simulate
-    grid: Grid
+    grid: GridSize
     covariance: Covariance
     normalize: Normalize
     network: Network

@@ -83,7 +83,7 @@ class Impairments(Section):
     amplitude_minimum: Fraction
 
 
-class Augmentation(Section):
+class AugmentationRanges(Section):
     """Departures that every scene of an augmented split draws for itself: shares of the scenes, levels."""
 
     spread_share: Fraction
@@ -155,7 +155,7 @@ class Simulate(Section):
     seed: Seed
     scenes_per_shard: PositiveInt
     workers: Processes
-    augmentation: Augmentation
+    augmentation: AugmentationRanges
     train: SplitParams
     train_constant: SplitParams
     validation: SplitParams

@@ -37,3 +37,12 @@ def test_the_array_owns_its_manifold() -> None:
         if argument.arg in {"wavelength", "spherical_amplitude"}
     ]
     assert found == []
+
+
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    places: dict[str, list[str]] = {}
+    for path, tree in modules(*HOUSE).items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}

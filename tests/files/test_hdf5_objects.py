@@ -17,7 +17,7 @@ from tests.measurement_files import Change
 VALUES = np.arange(24.0).reshape(6, 4)
 
 
-READERS = {"risolve/files/hdf5.py", "risolve/files/hdf5_objects.py"}
+READERS = {f"risolve/files/{name}.py" for name in ("hdf5", "hdf5_objects", "hdf5_survey")}
 
 
 def file_with(path: Path, change: Change) -> Path:

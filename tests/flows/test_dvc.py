@@ -14,7 +14,7 @@ import pytest
 from flows.dvc import (
     Checkout,
     GraphError,
-    StageError,
+    StageFailed,
     StageKilledError,
     find_root,
     read_metrics,
@@ -158,7 +158,7 @@ def test_failure_names_the_stage_and_shows_its_last_lines(repository):
     append_stage(
         repository, "bad", "print('\\n'.join(f'line {n}' for n in range(99))); raise SystemExit(3)\n"
     )
-    with pytest.raises(StageError) as caught:
+    with pytest.raises(StageFailed) as caught:
         Checkout(repository, Processes()).reproduce("bad", lambda line: None)
     message = str(caught.value)
     assert caught.value.stage == "bad"

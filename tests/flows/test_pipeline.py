@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 import flows.dvc
 import flows.reproduction
-from flows.dvc import GraphError, StageError, StageOvertimeError
+from flows.dvc import GraphError, StageFailed, StageOvertimeError
 from flows.pipeline import main, pipeline
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -50,7 +50,7 @@ def test_the_flow_reproduces_the_graph_and_a_second_run_finds_it_up_to_date(repo
 
 def test_a_failing_stage_is_tried_again_and_named(repository):
     (repository / "join.py").write_text("open('tries', 'a').write('.'); raise SystemExit('no such luck')\n")
-    with pytest.raises(StageError, match=r"stage 'join' failed(.|\n)*no such luck"):
+    with pytest.raises(StageFailed, match=r"stage 'join' failed(.|\n)*no such luck"):
         pipeline(target="join")
     assert (repository / "tries").read_text() == ".."
     assert (repository / "right.txt").exists()
@@ -63,7 +63,7 @@ def test_a_stage_that_refuses_its_input_is_not_tried_again(repository):
     """Exit code 2 says that a person has to put something right first."""
     refuse = "import sys; open('tries', 'a').write('.'); print('error: a law'); sys.exit(2)\n"
     (repository / "join.py").write_text(refuse)
-    with pytest.raises(StageError, match=r"stage 'join' failed(.|\n)*error: a law") as caught:
+    with pytest.raises(StageFailed, match=r"stage 'join' failed(.|\n)*error: a law") as caught:
         pipeline(target="join")
     assert caught.value.refused
     assert (repository / "tries").read_text() == "."

@@ -12,7 +12,6 @@ import pandas as pd
 from risolve import seeds
 from risolve.networks.health import INCIDENT, gates
 from stages.params.file import read_params
-from stages.params.model import Grid
 from tests.architecture.source import ROOT
 
 METHODS = {
