@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from risolve import seeds
+from risolve.files.model_params import GridSize
 from risolve.networks.health import INCIDENT, gates
 from stages.params.file import read_params
 from tests.architecture.source import ROOT
@@ -283,7 +284,7 @@ def _ranges(asked: list[Asked]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _examples(grid: Grid) -> dict[str, np.ndarray[Any, Any]]:
+def _examples(grid: GridSize) -> dict[str, np.ndarray[Any, Any]]:
     """Two scenes, each source a Gaussian in (u, v) on a floor of noise."""
     generator = seeds.generator(1, "bootstrap")
     u_max = math.sin(math.pi / 3)
