@@ -47,7 +47,7 @@ from risolve.words.truth import SceneScore
 FOUND_TOLERANCE_DEG = 5.0
 """Errors of azimuth and elevation within which a source counts as found."""
 
-_LEAST_CHUNKS = 4
+LEAST_CHUNKS = 4
 """Of each process that locates: starting one takes seconds."""
 
 
@@ -97,7 +97,7 @@ def localize_files(
                 finished = _finished(kept)
                 asked = [own for own in zip(chunks, kept, strict=True) if own[1] not in finished]
                 locator = _Locator(path, looks, options, tuple(files), number, first_scene)
-                located = shared_out(locator, asked, min(workers, len(asked) // _LEAST_CHUNKS))
+                located = shared_out(locator, asked, min(workers, len(asked) // LEAST_CHUNKS))
                 done = stream.sizes.scenes - sum(len(scenes) for scenes, _ in asked)
                 progress = Progress(f"localize {path.name}", stream.sizes.scenes, "scenes", done)
                 for scenes, place in zip(chunks, kept, strict=True):

@@ -169,7 +169,12 @@ def _bench(params: Params, root: Path) -> tuple[TrainedNetwork, Comparison]:
     return network, replace(estimators.comparison(params), blind=(), genie_starts=0)
 
 
-def _make_batch(params: Params, root: Path, batches: tuple[SweepBatch, ...], number: int, path: Path) -> None:
+def make_batch(params: Params, root: Path, batches: tuple[SweepBatch, ...], number: int, path: Path) -> None:
+    """Write the estimates of the scenes of one batch.
+
+    Raises:
+        ParameterError: scenes that cannot be estimated, with the departure that made them.
+    """
     network, comparison = _bench(params, root)
     batch = batches[number]
     try:
@@ -277,7 +282,7 @@ def main() -> None:
     _bench(params, root)
     batches = tuple(plan(params))
     reads = sections(params, (name for name in READS if name not in SCORED))
-    make = functools.partial(_make_batch, params, root, batches)
+    make = functools.partial(make_batch, params, root, batches)
     key = work_key("stages.sweep", reads, [root / "data/calibration/learned.pt"])
     with work_directory("sweep", key) as work:
         make_shards(make, len(batches), work, params.evaluate.workers, 2, "sweep", "batches")

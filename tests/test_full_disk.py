@@ -11,6 +11,7 @@ from stages import (
     bound,
     calibrate,
     check,
+    clone,
     evaluate,
     normalize,
     report,
@@ -51,7 +52,7 @@ COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
             *("--epochs", "1", "--out", "tuned.pt"),
         ),
     ),
-    "adopt": (cli.main, ("adopt",)),
+    "adopt": (clone.main, ("adopt",)),
 }
 QUICK = {
     **SMALL,

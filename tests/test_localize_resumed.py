@@ -32,7 +32,7 @@ def silent(line: str) -> None:
 
 def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One scene a batch, the first of them left out; stopped in the third."""
-    monkeypatch.setattr("risolve.files.measurement_stream._MOST_SCENES", 1)
+    monkeypatch.setattr("risolve.files.measurement_stream.MOST_SCENES", 1)
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes(4)), at("snapshots", 0, math.nan))
     expected = localize_files([path], first_looks([path]), OPTIONS, silent, None, 1)
     calls = 0
@@ -87,7 +87,7 @@ def test_other_measurements_and_other_options_are_another_piece_of_work(tmp_path
 @pytest.mark.slow
 def test_processes_change_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of two processes, one of them with a scene that is left out, against those of this one."""
-    monkeypatch.setattr("risolve.localize._LEAST_CHUNKS", 1)
+    monkeypatch.setattr("risolve.localize.LEAST_CHUNKS", 1)
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes(66)), at("snapshots", 65, math.nan))
     looks = first_looks([path])
     alone, shared = (localize_files([path], looks, OPTIONS, silent, None, workers) for workers in (1, 2))
@@ -116,7 +116,7 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
 
 def test_a_damaged_part_is_located_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Damage of any kind: no HDF5, cut, another result, rows that are not those of the scenes."""
-    monkeypatch.setattr("risolve.files.measurement_stream._MOST_SCENES", 1)
+    monkeypatch.setattr("risolve.files.measurement_stream.MOST_SCENES", 1)
     path, work = write_user_file(tmp_path / "user.h5", spread_scenes(4)), tmp_path / "work"
     work.mkdir()
     expected = localize_files([path], first_looks([path]), OPTIONS, silent, work, 1).sources
@@ -142,7 +142,7 @@ def test_a_file_that_is_rewritten_while_it_is_located_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was located before is of the file as it was: a run on the file as it is then begins anew."""
-    monkeypatch.setattr("risolve.files.measurement_stream._MOST_SCENES", 1)
+    monkeypatch.setattr("risolve.files.measurement_stream.MOST_SCENES", 1)
     path, work = write_user_file(tmp_path / "user.h5", spread_scenes(3)), tmp_path / "work"
     work.mkdir()
     key = localization_key([path], OPTIONS)

@@ -176,7 +176,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_inputs(tmp_path)
-    whole = sweep_verb._make_batch
+    whole = sweep_verb.make_batch
     made: list[int] = []
 
     def interrupted(params: Params, root: Path, batches: tuple[object, ...], number: int, path: Path) -> None:
@@ -186,7 +186,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         made.append(number)
         whole(params, root, batches, number, path)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sweep_verb, "_make_batch", interrupted)
+    monkeypatch.setattr(sweep_verb, "make_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         call_verb(tmp_path, sweep_verb.main)
     assert not (tmp_path / CSV).exists()

@@ -22,7 +22,7 @@ from risolve.physics.geometry import position_jacobian
 from risolve.physics.observation import Observation, respond
 from risolve.shapes import Powers
 
-_CHUNK_BYTES = 2**26
+CHUNK_BYTES = 2**26
 """Working memory of one chunk of scenes."""
 
 _SINGULAR = 1e-12
@@ -216,7 +216,7 @@ def _responses(observation: Observation, sources: Float[Tensor, "scene source 3"
     n_scenes, n_sources = sources.shape[:2]
     # coded columns, as made and reordered, and the covariance derivatives of the unconditional bound
     entries = 8 * n_sources * observation.n_elements + 4 * (4 * n_sources + 1) * observation.n_antennas**2
-    size = max(1, _CHUNK_BYTES // (16 * observation.n_snapshots * entries))
+    size = max(1, CHUNK_BYTES // (16 * observation.n_snapshots * entries))
     for first in range(0, n_scenes, size):
         scenes = slice(first, min(first + size, n_scenes))
         wave = observation.array.steering_derivatives(sources[scenes].double())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from risolve.physics.observation import Observation, sensing
 
-_CHUNK_BYTES = 2**26
+CHUNK_BYTES = 2**26
 """Working memory of one piece of the batch."""
 
 _SINGULAR = 1e-12
@@ -74,8 +74,8 @@ def pieces(observation: Observation, n_points: int, n_columns: int) -> Iterator[
     """Scenes and points of pieces of bounded memory, `n_columns` responses a point."""
     received_size = observation.n_snapshots * observation.n_antennas
     per_point = 16 * n_columns * (3 * observation.n_elements + 2 * received_size)
-    points = max(1, min(n_points, _CHUNK_BYTES // per_point))
-    scenes = max(1, _CHUNK_BYTES // (points * per_point + 16 * received_size * observation.n_elements))
+    points = max(1, min(n_points, CHUNK_BYTES // per_point))
+    scenes = max(1, CHUNK_BYTES // (points * per_point + 16 * received_size * observation.n_elements))
     for scene in range(0, observation.n_scenes, scenes):
         for point in range(0, n_points, points):
             yield slice(scene, scene + scenes), slice(point, point + points)

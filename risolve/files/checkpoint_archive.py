@@ -23,7 +23,7 @@ from torch import Tensor
 _MOST_DIRECTORY_BYTES = 2_000_000
 """Of the directory of a zip archive: some 20,000 entries, 2,000 of them for every 100 layers in training."""
 
-_MOST_STEPS = 2_000_000
+MOST_STEPS = 2_000_000
 """Of the pickle, and values in it: 4 s, and the state of 4,000 epochs."""
 
 _DEEPEST = 16
@@ -184,8 +184,8 @@ def _contents(archive: _Entries) -> Any:
                 if step.name not in steps:
                     raise ArchiveError(f"data.pkl: {step.name}: no step of a checkpoint")
                 # a place of the memory of the pickle is made with all places before it
-                if number >= _MOST_STEPS or (step.name == "LONG_BINPUT" and argument not in range(number)):
-                    raise ArchiveError(f"data.pkl: {_MOST_STEPS} values at most")
+                if number >= MOST_STEPS or (step.name == "LONG_BINPUT" and argument not in range(number)):
+                    raise ArchiveError(f"data.pkl: {MOST_STEPS} values at most")
         return _Unpickler(archive.sizes, pickled).load()
     except (
         pickle.UnpicklingError,
@@ -263,8 +263,8 @@ class _Plain:
     def of(self, value: Any, depth: int = 0) -> Any:
         """The same in dicts, lists, tuples, numbers, strings and tensors."""
         self._n_values += 1
-        if self._n_values > _MOST_STEPS or depth > _DEEPEST:
-            raise ArchiveError(f"{_MOST_STEPS} values, {_DEEPEST} levels of them at most")
+        if self._n_values > MOST_STEPS or depth > _DEEPEST:
+            raise ArchiveError(f"{MOST_STEPS} values, {_DEEPEST} levels of them at most")
         match value:
             case _Stored():
                 return self._tensor(value)

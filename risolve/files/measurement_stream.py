@@ -42,7 +42,7 @@ MADE_BY = "docs/formats.md describes the format of measurements"
 _CHUNK_VALUES = 2_000_000
 """Complex numbers read at once: bounds the memory, 16 MB."""
 
-_MOST_SCENES = 64
+MOST_SCENES = 64
 """Scenes of one chunk."""
 
 _UNIT_MODULUS = 1e-3
@@ -186,7 +186,7 @@ class MeasurementStream:
         """Scenes of a chunk."""
         _, L, M, N = self.sizes
         values = L * M + (0 if self.shared["channel"] else M * N) + (0 if self.shared["codes"] else L * N)
-        return max(1, min(_MOST_SCENES, _CHUNK_VALUES // values))
+        return max(1, min(MOST_SCENES, _CHUNK_VALUES // values))
 
     def readable(self, scenes: range) -> Chunk:
         """Scenes that follow one another, read apart where the file is damaged."""

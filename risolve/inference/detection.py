@@ -20,7 +20,7 @@ from risolve.inference.scaling import unit_scale
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation, sensing
 
-_CHUNK_VALUES = 8_000_000
+CHUNK_VALUES = 8_000_000
 """Complex numbers of the responses of one piece of the batch: bounds the memory, 64 MB."""
 
 _OWN = 1e-3
@@ -61,7 +61,7 @@ def detectors(observation: Observation, grid: Grid) -> Iterator[tuple[slice, Det
     wave = grid_steering(grid, observation.array)
     rows = wave.mT.contiguous()
     per_scene = observation.n_snapshots * observation.n_antennas * grid.n_points
-    size = max(1, _CHUNK_VALUES // per_scene)
+    size = max(1, CHUNK_VALUES // per_scene)
     unit = unit_scale(observation)
     for first in range(0, observation.n_scenes, size):
         scenes = slice(first, min(first + size, observation.n_scenes))

@@ -26,7 +26,7 @@ from risolve.shapes import Powers
 _LEAST_FREE = 1e-3
 """Share of |b_g|^2 that is left of den_g at least: a place that the others explain has no say."""
 
-_BLOCK_VALUES = 500_000
+BLOCK_VALUES = 500_000
 """Complex numbers on the grid that are worked on at once: 4 MB, which stay in the cache."""
 
 _STEPS = 2
@@ -77,7 +77,7 @@ def left_out_decrease(
 ) -> Float[Tensor, "scene source point"]:
     """max_p Delta_k(x, p) of every source at every grid point, in complex64."""
     n_rows = scenes.observation.n_snapshots * (sources.shape[1] + 1)
-    size = max(1, _BLOCK_VALUES // (n_rows * scenes.grid.n_points))
+    size = max(1, BLOCK_VALUES // (n_rows * scenes.grid.n_points))
     pieces = []
     for first in range(0, len(sources), size):
         rows = torch.arange(first, min(first + size, len(sources)))

@@ -20,7 +20,7 @@ from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
 from risolve.shapes import SourceMask
 
-_CHUNK_VALUES = 4_000_000
+CHUNK_VALUES = 4_000_000
 """Complex numbers of the largest array of one piece of the batch: bounds the memory, 64 MB."""
 
 
@@ -202,7 +202,7 @@ def _columns(
 def pieces(observation: Observation, n_columns: int) -> Iterator[slice]:
     """Pieces of the batch in which n responses a snapshot take bounded memory, one of an empty batch."""
     per_scene = observation.n_snapshots * n_columns * max(observation.n_elements, observation.n_antennas)
-    size = max(1, _CHUNK_VALUES // per_scene)
+    size = max(1, CHUNK_VALUES // per_scene)
     for first in range(0, max(1, observation.n_scenes), size):
         yield slice(first, first + size)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from risolve.modulus import squared_modulus
 from risolve.shapes import Elements
 
-_CHUNK_VALUES = 8_000_000
+CHUNK_VALUES = 8_000_000
 """Real numbers of one piece of the table of steering products: bounds the memory, 32 MB."""
 
 
@@ -150,7 +150,7 @@ class MirrorFold:
         rows, columns = zip(*self._pairs(character), strict=True)
         weight = 1.0 if character == 0 else 2.0
         parts = self.parts.permute(2, 0, 1)
-        chunk = max(1, _CHUNK_VALUES // (2 * len(rows) * parts.shape[2] ** 2))
+        chunk = max(1, CHUNK_VALUES // (2 * len(rows) * parts.shape[2] ** 2))
         for piece in parts.split(chunk):
             left, right = weight * piece[:, list(rows)], piece[:, list(columns)].conj()
             table = torch.view_as_real(left[..., :, None] * right[..., None, :]).flatten(1)

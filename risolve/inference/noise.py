@@ -26,7 +26,7 @@ from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation, stacked_gram, stacked_match
 from risolve.shapes import Powers
 
-_CHUNK_VALUES = 4_000_000
+CHUNK_VALUES = 4_000_000
 """Complex numbers of the largest array of one piece of the batch: bounds the memory, 64 MB."""
 
 _LEAST_FREE = 8
@@ -69,7 +69,7 @@ def estimated_noise_power(observation: Observation) -> Powers:
         observation.n_elements**2,
         observation.n_snapshots * observation.n_antennas * max(_RATIOS, observation.n_elements),
     )
-    size = max(1, _CHUNK_VALUES // per_scene)
+    size = max(1, CHUNK_VALUES // per_scene)
     pieces = [torch.empty(0, dtype=torch.float64)]
     for first in range(0, observation.n_scenes, size):
         piece = observation.select(slice(first, first + size))

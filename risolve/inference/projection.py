@@ -26,7 +26,7 @@ do not see it.
 """
 
 
-_BLOCK_VALUES = 250_000
+BLOCK_VALUES = 250_000
 """Complex numbers of the coded fields of the scenes worked on at once: 4 MB, which stay in the cache."""
 
 
@@ -66,7 +66,7 @@ def responses(
 ) -> Complex[Tensor, "scene group column row"]:
     """B_g f for fields given as rows."""
     n_scenes, n_columns, n_elements = fields.shape
-    size = max(1, _BLOCK_VALUES // (observation.n_snapshots * n_columns * n_elements))
+    size = max(1, BLOCK_VALUES // (observation.n_snapshots * n_columns * n_elements))
     received = torch.cat(
         [
             _received(observation.select(slice(i, i + size)), fields[i : i + size])

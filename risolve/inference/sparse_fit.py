@@ -23,7 +23,7 @@ from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation, sensing, stacked_gram, stacked_match
 from risolve.shapes import Powers
 
-_CHUNK_VALUES = 8_000_000
+CHUNK_VALUES = 8_000_000
 """Complex numbers of the largest array of one piece of the batch: bounds the memory, 64 MB."""
 
 _BLOCK = 8
@@ -107,7 +107,7 @@ def sparse_fit_maps(
         observation.n_elements**2,
         observation.n_snapshots * steering.shape[1],
     )
-    size = max(1, _CHUNK_VALUES // per_scene)
+    size = max(1, CHUNK_VALUES // per_scene)
     pieces = []
     for first in range(0, observation.n_scenes, size):
         pieces.append(_maps(scaled.select(slice(first, first + size)), fold, iterations))

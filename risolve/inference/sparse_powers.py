@@ -25,7 +25,7 @@ from risolve.shapes import Powers
 _FULL = 1
 """Iterations over the whole grid, after which dead points leave it."""
 
-_KEPT = 200
+KEPT = 200
 """Points of greatest power that go on: far more than there are sources."""
 
 _LEAST_NOISE = 1e-5
@@ -71,8 +71,8 @@ def sparse_powers(
     powers = first.powers / first.denominator
     points = torch.arange(columns.shape[2]).expand(n_scenes, -1)
     for iteration in range(n_iterations):
-        if iteration == _FULL and columns.shape[2] > _KEPT:
-            powers, points = powers.topk(_KEPT, dim=1)
+        if iteration == _FULL and columns.shape[2] > KEPT:
+            powers, points = powers.topk(KEPT, dim=1)
             taken = points[:, None, :, None].expand(-1, columns.shape[1], -1, columns.shape[3])
             columns = columns.gather(2, taken)
         powers = powers * _steps(columns, received, powers, noise).powers

@@ -15,7 +15,7 @@ from risolve.networks.examples import Batch
 from risolve.networks.shuffle import Shuffle
 from stages.training.split_files import Columns, Shard, SplitFiles, joined_columns
 
-_AHEAD = 4
+AHEAD = 4
 """Batches that are read ahead of the one that is trained on."""
 
 
@@ -90,7 +90,7 @@ class ShardFeed:
         reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="training-feed")
         try:
             coming: deque[Future[Batch | None]] = deque(
-                reader.submit(next, source, None) for _ in range(_AHEAD)
+                reader.submit(next, source, None) for _ in range(AHEAD)
             )
             for _ in range(self.n_batches):
                 asked = time.monotonic()

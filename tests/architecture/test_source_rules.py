@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 from tests.architecture import conduct_rules, covariance_rules
-from tests.architecture.source import ROOT, Rule, modules, violations
+from tests.architecture.source import ROOT, Rule, modules, violations, word
 
 _COVARIANCE = ast.parse((ROOT / covariance_rules.COVARIANCE).read_text("utf-8"))
 RAW = covariance_rules.raw_names(_COVARIANCE)
@@ -433,3 +433,19 @@ ALLOWED: list[tuple[Rule, str, str]] = [
 @pytest.mark.parametrize(("rule", "path", "text"), ALLOWED)
 def test_rule_allows(rule: Rule, path: str, text: str) -> None:
     assert list(rule(path, ast.parse(dedent(text)))) == []
+
+
+def test_no_test_patches_a_private_name() -> None:
+    """What is private may change without a test."""
+    found = [
+        f"{path}:{node.lineno}: {ast.unparse(node)}"
+        for path, tree in modules("tests").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and word(node.func) == "setattr"
+        for argument in node.args[:2]
+        if isinstance(argument, ast.Constant)
+        and isinstance(argument.value, str)
+        and (name := argument.value.rpartition(".")[2]).startswith("_")
+        and not name.endswith("__")
+    ]
+    assert found == []

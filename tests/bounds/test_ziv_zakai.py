@@ -78,7 +78,7 @@ def test_shared_channel_and_codes_are_the_same_in_every_scene() -> None:
 def test_small_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     observation = systems(WIDE)
     expected = bound(observation, [-10.0, 20.0], n_draws=3)
-    monkeypatch.setattr(local_information, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(local_information, "CHUNK_BYTES", 1)
     found = bound(observation, [-10.0, 20.0], n_draws=3)
     torch.testing.assert_close(found.deviations, expected.deviations, rtol=1e-9, atol=0.0)
 

@@ -139,7 +139,7 @@ def test_nests_are_bounded(tmp_path: Path, value: object) -> None:
 
 
 def test_references_are_counted_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_archive, "_MOST_STEPS", 10_000)
+    monkeypatch.setattr(checkpoint_archive, "MOST_STEPS", 10_000)
     assert "10000 values" in refusal(saved(tmp_path, wide(4)))
 
 

@@ -13,7 +13,8 @@ import flows.reproduction
 from flows.dvc import GraphError, StageFailed, StageOvertimeError
 from flows.pipeline import main, pipeline
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+# A server, and flows that start dvc.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
 
 def last_run() -> FlowRun:

@@ -84,7 +84,7 @@ def test_gain_does_not_depend_on_the_unit_of_the_snapshots(factor: float) -> Non
 def test_pieces_hold_every_scene_once(monkeypatch: pytest.MonkeyPatch) -> None:
     observation = make_observation(WIDE, 1, 5.0, 5)
     per_scene = observation.n_snapshots * observation.n_antennas * GRID.n_points
-    monkeypatch.setattr("risolve.inference.detection._CHUNK_VALUES", 2 * per_scene)
+    monkeypatch.setattr("risolve.inference.detection.CHUNK_VALUES", 2 * per_scene)
     pieces = list(detectors(observation, GRID))
     assert [piece for piece, _ in pieces] == [slice(0, 2), slice(2, 4), slice(4, 5)]
     whole = detector_of

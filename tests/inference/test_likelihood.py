@@ -244,7 +244,7 @@ def test_scenes_worked_on_at_once_change_nothing(
     scenes = make_scenes(WIDE, 2, 5.0, 5, source_model, shared_channel=shared_channel)
     observation = scenes.observation.to(torch.complex128)
     together = project(observation, placed(scenes, 2))
-    monkeypatch.setattr(projection, "_BLOCK_VALUES", 2 * 9 * 8 * 40)
+    monkeypatch.setattr(projection, "BLOCK_VALUES", 2 * 9 * 8 * 40)
     in_blocks = project(observation, placed(scenes, 2))
     for one, other in zip(together, in_blocks, strict=True):
         torch.testing.assert_close(other, one, rtol=DOUBLE, atol=DOUBLE * float(one.abs().max()))

@@ -145,7 +145,7 @@ def test_a_scene_does_not_depend_on_its_batch(
 ) -> None:
     observation = unstated(make_observation(LONG, 1, 10.0, 7, source_model))
     together = estimated_noise_power(observation)
-    monkeypatch.setattr(noise, "_CHUNK_VALUES", 6000)
+    monkeypatch.setattr(noise, "CHUNK_VALUES", 6000)
     in_pieces = estimated_noise_power(observation)
     alone = estimated_noise_power(observation.select(slice(4, 5)))
     torch.testing.assert_close(in_pieces, together, rtol=1e-9, atol=0.0)

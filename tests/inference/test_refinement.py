@@ -192,7 +192,7 @@ def test_a_scene_does_not_depend_on_its_batch(
         torch.testing.assert_close(alone.sources, together.sources[part], rtol=0.0, atol=1e-7)
         torch.testing.assert_close(alone.residual, together.residual[part], rtol=1e-8, atol=0.0)
         assert torch.equal(alone.converged, together.converged[part])
-    monkeypatch.setattr(likelihood, "_CHUNK_VALUES", 9 * 8 * 40 * 5)
+    monkeypatch.setattr(likelihood, "CHUNK_VALUES", 9 * 8 * 40 * 5)
     in_pieces = refine(scenes.observation, start, ITERATIONS)
     torch.testing.assert_close(in_pieces.sources, together.sources, rtol=0.0, atol=1e-7)
 

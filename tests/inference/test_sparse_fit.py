@@ -254,8 +254,8 @@ def test_a_scene_does_not_depend_on_its_batch(
     largest = float(together.max())
     alone = sparse_fit_maps(observation.select(slice(17, 18)), steering, (0, 1))
     torch.testing.assert_close(alone[0], together[17], rtol=SINGLE, atol=SINGLE * largest)
-    monkeypatch.setattr(sparse_fit, "_CHUNK_VALUES", 3000)
-    monkeypatch.setattr(mirror, "_CHUNK_VALUES", 1000)
+    monkeypatch.setattr(sparse_fit, "CHUNK_VALUES", 3000)
+    monkeypatch.setattr(mirror, "CHUNK_VALUES", 1000)
     in_pieces = sparse_fit_maps(observation, steering, (0, 1))
     torch.testing.assert_close(in_pieces, together, rtol=SINGLE, atol=SINGLE * largest)
 

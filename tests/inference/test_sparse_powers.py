@@ -57,9 +57,9 @@ def test_equals_the_oracle(system: System, source_model: SourceModel, is_known: 
 def test_dead_points_leave_the_fit_without_changing_its_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
     grid = search_grid(11, 9, 3, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
     detector = detector_of(make_observation(WIDE, 2, 15.0, 6), grid)
-    monkeypatch.setattr(module, "_KEPT", grid.n_points)
+    monkeypatch.setattr(module, "KEPT", grid.n_points)
     whole = sparse_powers(detector, torch.full((6,), 2), 10)
-    monkeypatch.setattr(module, "_KEPT", 40)
+    monkeypatch.setattr(module, "KEPT", 40)
     pruned = sparse_powers(detector, torch.full((6,), 2), 10)
     assert bool(((pruned > 0.0).sum(-1) <= 40).all())
     first, second = (local_maxima(values, grid, 1).point for values in (whole, pruned))

@@ -228,7 +228,7 @@ def test_a_scene_does_not_depend_on_its_batch(
         alone = refine_unconditional(scenes.observation.select(part), start[part], ITERATIONS)
         torch.testing.assert_close(alone.sources, together.sources[part], rtol=0.0, atol=1e-7)
         torch.testing.assert_close(alone.cost, together.cost[part], rtol=1e-9, atol=0.0)
-    monkeypatch.setattr(likelihood, "_CHUNK_VALUES", 9 * 8 * 40 * 5)
+    monkeypatch.setattr(likelihood, "CHUNK_VALUES", 9 * 8 * 40 * 5)
     in_pieces = refine_unconditional(scenes.observation, start, ITERATIONS)
     torch.testing.assert_close(in_pieces.sources, together.sources, rtol=0.0, atol=1e-7)
 

@@ -283,7 +283,7 @@ def test_a_training_that_fails_leaves_no_thread(folder: Path) -> None:
 
 def test_no_more_is_read_ahead_than_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch asked for: beside it as many as are read ahead, and what the buffer takes meanwhile."""
-    monkeypatch.setattr(module, "_AHEAD", 2)
+    monkeypatch.setattr(module, "AHEAD", 2)
     read, counted = Shard.read, []
 
     def counting(shard: Shard, first: int, last: int) -> Columns:
