@@ -16,20 +16,18 @@ from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
 from risolve.field import FieldOfView, check_angles, check_field, default_field, limits_of
+from risolve.files.measurement_laws import lossy_codes
 from risolve.files.measurement_stream import Chunk, Unit
 from risolve.files.model import Model, read_model
 from risolve.files.sources import LocatedSources, joined
 from risolve.inference.scaling import require_usable
 from risolve.located import located_sources
-from risolve.locating import CLASSICAL, Options, localize, method_for, model_field, needs_model
+from risolve.locating import CLASSICAL, Options, localize, localizer_for, model_field, needs_model
 from risolve.physics.observation import Observation
 from risolve.words.doubts import Doubts
 
 _SCENES_AT_ONCE = 256
 """Scenes that `locate` looks at together."""
-
-_UNIT_MODULUS = 1e-3
-"""By which |c| may miss 1 without a remark."""
 
 _WHERE = "the observation"
 
@@ -81,17 +79,16 @@ def locate(
             own.range_m if range is None else limits_of("range", range),
         )
         check_field(field)
-    method = method_for(observation, Options(estimator, count, field, false_alarm, network or Path()), _WHERE)
+    options = Options(estimator, count, field, false_alarm, network or Path())
+    localizer = localizer_for(observation, options, _WHERE)
     require_usable(observation)
     observation = _detached(observation)
-    modulus = observation.codes.abs()
-    if float((modulus - 1.0).abs().max()) > _UNIT_MODULUS:
-        between = f"|c| from {float(modulus.min()):.3g} to {float(modulus.max()):.3g}"
-        warnings.warn(f"codes: {between}, not 1: taken as elements that lose power", stacklevel=2)
-    parts, doubts = [], Doubts(Path(_WHERE), method, count)
+    if lossy := lossy_codes(observation.codes.numpy()):
+        warnings.warn(lossy, stacklevel=2)
+    parts, doubts = [], Doubts(Path(_WHERE), localizer, count)
     for scenes in torch.arange(observation.n_scenes).split(_SCENES_AT_ONCE):
         part = observation.select(scenes)
-        rows = located_sources(estimator, (_WHERE,), 0, scenes, part, localize(part, method, count))
+        rows = located_sources(estimator, (_WHERE,), 0, scenes, part, localize(part, localizer, count))
         doubts.look(0, Chunk(tuple(scenes.tolist()), (Unit(0, 0),) * len(scenes), part, {}), rows)
         parts.append(rows)
     for line in doubts.lines():

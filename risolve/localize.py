@@ -36,7 +36,7 @@ from risolve.files.sources import (
     write_sources,
 )
 from risolve.located import located_sources
-from risolve.locating import Localizer, Options, localize, method_for
+from risolve.locating import Localizer, Options, localize, localizer_for
 from risolve.metrics.agreement import agreement
 from risolve.running.progress import Progress
 from risolve.running.shards import shared_out
@@ -76,7 +76,7 @@ def localize_files(
 
     Raises:
         StateError: a worker process died.
-        MeasurementError, CheckpointError: what cannot be read or located, as `method_for`; no scene at all.
+        MeasurementError, CheckpointError: what cannot be read or located; no scene at all.
         ChangedFileError: a file that was changed after the first look; nothing of it is kept since.
     """
     for file in files:
@@ -86,12 +86,12 @@ def localize_files(
         first_scene = 0
         for path in source_paths(file, MADE_BY):
             with measurement_stream(path, looks) as stream:
-                method = _method(stream, options)
+                localizer = _localizer(stream, options)
                 for warning in stream.warnings:
                     remark(warning)
                 if first_scene == 0:
-                    remark(f"{file}: {options.estimator} searches {method.field_of_view}")
-                truth, doubts = stream.truth(), Doubts(path, method, options.n_sources)
+                    remark(f"{file}: {options.estimator} searches {localizer.field_of_view}")
+                truth, doubts = stream.truth(), Doubts(path, localizer, options.n_sources)
                 chunks = stream.chunk_scenes()
                 kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
                 finished = _finished(kept)
@@ -137,7 +137,7 @@ def _check(file: Path, looks: Mapping[Path, Look], options: Options) -> None:
     first = None
     for path in source_paths(file, MADE_BY):
         with measurement_stream(path, looks) as stream:
-            _method(stream, options)
+            _localizer(stream, options)
             stream.truth()
             system = (stream.sizes[1:], stream.array.wavelength, stream.source_model)
             first = first or (system, stream.array.elements)
@@ -163,16 +163,16 @@ class _Locator:
     first_scene: int
 
     @functools.cached_property
-    def _method(self) -> Localizer:
+    def _localizer(self) -> Localizer:
         with measurement_stream(self.path, self.looks) as stream:
-            return _method(stream, self.options)
+            return _localizer(stream, self.options)
 
     def __call__(self, asked: tuple[range, Path | None]) -> LocatedSources:
         """Sources of a chunk; where it has a place, they are kept there."""
         scenes, place = asked
         with measurement_stream(self.path, self.looks) as stream:
             read = stream.readable(scenes)
-        locate = partial(localize, method=self._method, n_sources=self.options.n_sources)
+        locate = partial(localize, localizer=self._localizer, n_sources=self.options.n_sources)
         chunk, estimate = computed(self.path, read, locate)
         part = _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
         if place is not None:
@@ -180,15 +180,15 @@ class _Locator:
         return part
 
 
-def _method(stream: MeasurementStream, options: Options) -> Localizer:
-    """As `method_for`.
+def _localizer(stream: MeasurementStream, options: Options) -> Localizer:
+    """As `localizer_for`.
 
     Raises:
-        MeasurementError: what `method_for` refuses.
-        CheckpointError: as `method_for`.
+        MeasurementError: what `localizer_for` refuses.
+        CheckpointError: as `localizer_for`.
     """
     try:
-        return method_for(stream, options, str(stream.path))
+        return localizer_for(stream, options, str(stream.path))
     except ValueError as error:
         raise MeasurementError(str(error)) from error
 

@@ -113,33 +113,33 @@ class Localizer:
     model: Model | None
 
 
-def localize(observation: Observation, method: "Localizer", n_sources: int | None) -> Estimate:
+def localize(observation: Observation, localizer: Localizer, n_sources: int | None) -> Estimate:
     """Sources of a batch of scenes; the number of them is counted where it is not given.
 
     Raises:
         ValueError: more sources than the snapshots determine.
     """
-    observation = replace(observation, array=method.array)
+    observation = replace(observation, array=localizer.array)
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
-    found = method.estimator.estimate(observation, covariance_of(observation, counts, method), counts)
-    if not method.refines:
+    found = localizer.estimator.estimate(observation, covariance_of(observation, counts, localizer), counts)
+    if not localizer.refines:
         return found
-    return refined(observation, found, method.grid, method.settings.n_iterations)
+    return refined(observation, found, localizer.grid, localizer.settings.n_iterations)
 
 
 def covariance_of(
-    observation: Observation, n_sources: Int[Tensor, " scene"] | None, method: "Localizer"
+    observation: Observation, n_sources: Int[Tensor, " scene"] | None, localizer: Localizer
 ) -> Reading | None:
     """What the estimator reads, by the functions that the pipeline makes it with."""
-    kind, model = method.estimator.covariance_kind, method.model
+    kind, model = localizer.estimator.covariance_kind, localizer.model
     if kind is None:
         return None
     if kind == "fitted":
-        return fitted_covariance(observation, n_sources, method.grid, method.settings)
+        return fitted_covariance(observation, n_sources, localizer.grid, localizer.settings)
     if model is None:
         return sample_covariance(sample_factor(observation, LS_RIDGE))
     params = model.params
-    maps = MapSettings(method.grid, params.normalize.map_iterations)
+    maps = MapSettings(localizer.grid, params.normalize.map_iterations)
     prediction = model.trained.predict(*fit_maps(observation, maps), observation)
     if kind == "predicted":
         return prediction
@@ -148,7 +148,7 @@ def covariance_of(
     return blend(prediction.covariance, sample, beta, params.covariance.diagonal_loading)
 
 
-def method_for(known: Described, options: Options, where: str) -> "Localizer":
+def localizer_for(known: Described, options: Options, where: str) -> Localizer:
     """The estimator of a name for an array; where: what the scenes are called in errors.
 
     Raises:
@@ -159,7 +159,7 @@ def method_for(known: Described, options: Options, where: str) -> "Localizer":
     _check_count(known, options, where)
     name, refines = options.estimator.removesuffix(REFINED), options.estimator.endswith(REFINED)
     if needs_model(options.estimator):
-        return _learned_method(known, options, name, refines, where)
+        return _learned_localizer(known, options, name, refines, where)
     field = options.field_of_view or default_field(known.array)
     check_field(field)
     try:
@@ -176,7 +176,7 @@ def method_for(known: Described, options: Options, where: str) -> "Localizer":
     return Localizer(known.array, estimator_of(name, grid, settings), settings, refines, grid, field, None)
 
 
-def _learned_method(known: Described, options: Options, name: str, refines: bool, where: str) -> "Localizer":
+def _learned_localizer(known: Described, options: Options, name: str, refines: bool, where: str) -> Localizer:
     accept = partial(_require_same_system, known, options, where)
     if isinstance(options.model, Path):
         if not options.model.exists():
@@ -228,7 +228,8 @@ def localization_key(files: Sequence[Path], options: Options) -> str:
     """Digest of what the sources of some files depend on: the files, the options, the model, the code.
 
     Raises:
-        MeasurementError: a file that is missing, or an unknown estimator.
+        MeasurementError: a file that is missing.
+        ValueError: an unknown estimator.
     """
     inputs = [path for file in files for path in source_paths(file, MADE_BY)]
     if needs_model(options.estimator) and isinstance(options.model, Path) and options.model.is_file():

@@ -19,7 +19,7 @@ from risolve.files.measurement_stream import measurement_stream
 from risolve.files.model import read_network
 from risolve.files.sources import read_sources, write_sources
 from risolve.localize import FOUND_TOLERANCE_DEG
-from risolve.locating import covariance_of, method_for, probe
+from risolve.locating import covariance_of, localizer_for, probe
 from risolve.networks.trained import Prediction, uncalibrated
 from risolve.physics.observation import SourceModel
 from risolve.physics.scenario import Scenes
@@ -89,8 +89,8 @@ def test_a_network_counts_no_further_than_it_was_trained(tmp_path: Path) -> None
     path = write_user_file(tmp_path / "user.h5", fitting_scenes())
     with measurement_stream(path, None) as stream:
         options = replace(OPTIONS, n_sources=None, model=model)
-        learned = method_for(stream, replace(options, estimator="learned"), "the file")
-        blended = method_for(stream, replace(options, estimator="music_blend"), "the file")
+        learned = localizer_for(stream, replace(options, estimator="learned"), "the file")
+        blended = localizer_for(stream, replace(options, estimator="music_blend"), "the file")
     assert learned.settings.counting.most == params.sources.max_sources == 3
     assert blended.settings.counting.most == 3
 
@@ -105,14 +105,14 @@ def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
     params, model = tiny_model(tmp_path, **{"network.loops": loops})
     path = write_user_file(tmp_path / "user.h5", fitting_scenes(source_model), noise_power=noise_power)
     with measurement_stream(path, None) as stream:
-        method = method_for(
+        localizer = localizer_for(
             stream, replace(OPTIONS, estimator="learned", n_sources=1, model=model), "the file"
         )
         observation = stream.chunk(0, 2).observation
     assert observation is not None
     maps = normalize(observation, params).maps
     expected = read_network(model, params.of_model()).predict(maps.values, maps.estimated_snr, observation)
-    found = covariance_of(observation, torch.ones(2, dtype=torch.int64), method)
+    found = covariance_of(observation, torch.ones(2, dtype=torch.int64), localizer)
     assert isinstance(found, Prediction)
     assert torch.equal(found.covariance.dense(), expected.covariance.dense())
     for name in ("occupancy", "places", "count_log_probabilities", "estimated_snr"):

@@ -18,7 +18,7 @@ from risolve.files.hdf5 import opened
 from risolve.files.hdf5_objects import Look
 from risolve.files.measurement_stream import computed, measurement_stream
 from risolve.localize import localize
-from risolve.locating import Options, method_for
+from risolve.locating import Options, localizer_for
 from risolve.words.inspection import explained
 
 SEED = 16
@@ -49,11 +49,11 @@ def read_measurements(path: Path) -> None:
         read_any(path)
         return
     with measurement_stream(path, first_look_here(path)) as stream:
-        method = method_for(stream, OPTIONS, str(stream.path))
+        localizer = localizer_for(stream, OPTIONS, str(stream.path))
         stream.truth()
         for chunk in stream.chunks():
             if turn % _EVERY == 0:
-                computed(path, chunk, lambda observation: localize(observation, method, 1))
+                computed(path, chunk, lambda observation: localize(observation, localizer, 1))
 
 
 def read_any(path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Complex
 from numpy.typing import NDArray
 
 from risolve.errors import MeasurementError
@@ -17,6 +18,9 @@ from risolve.files.hdf5_objects import StoredField
 from risolve.files.precision import Single
 from risolve.physics.array import Array
 from risolve.physics.geometry import aperture, nearest_spacing
+
+_UNIT_MODULUS = 1e-3
+"""Deviation of |c| from 1 beyond which elements lose power, and not digits."""
 
 _SPACING = (0.05, 5.0)
 """Wavelengths between neighbouring elements that occur: beyond, one of the two is in another unit."""
@@ -157,6 +161,15 @@ def check_type(reader: Reader, name: str, field: StoredField) -> None:
     if dtype.kind not in "fiu":
         hint = ": complex numbers" if dtype.kind == "c" else ""
         raise reader.fault(name, f"real numbers (float64), got {dtype}{hint}")
+
+
+def lossy_codes(codes: Complex[np.ndarray, "..."]) -> str | None:
+    """That elements lose power, in words; None where all |c| that are finite are 1."""
+    modulus = np.abs(codes[np.isfinite(codes)])
+    if not modulus.size or np.abs(modulus - 1.0).max() <= _UNIT_MODULUS:
+        return None
+    between = f"|c| from {modulus.min():.3g} to {modulus.max():.3g}"
+    return f"codes: {between}, not 1: taken as elements that lose power"
 
 
 def check_units(reader: Reader, array: Array) -> list[str]:

@@ -31,6 +31,7 @@ from risolve.files.measurement_laws import (
     check_sizes,
     check_type,
     check_units,
+    lossy_codes,
     unusable,
 )
 from risolve.files.measurements import FORMAT, VERSION, joined_observations
@@ -44,9 +45,6 @@ _CHUNK_VALUES = 2_000_000
 
 MOST_SCENES = 64
 """Scenes of one chunk."""
-
-_UNIT_MODULUS = 1e-3
-"""Deviation of |c| from 1 beyond which elements lose power, and not digits."""
 
 _LIMITS = {"azimuth_deg": (-180.0, 180.0), "elevation_deg": (-90.0, 90.0), "range_m": (1e-9, math.inf)}
 """Where a true source may stand."""
@@ -294,12 +292,8 @@ class MeasurementStream:
             raise
         except MeasurementError:
             return  # scenes that are damaged are left out when they are read
-        modulus = np.abs(codes[np.isfinite(codes)])
-        if modulus.size and np.abs(modulus - 1.0).max() > _UNIT_MODULUS:
-            self.warnings.append(
-                f"{self.path}: codes: |c| from {modulus.min():.3g} to {modulus.max():.3g}, not 1: taken as "
-                "elements that lose power"
-            )
+        if lossy := lossy_codes(codes):
+            self.warnings.append(f"{self.path}: {lossy}")
 
     def _column(self, name: str, axes: tuple[str, ...]) -> NDArray[np.float64]:
         """A small data set with one row a scene."""

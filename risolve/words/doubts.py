@@ -17,10 +17,10 @@ _SIGMAS = 5.0
 class Doubts:
     """Scenes whose noise power, count or fit cannot be right, and sources beyond what was searched."""
 
-    def __init__(self, path: Path, method: Localizer, n_sources: int | None) -> None:
-        self._path, self._field = path, method.field_of_view
-        self._most = method.settings.counting.most if n_sources is None else None
-        self._fits = method.refines or method.estimator.covariance_kind is None
+    def __init__(self, path: Path, localizer: Localizer, n_sources: int | None) -> None:
+        self._path, self._field = path, localizer.field_of_view
+        self._most = localizer.settings.counting.most if n_sources is None else None
+        self._fits = localizer.refines or localizer.estimator.covariance_kind is None
         self._noisy: list[int] = []
         self._left: list[int] = []
         self._full: list[int] = []
