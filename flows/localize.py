@@ -57,6 +57,19 @@ def _inside(path: Path, folders: Sequence[Path]) -> Path:
     return leads
 
 
+def _limits(name: str, text: str) -> tuple[str, ...]:
+    """An option with the numbers of a text; nothing of an empty one.
+
+    Raises:
+        LocalizeError: what is no number.
+    """
+    try:
+        numbers = [float(word) for word in text.split()]
+    except ValueError as error:
+        raise LocalizeError(f"{name}: LOW HIGH or one number, got {text!r}") from error
+    return (f"--{name}", *(f"{number:.9f}" for number in numbers)) if numbers else ()
+
+
 @task(cache_policy=NO_CACHE, retries=1)
 def locate(processes: Processes, file: Path, result: Path, options: tuple[str, ...]) -> dict[str, Any]:
     """Sources of one file; a row of the summary."""
@@ -105,6 +118,21 @@ def localize(
         description="Of every scene; 0: counted.",
         json_schema_extra={"title": "Number of sources"},
     ),
+    azimuth: str = Field(
+        default="",
+        description="Degrees: LOW HIGH are limits, one number is known; empty: nothing is stated.",
+        json_schema_extra={"title": "Azimuth"},
+    ),
+    elevation: str = Field(
+        default="",
+        description="Degrees, as the azimuth.",
+        json_schema_extra={"title": "Elevation"},
+    ),
+    range: str = Field(
+        default="",
+        description="m, as the azimuth; inf: plane waves.",
+        json_schema_extra={"title": "Range"},
+    ),
 ) -> list[dict[str, Any]]:
     """Locate the sources of every measurement file of a folder, one task a file.
 
@@ -115,8 +143,8 @@ def localize(
         One row a file: what was located, what was not, and where the result lies.
 
     Raises:
-        LocalizeError: if a folder, a file or a result lies outside of what is served, if the folder has no
-            measurement file, or none of them can be located.
+        LocalizeError: if a folder, a file or a result lies outside of what is served, if limits are no
+            numbers, if the folder has no measurement file, or none of them can be located.
     """
     folders = _folders(find_root(Path.cwd()))
     source = _inside(folders[0] / os.path.expanduser(folder), folders)
@@ -129,7 +157,9 @@ def localize(
     target.mkdir(parents=True, exist_ok=True)
     tables = {name: _inside(target / Path(name).with_suffix(".csv"), folders) for name in files}
     counted = (option("sources", str(n_sources)),) if n_sources else ()
-    options = (option("estimator", estimator), *counted)
+    stated = {"azimuth": azimuth, "elevation": elevation, "range": range}
+    limits = (word for name, text in stated.items() for word in _limits(name, text))
+    options = (option("estimator", estimator), *counted, *limits)
     with Processes() as processes:
         named = [
             locate.with_options(task_run_name=shown(name)).submit(processes, file, tables[name], options)

@@ -10,7 +10,7 @@ from typing import NoReturn, TypeAlias
 
 from risolve import tune as tuning_setup
 from risolve.errors import MeasurementError, StateError
-from risolve.field import FieldOfView
+from risolve.field import FieldOfView, Interval
 from risolve.files import sources as sources_file
 from risolve.files.measurement_stream import first_looks
 from risolve.files.model import Tuning, write_model
@@ -42,6 +42,13 @@ OF_CLONE = {
     "set": "write values into params.yaml, and nothing else",
 }
 """Commands about the pipeline -> what each does."""
+
+_COORDINATES = (
+    ("azimuth", "DEGREES", "-60 to 60"),
+    ("elevation", "DEGREES", "-30 to 30"),
+    ("range", "M", "up to the Fraunhofer distance"),
+)
+"""What may be stated of a place: name, unit, and what is searched where nothing is."""
 
 Outcome: TypeAlias = tuple[list[str], int]
 """Lines for standard output, and the exit status."""
@@ -103,8 +110,16 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
         type=float,
         nargs=6,
         metavar=("AZ_LOW", "AZ_HIGH", "EL_LOW", "EL_HIGH", "R_LOW", "R_HIGH"),
-        help="degrees and m; default -60 60 -30 30, and ranges up to the Fraunhofer distance of the array",
+        help="all six limits at once: degrees and m",
     )
+    for name, unit, usual in _COORDINATES:
+        localize.add_argument(
+            f"--{name}",
+            type=float,
+            nargs="+",
+            metavar=unit,
+            help=f"LOW HIGH, or one number that is known; {usual} searched where nothing is stated",
+        )
     localize.add_argument(
         "--false-alarm",
         type=float,
@@ -161,7 +176,7 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     options = Options(
         estimator=arguments.estimator,
         n_sources=arguments.sources,
-        field_of_view=_field_of_view(arguments.field_of_view),
+        field_of_view=_field_of_view(arguments),
         false_alarm=arguments.false_alarm,
         model=arguments.model or _MODEL,
     )
@@ -217,10 +232,28 @@ def _outcome(tuning: Tuning) -> str:
     return f"{scenes}: {change} in epoch {tuning.best_epoch} of {tuning.epochs}"
 
 
-def _field_of_view(limits: Sequence[float] | None) -> FieldOfView | None:
-    if limits is None:
+def _field_of_view(arguments: argparse.Namespace) -> FieldOfView:
+    """What the options state of the places.
+
+    Raises:
+        MeasurementError: a coordinate that is no interval and no number, or is stated twice.
+    """
+    stated = {name: getattr(arguments, name) for name, _, _ in _COORDINATES}
+    limits = arguments.field_of_view
+    if limits is not None:
+        twice = [f"--{name}" for name, values in stated.items() if values is not None]
+        if twice:
+            raise MeasurementError(f"--field-of-view states all limits: leave it or {twice[0]} out")
+        stated = {name: limits[2 * i : 2 * i + 2] for i, name in enumerate(stated)}
+    return FieldOfView(*(_coordinate(f"--{name}", values) for name, values in stated.items()))
+
+
+def _coordinate(option: str, values: Sequence[float] | None) -> Interval | float | None:
+    if values is None:
         return None
-    return FieldOfView((limits[0], limits[1]), (limits[2], limits[3]), (limits[4], limits[5]))
+    if len(values) > 2:
+        raise MeasurementError(f"{option}: LOW HIGH or one number, got {len(values)} numbers")
+    return values[0] if len(values) == 1 else (values[0], values[1])
 
 
 def _inspect(arguments: argparse.Namespace, remark: Remark) -> Outcome:

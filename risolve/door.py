@@ -15,14 +15,15 @@ from numpy.typing import ArrayLike
 from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
-from risolve.field import FieldOfView, check_angles, check_field, default_field, limits_of
+from risolve.field import CoordinateLike, FieldOfView, check_angles, coordinate_of
 from risolve.files.measurement_laws import lossy_codes
 from risolve.files.measurement_stream import Chunk, Unit
 from risolve.files.model import Model, read_model
 from risolve.files.sources import LocatedSources, joined
 from risolve.inference.scaling import require_usable
 from risolve.located import located_sources
-from risolve.locating import CLASSICAL, Options, localize, localizer_for, model_field, needs_model
+from risolve.locating import CLASSICAL, Options, localize, localizer_for, needs_model
+from risolve.physics.limits import Limits
 from risolve.physics.observation import Observation
 from risolve.words.doubts import Doubts
 
@@ -36,28 +37,31 @@ def locate(
     observation: Observation,
     *,
     sources: int | None = None,
-    azimuth: Sequence[float] | Float[np.ndarray, "2"] | None = None,
-    elevation: Sequence[float] | Float[np.ndarray, "2"] | None = None,
-    range: Sequence[float] | Float[np.ndarray, "2"] | None = None,
+    azimuth: CoordinateLike = None,
+    elevation: CoordinateLike = None,
+    range: CoordinateLike = None,
     estimator: str = CLASSICAL,
     false_alarm: float = 0.01,
     model: Model | Path | str | None = None,
 ) -> LocatedSources:
     """Sources of every scene of an observation.
 
-    sources: how many every scene has; None to count them, at most 8. azimuth, elevation: (lowest, highest) in
-    degrees between which they are searched, range: in m, infinity allowed; None for -60 to 60, -30 to 30 and,
-    of ranges, a fifth of the aperture to the Fraunhofer distance, or for those of a model that is needed.
-    What is found may be refined to a place beside these limits, which is a warning. estimator: a name of
-    `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm: probability that counting
-    takes noise for a source. model: a trained network, or its file, for an estimator that reads one.
+    sources: how many every scene has; None to count them, at most 8. azimuth, elevation (degrees), range (m):
+    what is known of the places. (lowest, highest) binds search, refinement and answer; a number is known, so
+    that it is no unknown and has no standard deviation (range = inf: plane waves); None states nothing: -60
+    to 60, -30 to 30 and, of ranges, a fifth of the aperture to the Fraunhofer distance are searched, or what
+    a model that is needed was trained on, and the answer may lie beside, which is a warning. A line of
+    elements does not tell elevation, a vertical one azimuth: what is not stated of it is taken as 0.
+    estimator: a name of `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm:
+    probability that counting takes noise for a source. model: a trained network, or its file, for an
+    estimator that reads one.
 
     The result has a row a source, with azimuth_deg, elevation_deg, range_m and their standard deviations,
     power_db in the unit of |snapshot|^2 and more (`LocatedSources`). What cannot be right about a scene, as
     sources beside the limits or more than was counted up to, is a `UserWarning`.
 
     Raises:
-        TypeError: what is no observation, no number or no limits.
+        TypeError: what is no observation, no number and no limits.
         ValueError: numbers that are not finite or all zero, elements at one place, more sources than the
             snapshots determine, limits that are none, an unknown estimator, a model that is not needed.
         CheckpointError: a model that is missing, damaged, or was made for something else.
@@ -70,15 +74,11 @@ def locate(
         law = "reads a trained network: give model=" if model is None else "reads no network: leave model out"
         raise ValueError(f"{estimator} {law}, or take another estimator (risolve.estimator_names)")
     network = _network(model, observation)
-    field = None
-    if any(limits is not None for limits in (azimuth, elevation, range)):
-        own = default_field(observation.array) if network is None else model_field(network.params)
-        field = FieldOfView(
-            own.azimuth_deg if azimuth is None else limits_of("azimuth", azimuth),
-            own.elevation_deg if elevation is None else limits_of("elevation", elevation),
-            own.range_m if range is None else limits_of("range", range),
-        )
-        check_field(field)
+    field = FieldOfView(
+        coordinate_of("azimuth", azimuth),
+        coordinate_of("elevation", elevation),
+        coordinate_of("range", range),
+    )
     options = Options(estimator, count, field, false_alarm, network or Path())
     localizer = localizer_for(observation, options, _WHERE)
     require_usable(observation)
@@ -87,7 +87,7 @@ def locate(
         warnings.warn(lossy, stacklevel=2)
     parts, doubts = [], Doubts(Path(_WHERE), localizer, count)
     for scenes in torch.arange(observation.n_scenes).split(_SCENES_AT_ONCE):
-        part = observation.select(scenes)
+        part = replace(observation.select(scenes), limits=localizer.limits)
         rows = located_sources(estimator, (_WHERE,), 0, scenes, part, localize(part, localizer, count))
         doubts.look(0, Chunk(tuple(scenes.tolist()), (Unit(0, 0),) * len(scenes), part, {}), rows)
         parts.append(rows)
@@ -174,20 +174,23 @@ def bound(
     range: ArrayLike,
     power: ArrayLike | None = None,
     amplitude: ArrayLike | None = None,
+    known: Sequence[str] = (),
 ) -> PlaceBound:
     """Cramer-Rao bound of sources at given places, seen as an observation says; its snapshots are not read.
 
     azimuth, elevation: degrees, range: m (infinity allowed); each one number a source, or [scene, source].
     Of `independent` sources power: |s|^2, in the unit of |snapshot|^2 at the surface; of `constant` ones
-    amplitude: s, complex, because phases matter. The noise power is that of the observation.
+    amplitude: s, complex, because phases matter. The noise power is that of the observation. known: those of
+    azimuth, elevation and range that an estimator would be told, as numbers are to `locate`; they have no
+    deviation. A line of elements needs one.
 
     Independent sources: Gaussian amplitudes of unknown powers, noise power unknown (`unconditional_bound`);
     constant ones: unknown amplitudes (`constant_bound`). Valid for the exact spherical wave.
 
     Raises:
         TypeError: what is no observation, or no numbers.
-        ValueError: shapes that do not agree, no noise power, places or powers that are impossible, or sources
-            that the snapshots do not determine.
+        ValueError: a known coordinate that is none, shapes that do not agree, no noise power, places or
+            powers that are impossible, or sources that the snapshots do not determine.
     """
     _require(observation, "bound")
     if observation.noise_power is None:
@@ -220,17 +223,35 @@ def bound(
     except ValueError as error:
         raise ValueError(f"places are [source] or [{n_scenes}, source], got {shapes}") from error
     places = np.stack((np.deg2rad(full[0]), np.deg2rad(full[1]), 1.0 / full[2]), -1)
-    double = observation.to(torch.complex128)
+    double = replace(observation.to(torch.complex128), limits=_told(known))
     function = constant_bound if is_constant else unconditional_bound
     assert double.noise_power is not None
     found = function(double, torch.from_numpy(places), torch.from_numpy(full[3].copy()), double.noise_power)
-    deviations = found.standard_deviations()
+    unknown = torch.where(double.limits.is_free, 0.0, torch.nan)
+    deviations = found.standard_deviations() + unknown
     return PlaceBound(
         azimuth_std_deg=torch.rad2deg(deviations[..., 0]).numpy(),
         elevation_std_deg=torch.rad2deg(deviations[..., 1]).numpy(),
-        range_std_m=found.range_deviation().numpy(),
+        range_std_m=(found.range_deviation() + unknown[2]).numpy(),
         position_std_m=found.position_deviation().numpy(),
     )
+
+
+def _told(known: Sequence[str]) -> Limits:
+    """Limits between which nothing but some coordinates is known.
+
+    Raises:
+        TypeError: a name alone.
+        ValueError: names that are none of a coordinate.
+    """
+    names = ("azimuth", "elevation", "range")
+    if isinstance(known, str):
+        raise TypeError(f"known is a list of names, got {known!r} alone")
+    wrong = [name for name in known if name not in names]
+    if wrong:
+        raise ValueError(f"known are some of {', '.join(names)}; got {wrong[0]!r}")
+    ends = torch.tensor([0.0 if name in known else 1.0 for name in names], dtype=torch.float64)
+    return Limits(-ends, ends)
 
 
 def _numbers(name: str, values: ArrayLike, kinds: str) -> Shaped[np.ndarray, "..."]:

@@ -1,61 +1,137 @@
-"""Where sources are looked for: limits of azimuth, elevation and range, as a person states them."""
+"""Where sources are looked for, and where they may be: what is stated of azimuth, elevation and range."""
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple, SupportsFloat, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Shaped
 
 from risolve.physics.array import Array
-from risolve.physics.geometry import aperture, fraunhofer_distance
+from risolve.physics.geometry import aperture, fraunhofer_distance, is_line, line_direction
+from risolve.physics.limits import Limits, visible
 
 _AZIMUTH_DEG, _ELEVATION_DEG = (-60.0, 60.0), (-30.0, 30.0)
-"""Field of view where none is given."""
+"""Searched where nothing is stated."""
 
 _NEAREST_M = 1e-9
-"""Nearest range that a field of view may begin with, as the law of a true range."""
+"""Nearest range that may be stated, as the law of a true range."""
 
 _NEAREST = 0.2
-"""Nearest range searched, in apertures, where none is given; the farthest is the Fraunhofer distance."""
+"""Nearest range searched, in apertures, where none is stated; the farthest is the Fraunhofer distance."""
+
+_UPRIGHT = 1e-6
+"""Share of the direction of a line beside the vertical, below which it is vertical."""
+
+Interval: TypeAlias = tuple[float, float]
+
+Coordinate: TypeAlias = Interval | float | None
+"""Lowest and highest, a number that is known, or None: nothing is stated."""
+
+CoordinateLike: TypeAlias = Sequence[float] | Shaped[np.ndarray, "..."] | SupportsFloat | None
+"""A coordinate as a person gives it: two numbers, one, or None."""
+
+
+class Searched(NamedTuple):
+    """Intervals in which sources are looked for, degrees and m; of a known coordinate both ends are equal."""
+
+    azimuth_deg: Interval
+    elevation_deg: Interval
+    range_m: Interval
+
+    def __str__(self) -> str:
+        sides = (("azimuth", "degrees"), ("elevation", "degrees"), ("range", "m"))
+        return ", ".join(
+            f"{name} {_ends(interval)} {unit}" for (name, unit), interval in zip(sides, self, strict=True)
+        )
 
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """Azimuth, elevation (degrees) and range (m) in which sources are looked for."""
+    """What is stated of the places of sources, degrees and m: it binds what is searched and what is answered.
 
-    azimuth_deg: tuple[float, float]
-    elevation_deg: tuple[float, float]
-    range_m: tuple[float, float]
+    What is not stated is searched where it usually lies, and may be answered anywhere in front of the array.
+    """
 
-    def __str__(self) -> str:
-        sides = ((self.azimuth_deg, "degrees"), (self.elevation_deg, "degrees"), (self.range_m, "m"))
-        texts = [f"{low:.4g} to {high:.4g} {unit}" for (low, high), unit in sides]
-        return f"azimuth {texts[0]}, elevation {texts[1]}, range {texts[2]}"
+    azimuth_deg: Coordinate = None
+    elevation_deg: Coordinate = None
+    range_m: Coordinate = None
+
+    def settled(self, array: Array) -> "FieldOfView":
+        """With the angle that a line of elements does not tell: 0 where it is not stated.
+
+        A vertical line tells elevation alone, any other is taken to look along azimuth: it sees the angle of
+        the cone about it.
+        """
+        if not is_line(array.elements) or isinstance(self.azimuth_deg, float):
+            return self
+        if _is_upright(array):
+            return replace(self, azimuth_deg=0.0) if self.azimuth_deg is None else self
+        return replace(self, elevation_deg=0.0) if self.elevation_deg is None else self
+
+    def searched(self, usual: Searched) -> Searched:
+        """The intervals stated, and the usual ones where nothing is."""
+        return Searched(
+            *(
+                own if stated is None else _interval(stated)
+                for stated, own in zip(
+                    (self.azimuth_deg, self.elevation_deg, self.range_m), usual, strict=True
+                )
+            )
+        )
+
+    def limits(self, array: Array) -> Limits:
+        """What is stated of what the array sees.
+
+        Raises:
+            ValueError: all of it is nearer than half a wavelength.
+        """
+        seen = visible(array)
+        nothing = Searched((-math.inf, math.inf), (-math.inf, math.inf), (0.0, math.inf))
+        azimuth, elevation, (nearest, farthest) = self.searched(nothing)
+        low = torch.tensor(
+            [math.radians(azimuth[0]), math.radians(elevation[0]), 1.0 / farthest], dtype=torch.float64
+        )
+        high = torch.tensor(
+            [math.radians(azimuth[1]), math.radians(elevation[1]), 1.0 / nearest if nearest else math.inf],
+            dtype=torch.float64,
+        )
+        if float(low[2]) > float(seen.high[2]):
+            raise ValueError(
+                f"field of view: range reaches beyond half a wavelength, {array.wavelength / 2.0:.4g} m; got "
+                f"{_ends((nearest, farthest))} m"
+            )
+        return Limits(torch.maximum(low, seen.low), torch.minimum(high, seen.high))
 
 
-def default_field(array: Array) -> FieldOfView:
+def usual_field(array: Array) -> Searched:
     """Where sources are looked for if nobody says it."""
     nearest = max(_NEAREST * aperture(array.elements), array.wavelength / 2.0)
     farthest = fraunhofer_distance(aperture(array.elements), array.wavelength)
-    return FieldOfView(_AZIMUTH_DEG, _ELEVATION_DEG, (nearest, max(farthest, 10.0 * nearest)))
+    return Searched(_AZIMUTH_DEG, _ELEVATION_DEG, (nearest, max(farthest, 10.0 * nearest)))
 
 
-def limits_of(name: str, limits: Sequence[float] | Float[np.ndarray, "2"]) -> tuple[float, float]:
-    """Lowest and highest of a coordinate, as numbers.
+def coordinate_of(name: str, value: object) -> Coordinate:
+    """A coordinate: (lowest, highest), a number, or None.
 
     Raises:
-        TypeError: not two numbers.
+        TypeError: none of these.
         ValueError: angles that are multiples of pi / 12, and so of radians.
     """
-    law = f"{name} is (lowest, highest), two real numbers; got {limits!r}"
-    held = np.asarray(limits) if isinstance(limits, Sequence | np.ndarray) else np.array(None)
-    if held.dtype.kind not in "fiu" or held.shape != (2,):
+    if value is None:
+        return None
+    law = f"{name} is (lowest, highest) or one number that is known; got {value!r}"
+    if isinstance(value, bool) or not isinstance(value, Sequence | np.ndarray | int | float | np.number):
         raise TypeError(law)
-    low, high = held.astype(float).tolist()
+    held = np.asarray(value)
+    if held.dtype.kind not in "fiu" or held.shape not in ((), (2,)):
+        raise TypeError(law)
+    ends = held.astype(float).ravel().tolist()
     if name != "range":
-        refuse_radians(name, (low, high))
-    return low, high
+        refuse_radians(name, ends)
+    return ends[0] if held.shape == () else (ends[0], ends[1])
 
 
 def check_angles(name: str, angles_deg: Iterable[float]) -> None:
@@ -90,16 +166,47 @@ def check_field(field: FieldOfView) -> None:
     Raises:
         ValueError: the law with its numbers.
     """
-    for name, (low, high) in (("azimuth", field.azimuth_deg), ("elevation", field.elevation_deg)):
-        if not -90.0 < low < high < 90.0:
-            law = f"{name} is lowest < highest within +-90 degrees, in front of the array"
+    for name, stated in (("azimuth", field.azimuth_deg), ("elevation", field.elevation_deg)):
+        if stated is None:
+            continue
+        low, high = _interval(stated)
+        if not (-90.0 < low <= high < 90.0 and (low < high or isinstance(stated, float))):
+            law = f"{name} is lowest < highest, or a number, within +-90 degrees, in front of the array"
             raise ValueError(f"field of view: {law}; got {low:g} to {high:g}")
-    nearest, farthest = field.range_m
-    if not _NEAREST_M <= nearest < farthest:
+    if field.range_m is None:
+        return
+    nearest, farthest = _interval(field.range_m)
+    if not (_NEAREST_M <= nearest <= farthest and (nearest < farthest or isinstance(field.range_m, float))):
         raise ValueError(
-            f"field of view: range is {_NEAREST_M:g} <= nearest < farthest (m, inf allowed), got "
-            f"{nearest:g} to {farthest:g}"
+            f"field of view: range is {_NEAREST_M:g} <= nearest < farthest, or a number (m, inf allowed), "
+            f"got {nearest:g} to {farthest:g}"
         )
+
+
+def require_inside(field: FieldOfView, own: Searched) -> None:
+    """Refuse what is stated beyond other intervals, as those that a network was trained in.
+
+    Raises:
+        ValueError: the law with its numbers.
+    """
+    if any(
+        low < known[0] or high > known[1] for (low, high), known in zip(field.searched(own), own, strict=True)
+    ):
+        raise ValueError(f"the field of view is {field.searched(own)}, not inside {own}")
+
+
+def _interval(stated: Interval | float) -> Interval:
+    return stated if isinstance(stated, tuple) else (stated, stated)
+
+
+def _ends(interval: Interval) -> str:
+    low, high = interval
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+def _is_upright(array: Array) -> bool:
+    x, _, z = line_direction(array.elements).tolist()
+    return math.hypot(x, z) < _UPRIGHT
 
 
 def _is_multiple(value: float, unit: float) -> bool:

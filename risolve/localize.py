@@ -90,7 +90,7 @@ def localize_files(
                 for warning in stream.warnings:
                     remark(warning)
                 if first_scene == 0:
-                    remark(f"{file}: {options.estimator} searches {localizer.field_of_view}")
+                    remark(f"{file}: {options.estimator} searches {localizer.searched}")
                 truth, doubts = stream.truth(), Doubts(path, localizer, options.n_sources)
                 chunks = stream.chunk_scenes()
                 kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
@@ -174,6 +174,9 @@ class _Locator:
             read = stream.readable(scenes)
         locate = partial(localize, localizer=self._localizer, n_sources=self.options.n_sources)
         chunk, estimate = computed(self.path, read, locate)
+        if chunk.observation is not None:
+            within = replace(chunk.observation, limits=self._localizer.limits)
+            chunk = replace(chunk, observation=within)
         part = _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
         if place is not None:
             write_sources(place, part)

@@ -40,7 +40,10 @@ def located_sources(
 def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor, "scene source value"]:
     """The columns `VALUES` of every slot, in their units; NaN in empty slots."""
     azimuth, elevation, inverse_range = estimate.sources.unbind(-1)
-    deviations = estimate.standard_deviations()
+    limits = observation.limits
+    # a coordinate that is known has no deviation
+    known = torch.where(limits.is_free, 0.0, torch.nan)
+    deviations = estimate.standard_deviations() + known
     # at infinity there is a direction and no place
     places = positions(estimate.sources).masked_fill(inverse_range[..., None] == 0.0, torch.nan)
     of_scene = torch.stack((estimate.likelihood.log_likelihood, misfit(observation, estimate)), -1)
@@ -52,21 +55,22 @@ def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor,
             torch.rad2deg(deviations[..., :2]),
             deviations[..., 2:],
             inverse_range[..., None],
-            estimate.likelihood.covariance[..., 2, 2].sqrt()[..., None],
+            estimate.likelihood.covariance[..., 2, 2].sqrt()[..., None] + known[2],
             of_scene[:, None].expand(-1, azimuth.shape[1], -1),
+            limits.touched(estimate.sources).any(-1, keepdim=True).double(),
         ),
         dim=-1,
     )
 
 
 def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scene"]:
-    """J / (sigma^2 (L M - (a + 3/2) K)), see `VALUES`; NaN where the noise power is not given, or the sources
+    """J / (sigma^2 (L M - (a + c/2) K)), see `VALUES`; NaN where the noise power is not given, or the sources
     leave no dimension to noise.
     """
     if observation.noise_power is None:
         return torch.full((observation.n_scenes,), torch.nan, dtype=torch.float64)
     amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
     n_numbers = observation.n_snapshots * observation.n_antennas
-    left = n_numbers - (amplitudes + 1.5) * estimate.n_sources
+    left = n_numbers - (amplitudes + observation.limits.n_free / 2.0) * estimate.n_sources
     ratio = estimate.likelihood.residual / (observation.noise_power.double() * left)
     return torch.where(left > 0.0, ratio, torch.nan)

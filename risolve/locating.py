@@ -20,7 +20,7 @@ from risolve.estimators.contract import CovarianceKind, Estimate, Estimator, Rea
 from risolve.estimators.fitted import fitted_covariance
 from risolve.estimators.refined import refined
 from risolve.estimators.registry import estimator as estimator_of
-from risolve.field import FieldOfView, check_field, default_field
+from risolve.field import FieldOfView, Searched, check_field, require_inside, usual_field
 from risolve.files import model_grid
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import MADE_BY
@@ -33,6 +33,7 @@ from risolve.inference.grid import Grid, grid_for, search_grid
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.physics.array import Array
 from risolve.physics.geometry import radians
+from risolve.physics.limits import Limits
 from risolve.physics.observation import Observation, SourceModel
 from risolve.running.work import work_key
 
@@ -62,13 +63,13 @@ class Options:
     """How sources are located.
 
     estimator: a name of the registry, with `REFINED` behind it where what it finds is refined.
-    n_sources: None to count them in every scene with the false-alarm probability. field_of_view: None for
-    that of the model, or of the array. model: a trained network, or its file.
+    n_sources: None to count them in every scene with the false-alarm probability. field_of_view: what is
+    stated of the places. model: a trained network, or its file.
     """
 
     estimator: str
     n_sources: int | None
-    field_of_view: FieldOfView | None
+    field_of_view: FieldOfView
     false_alarm: float
     model: Path | Model
 
@@ -100,8 +101,9 @@ class Described(Protocol):
 
 @dataclass(frozen=True)
 class Localizer:
-    """An estimator for one array, what it was made with, whether what it finds is refined, and the model
-    behind the covariance it reads.
+    """An estimator for one array, what it was made with, whether what it finds is refined, where it searches,
+    within which limits, the angle that is taken as 0 because the array does not tell it, and the model behind
+    the covariance it reads.
     """
 
     array: Array
@@ -109,7 +111,9 @@ class Localizer:
     settings: Settings
     refines: bool
     grid: Grid
-    field_of_view: FieldOfView
+    searched: Searched
+    limits: Limits
+    taken: str | None
     model: Model | None
 
 
@@ -119,7 +123,7 @@ def localize(observation: Observation, localizer: Localizer, n_sources: int | No
     Raises:
         ValueError: more sources than the snapshots determine.
     """
-    observation = replace(observation, array=localizer.array)
+    observation = replace(observation, array=localizer.array, limits=localizer.limits)
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
     found = localizer.estimator.estimate(observation, covariance_of(observation, counts, localizer), counts)
     if not localizer.refines:
@@ -152,18 +156,21 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
     """The estimator of a name for an array; where: what the scenes are called in errors.
 
     Raises:
-        ValueError: an impossible field of view, one too fine for the array, an unknown name, or more sources
-            than the snapshots determine.
+        ValueError: an impossible field of view, one too fine for the array or that it does not tell, an
+            unknown name, or more sources than the snapshots determine.
         CheckpointError: a model is needed, and is missing, damaged or made for something else.
     """
     _check_count(known, options, where)
     name, refines = options.estimator.removesuffix(REFINED), options.estimator.endswith(REFINED)
     if needs_model(options.estimator):
         return _learned_localizer(known, options, name, refines, where)
-    field = options.field_of_view or default_field(known.array)
-    check_field(field)
+    check_field(options.field_of_view)
+    field = options.field_of_view.settled(known.array)
+    searched = field.searched(usual_field(known.array))
     try:
-        grid = grid_for(known.array, radians(field.azimuth_deg), radians(field.elevation_deg), field.range_m)
+        limits = field.limits(known.array)
+        azimuth, elevation = radians(searched.azimuth_deg), radians(searched.elevation_deg)
+        grid = grid_for(known.array, azimuth, elevation, searched.range_m).within(limits)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     n_points, n_elements = grid.n_points, known.array.n_elements
@@ -173,7 +180,14 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
             f"got G = {n_points} points, N = {n_elements} elements; narrow the field of view"
         )
     settings = _settings(known, options, LOADING)
-    return Localizer(known.array, estimator_of(name, grid, settings), settings, refines, grid, field, None)
+    estimator = estimator_of(name, grid, settings)
+    taken = None if field == options.field_of_view else _taken(field)
+    return Localizer(known.array, estimator, settings, refines, grid, searched, limits, taken, None)
+
+
+def _taken(settled: FieldOfView) -> str:
+    """The angle that a line of elements was told."""
+    return "elevation" if settled.elevation_deg == 0.0 else "azimuth"
 
 
 def _learned_localizer(known: Described, options: Options, name: str, refines: bool, where: str) -> Localizer:
@@ -189,20 +203,22 @@ def _learned_localizer(known: Described, options: Options, name: str, refines: b
         model = options.model
         accept(model.params)
     params = model.params
-    field = model_field(params)
-    grid = model_grid.grid(params)
+    limits = options.field_of_view.limits(known.array)
+    grid = model_grid.grid(params).within(limits)
     settings = _settings(known, options, params.covariance.diagonal_loading)
     if probe(name).covariance_kind == "predicted":
         # the network counts, and knows no larger number than those it was trained on
         most = min(_most(known).n_sources, params.sources.max_sources)
         settings = replace(settings, counting=replace(settings.counting, most=most))
     array = replace(known.array, spherical_amplitude=params.array.spherical_amplitude)
-    return Localizer(array, estimator_of(name, grid, settings), settings, refines, grid, field, model)
+    searched = options.field_of_view.searched(model_field(params))
+    estimator = estimator_of(name, grid, settings)
+    return Localizer(array, estimator, settings, refines, grid, searched, limits, None, model)
 
 
-def model_field(params: ModelParams) -> FieldOfView:
+def model_field(params: ModelParams) -> Searched:
     """Where the sources were that a network was trained with."""
-    return FieldOfView(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
+    return Searched(params.sources.azimuth_deg, params.sources.elevation_deg, params.sources.range_m)
 
 
 def _require_same_system(known: Described, options: Options, where: str, params: ModelParams) -> None:
@@ -212,9 +228,10 @@ def _require_same_system(known: Described, options: Options, where: str, params:
         CheckpointError: everything that differs.
     """
     faults = differences(params, known.array, known.n_antennas, known.n_snapshots)
-    field = model_field(params)
-    if options.field_of_view not in (None, field):
-        faults.append(f"the field of view is {options.field_of_view}, the model's {field}")
+    try:
+        require_inside(options.field_of_view, model_field(params))
+    except ValueError as error:
+        faults.append(str(error))
     if faults:
         model = options.model if isinstance(options.model, Path) else "the model"
         raise CheckpointError(

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from risolve.field import FieldOfView
 from risolve.files.measurement_stream import first_looks
 from risolve.files.sources import VALUES
 from risolve.localize import Localization, localize_files
 from risolve.locating import Options
 
-OPTIONS = Options(estimator="ml", n_sources=2, field_of_view=None, false_alarm=0.01, model=Path("gone.pt"))
+OPTIONS = Options(
+    estimator="ml", n_sources=2, field_of_view=FieldOfView(), false_alarm=0.01, model=Path("gone.pt")
+)
 
 
 def localized(*files: Path, remarks: list[str] | None = None, **options: Any) -> Localization:

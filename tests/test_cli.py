@@ -123,6 +123,9 @@ def test_localize_says_what_it_leaves_out_by_its_status(tmp_path: Path) -> None:
             ["--field-of-view", "-60", "60", "-30", "30", "5", "1"],
             "range is 1e-09 <= nearest",
         ),
+        (["--azimuth", "1", "2", "3"], "--azimuth"),
+        (["--elevation", "20", "10"], "20 to 10"),
+        (["--field-of-view", "-60", "60", "-30", "30", "1", "5", "--range", "3"], "--range"),
     ],
 )
 def test_an_error_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], message: str) -> None:

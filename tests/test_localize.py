@@ -233,23 +233,35 @@ def test_the_field_of_view_may_be_given_to_infinity(tmp_path: Path) -> None:
     ]
 
 
-def test_a_line_of_elements_is_refused(tmp_path: Path) -> None:
+def test_a_line_of_elements_tells_one_angle(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes())
     changed(path, with_values("element_positions_m", lambda v: np.outer(np.arange(40.0), [0.15, 0.0, 0.0])))
-    with pytest.raises(MeasurementError, match="azimuth and elevation need elements in two dimensions"):
-        localized(path)
+    remarks: list[str] = []
+    found = localized(path, remarks=remarks)
+    assert (column(found, "elevation_deg") == 0.0).all()
+    assert np.isnan(column(found, "elevation_std_deg")).all()
+    assert any("elevation 0 degrees" in remark for remark in remarks)
+    assert any("on a line" in remark and "elevation" in remark for remark in remarks)
+    with pytest.raises(MeasurementError, match="40 elements on a line"):
+        localized(path, field_of_view=FieldOfView(elevation_deg=(-10.0, 10.0)))
 
 
 def test_a_source_beside_the_field_of_view_is_remarked(tmp_path: Path) -> None:
-    path = write_user_file(tmp_path / "user.h5", make_scenes(WIDE, 1, 20.0, 2, sources=[(0.42, 0.1, 0.5)]))
+    """Limits that are stated bind the answer, those of the usual field do not."""
+    path = write_user_file(tmp_path / "user.h5", make_scenes(WIDE, 1, 20.0, 2, sources=[(1.1, 0.1, 0.5)]))
     remarks: list[str] = []
-    field = FieldOfView((-20.0, 20.0), (-30.0, 30.0), (1.0, 10.0))
-    found = localized(path, n_sources=1, field_of_view=field, remarks=remarks)
+    found = localized(path, n_sources=1, remarks=remarks)
     assert all(score.agreement.found.all() for score in found.scores)
     assert remarks[-1].startswith(f"{path}: 2 sources lie beside the field searched, or nearer, the first in")
-    nearer = FieldOfView((-60.0, 60.0), (-30.0, 30.0), (3.0, 10.0))
-    localized(path, n_sources=1, field_of_view=nearer, remarks=remarks)
-    assert remarks[-1].startswith(f"{path}: 2 sources lie beside the field searched, or nearer, the first in")
+    write_user_file(path, make_scenes(WIDE, 1, 20.0, 2, sources=[(0.42, 0.1, 0.5)]))
+    for field, name, limit in (
+        (FieldOfView((-20.0, 20.0)), "azimuth_deg", 20.0),
+        (FieldOfView(range_m=(3.0, 10.0)), "range_m", 3.0),
+    ):
+        found = localized(path, n_sources=1, field_of_view=field, remarks=remarks)
+        np.testing.assert_allclose(column(found, name), limit)
+        assert column(found, "at_limit").tolist() == [1.0, 1.0]
+        assert remarks[-1].startswith(f"{path}: 2 sources are at a limit of the field of view, the first in")
 
 
 def test_a_noise_power_beyond_the_power_received_is_remarked(tmp_path: Path) -> None:

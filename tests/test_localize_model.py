@@ -29,7 +29,7 @@ from stages.params.file import read_params
 from stages.params.model import Params
 from tests.architecture.source import ROOT
 from tests.checkpoints import write_untrained
-from tests.localization import OPTIONS, localized
+from tests.localization import OPTIONS, column, localized
 from tests.measurement_files import (
     write_user_file,
 )
@@ -145,13 +145,18 @@ def test_a_model_of_another_system_is_refused(
     assert "estimator ml, which needs no model" in str(caught.value)
 
 
-def test_a_model_needs_its_own_field_of_view(tmp_path: Path) -> None:
+def test_a_model_is_asked_within_its_own_field_of_view(tmp_path: Path) -> None:
     _, model = tiny_model(tmp_path)
     path = write_user_file(tmp_path / "user.h5", fitting_scenes())
-    field = FieldOfView((-50.0, 50.0), (-30.0, 30.0), (0.5, 10.0))
+    field = FieldOfView((-70.0, 50.0))
     with pytest.raises(CheckpointError) as caught:
         localized(path, estimator="learned", n_sources=1, model=model, field_of_view=field)
-    assert "azimuth -50 to 50 degrees" in str(caught.value)
+    assert "azimuth -70 to 50 degrees" in str(caught.value)
+    narrow = FieldOfView((10.0, 20.0), 5.0)
+    for name in ("learned", "learned_peaks", "learned_peaks+ml", "music_blend"):
+        found = localized(path, estimator=name, n_sources=1, model=model, field_of_view=narrow)
+        assert (np.abs(column(found, "azimuth_deg") - 15.0) <= 5.0 + 1e-9).all()
+        np.testing.assert_allclose(column(found, "elevation_deg"), 5.0)
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:

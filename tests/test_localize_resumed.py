@@ -14,6 +14,7 @@ import pytest
 
 from risolve.errors import ChangedFileError
 from risolve.estimators.contract import Estimate
+from risolve.field import FieldOfView
 from risolve.files.measurement_stream import first_looks
 from risolve.files.sources import joined, read_sources, write_sources
 from risolve.localize import localize, localize_files
@@ -23,7 +24,9 @@ from risolve.running.target import parts_directory
 from tests.measurement_files import at, changed, spread_scenes, write_user_file
 from tests.tiny_run import environment
 
-OPTIONS = Options(estimator="nomp", n_sources=2, field_of_view=None, false_alarm=0.01, model=Path("gone.pt"))
+OPTIONS = Options(
+    estimator="nomp", n_sources=2, field_of_view=FieldOfView(), false_alarm=0.01, model=Path("gone.pt")
+)
 
 
 def silent(line: str) -> None:
@@ -37,12 +40,12 @@ def test_a_stopped_run_goes_on_with_what_it_located(tmp_path: Path, monkeypatch:
     expected = localize_files([path], first_looks([path]), OPTIONS, silent, None, 1)
     calls = 0
 
-    def counted(observation: Observation, method: Localizer, n_sources: int | None) -> Estimate:
+    def counted(observation: Observation, localizer: Localizer, n_sources: int | None) -> Estimate:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
-        return localize(observation, method, n_sources)
+        return localize(observation, localizer, n_sources)
 
     monkeypatch.setattr("risolve.localize.localize", counted)
     with pytest.raises(KeyboardInterrupt):
@@ -128,9 +131,9 @@ def test_a_damaged_part_is_located_again(tmp_path: Path, monkeypatch: pytest.Mon
         file["scenes/n_sources"][0] = 7
     numbers: list[int] = []
 
-    def counted(observation: Observation, method: Localizer, n_sources: int | None) -> Estimate:
+    def counted(observation: Observation, localizer: Localizer, n_sources: int | None) -> Estimate:
         numbers.append(observation.n_scenes)
-        return localize(observation, method, n_sources)
+        return localize(observation, localizer, n_sources)
 
     monkeypatch.setattr("risolve.localize.localize", counted)
     found = localize_files([path], first_looks([path]), OPTIONS, silent, work, 1).sources
@@ -148,14 +151,14 @@ def test_a_file_that_is_rewritten_while_it_is_located_is_refused(
     key = localization_key([path], OPTIONS)
     calls = 0
 
-    def rewriting(observation: Observation, method: Localizer, n_sources: int | None) -> Estimate:
+    def rewriting(observation: Observation, localizer: Localizer, n_sources: int | None) -> Estimate:
         nonlocal calls
         calls += 1
         if calls == 2:
             with path.open("r+b") as file:
                 file.seek(-8, os.SEEK_END)
                 file.write(b"\x55" * 8)
-        return localize(observation, method, n_sources)
+        return localize(observation, localizer, n_sources)
 
     monkeypatch.setattr("risolve.localize.localize", rewriting)
     with pytest.raises(ChangedFileError, match=r"user\.h5: the file was changed while it was read"):

@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ({}, {"azimuth": (-np.pi / 3, np.pi / 3)}, ValueError, "-60 degrees in radians"),
     ({}, {"elevation": (-np.pi / 4, 30)}, ValueError, "-45 degrees in radians"),
     ({}, {"range": (2, 1)}, ValueError, "got 2 to 1"),
-    ({}, {"range": 3.0}, TypeError, "3.0"),
+    ({}, {"range": "3.0"}, TypeError, "3.0"),
     ({}, {"sources": True}, TypeError, "True"),
     ({}, {"azimuth": (False, True)}, TypeError, "(False, True)"),
     ({"array": risolve.Array(WIDE.array().elements[[0, *range(39)]], 0.3)}, {}, ValueError, "39 places"),
@@ -167,12 +168,16 @@ def test_bad_input_is_refused_with_law_and_numbers(
     assert words in str(refused.value)
 
 
-def test_limits_may_be_arrays_and_a_source_beside_them_is_a_warning() -> None:
+def test_limits_may_be_arrays_and_a_source_at_one_is_a_warning() -> None:
     observation = make_scenes(WIDE, 1, 20.0, 1, sources=SPREAD_SOURCES[:1]).observation
-    azimuth = float(np.rad2deg(SPREAD_SOURCES[0][0]))
-    with pytest.warns(UserWarning, match="1 sources lie beside the field searched"):
-        found = risolve.locate(observation, sources=1, azimuth=np.array([azimuth + 2.0, 60.0]))
-    assert abs(found["azimuth_deg"][0] - azimuth) < 2.0
+    azimuth, elevation = np.rad2deg(SPREAD_SOURCES[0][:2])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = risolve.locate(
+            observation, sources=1, azimuth=np.array([azimuth + 4.0, 60.0]), elevation=elevation, range=2.0
+        )
+    np.testing.assert_allclose(found["azimuth_deg"], azimuth + 4.0)
+    assert any("1 sources are at a limit" in str(one.message) for one in said)
 
 
 def test_codes_that_lose_power_are_a_warning() -> None:

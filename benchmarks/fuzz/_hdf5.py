@@ -12,6 +12,7 @@ from benchmarks.fuzz._hdf5_bytes import damaged
 from benchmarks.fuzz._hdf5_structure import odd_file
 from benchmarks.fuzz._hdf5_valid import measurement_files, other_files
 from risolve.errors import MeasurementError
+from risolve.field import FieldOfView
 from risolve.files.extents import stamp_of_path
 from risolve.files.first_look import look
 from risolve.files.hdf5 import opened
@@ -22,7 +23,9 @@ from risolve.locating import Options, localizer_for
 from risolve.words.inspection import explained
 
 SEED = 16
-OPTIONS = Options(estimator="music", n_sources=1, field_of_view=None, false_alarm=0.01, model=Path("none.pt"))
+OPTIONS = Options(
+    estimator="music", n_sources=1, field_of_view=FieldOfView(), false_alarm=0.01, model=Path("none.pt")
+)
 
 _EVERY = 40
 """Measurements that are located: one in so many, it takes ten times as long as reading them."""

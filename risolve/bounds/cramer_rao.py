@@ -7,7 +7,8 @@ Three bounds, told apart by what else is unknown. With G_l = B_l A, D_l = B_l dA
     unconditional_bound   the powers of Gaussian sources, and the noise power
 
 Each inverts the Fisher information F of all its unknowns jointly; positions are (azimuth, elevation, inverse
-range), stacked source by source. All scenes of a call have the same number of sources.
+range), stacked source by source, those that the limits of the observation leave unknown. All scenes of a call
+have the same number of sources.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from risolve.physics.geometry import position_jacobian
+from risolve.physics.limits import Limits
 from risolve.physics.observation import Observation, respond
 from risolve.shapes import Powers
 
@@ -33,7 +35,8 @@ _SINGULAR = 1e-12
 class Bound:
     """Lower bound C = F^-1 on the error covariance of (azimuth, elevation, inverse range), source by source.
 
-    covariance in rad and 1/m; sources are those at which the bound was computed.
+    covariance in rad and 1/m, 0 of a coordinate that is known; sources are those at which the bound was
+    computed.
     """
 
     covariance: Float[Tensor, "scene parameter parameter"]
@@ -119,7 +122,7 @@ def conditional_bound(
     for chunk in _responses(observation, sources):
         waves = amplitudes[chunk.scenes].repeat_interleave(3, dim=-1)[:, :, None]
         chunks.append(_projected(chunk.columns, chunk.slopes * waves))
-    return _positions_alone(chunks, sources, noise_power)
+    return _positions_alone(chunks, sources, noise_power, observation.limits)
 
 
 def constant_bound(
@@ -153,7 +156,7 @@ def constant_bound(
         waves = amplitudes[chunk.scenes].repeat_interleave(3, dim=-1)[:, None, None]
         stacked = (chunk.columns.flatten(1, 2)[:, None], (chunk.slopes * waves).flatten(1, 2)[:, None])
         chunks.append(_projected(*stacked))
-    return _positions_alone(chunks, sources, noise_power)
+    return _positions_alone(chunks, sources, noise_power, observation.limits)
 
 
 def unconditional_bound(
@@ -185,7 +188,7 @@ def unconditional_bound(
         root = torch.linalg.cholesky((chunk.columns * power) @ chunk.columns.mH + noise)
         chunks.append(_traces_of_products(_whitened_derivatives(root, chunk.columns, chunk.slopes, power)))
     joint = torch.cat(chunks)
-    return _bound(joint, joint.diagonal(dim1=-2, dim2=-1), sources)
+    return _bound(joint, joint.diagonal(dim1=-2, dim2=-1), sources, observation.limits)
 
 
 def _check(observation: Observation, sources: Tensor, amplitudes: Tensor, noise_power: Tensor) -> None:
@@ -283,25 +286,31 @@ def _refuse(smallest: Float[Tensor, " scene"]) -> None:
 
 
 def _positions_alone(
-    chunks: list[_Projected], sources: Float[Tensor, "scene source 3"], noise_power: Powers
+    chunks: list[_Projected], sources: Float[Tensor, "scene source 3"], noise_power: Powers, limits: Limits
 ) -> Bound:
     """C = (2 / sigma^2 sum_l Re{ V_l^H (I - P_{G_l}) V_l })^-1 of all chunks."""
     information, energy, independence = (torch.cat(parts) for parts in zip(*chunks, strict=True))
     _refuse(independence)
     weight = 2.0 / noise_power.double()
-    return _bound(weight[:, None, None] * information, weight[:, None] * energy, sources)
+    return _bound(weight[:, None, None] * information, weight[:, None] * energy, sources, limits)
 
 
 def _bound(
     information: Float[Tensor, "scene unknown unknown"],
     energy: Float[Tensor, "scene unknown"],
     sources: Float[Tensor, "scene source 3"],
+    limits: Limits,
 ) -> Bound:
     """Block of F^-1 that belongs to the positions; F is inverted as F_ij / sqrt(energy_i energy_j)."""
     n_parameters = 3 * sources.shape[1]
-    scale = energy.sqrt()
-    scaled = (information / (scale[:, :, None] * scale[:, None, :])).nan_to_num(nan=0.0)
-    _refuse(torch.linalg.eigvalsh(scaled)[:, 0])
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(scaled))
-    covariance = inverse / (scale[:, :, None] * scale[:, None, :])
-    return Bound(covariance[:, :n_parameters, :n_parameters], sources.double())
+    places = torch.nonzero(limits.is_free.repeat(sources.shape[1])).flatten()
+    unknown = torch.cat((places, torch.arange(n_parameters, energy.shape[1])))
+    scale = energy[:, unknown].sqrt()
+    scales = scale[:, :, None] * scale[:, None, :]
+    scaled = (information[:, unknown[:, None], unknown] / scales).nan_to_num(nan=0.0)
+    if unknown.numel():
+        _refuse(torch.linalg.eigvalsh(scaled)[:, 0])
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(scaled)) / scales
+    covariance = information.new_zeros((len(energy), n_parameters, n_parameters))
+    covariance[:, places[:, None], places] = inverse[:, : len(places), : len(places)]
+    return Bound(covariance, sources.double())

@@ -182,7 +182,7 @@ def joined(
     *,
     looked: bool,
 ) -> Estimate:
-    """One estimate of groups of scenes; a scene that is in none has no source.
+    """One estimate of groups of scenes, within the limits; a scene that is in none has no source.
 
     looked: whether the groups are maxima of a likelihood, and say whether they converged.
     """
@@ -194,8 +194,8 @@ def joined(
     resolved = torch.ones(n_scenes, dtype=torch.bool)
     converged = torch.ones(n_scenes, dtype=torch.bool)
     for scenes, group in groups:
-        sources[scenes, : group.sources.shape[1]] = group.sources
-        candidates[scenes, : group.candidates.shape[1]] = group.candidates
+        sources[scenes, : group.sources.shape[1]] = observation.limits.held(group.sources)
+        candidates[scenes, : group.candidates.shape[1]] = observation.limits.held(group.candidates)
         resolved[scenes] = group.resolved
         if group.converged is not None:
             converged[scenes] = group.converged

@@ -180,7 +180,8 @@ class LearnedEstimator:
         short = torch.nonzero(usable.sum(-1) < count).flatten()
         if short.numel():
             # too few maxima: the points of highest occupancy beside them
-            points = prediction.occupancy[members[short]].topk(places.shape[1], dim=-1).indices
+            occupancy = prediction.occupancy[members[short]].masked_fill(~self.grid.inside, -math.inf)
+            points = occupancy.topk(places.shape[1], dim=-1).indices
             places[short], usable[short] = self.grid.sources[points], True
         return likeliest_sources(part, places, usable, count, self.settings.n_iterations, complete)
 

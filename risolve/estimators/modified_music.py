@@ -230,7 +230,8 @@ def _periodic_maxima(values: Float[Tensor, "scene row column"]) -> Bool[Tensor, 
 def _aliases(
     peaks: Directions, grid: Grid, lattice: Lattice, array: Array
 ) -> tuple[Float[Tensor, "scene peak alias 2"], Bool[Tensor, "scene peak alias"]]:
-    """All (u, v) of a peak in the box of the grid and a step around it, moved into the box.
+    """All (u, v) of a peak in the box of the grid and a step around it, half a beam along an axis of one
+    point, moved into the box.
 
     There are as many slots as the peak with most places fills; False in the mask where a slot holds none.
     """
@@ -241,7 +242,9 @@ def _aliases(
     reach = [int(n) for n in (1.0 / period + 0.5).floor()]
     shifts = torch.cartesian_prod(*(torch.arange(-n, n + 1, dtype=torch.float64) for n in reach))
     places = peaks.cosines[:, :, None] + shifts * period
-    margin = grid.steps[:2]
+    sides = (lattice.n_horizontal * lattice.spacing_x, lattice.n_vertical * lattice.spacing_y)
+    beam = array.wavelength / torch.tensor(sides, dtype=torch.float64)
+    margin = torch.where(grid.steps[:2] > 0.0, grid.steps[:2], 0.5 * beam)
     held = ((places >= low - margin) & (places <= high + margin)).all(-1)
     held &= (places.square().sum(-1) < 1.0) & peaks.usable[..., None]
     width = max(int(held.sum(-1).max()), 1)

@@ -38,12 +38,14 @@ VERSION = 2
 VALUES = (
     *("azimuth_deg", "elevation_deg", "range_m", "x_m", "y_m", "z_m", "power_db"),
     *("azimuth_std_deg", "elevation_std_deg", "range_std_m"),
-    *("inverse_range_per_m", "inverse_range_std_per_m", "log_likelihood", "misfit"),
+    *("inverse_range_per_m", "inverse_range_std_per_m", "log_likelihood", "misfit", "at_limit"),
 )
 """Columns beside file, scene and source.
 
-misfit: J of the scene over its mean at a true model, sigma^2 (L M - (a + 3/2) K) with a = L (`independent`)
-or 1 (`constant`) amplitudes a source; NaN where the noise power is not given.
+Standard deviations are NaN of coordinates that were stated as numbers. misfit: J of the scene over its mean
+at a true model, sigma^2 (L M - (a + c/2) K) with a = L (`independent`) or 1 (`constant`) amplitudes and c
+unknown coordinates a source; NaN where the noise power is not given. at_limit: 1 where a coordinate of the
+source is at a limit, stated or of what the array sees; 0 elsewhere.
 """
 
 CONFIDENCE = "count_confidence"
@@ -178,7 +180,14 @@ def sources_in(reader: Reader) -> LocatedSources:
     files = tuple(str(reader.attribute("files")).split("\n"))
     left_out = [reader.array(f"left_out/{name}", np.int64, "left") for name in ("file", "scene")]
     rows = {name: reader.array(f"sources/{name}", np.int64, "row") for name in ("file", "scene", "source")}
-    values = [reader.array(f"sources/{name}", np.float64, "row", finite=False) for name in VALUES]
+    values = [reader.array(f"sources/{name}", np.float64, "row", finite=False) for name in VALUES[:-1]]
+    # a file of before the limits does not say it
+    newer = f"sources/{VALUES[-1]}"
+    values.append(
+        reader.array(newer, np.float64, "row", finite=False)
+        if reader.has(newer)
+        else np.full_like(values[0], np.nan)
+    )
     scenes = np.stack(
         [reader.array(f"scenes/{name}", np.int64, "located") for name in ("file", "scene", "n_sources")],
         axis=-1,

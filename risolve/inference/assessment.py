@@ -21,7 +21,7 @@ class Likelihood:
 
     powers: mean |s_lk|^2 over the snapshots. covariance: that of the error of a maximum of the likelihood,
     the block of (azimuth (rad), elevation (rad), inverse range (1/m)) of each source, the others and all
-    amplitudes unknown too. residual: J = sum_l |P_{G_l}^perp y_l|^2.
+    amplitudes unknown too; 0 of a coordinate that is known. residual: J = sum_l |P_{G_l}^perp y_l|^2.
 
         log_likelihood = -L M log(pi sigma^2) - J / sigma^2
 
@@ -137,12 +137,13 @@ def _error_covariance(
             for part in pieces(observation, 4 * fit.sources.shape[1])
         ]
     )
-    share = (by_noise / fit.fisher).diagonal(dim1=1, dim2=2).unflatten(1, (-1, 3)).amax(-1)
-    share = share.nan_to_num(nan=torch.inf)
+    is_free = observation.limits.is_free
+    shares = (by_noise / fit.fisher).diagonal(dim1=1, dim2=2).unflatten(1, (-1, 3)).nan_to_num(nan=torch.inf)
+    share = torch.where(is_free, shares, 0.0).amax(-1)
     placed = torch.ones_like(share, dtype=torch.bool)
     identity = torch.eye(fit.fisher.shape[-1], dtype=torch.float64)
     while True:
-        heard = placed.repeat_interleave(3, dim=1)
+        heard = (placed[..., None] & is_free).flatten(1)
         both = heard[:, :, None] & heard[:, None, :]
         factor, info = torch.linalg.cholesky_ex(torch.where(both, fit.fisher - by_noise, identity))
         lost = (info != 0) & placed.any(1)
@@ -152,7 +153,10 @@ def _error_covariance(
         noisiest = share.masked_fill(~placed, -torch.inf).argmax(1)
         placed[lost, noisiest[lost]] = False
     inverse = torch.cholesky_inverse(factor)
-    return torch.where(both, inverse @ torch.where(both, fit.fisher, 0.0) @ inverse, torch.nan)
+    covariance = inverse @ torch.where(both, fit.fisher, 0.0) @ inverse
+    unplaced = (~placed).repeat_interleave(3, dim=1)
+    beside = torch.where(unplaced[:, :, None] | unplaced[:, None, :], torch.nan, 0.0)
+    return torch.where(both, covariance, beside)
 
 
 def _own_blocks(

@@ -7,8 +7,8 @@ more source explains of the snapshots does:
     T = J_K - J_{K+1},   J_K = min sum_g |P_{G_g}^perp y_g|^2
 
 Without a further source, J_K sums n squared moduli of noise: L M less those that K sources take, a = L
-(`independent`) or 1 (`constant`) by the amplitudes and 3/2 by the three real coordinates of each. Of these T
-explains a at a given place, and a + 3/2 at the best place near it:
+(`independent`) or 1 (`constant`) by the amplitudes and 3/2 by the three real coordinates of each, or 1/2 for
+each that is unknown. Of these T explains a at a given place, and a + 3/2 at the best place near it:
 
     known sigma^2, given place   2 T / sigma^2 ~ chi^2_{2 a}
     unknown, best place near     T / J_K ~ Beta(a + 3/2, n - a - 3/2),   n = L M - (a + 3/2) K
@@ -27,22 +27,24 @@ from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
 from risolve.shapes import Powers
 
-_BETWEEN = 8.0
-"""Places that count as independent for each point of a grid of half a beam, in noise alone.
+_BETWEEN = 2.0
+"""Places that count as independent for each point of a grid of half a beam along each unknown coordinate, in
+noise alone: 8 where all three are unknown.
 
 What lies between the points is searched too. Measured: T of `independent` empty scenes has as extreme values
 as 5 places a point have, that of `constant` ones as 6.
 """
 
-_MOVED = 6.0
-"""The same for every source already there: its position gives way to the new one, which lowers J further.
+_MOVED = 2.0
+"""The same for each unknown coordinate of every source already there, 6 of a whole source: its position gives
+way to the new one, which lowers J further.
 
 Measured beside 1, 2 and 3 `independent` sources: as extreme as 9 to 15, 12 to 20, and 22 places have; beside
 `constant` ones, which leave the noise nearly all of its dimensions, as 3 to 6.
 """
 
-_PLACE = 1.5
-"""Squared moduli of noise that the three real coordinates of a source take."""
+_COORDINATE = 0.5
+"""Squared moduli of noise that a real coordinate of a source takes."""
 
 _ROUNDING = 2.0**-23
 """Digits of the snapshots, which are stored in single precision: below them nothing is a source."""
@@ -70,8 +72,9 @@ def is_source(
     """True where the step from J_K (`before`) to J_{K+1} (`after`) is a source and not noise.
 
     `glrt`: the probability of T at one place, times the number of places (8 + 6 K for each of the `n_points`
-    of a grid of half a beam, see `_BETWEEN`), is at most the false-alarm probability: a union bound, for J_K
-    at its minimum. The noise power is used where it is known. `bic`, with 2 a + 3 unknowns a source:
+    of a grid of half a beam, fewer where coordinates are known, see `_BETWEEN`), is at most the false-alarm
+    probability: a union bound, for J_K at its minimum. The noise power is used where it is known. `bic`, with
+    2 a + 3 unknowns a source, or as many less as are known:
 
         2 T / sigma^2 > (2 a + 3) log(2 L M)   or   2 n log(J_K / J_{K+1}) > (2 a + 3) log(2 L M)
 
@@ -84,9 +87,11 @@ def is_source(
     """
     n_numbers = observation.n_snapshots * observation.n_antennas
     amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
-    free = n_numbers - (amplitudes + _PLACE) * n_sources
+    coordinates = observation.limits.n_free
+    place = _COORDINATE * coordinates
+    free = n_numbers - (amplitudes + place) * n_sources
     noise_power = observation.noise_power
-    own = amplitudes if noise_power is not None else amplitudes + _PLACE
+    own = amplitudes if noise_power is not None else amplitudes + place
     if free <= own:
         return torch.zeros(before.shape, dtype=torch.bool)
     explained = (before - after).clamp_min(0.0)
@@ -97,9 +102,9 @@ def is_source(
             chance = betainc(free - own, own, kept.numpy())
         else:
             chance = gammaincc(amplitudes, (explained / noise_power.double()).numpy())
-        places = n_points * (_BETWEEN + _MOVED * n_sources)
+        places = n_points * (_BETWEEN**coordinates + _MOVED * coordinates * n_sources)
         return torch.from_numpy(np.asarray(chance)) * places <= rule.false_alarm
-    penalty = (2 * amplitudes + 3) * float(np.log(2.0 * n_numbers))
+    penalty = (2 * amplitudes + coordinates) * float(np.log(2.0 * n_numbers))
     if noise_power is None:
         return -2.0 * free * kept.log() > penalty
     return 2.0 * explained / noise_power.double() > penalty

@@ -112,16 +112,16 @@ def gains(detector: Detector, others: Explained) -> Float[Tensor, "scene hypothe
 
         sum_g |b_g^H P^perp y_g|^2 / (b_g^H P^perp b_g),   P^perp = I - P_{G_g} of the others
 
-    in the unit of the scaled snapshots. 0 where a place has no direction of its own.
+    in the unit of the scaled snapshots. 0 where a place has no direction of its own, and outside the limits.
     """
-    columns, energy = detector.columns, detector.energy[..., None]
+    columns, energy, inside = detector.columns, detector.energy[..., None], detector.grid.inside[:, None]
     matched = squared_modulus(columns @ others.left.conj())
     n_hypotheses, n_others = others.basis.shape[3:]
     if n_others == 0:
-        return torch.where(energy > 0.0, matched / energy, 0.0).sum(1).mT
-    inside = squared_modulus(columns @ others.basis.flatten(3).conj())
-    free = energy - inside.unflatten(-1, (n_hypotheses, n_others)).sum(-1)
-    return torch.where(free > _OWN * energy, matched / free, 0.0).sum(1).mT
+        return torch.where((energy > 0.0) & inside, matched / energy, 0.0).sum(1).mT
+    spanned = squared_modulus(columns @ others.basis.flatten(3).conj())
+    free = energy - spanned.unflatten(-1, (n_hypotheses, n_others)).sum(-1)
+    return torch.where((free > _OWN * energy) & inside, matched / free, 0.0).sum(1).mT
 
 
 def pair_gains(

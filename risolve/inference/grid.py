@@ -5,7 +5,7 @@ front is nearly linear in w, so that few range planes suffice. Points run over w
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,15 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from risolve.physics.array import Array
-from risolve.physics.geometry import nearest_spacing, sources_from_cosines
+from risolve.physics.geometry import (
+    cosines_from_sources,
+    is_line,
+    line_direction,
+    nearest_spacing,
+    sources_from_cosines,
+)
+from risolve.physics.limits import Limits
+from risolve.shapes import Elements
 
 _BEAM_SHARE = 0.5
 """Step of a grid in u and v, in beams lambda / D: half a beam."""
@@ -22,17 +30,27 @@ _FOCUS_PHASE = 2.5 * math.pi
 """Change of the quadratic phase at the farthest element from one range plane to the next: half of it, the
 most that a source is off a plane, leaves a square array half of its gain."""
 
+_LEVEL = 1e-6
+"""Share of the direction of a line along a coordinate, below which the line has no part along it."""
+
+_ROUNDING = 1e-12
+"""Of direction cosines, and of inverse ranges in 1/m."""
+
 MOST_POINTS = 50_000
 """Points of a grid: every one has a steering vector in memory."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Points of a lattice (n_w, n_v, n_u), as cosine triples (u, v, w) and as sources."""
+    """Points of a lattice (n_w, n_v, n_u), as cosine triples (u, v, w) and as sources.
+
+    inside: where sources may be found.
+    """
 
     shape: tuple[int, int, int]
     cosines: Float[Tensor, "point 3"]
     sources: Float[Tensor, "point 3"]
+    inside: Bool[Tensor, " point"]
 
     @property
     def n_points(self) -> int:
@@ -46,6 +64,18 @@ class Grid:
         inner = [0 if n == 1 else 1 for n in self.shape]
         along_w, along_v, along_u = lattice[inner[0], 0, 0], lattice[0, inner[1], 0], lattice[0, 0, inner[2]]
         return torch.stack((along_u[0], along_v[1], along_w[2])) - first
+
+    @property
+    def n_inside(self) -> int:
+        """Points where sources may be found."""
+        return int(self.inside.sum())
+
+    def within(self, limits: Limits) -> "Grid":
+        """The same, sources found no farther than a step from the limits alone: every source within them has
+        such a point beside it.
+        """
+        moved = cosines_from_sources(limits.held(self.sources)) - cosines_from_sources(self.sources)
+        return replace(self, inside=(moved.abs() <= self.steps + _ROUNDING).all(-1))
 
 
 class Maxima(NamedTuple):
@@ -104,7 +134,8 @@ def search_grid(
     w = _axis(1.0 / farthest, 1.0 / nearest, n_w)
     grid_w, grid_v, grid_u = torch.meshgrid(w, v, u, indexing="ij")
     cosines = torch.stack((grid_u, grid_v, grid_w), dim=-1).reshape(-1, 3)
-    return Grid((n_w, n_v, n_u), cosines, sources_from_cosines(cosines))
+    inside = torch.ones(len(cosines), dtype=torch.bool)
+    return Grid((n_w, n_v, n_u), cosines, sources_from_cosines(cosines), inside)
 
 
 def grid_for(
@@ -115,6 +146,8 @@ def grid_for(
 ) -> Grid:
     """The grid of an array over a field of view (rad, m): half a beam in u and v, half a depth of focus in w.
 
+    Along an axis on which nothing is unknown it has one point.
+
         Delta u <= lambda / (2 D_x),   Delta v <= lambda / (2 D_y),   k e^2 Delta w / 2 <= 2.5 pi
 
     D_x and D_y are the extents of the array plus one spacing, e its farthest element from the origin. An
@@ -122,16 +155,12 @@ def grid_for(
     the largest u / q_z and v / q_z. At least three points along u and v and two along w.
 
     Raises:
-        ValueError: more than `MOST_POINTS` points, elements on a line, or what `search_grid` refuses.
+        ValueError: more than `MOST_POINTS` points, elements in a point, or on a line where neither angle is
+            known, or what `search_grid` refuses.
     """
     elements, wavelength = array.elements, array.wavelength
     extent = elements.amax(0) - elements.amin(0)
-    size = float(extent.norm())
-    if elements.shape[0] < 3 or float(torch.linalg.svdvals(elements - elements.mean(0))[1]) < 1e-6 * size:
-        raise ValueError(
-            f"azimuth and elevation need elements in two dimensions, on a line they are one cone; got "
-            f"{elements.shape[0]} elements on a line or in a point"
-        )
+    _require_told(elements, azimuth, elevation)
     box = search_grid(2, 2, 2, azimuth, elevation, range_).cosines
     span = (box[-1] - box[0]).tolist()
     spacing = nearest_spacing(elements)
@@ -144,8 +173,10 @@ def grid_for(
         _FOCUS_PHASE * wavelength / (math.pi * float(elements.square().sum(-1).max())),
     )
     # a step that divides the span exactly is not rounded up
-    counts = [math.ceil(side / step - 1e-9) + 1 for side, step in zip(span, steps, strict=True)]
-    n_u, n_v, n_w = max(counts[0], 3), max(counts[1], 3), max(counts[2], 2)
+    n_u, n_v, n_w = (
+        max(math.ceil(side / step - 1e-9) + 1, least) if side > 0.0 else 1
+        for side, step, least in zip(span, steps, (3, 3, 2), strict=True)
+    )
     if n_u * n_v * n_w > MOST_POINTS:
         raise ValueError(
             f"a grid has at most {MOST_POINTS} points, half a beam apart in angle and {_FOCUS_PHASE:.3g} rad "
@@ -153,6 +184,30 @@ def grid_for(
             f"{n_u} x {n_v} x {n_w} = {n_u * n_v * n_w} in this field of view; narrow it"
         )
     return search_grid(n_u, n_v, n_w, azimuth, elevation, range_)
+
+
+def _require_told(elements: Elements, azimuth: tuple[float, float], elevation: tuple[float, float]) -> None:
+    """Refuse elements that do not tell the angles that are unknown.
+
+    Raises:
+        ValueError: elements in a point; or on a line, where that tells less than is asked.
+    """
+    if not bool((elements != elements[:1]).any()):
+        raise ValueError(f"a direction needs elements at two places or more; got {len(elements)} at one")
+    if not is_line(elements):
+        return
+    x, y, z = line_direction(elements).tolist()
+    told = "azimuth" if abs(y) < _LEVEL else "elevation" if math.hypot(x, z) < _LEVEL else "one of the two"
+    asked = [
+        name
+        for name, (low, high) in (("azimuth", azimuth), ("elevation", elevation))
+        if low < high and (told not in (name, "one of the two"))
+    ]
+    if asked or (azimuth[0] < azimuth[1] and elevation[0] < elevation[1]):
+        raise ValueError(
+            f"azimuth and elevation need elements in two dimensions, on a line they are one cone; got "
+            f"{len(elements)} elements on a line that tells {told}: state the other as a number"
+        )
 
 
 def _axis(low: float, high: float, n: int) -> Float[Tensor, " n"]:
@@ -185,7 +240,7 @@ def local_maxima(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: in
     """The points of the highest local maxima of a spectrum, best first.
 
     A local maximum is the highest of its (up to) 26 neighbours and itself, the first of equal ones; points of
-    the boundary count.
+    the boundary count, and points that are not inside do not, as neighbours either.
 
     Raises:
         ValueError: a spectrum of another size, or with values that are not finite.
@@ -197,6 +252,7 @@ def local_maxima(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: in
         scenes = torch.nonzero(~finite).flatten().tolist()
         raise ValueError(f"a spectrum is finite; that of scenes {scenes} of this batch is not")
     n_scenes = spectrum.shape[0]
+    spectrum = spectrum.masked_fill(~grid.inside, -math.inf)
     lattice = spectrum.reshape(n_scenes, 1, *grid.shape)
     _, highest = torch.nn.functional.max_pool3d(lattice, 3, stride=1, padding=1, return_indices=True)
     is_peak = highest.reshape(n_scenes, -1) == torch.arange(grid.n_points)

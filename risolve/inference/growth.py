@@ -37,7 +37,7 @@ def located(
     `is_source`, or at `rule.most` or the most that the snapshots determine; sources that the others then make
     needless are taken out again.
     """
-    n_points = detector.grid.n_points
+    n_points = detector.grid.n_inside
     empty = torch.empty((detector.n_scenes, 0, 3), dtype=torch.float64)
     fit = refine(detector.observation, empty, 0)
     active = torch.arange(detector.n_scenes)
@@ -73,7 +73,7 @@ def _needed(detector: Detector, group: Located, rule: CountingRule, n_iterations
         return [group]
     part = detector.select(group.scenes)
     fewer = shrunk(part, group.fit, n_iterations)
-    n_points = detector.grid.n_points
+    n_points = detector.grid.n_inside
     needed = is_source(rule, part.observation, count - 1, fewer.residual, group.fit.residual, n_points)
     kept, left = torch.nonzero(needed).flatten(), torch.nonzero(~needed).flatten()
     without = Located(group.scenes[left], selected(fewer, left))

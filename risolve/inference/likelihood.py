@@ -15,7 +15,7 @@ from torch import Tensor
 
 from risolve.inference.candidates import match, most_explaining
 from risolve.inference.descent import Descent, Expansion, descend
-from risolve.inference.projection import grouped_snapshots, least_squares, project, responses, source_limits
+from risolve.inference.projection import grouped_snapshots, least_squares, project, responses
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
 from risolve.shapes import SourceMask
@@ -116,9 +116,8 @@ def refine(
 
         (H + mu diag H) d = g,   J(x + d) ~ J - 2 g^T d + d^T H d
 
-    g and H as in `Projection`, the damping mu as in `descend`. Sources stay within |azimuth| <= pi/2,
-    |elevation| < pi/2 and 0 <= w <= 2 / lambda (no nearer than half a wavelength). A scene has converged when
-    the undamped step promises a decrease below 1e-9 of J.
+    g and H as in `Projection`, the damping mu as in `descend`. Sources start and stay within the limits of
+    the observation. A scene has converged when the undamped step promises a decrease below 1e-9 of J.
 
     Valid for K < M (`independent`) or K < L M (`constant`). Merged sources keep finite amplitudes (see
     `RIDGE`).
@@ -130,7 +129,7 @@ def refine(
     n_sources = start.shape[1]
     if n_sources == 0:
         return _no_sources(observation)
-    low, high = source_limits(observation.array, n_sources)
+    low, high = observation.limits.of(n_sources)
     parts = []
     for part in pieces(observation, 4 * n_sources):
         double = observation.select(part).to(torch.complex128)
@@ -176,7 +175,8 @@ def _refinement(observation: Observation, parts: list[Descent]) -> Refinement:
     amplitudes = torch.cat([part.expansion.carried[0] for part in parts])
     noise_power = observation.noise_power
     if noise_power is None:
-        n_free = amplitudes.shape[1] * amplitudes.shape[2] + curvature.shape[1] / 2
+        of_places = observation.limits.n_free * amplitudes.shape[2] / 2
+        n_free = amplitudes.shape[1] * amplitudes.shape[2] + of_places
         noise_power = residual / (observation.n_snapshots * observation.n_antennas - n_free)
     return Refinement(
         sources=place.unflatten(1, (-1, 3)),

@@ -7,14 +7,12 @@ one amplitude each. The amplitudes leave the problem by projection (variable pro
 in complex128.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from risolve.physics.array import Array
 from risolve.physics.observation import Observation
 
 RIDGE = 1e-12
@@ -97,17 +95,6 @@ def source_responses(
     received = responses(observation, fields.flatten(1, 2))
     by_source: Tensor = received.unflatten(2, (sources.shape[1], 4))
     return by_source
-
-
-def source_limits(
-    array: Array, n_sources: int
-) -> tuple[Float[Tensor, "1 coordinate"], Float[Tensor, "1 coordinate"]]:
-    """Limits of (azimuth, elevation, inverse range): front half space, no nearer than half a wavelength."""
-    quarter = math.pi / 2
-    below = math.nextafter(quarter, 0.0)
-    low = torch.tensor([-quarter, -below, 0.0], dtype=torch.float64)
-    high = torch.tensor([quarter, below, 2.0 / array.wavelength], dtype=torch.float64)
-    return low.repeat(n_sources)[None], high.repeat(n_sources)[None]
 
 
 def project(observation: Observation, sources: Float[Tensor, "scene source 3"]) -> Projection:

@@ -18,7 +18,7 @@ from torch import Tensor
 from risolve.inference.descent import Expansion, descend
 from risolve.inference.likelihood import check_start, pieces
 from risolve.inference.marginal import marginal
-from risolve.inference.projection import grouped_snapshots, least_squares, source_limits, source_responses
+from risolve.inference.projection import grouped_snapshots, least_squares, source_responses
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
 from risolve.shapes import Powers
@@ -76,9 +76,9 @@ def refine_unconditional(
         p_k = mean_g |s_gk|^2 - sigma^2 mean_g [(G_g^H G_g)^-1]_kk
         sigma^2 = sum_g |e_g|^2 / (equations less amplitudes)
 
-    Sources stay within the limits of `refine`, p_k |g_k|^2 above 1e-6 sigma^2, where a source whose power
-    wants to fall further is absent: power 0, and no position that V could tell. A scene has converged when
-    the undamped step promises a decrease of V below 1e-9 L M.
+    Sources start and stay within the limits of the observation, p_k |g_k|^2 above 1e-6 sigma^2, where a
+    source whose power wants to fall further is absent: power 0, and no position that V could tell. A scene
+    has converged when the undamped step promises a decrease of V below 1e-9 L M.
 
     Valid for K < M (`independent`) or K < L M (`constant`); sources that merge share their power.
 
@@ -92,7 +92,7 @@ def refine_unconditional(
     """
     check_start(observation, start)
     _check_powers(observation)
-    low, high = source_limits(observation.array, start.shape[1])
+    low, high = observation.limits.of(start.shape[1])
     place = torch.minimum(torch.maximum(start.double().flatten(1), low), high)
     limits = (low.expand_as(place), high.expand_as(place))
     return _minimum(observation, place, limits, n_iterations)

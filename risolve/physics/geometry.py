@@ -40,6 +40,24 @@ def nearest_spacing(elements: Elements) -> float:
     return float(np.median(distance))
 
 
+def is_line(elements: Elements) -> bool:
+    """Whether all elements are on one line, to 1e-6 of its length.
+
+    >>> is_line(planar_array(4, 1, 0.5)), is_line(planar_array(2, 2, 0.5))
+    (True, False)
+    """
+    from_centre = elements - elements.mean(0)
+    return elements.shape[0] < 3 or bool(
+        torch.linalg.svdvals(from_centre)[1] <= 1e-6 * from_centre.abs().max()
+    )
+
+
+def line_direction(elements: Elements) -> Float[Tensor, " 3"]:
+    """Direction along which elements extend farthest, a unit vector of either sign."""
+    direction: Tensor = torch.linalg.svd(elements - elements.mean(0), full_matrices=False).Vh[0]
+    return direction
+
+
 def aperture(elements: Elements) -> float:
     """D = 2 max |e_n - centre| (m), the diameter of the array seen from its centre."""
     return 2.0 * float((elements - elements.mean(0)).norm(dim=-1).max())

@@ -8,6 +8,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from risolve.physics.array import Array, Numbers, tensor_of
+from risolve.physics.limits import Limits, visible
 from risolve.shapes import Channel, Codes, Powers, Snapshots
 
 SourceModel: TypeAlias = Literal["independent", "constant"]
@@ -18,7 +19,7 @@ class Observation:
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
 
     source_model: `independent`, s_l free in every snapshot; `constant`, one s for all snapshots.
-    noise_power: sigma^2 of each scene, None where it is not known.
+    noise_power: sigma^2 of each scene, None where it is not known. limits: where its sources may be.
     """
 
     snapshots: Snapshots
@@ -27,6 +28,7 @@ class Observation:
     codes: Codes
     source_model: SourceModel
     noise_power: Powers | None
+    limits: Limits
 
     def __init__(
         self,
@@ -36,13 +38,15 @@ class Observation:
         codes: Numbers | None = None,
         source_model: str = "independent",
         noise_power: Numbers | float | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Of one scene or many, in NumPy, which is copied, or torch, which is shared.
 
         snapshots: complex [scene, snapshot, antenna], or of one scene without the first axis. channel:
         [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
         element] of exp(j phase), or one set a scene; None where there is no surface.
-        noise_power: one number, or one a scene, in the unit of |snapshot|^2.
+        noise_power: one number, or one a scene, in the unit of |snapshot|^2. limits: None for all that the
+        array sees; `locate` states them.
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
@@ -89,6 +93,7 @@ class Observation:
             "codes": c.to(y.device, dtype),
             "source_model": source_model,
             "noise_power": None if noise_power is None else _powers(noise_power, n_scenes, y.device),
+            "limits": limits or visible(array),
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)

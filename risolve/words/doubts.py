@@ -14,17 +14,22 @@ _SIGMAS = 5.0
 """Standard errors 1 / sqrt(L M) by which the power received may fall below the noise power by chance."""
 
 
+_ROUNDING = 1e-9
+"""Of a place at a limit, degrees, or relative to a range."""
+
+
 class Doubts:
     """Scenes whose noise power, count or fit cannot be right, and sources beyond what was searched."""
 
     def __init__(self, path: Path, localizer: Localizer, n_sources: int | None) -> None:
-        self._path, self._field = path, localizer.field_of_view
+        self._path, self._searched, self._taken = path, localizer.searched, localizer.taken
         self._most = localizer.settings.counting.most if n_sources is None else None
         self._fits = localizer.refines or localizer.estimator.covariance_kind is None
         self._noisy: list[int] = []
         self._left: list[int] = []
         self._full: list[int] = []
         self._outside: list[int] = []
+        self._at_limit: list[int] = []
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
         """Count those of a chunk."""
@@ -41,14 +46,21 @@ class Doubts:
             poor = part.values[first, VALUES.index("misfit")] > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
             self._left += (part.scene[first][poor] - first_scene).tolist()
         degrees = part.values[:, [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]]
-        limits = np.array([self._field.azimuth_deg, self._field.elevation_deg])
-        beyond = ((degrees < limits[:, 0]) | (degrees > limits[:, 1])).any(-1)
-        nearer = part.values[:, VALUES.index("range_m")] < self._field.range_m[0]
+        limits = np.array([self._searched.azimuth_deg, self._searched.elevation_deg])
+        beyond = ((degrees < limits[:, 0] - _ROUNDING) | (degrees > limits[:, 1] + _ROUNDING)).any(-1)
+        nearer = part.values[:, VALUES.index("range_m")] < self._searched.range_m[0] * (1.0 - _ROUNDING)
         self._outside += (part.scene[beyond | nearer] - first_scene).tolist()
+        at_limit = part.values[:, VALUES.index("at_limit")] == 1.0
+        self._at_limit += (part.scene[at_limit] - first_scene).tolist()
 
     def lines(self) -> list[str]:
         """What was found, in words."""
         lines = []
+        if self._taken is not None:
+            lines.append(
+                f"{self._path}: elements are on a line: {self._taken}, which is not stated, is taken as 0, "
+                "and the place stands for the cone about the line"
+            )
         if self._noisy:
             lines.append(
                 f"{self._path}: noise_power: sigma^2 is more than the power received, mean |y|^2, in "
@@ -70,5 +82,10 @@ class Doubts:
             lines.append(
                 f"{self._path}: {len(self._outside)} sources lie beside the field searched, or nearer, the "
                 f"first in scene {self._outside[0]}: a wider field of view includes them"
+            )
+        if self._at_limit:
+            lines.append(
+                f"{self._path}: {len(self._at_limit)} sources are at a limit of the field of view, the first "
+                f"in scene {self._at_limit[0]}: they may lie beyond, or be none"
             )
         return lines

@@ -1,5 +1,6 @@
 """Located sources, and the estimators that locate them, as tables for a terminal."""
 
+import math
 import sys
 
 import numpy as np
@@ -29,16 +30,22 @@ def source_lines(sources: LocatedSources) -> list[str]:
         number = f"{sources.files.index(row['file']):4d}  " if named else ""
         lines.append(
             f"{number}{row['scene']:5d} {row['source']:6d} "
-            f"{row['azimuth_deg']:8.3f} ± {row['azimuth_std_deg']:<6.2g} "
-            f"{row['elevation_deg']:8.3f} ± {row['elevation_std_deg']:<6.2g} "
-            f"{row['range_m']:9.4g} ± {row['range_std_m']:<7.2g}"
+            f"{row['azimuth_deg']:8.3f} ± {_deviation(row['azimuth_std_deg']):6} "
+            f"{row['elevation_deg']:8.3f} ± {_deviation(row['elevation_std_deg']):6} "
+            f"{row['range_m']:9.4g} ± {_deviation(row['range_std_m']):7}"
             f"{row['x_m']:10.4g} {row['y_m']:10.4g} {row['z_m']:10.4g} "
             f"{row['power_db']:9.2f} {row['log_likelihood']:15.2f}"
             + (f"{row[CONFIDENCE]:{len(_SURE)}.3f}" if stated else "")
+            + ("  at a limit" if row["at_limit"] == 1.0 else "")
         )
     if sources.scene.size > _MOST_ROWS:
         lines.append(f"... {sources.scene.size - _MOST_ROWS} more; --out writes all of them")
     return lines
+
+
+def _deviation(value: float) -> str:
+    """A standard deviation; - of a coordinate that was stated, or whose deviation is not known."""
+    return "-" if math.isnan(value) else f"{value:.2g}"
 
 
 def summary_line(sources: LocatedSources) -> str:

@@ -48,6 +48,17 @@ def test_the_summary_stands_before_a_long_comparison_with_the_truth(served: Path
     assert row["located"] == "28 sources in 14 scenes"
 
 
+def test_limits_of_a_form_bind_and_are_numbers(served: Path) -> None:
+    write_user_file(served / "a.h5", spread_scenes(1))
+    localize(folder="", n_sources=2, azimuth="-40 -7.5", elevation="-1")
+    with (served / "sources/a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(-40.0 <= float(row["azimuth_deg"]) <= -7.5 for row in rows)
+    assert {float(row["elevation_deg"]) for row in rows} == {-1.0} and len(rows) == 2
+    with pytest.raises(LocalizeError, match="range.*'near'"):
+        localize(folder="", range="near")
+
+
 @pytest.mark.parametrize("content", [None, b"no measurements"])
 def test_a_folder_without_anything_to_locate_fails(served: Path, content: bytes | None) -> None:
     if content is not None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import beta, gamma
 
-from risolve.inference.counting import _BETWEEN, _MOVED, CountingRule, eigenvalue_count, is_source
+from risolve.inference.counting import CountingRule, eigenvalue_count, is_source
 from risolve.inference.detection import detectors, explained, gains
 from risolve.inference.grid import grid_for, search_grid
 from risolve.inference.likelihood import refine
@@ -45,7 +45,7 @@ def test_threshold_is_the_quantile_of_the_null_distribution(
     n = WIDE.n_snapshots * WIDE.n_antennas - (a + 1.5) * n_sources
     before = torch.full((2,), 3.0, dtype=torch.float64)
     unknown = replace(observation, noise_power=None)
-    chance = GLRT.false_alarm / ((_BETWEEN + _MOVED * n_sources) * N_POINTS)
+    chance = GLRT.false_alarm / ((8.0 + 6.0 * n_sources) * N_POINTS)
     share = float(beta.isf(chance, a + 1.5, n - a - 1.5))
     after = before * (1.0 - share * torch.tensor([0.999, 1.001], dtype=torch.float64))
     assert is_source(GLRT, unknown, n_sources, before, after, N_POINTS).tolist() == [False, True]
