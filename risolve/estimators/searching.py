@@ -1,8 +1,8 @@
 """Estimators that search the likelihood of the snapshots themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Int
@@ -27,6 +27,14 @@ Locate: TypeAlias = Callable[[Detector, Int[Tensor, " scene"] | None, Settings],
 
 Finish: TypeAlias = Callable[[Observation, Detector, Refinement, Settings], Group]
 """(observation, its detector on unit scale, fit, settings) -> estimate of scenes of one K > 0."""
+
+
+class Found(NamedTuple):
+    """Scenes of one number K > 0 of sources, their detector, and their fit."""
+
+    members: Int[Tensor, " member"]
+    detector: Detector
+    fit: Refinement
 
 
 @dataclass(frozen=True)
@@ -54,19 +62,30 @@ class SearchEstimator:
         n_sources: Int[Tensor, " scene"] | None,
     ) -> Estimate:
         """Sources of every scene; see `Estimator.estimate`."""
+        return self.finished(observation, self.search(observation, n_sources), n_sources)
+
+    def search(self, observation: Observation, n_sources: Int[Tensor, " scene"] | None) -> list[Found]:
+        """What the search of this estimator, and of any other with the same `locate`, finds."""
         if n_sources is not None:
             require_determined(observation, n_sources)
-        groups: list[tuple[Int[Tensor, " member"], Group]] = []
+        found = []
         for piece, detector in detectors(observation, self.grid):
             told = None if n_sources is None else n_sources[piece]
             for scenes, fit in self.locate(detector, told, self.settings):
                 if fit.sources.shape[1]:
-                    members = piece.start + scenes
-                    part = observation.select(members)
-                    own = self.finish(part, detector.select(scenes), fit, self.settings)
-                    groups.append((members, own))
-        found = joined(observation, groups, looked=True)
-        return found if n_sources is None else replace(found, resolved=found.n_sources == n_sources)
+                    found.append(Found(piece.start + scenes, detector.select(scenes), fit))
+        return found
+
+    def finished(
+        self, observation: Observation, found: Sequence[Found], n_sources: Int[Tensor, " scene"] | None
+    ) -> Estimate:
+        """The estimate that `finish` makes of what was found."""
+        groups: list[tuple[Int[Tensor, " member"], Group]] = [
+            (members, self.finish(observation.select(members), detector, fit, self.settings))
+            for members, detector, fit in found
+        ]
+        estimate = joined(observation, groups, looked=True)
+        return estimate if n_sources is None else replace(estimate, resolved=estimate.n_sources == n_sources)
 
 
 def as_located(observation: Observation, detector: Detector, fit: Refinement, settings: Settings) -> Group:

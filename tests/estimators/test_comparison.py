@@ -4,10 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from risolve.covariance import NormalizedCovariance, sample_covariance, sample_factor
-from risolve.estimators.comparison import Comparison
+from risolve.estimators.comparison import Comparison, Method
+from risolve.estimators.contract import Settings
 from risolve.estimators.genie import genie
+from risolve.estimators.ml import least_residual
+from risolve.estimators.searching import SearchEstimator
+from risolve.inference.detection import Detector, detectors
+from risolve.inference.growth import Located
 from risolve.inference.likelihood import refine
 from tests.estimators.cases import GRID, SETTINGS, make_estimator
 from tests.worlds import DEFAULT, WIDE, make_scenes
@@ -81,3 +87,30 @@ def test_a_source_that_is_not_there_does_not_make_the_others_unsure(name: str) -
     assert bool((known.sum(-1) >= 2).all())
     assert bool((found.resolved == found.present.all(-1)).all())
     assert bool((found.likelihood.powers[found.present] > 0.0).all())
+
+
+def test_a_search_that_two_estimators_finish_is_made_once() -> None:
+    """The same estimates as alone, and the time of the search in both."""
+    scenes = make_scenes(WIDE, 2, 10.0, 3)
+    searched = 0
+
+    def counted(detector: Detector, told: Tensor | None, settings: Settings) -> list[Located]:
+        nonlocal searched
+        searched += 1
+        return least_residual(detector, told, settings)
+
+    alone = [make_estimator(name) for name in ("ml", "ml_unconditional")]
+    assert all(isinstance(one, SearchEstimator) for one in alone)
+    shared = tuple(replace(one, locate=counted) for one in alone if isinstance(one, SearchEstimator))
+    one = Comparison(shared, GRID, SETTINGS, (), (False,), 0)
+    sample = sample_covariance(sample_factor(scenes.observation, 1e-3))
+    told = scenes.n_sources.long()
+    made = {"known": one.made(scenes.observation, told, sample, None, 0.0)}
+    results = one.run(scenes.observation, scenes.sources[:, :2].double(), made, torch.Generator())
+    assert searched == len(list(detectors(scenes.observation, GRID)))
+    for estimator in alone:
+        expected = estimator.estimate(scenes.observation, None, told)
+        estimate, seconds = results[Method("known", estimator.name)]
+        assert torch.equal(estimate.sources, expected.sources)
+        assert torch.equal(estimate.likelihood.log_likelihood, expected.likelihood.log_likelihood)
+        assert seconds > 0.0
