@@ -29,6 +29,7 @@ from tests.measurement_files import (
     worlds,
     write_user_file,
 )
+from tests.messages import shows
 from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes, signal_of
 
 
@@ -166,7 +167,7 @@ def test_bad_scenes_are_left_out_and_the_others_located(tmp_path: Path) -> None:
     assert f"{path}: scene 1 is left out: snapshots: all zero" in remarks
     np.testing.assert_allclose(found.sources.values, whole.sources.values[[0, 1, 4, 5]], rtol=1e-6)
     changed(path, at("snapshots", slice(None), np.nan))
-    with pytest.raises(MeasurementError, match="no scene can be located: scene 0: snapshots: 54 of 54"):
+    with pytest.raises(MeasurementError, match=shows("user.h5: ... scene 0: snapshots: 54 of 54")):
         localized(path)
 
 
@@ -197,9 +198,9 @@ def test_files_and_shards_keep_their_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_sources": 6}, "independent sources need 2 L min"),
+        ({"n_sources": 6}, "2 L min(M, N) ... 0 to 5 sources, got 6"),
         ({"n_sources": -1}, "0 to 5 sources, got -1"),
-        ({"false_alarm": 0.0}, "between 0 and 1, got 0"),
+        ({"false_alarm": 0.0}, "0 ... 1, got 0"),
         ({"estimator": "guess"}, "'guess'"),
         (
             {"field_of_view": FieldOfView((10.0, -10.0), (-30.0, 30.0), (1.0, 2.0))},
@@ -207,19 +208,18 @@ def test_files_and_shards_keep_their_numbers(tmp_path: Path) -> None:
         ),
         (
             {"field_of_view": FieldOfView((-10.0, 10.0), (-30.0, 30.0), (0.0, 2.0))},
-            "range is 1e-09 <= nearest < farthest",
+            "field of view: range ... 1e-09 <= nearest < farthest ... 0 to 2",
         ),
         (
             {"field_of_view": FieldOfView((-60.0, 60.0), (-30.0, 30.0), (0.0001, 2.0))},
-            "a grid has at most 50000 points",
+            "50000 points",
         ),
     ],
 )
 def test_impossible_wishes_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes())
-    with pytest.raises(MeasurementError) as caught:
+    with pytest.raises(MeasurementError, match=shows(message)):
         localized(path, **options)
-    assert message in str(caught.value)
 
 
 def test_the_field_of_view_may_be_given_to_infinity(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_the_field_of_view_may_be_given_to_infinity(tmp_path: Path) -> None:
 def test_a_line_of_elements_is_refused(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes())
     changed(path, with_values("element_positions_m", lambda v: np.outer(np.arange(40.0), [0.15, 0.0, 0.0])))
-    with pytest.raises(MeasurementError, match="azimuth and elevation need elements in two dimensions"):
+    with pytest.raises(MeasurementError, match=shows("user.h5: azimuth ... elevation ... 40 elements")):
         localized(path)
 
 
@@ -308,7 +308,7 @@ def test_a_bad_file_is_refused_before_the_others_are_located(
     shards.mkdir()
     write_user_file(shards / "shard-0000.h5", spread_scenes(2))
     write_user_file(shards / "shard-0001.h5", worlds()["another array"])
-    with pytest.raises(MeasurementError, match="shard-0001.h5: the shards of a directory are of one array"):
+    with pytest.raises(MeasurementError, match=shows("shard-0001.h5: ... array")):
         localized(shards)
 
 
@@ -328,9 +328,7 @@ def test_a_source_at_infinity_has_a_direction_and_no_place(tmp_path: Path) -> No
 def test_snapshots_that_determine_no_source_are_refused(tmp_path: Path) -> None:
     system = replace(WIDE, n_antennas=1, n_snapshots=1)
     path = write_user_file(tmp_path / "user.h5", make_scenes(system, 1, 20.0, 1))
-    with pytest.raises(
-        MeasurementError, match="L = 1 snapshots, M = 1 antennas and N = 40 elements determine none"
-    ):
+    with pytest.raises(MeasurementError, match=shows("user.h5: ... L = 1 ... M = 1 ... N = 40 ... none")):
         localized(path, n_sources=None)
 
 
