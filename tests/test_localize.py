@@ -1,6 +1,7 @@
 """Sources of files of any array: near the truth, as sure as stated, and refused where they cannot be told."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,7 @@ def test_a_scene_that_fails_in_the_estimator_is_left_out_too(tmp_path: Path) -> 
     remarks: list[str] = []
     found = localized(path, estimator="music", remarks=remarks)
     assert found.sources.scenes[:, 1].tolist() == [0, 2]
-    assert remarks[-1].startswith(f"{path}: scene 1 is left out: a covariance needs a positive, finite trace")
+    assert re.match(shows(f"{path}: scene 1 ... trace"), remarks[-1])
     np.testing.assert_allclose(found.sources.values, whole.sources.values[[0, 1, 4, 5]], rtol=1e-6)
 
 
@@ -246,10 +247,10 @@ def test_a_source_beside_the_field_of_view_is_remarked(tmp_path: Path) -> None:
     field = FieldOfView((-20.0, 20.0), (-30.0, 30.0), (1.0, 10.0))
     found = localized(path, n_sources=1, field_of_view=field, remarks=remarks)
     assert all(score.agreement.found.all() for score in found.scores)
-    assert remarks[-1].startswith(f"{path}: 2 sources lie beside the field searched, or nearer, the first in")
+    assert re.match(shows(f"{path}: 2 sources ... nearer"), remarks[-1])
     nearer = FieldOfView((-60.0, 60.0), (-30.0, 30.0), (3.0, 10.0))
     localized(path, n_sources=1, field_of_view=nearer, remarks=remarks)
-    assert remarks[-1].startswith(f"{path}: 2 sources lie beside the field searched, or nearer, the first in")
+    assert re.match(shows(f"{path}: 2 sources ... nearer"), remarks[-1])
 
 
 def test_a_noise_power_beyond_the_power_received_is_remarked(tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ def test_a_noise_power_beyond_the_power_received_is_remarked(tmp_path: Path) -> 
     changed(path, with_values("noise_power", lambda v: v * np.array([1.0, 1e4, 1.0, 1e4])))
     remarks: list[str] = []
     localized(path, remarks=remarks)
-    assert "sigma^2 is more than the power received, mean |y|^2, in 2 scenes, the first 1" in remarks[-1]
+    assert re.search(shows("sigma^2 ... |y|^2 ... 2 scenes, ... 1"), remarks[-1])
 
 
 def test_a_noise_power_below_what_the_sources_leave_is_remarked(tmp_path: Path) -> None:
@@ -270,8 +271,8 @@ def test_a_noise_power_below_what_the_sources_leave_is_remarked(tmp_path: Path) 
     changed(path, with_values("noise_power", lambda v: v * np.array([1.0, 1e-6, 1.0, 1e-6])))
     localized(path, n_sources=None, remarks=remarks)
     text = "\n".join(remarks[1:])
-    assert "the sources leave more than sigma^2, misfit above 1, in 2 scenes, the first 1" in text
-    assert "sources, the most looked for, in 2 scenes, the first 1: some may stand for" in text
+    assert re.search(shows("sigma^2, misfit above 1, ... 2 scenes, ... 1"), text)
+    assert re.search(shows("sources, ... most ... 2 scenes, ... 1: some"), text)
 
 
 def test_part_of_a_damaged_file_is_located(tmp_path: Path) -> None:

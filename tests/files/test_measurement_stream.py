@@ -287,7 +287,8 @@ def test_codes_that_lose_power_are_a_warning(tmp_path: Path) -> None:
     )
     with measurement_stream(path, None) as stream:
         warnings = stream.warnings
-    assert warnings == [f"{path}: codes: |c| from 0.8 to 0.8, not 1: taken as elements that lose power"]
+    assert len(warnings) == 1
+    assert re.match(shows(f"{path}: codes: |c| ... 0.8 to 0.8"), warnings[0])
 
 
 def test_an_array_beside_the_origin_is_a_warning(tmp_path: Path) -> None:
