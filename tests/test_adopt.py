@@ -1,5 +1,6 @@
 """Commands that change params.yaml: it differs in its values alone, and is valid or untouched."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stages.adopt import TRIALS, adopt
 from stages.params.file import read_params
 from stages.params.model import Params
 from stages.trials.tables import read_trial, trial_lines
+from tests.messages import shows
 from tests.tiny_run import write_params
 
 ROWS = [
@@ -94,13 +96,13 @@ def test_another_trial_may_be_chosen(run: Path) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 9])
 def test_a_trial_that_is_not_complete_is_refused(run: Path, number: int) -> None:
-    with pytest.raises(ParameterError, match=rf"complete trials are 0, 3, 4; got --trial {number}"):
+    with pytest.raises(ParameterError, match=shows(f"0, 3, 4; got --trial {number}")):
         adopt(number)
 
 
 def test_what_breaks_a_law_leaves_the_file_as_it_is(run: Path) -> None:
     before = (run / "params.yaml").read_bytes()
-    with pytest.raises(ParameterError, match="channels is a multiple of groups"):
+    with pytest.raises(ParameterError, match=shows("network.channels: ... groups ... got 20 ... 8")):
         adopt(4)
     assert (run / "params.yaml").read_bytes() == before
     assert sorted(path.name for path in run.iterdir()) == ["data", "params.yaml"]
@@ -108,7 +110,7 @@ def test_what_breaks_a_law_leaves_the_file_as_it_is(run: Path) -> None:
 
 def test_no_results_are_named(run: Path) -> None:
     TRIALS.unlink()
-    with pytest.raises(ParameterError, match="there are no trials; run `dvc repro search` first"):
+    with pytest.raises(ParameterError, match=shows("trials.csv: ... `dvc repro search`")):
         adopt(None)
 
 
@@ -117,10 +119,10 @@ def test_complete_trials_are_listed_best_first(run: Path) -> None:
     assert names.split()[:2] == ["trial", "found_rate"]
     assert [row.split()[0] for row in rows] == ["3", "4", "0"]
     assert [row.split()[0] for row in trial_lines(TRIALS, 1)[1:]] == ["3"]
-    with pytest.raises(ParameterError, match="1 or more trials; got 0"):
+    with pytest.raises(ParameterError, match=shows("--top: 1 ... got 0")):
         trial_lines(TRIALS, 0)
     TRIALS.unlink()
-    with pytest.raises(ParameterError, match="run `dvc repro search` first"):
+    with pytest.raises(ParameterError, match=shows("trials.csv: ... `dvc repro search`")):
         trial_lines(TRIALS, None)
 
 
@@ -202,7 +204,5 @@ def test_set_writes_values_into_the_parameters(
     with pytest.raises(SystemExit) as ended:
         set_values("train.epoch=4")
     assert ended.value.code == 2
-    assert (
-        capsys.readouterr().err
-        == "error: params.yaml: train.epoch: no such key; did you mean train.epochs?\n"
-    )
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"error: params\.yaml: train\.epoch: .* train\.epochs\?\n", said)

@@ -13,6 +13,7 @@ from risolve.files.measurements import read_scenes
 from stages import bound as bound_verb
 from stages import simulate as simulate_verb
 from tests import tolerances
+from tests.messages import shows
 from tests.tiny_run import call_verb, write_params
 
 SPLITS = ("test_independent", "test_constant")
@@ -100,28 +101,26 @@ def test_sources_at_one_place_are_named(finished: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "data/scenes/test_constant/shard-0000.h5", "r+") as file:
         for name in ("azimuth_deg", "elevation_deg", "range_m"):
             file[f"truth/{name}"][3, 1] = file[f"truth/{name}"][3, 0]
-    message = (
-        r"shard-0000\.h5: counting among the scenes with 2 sources, \[2, 3\]: .* scenes \[1\] of this batch"
-    )
-    with pytest.raises(MeasurementError, match=message):
+    with pytest.raises(
+        MeasurementError, match=shows("shard-0000.h5: ... 2 sources, [2, 3]: ... eigenvalue ... scenes [1]")
+    ):
         call_verb(tmp_path, bound_verb.main, "--split", "test_constant")
     assert not (tmp_path / "data/bounds").exists()
 
 
 def test_wrong_bound_files_are_named(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "bounds.h5"
-    with pytest.raises(MeasurementError, match="run `bound` first"):
+    with pytest.raises(MeasurementError, match=shows("bounds.h5: ... `bound`")):
         read_bounds(path)
     path.write_bytes((finished / "data/bounds/test_independent.h5").read_bytes())
     with h5py.File(path, "r+") as file:
         file["conditional/range_m"][4, 0] = -1.0
-    with pytest.raises(
-        MeasurementError, match=r"bounds\.h5: conditional/range_m: standard deviations are finite"
-    ):
+    with pytest.raises(MeasurementError, match=shows("bounds.h5: conditional/range_m: ... finite")):
         read_bounds(path)
     with h5py.File(path, "r+") as file:
         file.attrs["format"] = "risolve-covariances"
     with pytest.raises(
-        MeasurementError, match=r"attribute format: 'risolve-bounds' here, got 'risolve-covariances'"
+        MeasurementError,
+        match=shows("attribute format: 'risolve-bounds' ... 'risolve-covariances'"),
     ):
         read_bounds(path)

@@ -27,6 +27,7 @@ from stages.params.file import read_params
 from stages.params.model import VALIDATION_SPLITS, Params
 from stages.simulate import simulate
 from tests.checkpoints import anything, write_untrained
+from tests.messages import shows
 from tests.tiny_run import call_verb, run_verb, write_params
 
 MODEL, RESULT = Path("data/models/covariance.pt"), Path("data/calibration/learned.pt")
@@ -169,22 +170,23 @@ def test_workers_change_no_byte(copy: Path) -> None:
 def test_a_missing_network_is_named_and_the_result_stands(copy: Path) -> None:
     whole = (copy / RESULT).read_bytes()
     (copy / MODEL).unlink()
-    with pytest.raises(
-        CheckpointError, match=r"covariance\.pt: there is no such checkpoint; run `train` first"
-    ):
+    with pytest.raises(CheckpointError, match=shows("covariance.pt: ... `train`")):
         call_verb(copy, calibrate.main)
     assert (copy / RESULT).read_bytes() == whole
 
 
 def test_a_network_of_another_grid_is_refused(copy: Path) -> None:
     write_params(copy, {**FEW, "grid.n_u": 9})
-    with pytest.raises(CheckpointError, match=r"grid\.n_u was 7, is 9"):
+    with pytest.raises(CheckpointError, match=shows("grid.n_u ... 7 ... 9")):
         call_verb(copy, calibrate.main)
 
 
 def test_missing_scenes_are_named(copy: Path) -> None:
     shutil.rmtree(copy / "data/scenes/validation_constant")
-    with pytest.raises(MeasurementError, match=r"run `simulate --split validation_constant` first"):
+    with pytest.raises(
+        MeasurementError,
+        match=shows("validation_constant: ... `simulate --split validation_constant`"),
+    ):
         call_verb(copy, calibrate.main)
 
 
@@ -192,8 +194,8 @@ def test_missing_scenes_are_named(copy: Path) -> None:
 def test_scenes_of_other_parameters_are_refused(copy: Path, n_scenes: int) -> None:
     strata = {"only": {"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n_scenes}}
     write_params(copy, {**FEW, "simulate.validation.strata": strata})
-    law = rf"data/scenes/validation: simulate\.validation of params\.yaml has {n_scenes} scenes, got 5; run"
-    with pytest.raises(MeasurementError, match=law):
+    law = f"data/scenes/validation: simulate.validation ... {n_scenes} scenes, got 5; ... `simulate`"
+    with pytest.raises(MeasurementError, match=shows(law)):
         call_verb(copy, calibrate.main)
 
 
@@ -209,7 +211,7 @@ def test_validation_scenes_without_sources_choose_no_blend() -> None:
     evidence = Evidence(torch.zeros(2, 2), cost, torch.ones(2), torch.tensor([True, False]))
     errors = torch.full((2, len(calibrate.BETAS)), torch.nan)
     known = Known(evidence, evidence, torch.tensor([0, 0], dtype=torch.int32), errors)
-    with pytest.raises(ValueError, match="is chosen on scenes with sources; there is none"):
+    with pytest.raises(ValueError, match=shows("blend ... none")):
         calibrate.fitted_calibration(known)
     errors[1] = (torch.tensor(calibrate.BETAS) - 0.35).square()
     assert calibrate.fitted_calibration(known).blend_beta == 0.35
@@ -221,13 +223,13 @@ def test_validation_scenes_without_sources_choose_no_blend() -> None:
 @pytest.mark.parametrize(
     ("part", "change", "fault"),
     [
-        ("noise_known", {"network": "much"}, r"noise_known\.network"),
-        ("noise_known", {"network": float("nan")}, r"noise_known\.network"),
-        ("noise_unknown", {"constant": (1.0, float("inf"), 1.0, 1.0, 1.0)}, r"noise_unknown\.constant\.1"),
-        ("noise_unknown", {"independent": (1.0, 1.0, 1.0, 1.0)}, r"noise_unknown\.independent\.4"),
-        ("noise_known", {"prior": 1.0}, r"noise_known\.prior"),
-        ("noise_unknown", {"missed": 1.0}, r"noise_unknown\.missed"),
-        ("noise_known", {"missed": -0.01}, r"noise_known\.missed"),
+        ("noise_known", {"network": "much"}, "noise_known.network"),
+        ("noise_known", {"network": float("nan")}, "noise_known.network"),
+        ("noise_unknown", {"constant": (1.0, float("inf"), 1.0, 1.0, 1.0)}, "noise_unknown.constant.1"),
+        ("noise_unknown", {"independent": (1.0, 1.0, 1.0, 1.0)}, "noise_unknown.independent.4"),
+        ("noise_known", {"prior": 1.0}, "noise_known.prior"),
+        ("noise_unknown", {"missed": 1.0}, "noise_unknown.missed"),
+        ("noise_known", {"missed": -0.01}, "noise_known.missed"),
         (None, {"blend_beta": 1.01}, "blend_beta"),
         (None, {"blend_beta": -0.01}, "blend_beta"),
         (None, {"noise_unknown": None}, "noise_unknown"),
@@ -243,13 +245,11 @@ def test_a_calibration_that_is_none_is_refused(
     held |= change
     save_checkpoint(copy / RESULT, content, model)
     for read in (lambda: read_network(copy / RESULT, params.of_model()), lambda: read_model(copy / RESULT)):
-        with pytest.raises(
-            CheckpointError, match=rf"calibration: finite weights.*, of which {fault} are missing"
-        ):
+        with pytest.raises(CheckpointError, match=shows(f"calibration: ... {fault}")):
             read()
     del content["calibration"]
     save_checkpoint(copy / RESULT, content, model)
-    with pytest.raises(CheckpointError, match="calibration: missing; train again"):
+    with pytest.raises(CheckpointError, match="calibration: missing"):
         read_network(copy / RESULT, params.of_model())
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -38,6 +39,7 @@ from tests.measurement_files import (
     worlds,
     write_user_file,
 )
+from tests.messages import shows
 from tests.tiny_run import call_verb, environment, write_params
 
 
@@ -109,19 +111,19 @@ def test_localize_says_what_it_leaves_out_by_its_status(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "sources.txt"], "error: sources.txt: results end in .csv, .json, .h5, got .txt"),
-        (["--out", "gone/sources.csv"], "error: gone/sources.csv: cannot be written, gone is no directory"),
-        (["--out", "user.h5"], "error: user.h5: holds the measurements or stands among them"),
-        (["--sources", "9"], "got 9"),
-        (["--estimator", "learned"], "learned.pt: there is no such checkpoint"),
-        (["--model", "learned.pt"], "error: --model: ml reads no network; leave --model out"),
+        (["--out", "sources.txt"], "error: sources.txt: ... .csv, .json, .h5, got .txt"),
+        (["--out", "gone/sources.csv"], "error: gone/sources.csv: ... gone ... directory"),
+        (["--out", "user.h5"], "error: user.h5: ... measurements"),
+        (["--sources", "9"], "error: ... got 9"),
+        (["--estimator", "learned"], "learned.pt: ... `train`"),
+        (["--model", "learned.pt"], "error: --model: ml ... --model"),
         (
             ["--model", "learned.pt", "--estimator", "music_blend+ml"],
-            "learned.pt: there is no such checkpoint",
+            "learned.pt: ... `train`",
         ),
         (
             ["--field-of-view", "-60", "60", "-30", "30", "5", "1"],
-            "range is 1e-09 <= nearest",
+            "error: field of view: range ... 1e-09 <= nearest ... 5 to 1",
         ),
         (["--azimuth", "1", "2", "3"], "--azimuth"),
         (["--elevation", "20", "10"], "20 to 10"),
@@ -134,7 +136,7 @@ def test_an_error_is_one_line_and_status_2(tmp_path: Path, arguments: list[str],
         status, out, err = risolve("localize", path, *arguments)
     assert (status, out) == (2, "")
     assert len(err.splitlines()) == 1
-    assert message in err
+    assert re.search(shows(message), err)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["user.h5"]
 
 
@@ -144,7 +146,7 @@ def test_warnings_go_to_standard_error(tmp_path: Path) -> None:
     )
     status, out, err = risolve("localize", path, "--sources", "2")
     assert status == 0
-    assert "codes: |c| from 0.8 to 0.8, not 1: taken as elements that lose power" in err
+    assert re.search(shows("codes: |c| ... 0.8 to 0.8"), err)
     assert "Found 4 of 4" in out
 
 
@@ -172,7 +174,7 @@ def test_commands_of_a_clone_are_those_of_its_stages(tmp_path: Path) -> None:
     )
     assert (here.returncode, len(here.stdout.splitlines())) == (0, 2), here.stderr
     assert (elsewhere.returncode, elsewhere.stdout) == (2, "")
-    assert elsewhere.stderr.startswith("error: risolve trials: a command of a clone of risolve")
+    assert elsewhere.stderr.startswith("error: risolve trials: ")
     assert str(tmp_path) in elsewhere.stderr
 
 
@@ -327,10 +329,10 @@ def test_inspect_explains_results_states_and_strangers(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
     (tmp_path / "text.csv").write_text("a,b\n")
     for name, law in (
-        ("other.pt", "a checkpoint holds"),
-        ("text.csv", "not an HDF5 file"),
-        ("gone", "no such file"),
+        ("other.pt", "content, format"),
+        ("text.csv", "HDF5"),
+        ("gone", "file"),
     ):
         status, out, err = risolve("inspect", tmp_path / name)
         assert (status, out) == (2, "")
-        assert law in err
+        assert re.search(shows(f"{name}: ... {law}"), err)

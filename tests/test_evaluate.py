@@ -40,6 +40,7 @@ from stages.simulate import simulate
 from stages.training.setup import fit_settings
 from stages.training.split_files import open_split
 from tests.checkpoints import write_untrained
+from tests.messages import shows
 from tests.tiny_run import ROOT, run_verb, write_params
 
 TINY = {
@@ -332,16 +333,14 @@ def test_scenes_of_other_parameters_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     strata = {"only": {"n_sources": [1, 1], "snr_db": [0.0, 0.0], "n_scenes": 7}}
     write_params(tmp_path, {"simulate.test_independent.strata": strata})
-    with pytest.raises(
-        MeasurementError, match="simulate.test_independent of params.yaml has 7 scenes, got 9"
-    ):
+    with pytest.raises(MeasurementError, match=shows("simulate.test_independent ... 7 scenes, got 9")):
         evaluate.main()
 
 
 def test_a_network_of_another_grid_is_refused_and_the_tables_stand(finished: Path, tmp_path: Path) -> None:
     whole = contents(finished)
     write_params(tmp_path, {"grid.n_u": 9})
-    with pytest.raises(CheckpointError, match=r"grid.n_u was 7, is 9"):
+    with pytest.raises(CheckpointError, match=shows("grid.n_u ... 7 ... 9")):
         evaluate.main()
     assert contents(finished) == whole
 
@@ -354,7 +353,7 @@ def test_bounds_of_other_scenes_are_refused(finished: Path, tmp_path: Path) -> N
             file[f"conditional/{name}"][...] = np.roll(file[f"conditional/{name}"][()], 1, axis=0)
     with pytest.raises(
         MeasurementError,
-        match=r"test_independent.h5: bound_azimuth_deg: positive where .* scene 0, slot 0: run `bound` again",
+        match=shows("test_independent.h5: bound_azimuth_deg: ... scene 0, slot 0: ... `bound`"),
     ):
         evaluate.main()
     assert contents(finished) == whole
@@ -374,8 +373,8 @@ def test_a_damaged_network_is_refused(finished: Path, tmp_path: Path, fault: str
         weights[name][0] = torch.nan
     path = tmp_path / "data/calibration/learned.pt"
     write_network(path, {} if fault == "no network" else weights, uncalibrated(0.3), params.of_model())
-    wrong = r"and \d+ more" if fault == "no network" else name
-    with pytest.raises(CheckpointError, match=rf"learned.pt: network: .*{wrong}.*train again"):
+    wrong = "count.0.bias" if fault == "no network" else name
+    with pytest.raises(CheckpointError, match=shows(f"learned.pt: network: ... {wrong}")):
         evaluate.main()
     assert contents(finished) == whole
 
@@ -392,6 +391,6 @@ def test_a_law_that_scenes_break_is_an_error_that_names_them(
     monkeypatch.setattr(estimator_setup, "settings", unloaded)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        MeasurementError, match=r"test_independent: counting among scenes \[3, 4, 5\].*eps is positive"
+        MeasurementError, match=shows("test_independent: ... scenes [3, 4, 5] ... eps ... got 0.0")
     ):
         evaluate.main()

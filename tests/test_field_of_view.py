@@ -17,6 +17,7 @@ from risolve.locating import needs_model
 from risolve.physics.geometry import radians
 from risolve.physics.limits import visible
 from risolve.physics.observation import Observation
+from tests.messages import shows
 from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes
 
 UPRIGHT = risolve.Array(np.outer(np.arange(4.0), [0.0, 0.1, 0.0]), 0.2)
@@ -47,7 +48,7 @@ def test_what_is_no_coordinate_is_refused(value: Any) -> None:
 
 
 def test_radians_are_refused_as_a_number_too() -> None:
-    with pytest.raises(ValueError, match="60 degrees in radians"):
+    with pytest.raises(ValueError, match=shows("elevation ... 60 degrees ... radians")):
         coordinate_of("elevation", math.pi / 3)
     assert coordinate_of("range", math.pi / 3) == math.pi / 3
 
@@ -64,7 +65,7 @@ def test_radians_are_refused_as_a_number_too() -> None:
     ],
 )
 def test_limits_that_are_none_are_refused(field: FieldOfView, numbers: str) -> None:
-    with pytest.raises(ValueError, match=numbers):
+    with pytest.raises(ValueError, match=shows(numbers)):
         check_field(field)
 
 
@@ -113,14 +114,14 @@ def test_a_line_is_told_what_it_does_not_tell(
         (LINE, (-1.0, 1.0), (-0.5, 0.5), "azimuth"),
         (LINE, (0.0, 0.0), (-0.5, 0.5), "azimuth"),
         (UPRIGHT, (-1.0, 1.0), (0.0, 0.0), "elevation"),
-        (SLANTED, (-1.0, 1.0), (-0.5, 0.5), "one of the two"),
+        (SLANTED, (-1.0, 1.0), (-0.5, 0.5), "4 elements"),
         (risolve.Array(np.zeros((3, 3)), 0.2), (-1.0, 1.0), (0.0, 0.0), "two places"),
     ],
 )
 def test_what_a_line_does_not_tell_is_not_searched(
     array: risolve.Array, azimuth: tuple[float, float], elevation: tuple[float, float], told: str
 ) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=shows(told)):
         grid_for(array, azimuth, elevation, (1.0, 2.0))
 
 
@@ -203,7 +204,10 @@ def test_every_estimator_answers_within_the_limits(name: str, sources: int | Non
 def test_a_source_at_a_limit_is_marked_and_said() -> None:
     azimuth = np.rad2deg(SPREAD_SOURCES[0][0])
     observation = make_scenes(WIDE, 1, 20.0, 2, sources=SPREAD_SOURCES[:1]).observation
-    with pytest.warns(UserWarning, match="misfit"), pytest.warns(UserWarning, match="at a limit"):
+    with (
+        pytest.warns(UserWarning, match="misfit"),
+        pytest.warns(UserWarning, match=shows("2 sources ... limit")),
+    ):
         found = risolve.locate(observation, sources=1, azimuth=(azimuth + 3.0, 60.0))
     assert found["at_limit"].tolist() == [1.0, 1.0]
     np.testing.assert_allclose(found["azimuth_deg"], azimuth + 3.0)
@@ -251,7 +255,7 @@ def test_a_line_locates_by_its_own_angle(array: risolve.Array, angle: str) -> No
     amplitude = random.normal(size=(30, 1)) + 1j * random.normal(size=(30, 1))
     noise = 0.1 * (random.normal(size=(30, 4)) + 1j * random.normal(size=(30, 4)))
     seen = risolve.Observation(amplitude @ wave + noise, array)
-    with pytest.warns(UserWarning, match="elevation" if angle == "azimuth" else "azimuth"):
+    with pytest.warns(UserWarning, match=shows("elevation" if angle == "azimuth" else "azimuth")):
         found = risolve.locate(seen, sources=1, range=np.inf)
     np.testing.assert_allclose(found[f"{angle}_deg"], np.rad2deg(0.4), atol=1.0)
     other = "elevation" if angle == "azimuth" else "azimuth"

@@ -1,6 +1,7 @@
 """Sources of files of any array: near the truth, as sure as stated, and refused where they cannot be told."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.measurement_files import (
     worlds,
     write_user_file,
 )
+from tests.messages import shows
 from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes, signal_of
 
 
@@ -166,7 +168,7 @@ def test_bad_scenes_are_left_out_and_the_others_located(tmp_path: Path) -> None:
     assert f"{path}: scene 1 is left out: snapshots: all zero" in remarks
     np.testing.assert_allclose(found.sources.values, whole.sources.values[[0, 1, 4, 5]], rtol=1e-6)
     changed(path, at("snapshots", slice(None), np.nan))
-    with pytest.raises(MeasurementError, match="no scene can be located: scene 0: snapshots: 54 of 54"):
+    with pytest.raises(MeasurementError, match=shows("user.h5: ... scene 0: snapshots: 54 of 54")):
         localized(path)
 
 
@@ -178,7 +180,7 @@ def test_a_scene_that_fails_in_the_estimator_is_left_out_too(tmp_path: Path) -> 
     remarks: list[str] = []
     found = localized(path, estimator="music", remarks=remarks)
     assert found.sources.scenes[:, 1].tolist() == [0, 2]
-    assert remarks[-1].startswith(f"{path}: scene 1 is left out: a covariance needs a positive, finite trace")
+    assert re.match(shows(f"{path}: scene 1 ... trace"), remarks[-1])
     np.testing.assert_allclose(found.sources.values, whole.sources.values[[0, 1, 4, 5]], rtol=1e-6)
 
 
@@ -197,9 +199,9 @@ def test_files_and_shards_keep_their_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_sources": 6}, "independent sources need 2 L min"),
+        ({"n_sources": 6}, "2 L min(M, N) ... 0 to 5 sources, got 6"),
         ({"n_sources": -1}, "0 to 5 sources, got -1"),
-        ({"false_alarm": 0.0}, "between 0 and 1, got 0"),
+        ({"false_alarm": 0.0}, "0 ... 1, got 0"),
         ({"estimator": "guess"}, "'guess'"),
         (
             {"field_of_view": FieldOfView((10.0, -10.0), (-30.0, 30.0), (1.0, 2.0))},
@@ -207,19 +209,18 @@ def test_files_and_shards_keep_their_numbers(tmp_path: Path) -> None:
         ),
         (
             {"field_of_view": FieldOfView((-10.0, 10.0), (-30.0, 30.0), (0.0, 2.0))},
-            "range is 1e-09 <= nearest < farthest",
+            "field of view: range ... 1e-09 <= nearest < farthest ... 0 to 2",
         ),
         (
             {"field_of_view": FieldOfView((-60.0, 60.0), (-30.0, 30.0), (0.0001, 2.0))},
-            "a grid has at most 50000 points",
+            "50000 points",
         ),
     ],
 )
 def test_impossible_wishes_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes())
-    with pytest.raises(MeasurementError) as caught:
+    with pytest.raises(MeasurementError, match=shows(message)):
         localized(path, **options)
-    assert message in str(caught.value)
 
 
 def test_the_field_of_view_may_be_given_to_infinity(tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_a_line_of_elements_tells_one_angle(tmp_path: Path) -> None:
     assert np.isnan(column(found, "elevation_std_deg")).all()
     assert any("elevation 0 degrees" in remark for remark in remarks)
     assert any("on a line" in remark and "elevation" in remark for remark in remarks)
-    with pytest.raises(MeasurementError, match="40 elements on a line"):
+    with pytest.raises(MeasurementError, match=shows("user.h5: azimuth ... 40 elements")):
         localized(path, field_of_view=FieldOfView(elevation_deg=(-10.0, 10.0)))
 
 
@@ -252,7 +253,7 @@ def test_a_source_beside_the_field_of_view_is_remarked(tmp_path: Path) -> None:
     remarks: list[str] = []
     found = localized(path, n_sources=1, remarks=remarks)
     assert all(score.agreement.found.all() for score in found.scores)
-    assert remarks[-1].startswith(f"{path}: 2 sources lie beside the field searched, or nearer, the first in")
+    assert re.match(shows(f"{path}: 2 sources ... nearer"), remarks[-1])
     write_user_file(path, make_scenes(WIDE, 1, 20.0, 2, sources=[(0.42, 0.1, 0.5)]))
     for field, name, limit in (
         (FieldOfView((-20.0, 20.0)), "azimuth_deg", 20.0),
@@ -261,7 +262,7 @@ def test_a_source_beside_the_field_of_view_is_remarked(tmp_path: Path) -> None:
         found = localized(path, n_sources=1, field_of_view=field, remarks=remarks)
         np.testing.assert_allclose(column(found, name), limit)
         assert column(found, "at_limit").tolist() == [1.0, 1.0]
-        assert remarks[-1].startswith(f"{path}: 2 sources are at a limit of the field of view, the first in")
+        assert re.match(shows(f"{path}: 2 sources ... limit ... scene 0"), remarks[-1])
 
 
 def test_a_noise_power_beyond_the_power_received_is_remarked(tmp_path: Path) -> None:
@@ -269,7 +270,7 @@ def test_a_noise_power_beyond_the_power_received_is_remarked(tmp_path: Path) -> 
     changed(path, with_values("noise_power", lambda v: v * np.array([1.0, 1e4, 1.0, 1e4])))
     remarks: list[str] = []
     localized(path, remarks=remarks)
-    assert "sigma^2 is more than the power received, mean |y|^2, in 2 scenes, the first 1" in remarks[-1]
+    assert re.search(shows("sigma^2 ... |y|^2 ... 2 scenes, ... 1"), remarks[-1])
 
 
 def test_a_noise_power_below_what_the_sources_leave_is_remarked(tmp_path: Path) -> None:
@@ -282,8 +283,8 @@ def test_a_noise_power_below_what_the_sources_leave_is_remarked(tmp_path: Path) 
     changed(path, with_values("noise_power", lambda v: v * np.array([1.0, 1e-6, 1.0, 1e-6])))
     localized(path, n_sources=None, remarks=remarks)
     text = "\n".join(remarks[1:])
-    assert "the sources leave more than sigma^2, misfit above 1, in 2 scenes, the first 1" in text
-    assert "sources, the most looked for, in 2 scenes, the first 1: some may stand for" in text
+    assert re.search(shows("sigma^2, misfit above 1, ... 2 scenes, ... 1"), text)
+    assert re.search(shows("sources, ... most ... 2 scenes, ... 1: some"), text)
 
 
 def test_part_of_a_damaged_file_is_located(tmp_path: Path) -> None:
@@ -320,7 +321,7 @@ def test_a_bad_file_is_refused_before_the_others_are_located(
     shards.mkdir()
     write_user_file(shards / "shard-0000.h5", spread_scenes(2))
     write_user_file(shards / "shard-0001.h5", worlds()["another array"])
-    with pytest.raises(MeasurementError, match="shard-0001.h5: the shards of a directory are of one array"):
+    with pytest.raises(MeasurementError, match=shows("shard-0001.h5: ... array")):
         localized(shards)
 
 
@@ -340,9 +341,7 @@ def test_a_source_at_infinity_has_a_direction_and_no_place(tmp_path: Path) -> No
 def test_snapshots_that_determine_no_source_are_refused(tmp_path: Path) -> None:
     system = replace(WIDE, n_antennas=1, n_snapshots=1)
     path = write_user_file(tmp_path / "user.h5", make_scenes(system, 1, 20.0, 1))
-    with pytest.raises(
-        MeasurementError, match="L = 1 snapshots, M = 1 antennas and N = 40 elements determine none"
-    ):
+    with pytest.raises(MeasurementError, match=shows("user.h5: ... L = 1 ... M = 1 ... N = 40 ... none")):
         localized(path, n_sources=None)
 
 

@@ -33,6 +33,7 @@ from tests.localization import OPTIONS, column, localized
 from tests.measurement_files import (
     write_user_file,
 )
+from tests.messages import shows
 from tests.tiny_run import write_params
 from tests.worlds import FIELD_OF_VIEW, WIDE, make_scenes
 
@@ -122,15 +123,15 @@ def test_the_covariance_of_a_file_is_the_one_of_the_pipeline(
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
-        ({"wavelength": 0.31}, "wavelength_m is 0.31, the model's 0.3"),
-        ({"n_horizontal": 6}, "elements are 18, the model's 15 (5 x 3, 0.15 m apart)"),
+        ({"wavelength": 0.31}, "wavelength_m ... 0.31 ... 0.3"),
+        ({"n_horizontal": 6}, "elements ... 18 ... 15 (5 x 3, 0.15 m"),
         (
             {"n_horizontal": 3, "n_vertical": 5},
-            "m from its place in the model's layout (5 x 3, 0.15 m apart, vertical",
+            "element_positions_m: ... (5 x 3, 0.15 m ... vertical",
         ),
-        ({"spacing": 0.14}, "element_positions_m: element 0 stands"),
-        ({"n_antennas": 5}, "antennas are 5, the model's 4"),
-        ({"n_snapshots": 9}, "snapshots are 9, the model's 7"),
+        ({"spacing": 0.14}, "element_positions_m: element 0"),
+        ({"n_antennas": 5}, "antennas ... 5 ... 4"),
+        ({"n_snapshots": 9}, "snapshots ... 9 ... 7"),
     ],
 )
 def test_a_model_of_another_system_is_refused(
@@ -139,10 +140,8 @@ def test_a_model_of_another_system_is_refused(
     _, model = tiny_model(tmp_path)
     system = replace(WIDE, n_horizontal=5, n_vertical=3, n_antennas=4, n_snapshots=7)
     path = write_user_file(tmp_path / "user.h5", make_scenes(replace(system, **changes), 1, 20.0, 2))
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(CheckpointError, match=shows(f"{difference} ... estimator ml")):
         localized(path, estimator="learned", n_sources=1, model=model)
-    assert difference in str(caught.value)
-    assert "estimator ml, which needs no model" in str(caught.value)
 
 
 def test_a_model_is_asked_within_its_own_field_of_view(tmp_path: Path) -> None:
@@ -161,9 +160,7 @@ def test_a_model_is_asked_within_its_own_field_of_view(tmp_path: Path) -> None:
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", fitting_scenes())
-    with pytest.raises(
-        CheckpointError, match=r"gone\.pt: there is no such checkpoint; run `train` and `calibrate` first"
-    ):
+    with pytest.raises(CheckpointError, match=shows("gone.pt: ... `train` ... `calibrate`")):
         localized(path, estimator="learned", n_sources=1)
 
 

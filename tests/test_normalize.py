@@ -21,6 +21,7 @@ from stages import normalize as normalize_verb
 from stages import simulate as simulate_verb
 from stages.params.file import read_params
 from tests import tolerances
+from tests.messages import shows
 from tests.tiny_run import call_verb, write_params
 from tests.worlds import scaled
 
@@ -116,7 +117,7 @@ def test_scale_of_the_snapshots_changes_nothing(finished: Path, split: str, fact
 def test_bad_scenes_are_named_and_earlier_results_stay(finished: Path, tmp_path: Path) -> None:
     write_params(tmp_path)
     with pytest.raises(
-        MeasurementError, match=r"data/scenes/train: holds no shard-\*\.h5; run `simulate --split train`"
+        MeasurementError, match=shows("data/scenes/train: ... shard-*.h5; ... `simulate --split train`")
     ):
         call_verb(tmp_path, normalize_verb.main, "--split", "train")
     call_verb(tmp_path, simulate_verb.main, "--split", "train")
@@ -124,12 +125,12 @@ def test_bad_scenes_are_named_and_earlier_results_stay(finished: Path, tmp_path:
     results = {path: path.read_bytes() for path in (tmp_path / "data/covariances/train").iterdir()}
     shard = tmp_path / "data/scenes/train/shard-0001.h5"
     for value, message in (
-        (0.0, r"shard-0001\.h5: .* scenes \[2\] of th"),
-        (np.nan, r"shard-0001\.h5: snapshots: every"),
+        (0.0, "shard-0001.h5: ... scenes [2]"),
+        (np.nan, "shard-0001.h5: snapshots: ... (2, 0, 0)"),
     ):
         with h5py.File(shard, "r+") as file:
             file["snapshots"][2] = value
-        with pytest.raises(MeasurementError, match=message):
+        with pytest.raises(MeasurementError, match=shows(message)):
             call_verb(tmp_path, normalize_verb.main, "--split", "train")
     shard.write_bytes(shard.read_bytes()[:5000])
     with pytest.raises(MeasurementError, match=r"shard-0001\.h5: truncated"):

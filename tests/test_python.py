@@ -26,6 +26,7 @@ from tests.architecture.source import ROOT
 from tests.checkpoints import write_untrained
 from tests.localization import localized
 from tests.measurement_files import at, changed, spread_scenes, write_user_file
+from tests.messages import shows
 from tests.tiny_run import environment, write_params
 from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, make_scenes
 
@@ -143,8 +144,8 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ({}, {"sources": -1}, ValueError, "got -1"),
     ({}, {"azimuth": (30, -30)}, ValueError, "got 30 to -30"),
     ({}, {"azimuth": (-100, 30)}, ValueError, "got -100 to 30"),
-    ({}, {"azimuth": (-np.pi / 3, np.pi / 3)}, ValueError, "-60 degrees in radians"),
-    ({}, {"elevation": (-np.pi / 4, 30)}, ValueError, "-45 degrees in radians"),
+    ({}, {"azimuth": (-np.pi / 3, np.pi / 3)}, ValueError, "-60 degrees ... radians"),
+    ({}, {"elevation": (-np.pi / 4, 30)}, ValueError, "-45 degrees ... radians"),
     ({}, {"range": (2, 1)}, ValueError, "got 2 to 1"),
     ({}, {"range": "3.0"}, TypeError, "3.0"),
     ({}, {"sources": True}, TypeError, "True"),
@@ -154,7 +155,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ({}, {"false_alarm": 1.0}, ValueError, "got 1"),
     ({}, {"estimator": "musik"}, ValueError, "musik"),
     ({}, {"estimator": "learned"}, ValueError, "model="),
-    ({}, {"model": "learned.pt"}, ValueError, "leave model out"),
+    ({}, {"model": "learned.pt"}, ValueError, "model"),
     ({}, {"estimator": "learned", "model": "gone.pt"}, CheckpointError, "gone.pt"),
 ]
 
@@ -163,9 +164,8 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
 def test_bad_input_is_refused_with_law_and_numbers(
     changes: Any, options: dict[str, Any], kind: type[Exception], words: str
 ) -> None:
-    with pytest.raises(kind) as refused:
+    with pytest.raises(kind, match=shows(words)):
         risolve.locate(scene(**changes), **options)
-    assert words in str(refused.value)
 
 
 def test_limits_may_be_arrays_and_a_source_at_one_is_a_warning() -> None:
@@ -263,7 +263,7 @@ def test_the_bound_of_constant_sources_is_of_their_amplitudes() -> None:
         ({"power": ["1"]}, TypeError, "<U1"),
         ({"azimuth": [160.0]}, ValueError, "got 160"),
         ({"elevation": [-90.0]}, ValueError, "got -90"),
-        ({"azimuth": [np.pi / 3]}, ValueError, "60 degrees in radians"),
+        ({"azimuth": [np.pi / 3]}, ValueError, "60 degrees ... radians"),
         ({"azimuth": np.ma.masked_array([10.0], mask=[True])}, TypeError, "masked"),
         ({"range": [np.nan]}, ValueError, "nan"),
         ({"power": [-1e-4]}, ValueError, "-0.0001"),
@@ -274,9 +274,8 @@ def test_the_bound_of_constant_sources_is_of_their_amplitudes() -> None:
 )
 def test_places_that_are_none_have_no_bound(changes: Any, kind: type[Exception], words: str) -> None:
     places = {"azimuth": [10.0], "elevation": [0.0], "range": [1.0], "power": [1.0], **changes}
-    with pytest.raises(kind) as refused:
+    with pytest.raises(kind, match=shows(words)):
         risolve.bound(scene(), **places)
-    assert words in str(refused.value)
 
 
 def test_no_bound_without_a_noise_power() -> None:

@@ -81,7 +81,7 @@ def test_show_writes_the_page_of_times_of_these_results_alone(
 @pytest.mark.parametrize(
     ("absent", "arguments", "named"),
     [
-        (REPORT, ["--show"], "there is no report yet"),
+        (REPORT, ["--show"], "no report"),
         (STRATA, ["--show"], str(STRATA)),
         (STRATA, [], str(STRATA)),
         (HEALTH, [], str(HEALTH)),

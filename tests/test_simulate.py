@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from stages.params.model import SPLITS, Params, Split
 from stages.running.state import work_directory
 from stages.simulate import main, simulate
 from tests import tolerances
+from tests.messages import shows
 from tests.tiny_run import call_verb, environment, run_verb, write_params
 from tests.worlds import signal_of
 
@@ -236,7 +238,7 @@ def test_killed_run_takes_its_workers_along_and_resumes(tmp_path: Path) -> None:
     assert not (killed / "data").exists()
     resumed = run_verb(killed, "simulate", "--split", "train")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"simulate train: {len(finished)} of 400 shards found finished" in resumed.stderr
+    assert f"simulate train: {len(finished)} of 400 shards found" in resumed.stderr
     published = killed / "data/scenes/train"
     assert {name: (published / name).stat().st_mtime_ns for name in finished} == finished
     assert digests(killed / "data") == digests(whole / "data")
@@ -262,7 +264,7 @@ LINE_OF_SIGHT = {
 def test_a_scene_whose_sources_are_not_received_is_refused(tmp_path: Path) -> None:
     """All of 3 x 5 elements die in a share 0.95^15 = .46 of the scenes."""
     dead = params(tmp_path, {"impairments.dead_fraction": 0.95})
-    with pytest.raises(ParameterError, match=r"dead_fraction: .*> 0; it is 0 in scenes \[.*\] of train: let"):
+    with pytest.raises(ParameterError, match=r"dead_fraction: .*> 0; .*scenes \[.*\] of train"):
         simulate(dead, "train", range(10))
 
 
@@ -288,7 +290,7 @@ def test_stacked_sensing_matrix_of_low_rank_is_refused(tmp_path: Path) -> None:
     """A channel without scattering has rank one; two snapshots then tell two sources apart and not three."""
     low = params(tmp_path, LINE_OF_SIGHT)
     with pytest.raises(
-        ParameterError, match=r"has rank >= max_sources, got rank 2 < 3 in scene 4 of train; raise"
+        ParameterError, match=shows("sources.max_sources: ... rank 2 < 3 ... scene 4 of train")
     ):
         simulate(low, "train", range(4, 6))
     write_params(tmp_path, {**LINE_OF_SIGHT, "sources.max_sources": 2})
@@ -301,14 +303,14 @@ def test_bad_input_is_one_line_and_leaves_earlier_results(tmp_path: Path) -> Non
     earlier = digests(tmp_path / "data")
     assert len(earlier) == 2
     write_params(tmp_path, LINE_OF_SIGHT)
-    with pytest.raises(ParameterError, match="got rank 2 < 3 in scene 0 of validation"):
+    with pytest.raises(
+        ParameterError, match=shows("sources.max_sources: ... got rank 2 < 3 ... scene 0 of validation")
+    ):
         call_verb(tmp_path, main, "--split", "validation")
     path.unlink()
     refused = run_verb(tmp_path, "simulate", "--split", "validation")
     assert refused.returncode == 2
-    assert (
-        refused.stderr == "error: params.yaml: there is no such file; run from the root of the repository\n"
-    )
+    assert re.fullmatch(r"error: params\.yaml: .*\n", refused.stderr)
     assert digests(tmp_path / "data") == earlier
 
 
@@ -320,7 +322,7 @@ def test_second_run_of_the_same_work_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("DVC_ROOT", raising=False)
     with (
         work_directory("simulate-train", lock.stem),
-        pytest.raises(StateError, match=f"process {os.getpid()} on .* works here; wait until it ends"),
+        pytest.raises(StateError, match=shows(f"process {os.getpid()} ")),
     ):
         call_verb(tmp_path, main, "--split", "train")
 

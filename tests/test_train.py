@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from stages.params.file import read_params
 from stages.params.model import TRAINING_SPLITS, VALIDATION_SPLITS, Params, Split
 from stages.simulate import simulate
 from tests.checkpoints import anything
+from tests.messages import shows
 from tests.tiny_run import call_verb, run_verb, write_params
 
 SMALL: dict[str, Any] = {
@@ -223,30 +225,29 @@ def test_a_split_without_sources_is_refused(
         shutil.rmtree(folder / "data" / kind / split)
         shutil.copytree(folder / "data" / kind / "test_independent", folder / "data" / kind / split)
     line = refusal(folder, capsys)
-    assert line.startswith(f"error: data/scenes/{split}: a covariance is learned from scenes with sources")
-    assert "all 5 scenes have none" in line
+    assert re.match(shows(f"error: data/scenes/{split}: ... sources ... 5 scenes"), line)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_missing_covariances(folder: Path, split: str, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(folder / "data/covariances" / split)
-    assert refusal(folder, capsys) == (
-        f"error: data/covariances/{split}: holds no shard-*.h5; run `normalize --split {split}` first"
-    )
+    law = f"error: data/covariances/{split}: ... shard-*.h5; ... `normalize --split {split}`"
+    assert re.match(shows(law), refusal(folder, capsys))
 
 
 def test_missing_scenes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(folder / "data/scenes/validation")
     line = refusal(folder, capsys)
-    assert line.startswith("error: data/scenes/validation: holds no shard-*.h5; run `simulate --split")
+    assert re.match(
+        shows("error: data/scenes/validation: ... shard-*.h5; ... `simulate --split validation`"), line
+    )
 
 
 def test_covariances_of_another_number_of_scenes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "data/covariances/train/shard-0001.h5").unlink()
     line = refusal(folder, capsys)
-    assert line.startswith("error: data/covariances/train: ")
-    assert "data/scenes/train has 10 scenes, got 5" in line
-    assert line.endswith("run `normalize` again")
+    law = "error: data/covariances/train: ... data/scenes/train ... 10 scenes, got 5 ... `normalize`"
+    assert re.match(shows(law), line)
 
 
 @pytest.mark.parametrize(
@@ -256,15 +257,14 @@ def test_covariances_of_another_number_of_scenes(folder: Path, capsys: pytest.Ca
         ({"normalize.map_iterations": [0, 2]}, "normalize.map_iterations (0, 2); got (0,)"),
         # As many maps as before, but of other iterations: no shape shows it.
         ({"normalize.map_iterations": [2]}, "normalize.map_iterations (2,); got (0,)"),
-        ({"array.n_horizontal": 6}, "has 18 elements, got factors of 15"),
+        ({"array.n_horizontal": 6}, "18 elements, got ... 15"),
     ],
 )
 def test_covariances_made_with_other_parameters(
     folder: Path, changes: dict[str, Any], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refusal(folder, capsys, **changes)
-    assert line.startswith("error: data/covariances/train: ")
-    assert named in line
+    assert re.match(shows(f"error: data/covariances/train: ... {named}"), line)
 
 
 def spoil(path: Path, field: str, change: Callable[[np.ndarray], object]) -> None:
@@ -280,8 +280,8 @@ def test_a_covariance_of_another_trace_is_refused(folder: Path, capsys: pytest.C
         factor[2] = 0.0
 
     spoil(folder / "data/covariances/train/shard-0000.h5", "factor", silence)
-    law = "tr R_samp = N = 15 in every scene, got 0 in scene 2"
-    assert refusal(folder, capsys) == f"error: data/covariances/train/shard-0000.h5: factor: {law}"
+    law = "error: data/covariances/train/shard-0000.h5: factor: ... N = 15 ... got 0 ... scene 2"
+    assert re.match(shows(law), refusal(folder, capsys))
 
 
 def test_a_source_without_power_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,8 +290,7 @@ def test_a_source_without_power_is_refused(folder: Path, capsys: pytest.CaptureF
 
     spoil(folder / "data/scenes/train/shard-0000.h5", "truth/power", silence)
     line = refusal(folder, capsys)
-    assert "shard-0000.h5: truth/power: positive where a source is, got [0.0" in line
-    assert line.endswith("in scene 1")
+    assert re.search(shows("shard-0000.h5: truth/power: positive ... got [0.0 ... scene 1"), line)
 
 
 @pytest.mark.parametrize("kind", ["scenes", "covariances"])
@@ -305,8 +304,7 @@ def test_maps_that_are_no_numbers(folder: Path, capsys: pytest.CaptureFixture[st
     with h5py.File(folder / "data/covariances/train/shard-0001.h5", "r+") as file:
         file["maps"][3, 0, 17] = np.nan
     line = refusal(folder, capsys)
-    assert line.startswith("error: data/covariances/train/shard-0001.h5: maps: every")
-    assert "3" in line
+    assert re.match(shows("error: data/covariances/train/shard-0001.h5: maps: ... (3, 0, "), line)
 
 
 def test_a_gpu_that_is_not_there(
@@ -314,7 +312,7 @@ def test_a_gpu_that_is_not_there(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     line = refusal(folder, capsys, **{"train.device": "cuda"})
-    assert line == ("error: params.yaml: train.device: cuda needs a GPU, torch finds none; use auto or cpu")
+    assert re.match(shows("error: params.yaml: train.device: cuda ... GPU ... none"), line)
 
 
 def test_a_diverging_training_ends_with_one_line_and_no_model(folder: Path) -> None:
@@ -325,7 +323,7 @@ def test_a_diverging_training_ends_with_one_line_and_no_model(folder: Path) -> N
     assert ended.returncode == 2
     lines = [line for line in ended.stderr.splitlines() if not line.startswith("train: ")]
     assert len(lines) == 1
-    assert lines[0].startswith("error: logits are finite; epoch 1, batch 1: not so in scenes [")
+    assert re.match(shows("error: logits ... epoch 1, batch 1: ... scenes ["), lines[0])
     named = json.loads(lines[0].rpartition("scenes ")[2])
     assert 1 <= len(set(named)) == len(named) <= 4
     assert set(named) <= set(range(16))
@@ -371,7 +369,7 @@ def test_a_stopped_training_goes_on_to_the_same_result(
     shutil.rmtree(folder / "data/models")
     capsys.readouterr()
     call_verb(folder, verb.main)
-    assert "train: 4 of 12 batches found finished" in capsys.readouterr().err
+    assert "train: 4 of 12 batches found" in capsys.readouterr().err
     assert results(folder) == whole
     assert not path.parent.exists()
 
@@ -396,8 +394,7 @@ def test_a_damaged_state_file_is_named_and_once_removed_costs_the_epoch_alone(
     path = stop_in_second_epoch(folder, monkeypatch)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     line = refusal(folder, capsys)
-    assert line.startswith(f"error: {path.relative_to(folder)}: not a checkpoint, or damaged")
-    assert "remove it" in line
+    assert re.match(shows(f"error: {path.relative_to(folder)}: ... damaged ... remove"), line)
     path.unlink()
     call_verb(folder, verb.main)
     assert results(folder) == whole
@@ -445,7 +442,7 @@ def test_the_last_good_state_outlives_a_divergence(
     save_checkpoint(path, state, parameters)
     kept = path.read_bytes()
     line = refusal(folder, capsys)
-    assert line.startswith("error: logits are finite; epoch 2, batch 0: not so in scenes [")
+    assert re.match(shows("error: logits ... epoch 2, batch 0: ... scenes ["), line)
     assert path.read_bytes() == kept
 
 
@@ -461,10 +458,10 @@ def test_an_output_that_cannot_be_written_keeps_the_finished_work(
     with pytest.raises(SystemExit) as ended:
         call_verb(folder, lambda: run(verb.main, TrainingDiverged))
     assert ended.value.code == 2
-    assert "error: data/models: cannot be written" in capsys.readouterr().err
+    assert "error: data/models: " in capsys.readouterr().err
     assert results(folder) == whole
     obstacle.unlink()
     shutil.rmtree(folder / "data/models")
     call_verb(folder, verb.main)
-    assert "train: 12 of 12 batches found finished" in capsys.readouterr().err
+    assert "train: 12 of 12 batches found" in capsys.readouterr().err
     assert results(folder) == whole

@@ -4,6 +4,7 @@ epoch.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from stages.params.model import TRAINING_SPLITS, VALIDATION_SPLITS
+from tests.messages import shows
 from tests.test_train import SMALL, make_split, results
 from tests.tiny_run import environment, run_verb, write_params
 
@@ -124,7 +126,7 @@ def test_what_one_process_cannot_read_ends_all_with_its_line(folder: Path) -> No
     assert ended.returncode == 2 and time.monotonic() - started < SECONDS_TO_END
     said = [line for line in ended.stderr.splitlines() if not line.startswith("train: ")]
     assert len(said) == 1, ended.stderr
-    assert said[0].startswith("error: data/covariances/train/shard-0001.h5: maps: every number is finite")
+    assert re.match(shows("error: data/covariances/train/shard-0001.h5: maps: ... finite"), said[0])
     assert results(folder) == before
 
 
@@ -136,7 +138,7 @@ def test_a_divergence_ends_all(folder: Path) -> None:
     assert ended.returncode == 2 and time.monotonic() - started < SECONDS_TO_END
     said = [line for line in ended.stderr.splitlines() if not line.startswith("train: ")]
     assert 1 <= len(said) <= 2, ended.stderr
-    assert all(line.startswith("error: logits are finite; epoch 1, batch 1") for line in said)
+    assert all(re.match(shows("error: logits ... epoch 1, batch 1"), line) for line in said)
     assert results(folder) == before
 
 
@@ -144,9 +146,9 @@ def test_what_no_process_can_read_is_said_once(folder: Path) -> None:
     shutil.rmtree(folder / "data/covariances/validation")
     ended = run_verb(folder, "train")
     assert ended.returncode == 2
-    assert ended.stderr.splitlines() == [
-        "error: data/covariances/validation: holds no shard-*.h5; run `normalize --split validation` first"
-    ]
+    (line,) = ended.stderr.splitlines()
+    law = "error: data/covariances/validation: ... shard-*.h5; ... `normalize --split validation`"
+    assert re.match(shows(law), line)
 
 
 def test_more_processes_than_blocks_are_refused(folder: Path) -> None:
@@ -154,7 +156,7 @@ def test_more_processes_than_blocks_are_refused(folder: Path) -> None:
     ended = run_verb(folder, "train")
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("error: params.yaml: train.processes, train.block_scenes: each of 3 processes")
+    assert re.match(shows("error: params.yaml: train.processes, train.block_scenes: ... 3 processes"), line)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -167,14 +169,12 @@ def test_a_killed_process_ends_all_and_the_next_run_repeats_the_uninterrupted_on
     _, said = running.communicate(timeout=SECONDS_TO_END)
     assert running.returncode == 2, said
     lines = [line for line in said.splitlines() if not line.startswith("train: ")]
-    law = (
-        f"error: process {rank} of 2 was ended by SIGKILL (killed, or out of memory), and the others with it"
-    )
-    assert [line.partition(";")[0] for line in lines] == [law], said
+    assert len(lines) == 1, said
+    assert re.match(shows(f"error: process {rank} of 2 ... SIGKILL"), lines[0])
     assert not any(process.is_running() for process in own)
     resumed = run_verb(folder, "train")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"of {5 * LONG} batches found finished" in resumed.stderr
+    assert f"of {5 * LONG} batches found" in resumed.stderr
     assert results(folder) == uninterrupted
 
 
@@ -192,4 +192,4 @@ def test_processes_end_with_what_started_them(running: subprocess.Popen[str], ho
     assert not any(process.is_running() for process in own)
     if how != signal.SIGKILL:
         assert running.returncode == 130
-        assert said.splitlines()[-1] == "stopped; run again to resume"
+        assert said.splitlines()[-1].startswith("stopped; ")

@@ -5,8 +5,9 @@ from textwrap import dedent
 
 import pytest
 
-from tests.architecture import conduct_rules, covariance_rules
+from tests.architecture import conduct_rules, covariance_rules, message_rules
 from tests.architecture.source import ROOT, Rule, modules, violations, word
+from tests.messages import shows
 
 _COVARIANCE = ast.parse((ROOT / covariance_rules.COVARIANCE).read_text("utf-8"))
 RAW = covariance_rules.raw_names(_COVARIANCE)
@@ -31,6 +32,7 @@ RULES: dict[str, tuple[Rule, tuple[str, ...]]] = {
     "no shell": (conduct_rules.no_shell, (*HOUSE, "benchmarks")),
     "no code of the folder": (conduct_rules.safe_path, HOUSE),
     "no silent except": (conduct_rules.silent_except, (*HOUSE, "benchmarks")),
+    "the words of errors are free": (message_rules.free_words, ("tests",)),
 }
 
 
@@ -74,7 +76,7 @@ def test_raw_names_are_closed_under_calls() -> None:
 
 
 def test_raw_names_refuse_a_renamed_function() -> None:
-    with pytest.raises(ValueError, match="defines no joint_ls_amplitudes"):
+    with pytest.raises(ValueError, match="joint_ls_amplitudes"):
         covariance_rules.raw_names(ast.parse("def ls_amplitudes(y): return y"))
 
 
@@ -86,12 +88,12 @@ def test_fields_are_those_of_the_definitions() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("class NormalizedCovariance: ...", "defines no LoadedBlend"),
-        ("class NormalizedCovariance: ...\nclass LoadedBlend: ...", "without fields"),
+        ("class NormalizedCovariance: ...", "no LoadedBlend"),
+        ("class NormalizedCovariance: ...\nclass LoadedBlend: ...", "LoadedBlend, NormalizedCovariance"),
     ],
 )
 def test_fields_refuse_renamed_types(text: str, fault: str) -> None:
-    with pytest.raises(ValueError, match=fault):
+    with pytest.raises(ValueError, match=shows(fault)):
         covariance_rules.held_fields(ast.parse(text))
 
 
@@ -323,6 +325,22 @@ CAUGHT: list[tuple[Rule, str, str]] = [
         "stages/train.py",
         "with contextlib.suppress(OSError, ValueError):\n    f()",
     ),
+    *(
+        (message_rules.free_words, "tests/test_train.py", text)
+        for text in (
+            "pytest.raises(ValueError, match='epochs: a whole number, got 0.5')",
+            "pytest.raises(ValueError, match=r'scenes \\[1\\] of this batch')",
+            "pytest.raises(ValueError, match=shows('epochs ... is not finite'))",
+            "pytest.raises(ValueError, match=shows(f'{key} ... is not finite'))",
+            "pytest.raises(ValueError, match=law)",
+            "pytest.raises(ValueError, match=f'{key}: .*{law}')",
+            "pytest.warns(UserWarning, match='power lies below the noise')",
+            "assert re.match(shows('epochs: a whole number'), line)",
+            "assert 'there is no such file' in str(caught.value)",
+            "assert f'{path}: cannot be read' in done.stderr",
+            "assert capsys.readouterr().err.startswith('error: there is no file')",
+        )
+    ),
 ]
 
 
@@ -426,6 +444,17 @@ ALLOWED: list[tuple[Rule, str, str]] = [
         conduct_rules.silent_except,
         "flows/serve.py",
         "try:\n    f()\nexcept KeyboardInterrupt:\n    pass",
+    ),
+    *(
+        (message_rules.free_words, "tests/test_train.py", text)
+        for text in (
+            "pytest.raises(ValueError, match='noise power')",
+            "pytest.raises(ValueError, match=r'epochs: .* got 0')",
+            "pytest.raises(ValueError, match=shows('noise power ... scenes [1] ... `dvc repro train`'))",
+            "pytest.raises(ValueError, match=shows(f'{key} ... {law}'))",
+            "assert 'one constant amplitude a source' in page",
+            "assert 'train.epochs' in str(caught.value)",
+        )
     ),
 ]
 

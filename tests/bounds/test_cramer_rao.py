@@ -16,6 +16,7 @@ from risolve.physics.observation import SourceModel
 from risolve.physics.scenario import System
 from tests import tolerances
 from tests.bounds.cases import KINDS, Case, case, of_scenes
+from tests.messages import shows
 from tests.oracles import cramer_rao as oracle
 from tests.worlds import DEFAULT, FIELD_OF_VIEW, SMALL, WIDE, direct_array, make_scenes
 
@@ -152,11 +153,11 @@ def test_scenes_without_a_bound_are_named(kind: str) -> None:
     coincident, empty = subject.sources.clone(), subject.sources.clone()
     coincident[1, 1] = coincident[1, 0]
     empty[2, 1] = math.nan
-    with pytest.raises(ValueError, match=r"in scenes \[1\] of this batch, not above"):
+    with pytest.raises(ValueError, match=shows("eigenvalue ... scenes [1] ... 1e-12")):
         replace(subject, sources=coincident).bound()
-    with pytest.raises(ValueError, match=r"group scenes by K; .* not finite in scenes \[2\]"):
+    with pytest.raises(ValueError, match=shows("K; ... finite ... scenes [2]")):
         replace(subject, sources=empty).bound()
-    with pytest.raises(ValueError, match="K = 0, which has none"):
+    with pytest.raises(ValueError, match=shows("K = 0")):
         subject.of_sources([]).bound()
 
 
@@ -165,7 +166,7 @@ def test_scenes_without_a_bound_are_named(kind: str) -> None:
 def test_a_noise_power_is_positive(kind: str, noise_power: float) -> None:
     subject = case(kind, n_scenes=3)
     observation = replace(subject.observation, noise_power=torch.tensor([1.0, noise_power, 1.0]))
-    with pytest.raises(ValueError, match=r"noise power is positive and finite; scenes \[1\]"):
+    with pytest.raises(ValueError, match=shows(f"noise power ... scenes [1] ... [{noise_power}]")):
         replace(subject, observation=observation).bound()
 
 
@@ -175,25 +176,25 @@ def test_a_source_without_power_has_no_bound(kind: str) -> None:
     amplitudes, power = subject.amplitudes.clone(), subject.power.clone()
     amplitudes[2, :, 0] = 0.0
     power[2, 0] = 0.0
-    with pytest.raises(ValueError, match=r"in scenes \[2\] of this batch"):
+    with pytest.raises(ValueError, match=shows("eigenvalue ... scenes [2] ... 1e-12")):
         replace(subject, amplitudes=amplitudes, power=power).bound()
 
 
 def test_as_many_sources_as_antennas_leave_nothing_for_the_positions() -> None:
     two = case("conditional", SMALL, n_sources=2)
-    with pytest.raises(ValueError, match=r"M - K > 0 .* got M = 2 antennas and K = 2 sources"):
+    with pytest.raises(ValueError, match=shows("M - K > 0 ... M = 2 ... K = 2")):
         two.bound()
     few = case("constant", replace(SMALL, n_antennas=1, n_snapshots=2), n_sources=2)
-    with pytest.raises(ValueError, match=r"L M - K > 0 .* L M = 2 equations and K = 2 sources"):
+    with pytest.raises(ValueError, match=shows("L M - K > 0 ... L M = 2 ... K = 2")):
         few.bound()
 
 
 def test_a_bound_takes_every_scene_and_the_amplitudes_of_every_snapshot() -> None:
     subject = case("conditional", n_scenes=3)
     two = subject.observation.select(slice(2))
-    with pytest.raises(ValueError, match="sources of every scene, 2; got 3"):
+    with pytest.raises(ValueError, match=shows("sources ... 2 ... got 3")):
         conditional_bound(two, subject.sources, subject.amplitudes, torch.ones(3))
-    with pytest.raises(ValueError, match="L = 9; got 4"):
+    with pytest.raises(ValueError, match=shows("amplitudes ... L = 9 ... got 4")):
         replace(subject, amplitudes=subject.amplitudes[:, :4]).bound()
 
 
@@ -201,5 +202,5 @@ def test_a_bound_takes_every_scene_and_the_amplitudes_of_every_snapshot() -> Non
 def test_a_line_of_elements_has_no_bound_on_three_coordinates(kind: str) -> None:
     """On a horizontal line the distances depend on (u, w) alone: one combination of the angles is hidden."""
     line = case(kind, replace(WIDE, n_horizontal=20, n_vertical=1), n_sources=1)
-    with pytest.raises(ValueError, match="resolves all three coordinates"):
+    with pytest.raises(ValueError, match=shows("eigenvalue ... 1e-12")):
         line.bound()

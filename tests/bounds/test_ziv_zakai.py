@@ -24,6 +24,7 @@ from risolve.bounds.ziv_zakai import ZivZakaiBound, ziv_zakai_bound
 from risolve.inference.likelihood import refine
 from risolve.physics.observation import Observation
 from tests.bounds.ziv_zakai_cases import BOX, PRIOR, bound, gaussian, known, responses, systems
+from tests.messages import shows
 from tests.oracles import ziv_zakai as oracle
 from tests.worlds import DEFAULT, SMALL, WIDE, make_scenes
 
@@ -347,26 +348,26 @@ def test_what_has_no_bound_is_refused() -> None:
     observation, generator = systems(WIDE), torch.Generator().manual_seed(1)
     one = torch.ones(1, dtype=torch.float64)
     constant = replace(observation, source_model="constant")
-    with pytest.raises(ValueError, match=r"free in every snapshot, `independent`; got `constant`"):
+    with pytest.raises(ValueError, match=shows("`independent` ... `constant`")):
         ziv_zakai_bound(constant, PRIOR, one, 4, generator)
-    with pytest.raises(ValueError, match="one power p at every range"):
+    with pytest.raises(ValueError, match=shows("path loss")):
         ziv_zakai_bound(observation, replace(PRIOR, path_loss=True), one, 4, generator)
-    with pytest.raises(ValueError, match="1 draw or more a scene; got 0"):
+    with pytest.raises(ValueError, match=shows("1 draw ... got 0")):
         ziv_zakai_bound(observation, PRIOR, one, 0, generator)
-    with pytest.raises(ValueError, match=r"elevation has a width of 0"):
+    with pytest.raises(ValueError, match=shows("elevation ... 0")):
         ziv_zakai_bound(observation, replace(PRIOR, elevation=(0.1, 0.1)), one, 4, generator)
     for snr in (0.0, -1.0, math.inf, math.nan):
-        with pytest.raises(ValueError, match=r"positive and finite; got \["):
+        with pytest.raises(ValueError, match=shows(f"SNR ... got [{snr}]")):
             ziv_zakai_bound(observation, PRIOR, snr * one, 4, generator)
 
 
 def test_a_line_of_elements_has_no_bound_on_three_coordinates() -> None:
     line = systems(replace(WIDE, n_horizontal=20, n_vertical=1))
-    with pytest.raises(ValueError, match=r"resolves all three coordinates; .* in scenes \[0, 1, 2\]"):
+    with pytest.raises(ValueError, match=shows("eigenvalue ... scenes [0, 1, 2] ... 1e-12")):
         bound(line, [0.0])
 
 
 def test_one_antenna_does_not_tell_a_place() -> None:
     """I - P_b leaves nothing of a snapshot whose amplitude is free."""
-    with pytest.raises(ValueError, match="resolves all three coordinates"):
+    with pytest.raises(ValueError, match=shows("eigenvalue ... scenes [0, 1, 2] ... 1e-12")):
         bound(systems(replace(SMALL, n_antennas=1)), [0.0])

@@ -23,6 +23,7 @@ from tests.estimators.cases import (
     select,
     together,
 )
+from tests.messages import shows
 from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless, scaled
 
 ESTIMATORS = pytest.mark.parametrize("name", REGISTRY)
@@ -180,7 +181,7 @@ def test_a_covariance_of_another_type_is_refused(name: str) -> None:
     scenes = make_scenes(WIDE, 1, 20.0, 2)
     one = make_estimator(name)
     wrong = make_estimator("music" if one.covariance_kind == "blend" else "music_blend")
-    with pytest.raises(TypeError, match=f"{name} reads a {one.covariance_kind} covariance"):
+    with pytest.raises(TypeError, match=shows(f"{name} ... {one.covariance_kind} ... got")):
         one.estimate(
             scenes.observation,
             covariance_for(wrong, scenes.observation, scenes.sources),
@@ -192,16 +193,14 @@ def test_a_covariance_of_another_type_is_refused(name: str) -> None:
 def test_a_covariance_of_another_surface_is_refused(name: str) -> None:
     scenes, other = make_scenes(WIDE, 1, 20.0, 2), make_scenes(SMALL, 1, 20.0, 2)
     one = make_estimator(name)
-    with pytest.raises(ValueError, match="one N; the covariance has 15, the observation 40"):
+    with pytest.raises(ValueError, match=shows("N ... 15 ... 40")):
         one.estimate(
             scenes.observation, covariance_for(one, other.observation, other.sources), scenes.n_sources.long()
         )
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="no estimator is called 'esprit'; there are beamformer, learned, learned_peaks"
-    ):
+    with pytest.raises(ValueError, match=shows("'esprit' ... beamformer, learned, learned_peaks")):
         estimator("esprit", GRID, SETTINGS)
 
 
@@ -238,9 +237,9 @@ def test_a_power_map_of_float32_gives_the_same_sources_in_any_batch() -> None:
 def test_the_law_of_determined_sources_is_tight(source_model: str, most: int) -> None:
     observation = replace(make_scenes(WIDE, 1, 20.0, 1).observation, source_model=source_model)
     require_determined(observation, torch.tensor([most]))
-    with pytest.raises(ValueError, match=f"allow 0 to {most} sources"):
+    with pytest.raises(ValueError, match=shows(f"0 to {most} sources ... [{most + 1}]")):
         require_determined(observation, torch.tensor([most + 1]))
-    with pytest.raises(ValueError, match=r"ask for \[-1\]"):
+    with pytest.raises(ValueError, match=shows(f"0 to {most} sources ... [-1]")):
         require_determined(observation, torch.tensor([-1]))
-    with pytest.raises(ValueError, match="1 scenes, 2 numbers"):
+    with pytest.raises(ValueError, match=shows("n_sources ... 1 scenes ... 2")):
         require_determined(observation, torch.tensor([1, 1]))

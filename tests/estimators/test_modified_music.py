@@ -33,6 +33,7 @@ from risolve.physics.observation import Observation
 from risolve.physics.steering import fresnel_steering, steering
 from risolve.shapes import Elements
 from tests.estimators.cases import GRID, LOADING, SETTINGS, drawn_prediction, make_estimator
+from tests.messages import shows
 from tests.oracles import spectra
 from tests.tolerances import DOUBLE, SIGMAS
 from tests.worlds import DEFAULT, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless, with_amplitude
@@ -316,5 +317,5 @@ def test_an_array_that_is_no_lattice_is_refused() -> None:
                 drawn_prediction(observation, scenes.sources, GRID, torch.complex64), covariance, 0.3, LOADING
             )
         )
-        with pytest.raises(ValueError, match=r"rectangular lattice, e_n = .*here are 40 elements"):
+        with pytest.raises(ValueError, match=shows("e_n = ... 40 elements ... 0.01 m")):
             one.estimate(observation, read, scenes.n_sources.long())

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from risolve.errors import CheckpointError
 from risolve.files.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import anything
+from tests.messages import shows
 
 PARAMETERS: dict[str, Any] = {"train": {"lr": 2e-3, "epochs": 3}, "network": {"channels": 8}}
 CONTENT: dict[str, Any] = {
@@ -41,14 +43,15 @@ def test_other_parameters_are_named_with_both_values(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path, other, anything)
     message = str(caught.value)
-    assert message.startswith(f"{path}: made with other parameters: ")
-    assert "network.blocks was null, is 5; train.lr was 0.002, is 0.001" in message
+    assert re.match(
+        shows(f"{path}: ... network.blocks ... null ... 5; train.lr ... 0.002 ... 0.001"), message
+    )
     assert "epochs" not in message
 
 
 def test_damaged_and_missing_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / "covariance.pt"
-    with pytest.raises(CheckpointError, match="there is no such checkpoint"):
+    with pytest.raises(CheckpointError, match=shows(f"{path}: ... `train` ... `calibrate`")):
         load_checkpoint(path, PARAMETERS, anything)
     save_checkpoint(path, CONTENT, PARAMETERS)
     content = path.read_bytes()
@@ -59,22 +62,22 @@ def test_damaged_and_missing_checkpoints(tmp_path: Path) -> None:
     flipped = [content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :] for at, bit in flips]
     for damaged in (b"", b"not a checkpoint", content[: len(content) // 2], *flipped):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"covariance\.pt: not a checkpoint, or damaged"):
+        with pytest.raises(CheckpointError, match=shows("covariance.pt: ... damaged")):
             load_checkpoint(path, PARAMETERS, anything)
 
 
 def test_foreign_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / "covariance.pt"
     torch.save({"weights": torch.zeros(2)}, path)
-    with pytest.raises(CheckpointError, match="a checkpoint holds content, format"):
+    with pytest.raises(CheckpointError, match=shows("content, format ... version")):
         load_checkpoint(path, PARAMETERS, anything)
     torch.save(torch.nn.Linear(2, 2), path)
-    with pytest.raises(CheckpointError, match="not a checkpoint, or damaged"):
+    with pytest.raises(CheckpointError, match=shows("covariance.pt: ... damaged")):
         load_checkpoint(path, PARAMETERS, anything)
     save_checkpoint(path, CONTENT, PARAMETERS)
     document = torch.load(path, weights_only=True)
     torch.save({**document, "version": 99}, path)
-    with pytest.raises(CheckpointError, match="version: 1 is read here, got 99"):
+    with pytest.raises(CheckpointError, match=shows("version: 1 ... got 99")):
         load_checkpoint(path, PARAMETERS, anything)
     torch.save({**document, "parameters": "{}"}, path)
     with pytest.raises(CheckpointError, match="parameter_digest"):
@@ -84,6 +87,6 @@ def test_foreign_checkpoints(tmp_path: Path) -> None:
 def test_a_failed_save_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "covariance.pt"
     save_checkpoint(path, CONTENT, PARAMETERS)
-    with pytest.raises(TypeError, match="not JSON serializable"):
+    with pytest.raises(TypeError, match="JSON"):
         save_checkpoint(path, CONTENT, {"train": object()})
     assert load_checkpoint(path, PARAMETERS, anything)["epoch"] == 2

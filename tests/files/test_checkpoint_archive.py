@@ -261,7 +261,7 @@ def test_tricks_with_zip_archives(tmp_path: Path) -> None:
         path.write_bytes(whole + content)
         assert "2 MB at most" in refusal(path)
     path.write_bytes(archive_of(files, zipfile.ZIP_DEFLATED))
-    assert "stored as it is" in refusal(path)
+    assert "stored" in refusal(path)
     path.write_bytes(archive_of({name: content for name, content in files.items() if name != "byteorder"}))
     assert "torch.save" in refusal(path)
     for outside in (set(files), {name for name in files if name.startswith("data/")}):
@@ -272,7 +272,7 @@ def test_tricks_with_zip_archives(tmp_path: Path) -> None:
     path.write_bytes(archive_of({**files, "byteorder": b"big"}))
     assert "byte order" in refusal(path)
     path.write_bytes(archive_of({**files, "data/0": files["data/0"] + b"\0"}))
-    assert "another number of numbers" in refusal(path)
+    assert "data/0: " in refusal(path)
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/0", b"")
     assert "one name" in refusal(path)

@@ -10,6 +10,7 @@ from risolve.errors import MeasurementError
 from risolve.files.covariances import Covariances, Maps, read_covariances, write_covariances
 from risolve.files.hdf5 import shard_name
 from tests import tolerances
+from tests.messages import shows
 from tests.worlds import SMALL, make_observation
 
 
@@ -51,7 +52,7 @@ def test_a_file_without_a_part_is_refused(tmp_path: Path, name: str) -> None:
     assert read_covariances(path).source_model == "constant"
     with h5py.File(path, "r+") as file:
         del file[name]
-    with pytest.raises(MeasurementError, match=rf"covariances\.h5: {name}: missing"):
+    with pytest.raises(MeasurementError, match=shows(f"covariances.h5: {name}: missing")):
         read_covariances(path)
 
 
@@ -60,15 +61,13 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     write_covariances(path, covariances())
     with h5py.File(path, "r+") as file:
         file.attrs["grid_shape"] = (3, 2, 3)
-    with pytest.raises(
-        MeasurementError, match=r"maps: float32 \[scene, 2, 18\] with 18 = 18 here, got 12 along axis 2"
-    ):
+    with pytest.raises(MeasurementError, match=shows("maps: float32 [scene, 2, 18] ... got 12 ... axis 2")):
         read_covariances(path)
     with h5py.File(path, "r+") as file:
         file.attrs["grid_shape"] = "wide"
-    with pytest.raises(MeasurementError, match=r"attribute grid_shape: a row of whole numbers"):
+    with pytest.raises(MeasurementError, match=shows("attribute grid_shape: ... ['wide']")):
         read_covariances(path)
-    with pytest.raises(MeasurementError, match="run `normalize` first"):
+    with pytest.raises(MeasurementError, match=shows("gone.h5: ... `normalize`")):
         read_covariances(tmp_path / "gone.h5")
 
 
@@ -76,5 +75,5 @@ def test_files_with_other_maps_are_not_mixed(tmp_path: Path) -> None:
     one = covariances()
     write_covariances(tmp_path / shard_name(0), one)
     write_covariances(tmp_path / shard_name(1), replace(one, maps=replace(one.maps, iterations=(0, 6))))
-    with pytest.raises(MeasurementError, match=r"shard-0001\.h5: attributes: the same in all files"):
+    with pytest.raises(MeasurementError, match=shows("shard-0001.h5: attributes: ... (0, 3) ... (0, 6)")):
         read_covariances(tmp_path)

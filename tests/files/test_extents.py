@@ -10,6 +10,7 @@ import pytest
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.extents import Extent, stamp_of
+from tests.messages import shows
 
 VALUES = (np.arange(7 * 3 * 2) - 20j).reshape(7, 3, 2).astype(np.complex64)
 
@@ -60,7 +61,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["field"][0, 0, 0] = 1.0
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
-    with pytest.raises(MeasurementError, match=r"file\.h5: field: the file was changed after it was opened"):
+    with pytest.raises(MeasurementError, match=shows("file.h5: field: ... changed")):
         extent.read(0, 1)
 
 
@@ -70,10 +71,10 @@ def test_a_cut_file_that_looks_unchanged_is_refused(tmp_path: Path) -> None:
     stamp = path.stat()
     path.write_bytes(path.read_bytes()[: extent.offset + 40])
     os.utime(path, ns=(0, stamp.st_mtime_ns))
-    with pytest.raises(MeasurementError, match="the file was changed"):
+    with pytest.raises(MeasurementError, match=shows("file.h5: field: ... changed")):
         extent.read(0, 7)
     cut = Extent(path, "field", extent.offset, extent.dtype, extent.shape, stamp_of(path.stat()))
-    with pytest.raises(MeasurementError, match="the file is cut; make it again"):
+    with pytest.raises(MeasurementError, match=shows("file.h5: field: ... cut")):
         cut.read(0, 7)
 
 
@@ -81,7 +82,7 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     path = written(tmp_path)
     extent = extent_of(path)
     path.unlink()
-    with pytest.raises(MeasurementError, match=r"file\.h5: field: cannot be read \(No such file"):
+    with pytest.raises(MeasurementError, match=shows("file.h5: field: ... (No such file")):
         extent.read(0, 1)
 
 
@@ -90,7 +91,7 @@ def test_numbers_that_are_not_finite_are_counted_from_the_first_scene(tmp_path: 
     values = extent.read(2, 5)
     extent.require_finite(values, 2)
     values[1, 2, 0] = np.nan
-    with pytest.raises(MeasurementError, match=r"1 of 18 are not, the first at index \(3, 2, 0\), \(?nan"):
+    with pytest.raises(MeasurementError, match=shows("file.h5: field: ... 1 of 18 ... (3, 2, 0) ... nan")):
         extent.require_finite(values, 2)
 
 
@@ -98,7 +99,7 @@ def test_a_data_set_in_chunks_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("field", data=VALUES, chunks=(1, 3, 2))
-    with pytest.raises(MeasurementError, match=r"field: contiguous and not compressed, as `simulate`"):
+    with pytest.raises(MeasurementError, match=shows("field: contiguous ... compressed ... `simulate`")):
         extent_of(path)
 
 

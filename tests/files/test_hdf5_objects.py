@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files import hdf5
 from tests.architecture.source import modules
 from tests.measurement_files import Change
+from tests.messages import shows
 
 VALUES = np.arange(24.0).reshape(6, 4)
 
@@ -74,39 +76,39 @@ def expanding(file: h5py.File) -> None:
 
 
 REFUSED: dict[str, tuple[Change, str, str]] = {
-    "soft link": (soft, "field", "field: a soft link; copy the data into the file"),
-    "soft link above": (soft_group, "group/field", "group: a soft link; copy the data into the file"),
-    "external link": (external_link, "field", "field: an external link; copy the data into the file"),
-    "virtual": (virtual, "field", "field: a virtual data set"),
-    "external storage": (external_storage, "field", "field: stored in other files; copy the data into"),
-    "filter": (unknown_filter, "field", "field: packed with the filter Blosc (32001)"),
+    "soft link": (soft, "field", "field: ... soft"),
+    "soft link above": (soft_group, "group/field", "group: ... soft"),
+    "external link": (external_link, "field", "field: ... external link"),
+    "virtual": (virtual, "field", "field: a virtual"),
+    "external storage": (external_storage, "field", "field: ... other files"),
+    "filter": (unknown_filter, "field", "field: ... Blosc (32001)"),
     "never written": (
         lambda file: file.create_dataset("field", (6, 4), "f8"),
         "field",
-        "field: 192 bytes declared and never written",
+        "field: 192 bytes",
     ),
     "half written": (
         half_written,
         "field",
-        "field: 4 of 6 chunks were never written",
+        "field: 4 of 6 chunks",
     ),
     "nothing in it": (
         lambda file: file.__setitem__("field", h5py.Empty("f8")),
         "field",
-        "field: holds nothing, its dataspace is null",
+        "field: ... null",
     ),
     "a type": (
         lambda file: file.__setitem__("field", np.dtype("f8")),
         "field",
-        "field: a data set or a group",
+        "field: ... data set ... group",
     ),
     "itself": (
         lambda file: file.__setitem__("group", file["/"]),
         "group/field",
-        "group: a group that holds itself",
+        "group: ... itself",
     ),
-    "a group": (lambda file: file.create_group("field"), "field", "field: a data set float64"),
-    "expansion": (expanding, "field", "field: 16000000 bytes declared, 10 stored"),
+    "a group": (lambda file: file.create_group("field"), "field", "field: ... float64"),
+    "expansion": (expanding, "field", "field: 16000000 bytes ... 10"),
 }
 
 
@@ -116,8 +118,7 @@ def test_what_does_not_stand_whole_in_the_file_is_refused(tmp_path: Path, case: 
     path = file_with(tmp_path / "file.h5", change)
     with pytest.raises(MeasurementError) as caught:
         read(path, name)
-    assert law in str(caught.value)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert re.match(shows(f"{path}: {law}"), str(caught.value))
     assert "\n" not in str(caught.value)
     # what is not asked for stands in nobody's way
     np.testing.assert_array_equal(read(path, "kept"), VALUES)
@@ -155,17 +156,16 @@ def test_a_fill_value_that_says_so_may_stand_for_what_is_missing(tmp_path: Path)
 @pytest.mark.parametrize(
     ("value", "law"),
     [
-        (h5py.Empty("f8"), "attribute size: holds nothing"),
-        (np.zeros(3, [("a", "f8")]), "attribute size: a string or numbers"),
+        (h5py.Empty("f8"), "attribute size: ... nothing"),
+        (np.zeros(3, [("a", "f8")]), "attribute size: ... string ... numbers"),
     ],
 )
 def test_attributes_that_are_neither_text_nor_numbers_are_refused(
     tmp_path: Path, value: object, law: str
 ) -> None:
     path = file_with(tmp_path / "file.h5", lambda file: file.attrs.__setitem__("size", value))
-    with hdf5.opened(path, "make it") as reader, pytest.raises(MeasurementError) as caught:
+    with hdf5.opened(path, "make it") as reader, pytest.raises(MeasurementError, match=shows(law)):
         reader.attribute("size")
-    assert law in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_text_that_is_not_utf8_is_text(tmp_path: Path) -> None:
 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "file.h5")
-    with pytest.raises(MeasurementError, match="a pipe or a device"):
+    with pytest.raises(MeasurementError, match=shows("file.h5: ... pipe")):
         read(tmp_path / "file.h5", "kept")
 
 
@@ -198,7 +198,7 @@ def test_a_cut_inside_the_data_is_seen_before_they_are_read(tmp_path: Path) -> N
     cut = place + 40
     content[content.index(end) : content.index(end) + 8] = cut.to_bytes(8, "little")
     path.write_bytes(content[:cut])
-    with pytest.raises(MeasurementError, match=r"file\.h5: kept: .*make or copy it again"):
+    with pytest.raises(MeasurementError, match=shows("file.h5: kept: ... damaged")):
         read(path, "kept")
 
 
@@ -220,7 +220,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, change:
                 path.unlink()
             reader.array("kept", np.float64, "row column")
 
-    with pytest.raises(ChangedFileError, match="the file was changed while it was read"):
+    with pytest.raises(ChangedFileError, match=shows("file.h5: ... changed")):
         read_twice()
 
 

@@ -1,5 +1,6 @@
 """Files of any array: what is read, scene by scene, and the one line that says what is wrong."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.measurement_files import (
     worlds,
     write_user_file,
 )
+from tests.messages import shows
 
 
 @pytest.mark.parametrize(
@@ -107,23 +109,22 @@ def test_a_bad_scene_is_left_out_with_a_reason(tmp_path: Path, case: str) -> Non
 
 
 WRONG: dict[str, tuple[Change, str]] = {
-    "no channel": (without("channel"), "channel: missing; the file holds codes, element_positions_m"),
+    "no channel": (without("channel"), "channel: missing; ... codes, element_positions_m"),
     "antennas before snapshots": (
         with_values("snapshots", lambda v: v.swapaxes(1, 2)),
-        "snapshots: [scene, snapshot, antenna], got (4, 6, 9): the axes snapshot and antenna look swapped, "
-        "this is [scene, antenna, snapshot]",
+        "snapshots: [scene, snapshot, antenna] ... (4, 6, 9): ... swapped ... [scene, antenna, snapshot]",
     ),
     "the channel the other way": (
         with_values("channel", lambda v: v.swapaxes(1, 2)),
-        "channel: [scene or 1, antenna, element], got (4, 40, 6): the axes antenna and element look swapped",
+        "channel: [scene or 1, antenna, element] ... (4, 40, 6): ... antenna ... element ... swapped",
     ),
     "the codes the other way": (
         with_values("codes", lambda v: v.swapaxes(1, 2)),
-        "codes: [scene or 1, snapshot, element], got (4, 40, 9): the axes snapshot and element look swapped",
+        "codes: [scene or 1, snapshot, element] ... (4, 40, 9): ... snapshot ... element ... swapped",
     ),
     "columns first": (
         with_values("codes", lambda v: v.transpose(2, 1, 0)),
-        "codes: [scene or 1, snapshot, element], got (40, 9, 4): the axes scene and element look swapped",
+        "codes: [scene or 1, snapshot, element] ... (40, 9, 4): ... scene ... element ... swapped",
     ),
     "all columns first": (
         in_turn(
@@ -132,110 +133,110 @@ WRONG: dict[str, tuple[Change, str]] = {
                 for name in ("snapshots", "channel", "codes", "element_positions_m")
             )
         ),
-        "snapshots: [scene, snapshot, antenna], got (6, 9, 4): the axes scene and antenna look swapped, this "
-        "is [antenna, snapshot, scene]; so do axes of channel, codes, element_positions_m",
+        "snapshots: [scene, snapshot, antenna] ... (6, 9, 4): ... swapped ... [antenna, snapshot, scene]; "
+        "... channel, codes, element_positions_m",
     ),
     "positions the other way": (
         with_values("element_positions_m", lambda v: v.T),
-        "element_positions_m: [element, 3], got (3, 40): the axes element and 3 look swapped",
+        "element_positions_m: [element, 3] ... (3, 40): ... element and 3 ... swapped",
     ),
     "a scene of its own": (
         with_values("snapshots", lambda v: v[0]),
-        "snapshots: 3 axes [scene, snapshot, antenna], got 2: (9, 6); a single scene has an axis of length 1",
+        "snapshots: 3 axes [scene, snapshot, antenna], got 2: (9, 6); ... scene ... 1",
     ),
     "a channel of its own": (
         with_values("channel", lambda v: v[0]),
-        "channel: 3 axes [scene or 1, antenna, element], got 2: (6, 40); one for all scenes has an axis of",
+        "channel: 3 axes [scene or 1, antenna, element], got 2: (6, 40); ... scenes ... 1",
     ),
     "a code too few": (
         with_values("codes", lambda v: v[:, 1:]),
-        "codes: [scene or 1, snapshot, element] = (4 or 1, 9, 40) beside snapshots (4, 9, 6), "
-        "channel (4, 6, 40)",
+        "codes: [scene or 1, snapshot, element] = (4 or 1, 9, 40) ... (4, 9, 6), channel (4, 6, 40)",
     ),
     "channels of two scenes": (
         with_values("channel", lambda v: v[:2]),
-        "channel: [scene or 1, antenna, element] = (4 or 1, 6, 40) beside",
+        "channel: [scene or 1, antenna, element] = (4 or 1, 6, 40)",
     ),
     "nothing agrees": (
         in_turn(with_values("codes", lambda v: v[:, 1:, 2:]), with_values("channel", lambda v: v[:, 1:, 3:])),
-        "snapshots: one number of snapshots, antennas and elements a file, got snapshots",
+        "snapshots: ... snapshots, antennas ... elements ... got snapshots",
     ),
     "real snapshots": (
         with_values("snapshots", lambda v: v.real),
-        "snapshots: complex64 (or complex128), got float32: real numbers, the imaginary part is missing",
+        "snapshots: complex64 (or complex128), got float32: ... imaginary",
     ),
     "named parts": (
         with_values(
             "codes", lambda v: np.stack((v.real, v.imag), -1).view([("real", "f4"), ("imag", "f4")])[..., 0]
         ),
-        "codes: complex64 (or complex128), got [('real', '<f4'), ('imag', '<f4')]: a compound of real, imag",
+        "codes: complex64 (or complex128), got [('real', '<f4'), ('imag', '<f4')]: ... real, imag",
     ),
     "complex positions": (
         with_values("element_positions_m", lambda v: v + 0j),
-        "element_positions_m: real numbers (float64), got complex128: complex numbers",
+        "element_positions_m: ... (float64), got complex128",
     ),
     "text": (with_values("codes", lambda v: "random"), "codes: complex64 (or complex128), got object"),
     "no snapshot": (
         with_values("snapshots", lambda v: v[:, :0]),
-        "snapshots: at least one snapshot, got (4, 0, 6)",
+        "snapshots: ... snapshot, got (4, 0, 6)",
     ),
-    "no scene": (with_values("snapshots", lambda v: v[:0]), "snapshots: at least one scene, got (0, 9, 6)"),
+    "no scene": (with_values("snapshots", lambda v: v[:0]), "snapshots: ... scene, got (0, 9, 6)"),
     "NaN positions": (
         at("element_positions_m", (3, 0), np.nan),
-        "element_positions_m: every number is finite; 1 of 120 are not, the first at index (3, 0)",
+        "element_positions_m: ... finite; 1 of 120 ... (3, 0)",
     ),
     "elements at one place": (
         with_values("element_positions_m", lambda v: v[[1, *range(1, 40)]]),
-        "element_positions_m: every element has a place of its own, got 39 places of 40 elements",
+        "element_positions_m: ... 39 places ... 40 elements",
     ),
     "no wavelength": (lambda file: file.attrs.__delitem__("wavelength_m"), "attribute wavelength_m: missing"),
-    "a negative wavelength": (attribute("wavelength_m", -0.3), "attribute wavelength_m: a positive, finite"),
+    "a negative wavelength": (attribute("wavelength_m", -0.3), "attribute wavelength_m: ... got -0.3"),
     "millimetres": (
         attribute("wavelength_m", 300.0),
-        "attribute wavelength_m: neighbouring elements are 0.05 to 5 wavelengths apart; wavelength_m = 300 "
-        "with elements 0.15 m apart: millimetres?",
+        "attribute wavelength_m: ... 0.05 to 5 ... wavelength_m = 300 ... 0.15 m ... millimetres?",
     ),
-    "centimetres": (attribute("wavelength_m", 20.0), "attribute wavelength_m: neighbouring elements are"),
-    "hertz": (attribute("wavelength_m", 1e9), "attribute wavelength_m: neighbouring elements are"),
+    "centimetres": (attribute("wavelength_m", 20.0), "attribute wavelength_m: ... 0.05 to 5 ... 20"),
+    "hertz": (attribute("wavelength_m", 1e9), "attribute wavelength_m: ... 0.05 to 5 ... 1e+09"),
     "positions in millimetres": (
         with_values("element_positions_m", lambda v: 1000.0 * v),
-        "attribute wavelength_m: neighbouring elements are 0.05 to 5 wavelengths apart; wavelength_m = 0.3 "
-        "with elements 150 m apart: element_positions_m in millimetres?",
+        "attribute wavelength_m: ... 0.05 to 5 ... wavelength_m = 0.3 ... 150 m ... element_positions_m",
     ),
-    "another format": (attribute("format", "photographs"), "attribute format: 'risolve-measurements' here"),
-    "another version": (attribute("version", 2), "attribute version: 1 here, got 2"),
+    "another format": (
+        attribute("format", "photographs"),
+        "attribute format: 'risolve-measurements' ... 'photographs'",
+    ),
+    "another version": (attribute("version", 2), "attribute version: 1 ... got 2"),
     "an unknown source model": (
         attribute("source_model", "moving"),
-        "attribute source_model: 'independent' or",
+        "attribute source_model: 'independent' ... 'constant' ... 'moving'",
     ),
     "one noise power": (
         with_values("noise_power", lambda v: v[0]),
-        "noise_power: real numbers [scene], got float64 ()",
+        "noise_power: ... [scene] ... float64 ()",
     ),
     "too few noise powers": (
         with_values("noise_power", lambda v: v[:3]),
-        "noise_power: real numbers [scene] with scene = 4, got (3,)",
+        "noise_power: ... [scene] ... scene = 4 ... (3,)",
     ),
-    "half a truth": (without("truth/range_m"), "truth/range_m: missing; the file holds"),
+    "half a truth": (without("truth/range_m"), "truth/range_m: missing"),
     "a truth of other scenes": (
         with_values("truth/n_sources", lambda v: v[:3]),
-        "truth/n_sources: real numbers [scene] with scene = 4, got (3,)",
+        "truth/n_sources: ... [scene] ... scene = 4 ... (3,)",
     ),
     "sources counted in halves": (
         with_values("truth/n_sources", lambda v: v / 4),
-        "truth/n_sources: whole numbers [scene], got 0.5",
+        "truth/n_sources: ... [scene] ... 0.5",
     ),
     "a truth without a place": (
         at("truth/azimuth_deg", (1, 1), np.nan),
-        "truth/azimuth_deg: -180 to 180 in the first n_sources slots, got nan in scene 1, slot 1",
+        "truth/azimuth_deg: -180 to 180 ... n_sources ... got nan ... scene 1, slot 1",
     ),
     "a true range of 0": (
         at("truth/range_m", (0, 0), 0.0),
-        "truth/range_m: 1e-09 to inf in the first n_sources slots, got 0 in scene 0, slot 0",
+        "truth/range_m: 1e-09 to inf ... n_sources ... got 0 ... scene 0, slot 0",
     ),
     "more sources than slots": (
         at("truth/n_sources", 2, 6),
-        "truth/n_sources: 0 to 5 (the slots of truth/range_m)",
+        "truth/n_sources: 0 to 5 ... truth/range_m",
     ),
 }
 
@@ -246,7 +247,7 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, case: str) -> None:
     path = changed(write_user_file(tmp_path / "user.h5", spread_scenes()), change)
     with pytest.raises(MeasurementError) as caught, measurement_stream(path, None) as stream:
         stream.truth()
-    assert str(caught.value).startswith(f"{path}: {message}")
+    assert re.match(shows(f"{path}: {message}"), str(caught.value))
     assert "\n" not in str(caught.value)
 
 
@@ -260,14 +261,14 @@ def test_units_that_would_fit_are_offered(tmp_path: Path) -> None:
         assert str(caught.value).endswith(f"0.15 m apart: {unit}")
 
 
-@pytest.mark.parametrize(("content", "law"), [(b"", "not an HDF5 file"), (b"text" * 99, "not an HDF5 file")])
+@pytest.mark.parametrize(("content", "law"), [(b"", "HDF5"), (b"text" * 99, "HDF5")])
 def test_other_files_are_named(tmp_path: Path, content: bytes, law: str) -> None:
     path = tmp_path / "user.h5"
     path.write_bytes(content)
-    with pytest.raises(MeasurementError, match=law), measurement_stream(path, None):
+    with pytest.raises(MeasurementError, match=shows(f"user.h5: ... {law}")), measurement_stream(path, None):
         pass
     with (
-        pytest.raises(MeasurementError, match="there is no such file"),
+        pytest.raises(MeasurementError, match=shows("gone.h5: ")),
         measurement_stream(tmp_path / "gone.h5", None),
     ):
         pass
@@ -276,7 +277,7 @@ def test_other_files_are_named(tmp_path: Path, content: bytes, law: str) -> None
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes())
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(MeasurementError, match=r"user\.h5: truncated"), measurement_stream(path, None):
+    with pytest.raises(MeasurementError, match=shows("user.h5: truncated")), measurement_stream(path, None):
         pass
 
 
@@ -286,7 +287,8 @@ def test_codes_that_lose_power_are_a_warning(tmp_path: Path) -> None:
     )
     with measurement_stream(path, None) as stream:
         warnings = stream.warnings
-    assert warnings == [f"{path}: codes: |c| from 0.8 to 0.8, not 1: taken as elements that lose power"]
+    assert len(warnings) == 1
+    assert re.match(shows(f"{path}: codes: |c| ... 0.8 to 0.8"), warnings[0])
 
 
 def test_an_array_beside_the_origin_is_a_warning(tmp_path: Path) -> None:
@@ -297,19 +299,19 @@ def test_an_array_beside_the_origin_is_a_warning(tmp_path: Path) -> None:
     with measurement_stream(path, None) as stream:
         warnings = stream.warnings
     assert len(warnings) == 1
-    assert "the array is centred at (0.3, 0.525, 0) m" in warnings[0]
+    assert "(0.3, 0.525, 0) m" in warnings[0]
 
 
 def test_a_bad_channel_of_all_scenes_is_a_wrong_file(tmp_path: Path) -> None:
     scenes = worlds()["one channel and one code set"]
     path = changed(write_user_file(tmp_path / "user.h5", scenes), at("channel", (0, 0, 0), np.nan))
     with (
-        pytest.raises(MeasurementError, match="channel: every number is finite"),
+        pytest.raises(MeasurementError, match=shows("channel: ... finite ... 1 of 1536 ... (0, 0, 0)")),
         measurement_stream(path, None),
     ):
         pass
     changed(path, at("channel", 0, 0.0))
-    with pytest.raises(MeasurementError, match="channel: not all zero"), measurement_stream(path, None):
+    with pytest.raises(MeasurementError, match=shows("channel: ... zero")), measurement_stream(path, None):
         pass
 
 

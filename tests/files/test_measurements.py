@@ -1,5 +1,6 @@
 """Scenes in files: they come back as they went, equal content is equal bytes, wrong files are named."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from risolve.files.hdf5 import shard_name
 from risolve.files.measurements import read_observation, read_scenes, read_truth, write_scenes
 from risolve.physics.scenario import Scenes
 from tests import tolerances
+from tests.messages import shows
 from tests.worlds import SMALL, make_scenes
 
 
@@ -119,7 +121,7 @@ def test_noise_power_and_source_model_are_optional(tmp_path: Path) -> None:
     observation = read_observation(path, False)
     assert observation.noise_power is None
     assert observation.source_model == "independent"
-    with pytest.raises(MeasurementError, match="truth/n_sources: missing; the file holds channel, codes"):
+    with pytest.raises(MeasurementError, match=shows("truth/n_sources: missing; ... channel, codes")):
         read_truth(path)
 
 
@@ -159,67 +161,67 @@ def removal(name: str) -> Callable[[h5py.File], None]:
 WRONG: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "another format": (
         attribute("format", "photographs"),
-        "attribute format: 'risolve-measurements' here, got 'photographs'",
+        "attribute format: 'risolve-measurements' ... 'photographs'",
     ),
-    "no format": (removal("format"), "attribute format: a risolve-measurements file says format"),
-    "another version": (attribute("version", 2), "attribute version: 1 here, got 2"),
+    "no format": (removal("format"), "attribute format: ... risolve-measurements"),
+    "another version": (attribute("version", 2), "attribute version: 1 ... got 2"),
     "no wavelength": (removal("wavelength_m"), "attribute wavelength_m: missing"),
     "wavelength of 0": (
         attribute("wavelength_m", 0.0),
-        "attribute wavelength_m: a positive, finite number, got 0.0",
+        "attribute wavelength_m: ... got 0.0",
     ),
     "odd source model": (
         attribute("source_model", "moving"),
-        "attribute source_model: 'independent' or 'constant' here",
+        "attribute source_model: 'independent' ... 'constant'",
     ),
     "no snapshots": (
         removal("snapshots"),
-        "snapshots: missing; the file holds channel, codes, element_positions_m",
+        "snapshots: missing; ... channel, codes, element_positions_m",
     ),
     "NaN": (
         damage("snapshots", (2, 3, 1), np.nan),
-        r"snapshots: every number is finite; 1 of 56 are not, the first at index (2, 3, 1), (nan+0j)",
+        "snapshots: ... finite; 1 of 56 ... (2, 3, 1), (nan+0j)",
     ),
     "infinite channel": (
         damage("channel", (0, 0, 0), np.inf),
-        "channel: every number is finite; 1 of 120 are not",
+        "channel: ... finite; 1 of 120",
     ),
     "double precision": (
         exchange("snapshots", lambda v: v.astype(np.complex128)),
-        "snapshots: complex64 [scene, snapshot, antenna], got complex128 (4, 7, 2)",
+        "snapshots: complex64 [scene, snapshot, antenna] ... complex128 (4, 7, 2)",
     ),
     "one axis too few": (
         exchange("snapshots", lambda v: v[0]),
-        "snapshots: complex64 [scene, snapshot, antenna], got complex64 (7, 2)",
+        "snapshots: complex64 [scene, snapshot, antenna] ... complex64 (7, 2)",
     ),
     "codes of another length": (
         exchange("codes", lambda v: v[:, :-1]),
-        "codes: complex64 [#scene, snapshot, element] with snapshot = 7 here, got 6 along axis 1",
+        "codes: complex64 [#scene, snapshot, element] ... snapshot = 7 ... got 6 ... axis 1",
     ),
     "codes of two scenes": (
         exchange("codes", lambda v: v[:2]),
-        "codes: complex64 [#scene, snapshot, element] with scene = 1 or 4 here, got 2 along axis 0",
+        "codes: complex64 [#scene, snapshot, element] ... scene = 1 or 4 ... got 2 ... axis 0",
     ),
     "positions in two dimensions": (
         exchange("element_positions_m", lambda v: v[:, :2]),
-        "element_positions_m: float64 [element, 3] with 3 = 3 here, got 2",
+        "element_positions_m: float64 [element, 3] ... 3 = 3 ... got 2",
     ),
     "noise power of 0": (
         damage("noise_power", (1,), 0.0),
-        "noise_power: positive in every scene, got 0.0 in scene 1",
+        "noise_power: positive ... got 0.0 ... scene 1",
     ),
-    "no scene": (exchange("snapshots", lambda v: v[:0]), "snapshots: at least one scene"),
+    "no scene": (exchange("snapshots", lambda v: v[:0]), "snapshots: ... scene"),
     "more sources than slots": (
         damage("truth/n_sources", (0,), 6),
-        "truth/n_sources: 0 to 5 (the slots of truth/range_m), got 2 to 6",
+        "truth/n_sources: 0 to 5 ... truth/range_m ... 2 to 6",
     ),
     "source without azimuth": (
         damage("truth/azimuth_deg", (3, 1), np.nan),
-        "truth/azimuth_deg: finite in the first n_sources slots",
+        "truth/azimuth_deg: finite ... n_sources",
     ),
     "truth of fewer scenes": (
         exchange("truth/n_sources", lambda v: v[:3]),
-        "truth/n_sources: int32 [scene] with scene = 4 here, got 3",
+        "truth/n_sources: int32 [scene] ... scene = 4 ... got 3",
     ),
     "range of 0": (damage("truth/range_m", (0, 0), 0.0), "truth/range_m: positive, got 0.0"),
 }
@@ -233,7 +235,7 @@ def test_wrong_file_is_named(tmp_path: Path, case: str) -> None:
         change(file)
     with pytest.raises(MeasurementError) as caught:
         read_scenes(path, False)
-    assert str(caught.value).startswith(f"{path}: {message}")
+    assert re.match(shows(f"{path}: {message}"), str(caught.value))
 
 
 def test_a_group_is_no_data_set(tmp_path: Path) -> None:
@@ -241,7 +243,7 @@ def test_a_group_is_no_data_set(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["snapshots"]
         file.create_group("snapshots")
-    with pytest.raises(MeasurementError, match="snapshots: a data set complex64"):
+    with pytest.raises(MeasurementError, match=shows("snapshots: ... complex64 ... group")):
         read_observation(path, False)
 
 
@@ -250,25 +252,25 @@ def test_truncated_file(tmp_path: Path, kept: float) -> None:
     path = scene_file(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(MeasurementError, match=r"scenes\.h5: (truncated|not an HDF5 file)"):
+    with pytest.raises(MeasurementError, match=r"scenes\.h5: (truncated|.*HDF5)"):
         read_observation(path, False)
 
 
 def test_foreign_and_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "notes.h5"
     path.write_text("azimuth 12, elevation 3\n" * 100, "utf-8")
-    with pytest.raises(MeasurementError, match=r"notes\.h5: not an HDF5 file; `simulate` writes such files"):
+    with pytest.raises(MeasurementError, match=shows("notes.h5: ... HDF5 ... `simulate`")):
         read_observation(path, False)
-    with pytest.raises(MeasurementError, match=r"gone\.h5: there is no such file"):
+    with pytest.raises(MeasurementError, match=shows("gone.h5: ... `simulate`")):
         read_observation(tmp_path / "gone.h5", False)
-    with pytest.raises(MeasurementError, match="holds no shard-"):
+    with pytest.raises(MeasurementError, match=shows(f"{tmp_path}: ... shard-*.h5")):
         read_observation(tmp_path, False)
 
 
 def test_missing_shard_is_named(tmp_path: Path) -> None:
     for number in (0, 2):
         scene_file(tmp_path, shard_name(number))
-    with pytest.raises(MeasurementError, match=r"shard-0001\.h5 is missing"):
+    with pytest.raises(MeasurementError, match=shows("shard-0001.h5 ... missing")):
         read_observation(tmp_path, False)
 
 
@@ -276,9 +278,7 @@ def test_files_of_different_arrays_are_not_mixed(tmp_path: Path) -> None:
     scene_file(tmp_path, shard_name(0))
     wider = replace(SMALL, spacing=0.2)
     write_scenes(tmp_path / shard_name(1), make_scenes(wider, 1, 10.0, 2))
-    with pytest.raises(
-        MeasurementError, match=r"shard-0001\.h5: element_positions_m: differs from the files"
-    ):
+    with pytest.raises(MeasurementError, match=shows("shard-0001.h5: element_positions_m: ")):
         read_observation(tmp_path, False)
 
 
@@ -286,11 +286,11 @@ def test_unwritable_place_keeps_the_earlier_file(tmp_path: Path) -> None:
     path = scene_file(tmp_path)
     content = path.read_bytes()
     (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises(StateError, match=r"file/scenes\.h5: cannot be written"):
+    with pytest.raises(StateError, match=shows("file/scenes.h5: ... (File exists)")):
         scene_file(tmp_path / "file")
     broken = make_scenes(SMALL, 2, 10.0, 4)
     broken = replace(broken, observation=replace(broken.observation, noise_power=None))
-    with pytest.raises(ValueError, match="noise power of simulated scenes is known"):
+    with pytest.raises(ValueError, match=shows("noise power ... got None")):
         write_scenes(path, broken)
     assert path.read_bytes() == content
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "scenes.h5"]

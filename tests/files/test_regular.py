@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from risolve.files.regular import IrregularFileError, content, opened
+from tests.messages import shows
 
 
 def test_a_regular_file_is_read(tmp_path: Path) -> None:
@@ -30,11 +31,11 @@ def test_a_larger_one_is_not(tmp_path: Path) -> None:
 def test_what_is_no_file_is_named_and_nothing_waits(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path, kind in (
-        (tmp_path, "a directory"),
-        (tmp_path / "fifo", "a FIFO"),
+        (tmp_path, "directory"),
+        (tmp_path / "fifo", "FIFO"),
         (Path("/dev/zero"), "device"),
     ):
-        with pytest.raises(IrregularFileError, match=kind):
+        with pytest.raises(IrregularFileError, match=shows(kind)):
             opened(path, 10**9)
     with pytest.raises(FileNotFoundError):
         opened(tmp_path / "nothing", 1)

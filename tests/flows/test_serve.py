@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from flows.interrupted import sole_runner
 from flows.serve import SECRET, main
 from flows.server import HOST, ServerError, free_port, listening
+from tests.messages import shows
 
 PROJECT = Path(__file__).parents[2]
 
@@ -51,7 +53,7 @@ def test_a_free_port_is_free():
 
 
 def test_a_busy_port_is_refused(busy_port):
-    with pytest.raises(ServerError, match=rf"port {busy_port}.*Address already in use.*--port"):
+    with pytest.raises(ServerError, match=shows(f"port {busy_port} ... (Address already ... --port")):
         listening(busy_port)
 
 
@@ -73,7 +75,7 @@ def test_outside_a_repository_nothing_starts(tmp_path, monkeypatch, capsys):
         assert main(["--port", str(free_port())]) == 1
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert "is not inside a DVC repository" in capsys.readouterr().err
+    assert f"{tmp_path} is" in capsys.readouterr().err
 
 
 def test_flows_of_a_working_copy_are_served_once(repository, capsys):
@@ -83,7 +85,7 @@ def test_flows_of_a_working_copy_are_served_once(repository, capsys):
             assert main(["--port", str(free_port())]) == 1
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert f"process {os.getpid()} serves the flows of this working copy already" in capsys.readouterr().err
+    assert f"process {os.getpid()} " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "dvc.yaml", "a:b"])
@@ -91,10 +93,7 @@ def test_what_is_no_folder_to_serve_is_refused(repository, folder, capsys):
     (repository / "a:b").mkdir()
     with pytest.raises(SystemExit, match="2"):
         main(["--measurements", folder])
-    assert (
-        f"--measurements: a folder, without ':' in its path; got '{repository / folder}'"
-        in capsys.readouterr().err
-    )
+    assert re.search(shows(f"--measurements: ... got '{repository / folder}'"), capsys.readouterr().err)
     assert not (repository / "state").exists()
 
 

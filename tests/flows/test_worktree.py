@@ -18,6 +18,7 @@ from flows.worktree import (
     worktree,
     write_parameters,
 )
+from tests.messages import shows
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +85,7 @@ def test_resumable_state_stays_with_the_checkout(committed: Path) -> None:
         "import os; open(os.environ['DVC_ROOT'] + '/state/kept', 'w').write('1'); raise SystemExit(1)\n"
     )
     git(committed, "commit", "--quiet", "--all", "--message", "a stage that fails")
-    with pytest.raises(RuntimeError, match="stage 'join' failed"):
+    with pytest.raises(RuntimeError, match="'join'"):
         run(committed, "fails", 2.0)
     assert (committed / "state/kept").read_text() == "1"
     assert list((committed / "state/worktrees").iterdir()) == []
@@ -114,10 +115,10 @@ def test_the_error_of_dvc_is_told_and_not_its_advice(committed: Path) -> None:
 
 def test_names_that_are_taken_or_no_names_are_refused(committed: Path) -> None:
     run(committed, "taken", 4.0)
-    with pytest.raises(WorktreeError, match="there is an experiment 'taken' already"):
+    with pytest.raises(WorktreeError, match="'taken'"):
         require_free_name(committed, "taken")
     for name in ("", "a b", "../up", "-x"):
-        with pytest.raises(WorktreeError, match="a name is letters"):
+        with pytest.raises(WorktreeError, match=shows(f"name ... got {name!r}")):
             require_free_name(committed, name)
     require_free_name(committed, "free-2")
 
@@ -126,7 +127,7 @@ def test_files_that_differ_from_head_are_refused_but_for_the_parameters(committe
     (committed / "params.yaml").write_text("amount: 9.0\n")
     require_committed(committed)
     (committed / "join.py").write_text("pass\n")
-    with pytest.raises(WorktreeError, match=r"what runs is the committed HEAD; join\.py differ"):
+    with pytest.raises(WorktreeError, match=shows("HEAD; join.py ")):
         require_committed(committed)
 
 
@@ -158,7 +159,7 @@ def test_code_with_any_name_that_differs_is_named(committed: Path) -> None:
     for name in names:
         with (committed / name).open("a") as file:
             file.write("# a note\n")
-        with pytest.raises(WorktreeError, match=name):
+        with pytest.raises(WorktreeError, match=shows(name)):
             require_committed(committed)
         git(committed, "checkout", "--quiet", name)
     git(committed, "mv", names[0], "scores.py")

@@ -17,6 +17,7 @@ from risolve.inference.scaling import unit_scale
 from risolve.inference.unconditional import refine_unconditional
 from risolve.physics.observation import SourceModel, respond
 from tests import tolerances
+from tests.messages import shows
 from tests.worlds import DEFAULT, SPREAD_SOURCES, WIDE, make_scenes, noiseless, scaled
 
 MODELS: tuple[SourceModel, ...] = ("independent", "constant")
@@ -174,6 +175,5 @@ def test_unit_scale_names_scenes_that_have_none(field: str, name: str, value: fl
     observation = make_scenes(WIDE, 1, 5.0, 3).observation
     values = getattr(observation, field).clone()
     values[2] = value
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=shows(f"{name} ... scenes [2]")):
         unit_scale(replace(observation, **{field: values}))
-    assert f"{name} is positive and finite; scenes [2]" in str(refused.value)

@@ -8,6 +8,7 @@ from risolve.inference.grid import search_grid
 from risolve.inference.likelihood import concentrated_residual
 from risolve.physics.observation import Observation, SourceModel
 from risolve.physics.scenario import System
+from tests.messages import shows
 from tests.worlds import FIELD_OF_VIEW, SMALL, SPREAD_SOURCES, WIDE, make_observation, scaled
 
 GRID = search_grid(6, 5, 3, FIELD_OF_VIEW.azimuth, FIELD_OF_VIEW.elevation, FIELD_OF_VIEW.range)
@@ -103,5 +104,5 @@ def test_a_selection_of_all_scenes_is_the_detector_itself() -> None:
 def test_snapshots_of_zeros_are_refused_with_their_scene() -> None:
     observation = make_observation(WIDE, 1, 5.0, 3)
     observation.snapshots[1] = 0.0
-    with pytest.raises(ValueError, match=r"mean \|y\|\^2 is positive and finite; scenes \[1\]"):
+    with pytest.raises(ValueError, match=shows("|y|^2 ... scenes [1] ... [0.0]")):
         list(detectors(observation, GRID))

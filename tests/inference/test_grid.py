@@ -21,6 +21,7 @@ from risolve.inference.grid import (
 )
 from risolve.physics.array import Array
 from risolve.physics.geometry import cosines_from_sources, planar_array, sources_from_cosines
+from tests.messages import shows
 from tests.oracles import steering as oracle
 from tests.tolerances import DOUBLE
 
@@ -124,9 +125,9 @@ def test_the_grid_of_an_array_may_end_at_infinity() -> None:
 
 def test_refuses_a_line_of_elements_and_an_absurd_number_of_points() -> None:
     line = planar_array(9, 1, 0.15) @ torch.tensor([[0.6, 0.8, 0.0], [0, 0, 0], [0, 0, 0]]).double()
-    with pytest.raises(ValueError, match="need elements in two dimensions"):
+    with pytest.raises(ValueError, match=shows("azimuth ... elevation ... 9 elements")):
         grid_for(Array(line, 0.3, False), AZIMUTH, ELEVATION, RANGE)
-    with pytest.raises(ValueError, match=rf"at most {MOST_POINTS} points, .* need 71 x 41 x"):
+    with pytest.raises(ValueError, match=shows(f"{MOST_POINTS} points ... 71 x 41 x")):
         grid_for(planar(40, 40, 0.15, 0.3), AZIMUTH, ELEVATION, (0.1, math.inf))
 
 
@@ -245,25 +246,25 @@ def test_placed_peaks_are_ordered_by_their_values_and_stay_within_half_a_step() 
 
 def test_refuses_spectra_of_another_grid_or_not_finite() -> None:
     grid = make_grid()
-    with pytest.raises(ValueError, match=f"one value a grid point, {grid.n_points}; got 7"):
+    with pytest.raises(ValueError, match=shows(f"grid point, {grid.n_points}; got 7")):
         peaks(torch.zeros((1, 7)), grid, 1)
     spectrum = torch.zeros((3, grid.n_points))
     spectrum[1, 4] = math.nan
-    with pytest.raises(ValueError, match=r"scenes \[1\] of this batch is not"):
+    with pytest.raises(ValueError, match=shows("spectrum ... scenes [1]")):
         peaks(spectrum, grid, 1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "law"),
     [
-        ((0, 5, 4, AZIMUTH, ELEVATION, RANGE), "at least one point"),
-        ((6, 5, 4, (-2.0, 1.0), ELEVATION, RANGE), "azimuth is"),
-        ((6, 5, 4, AZIMUTH, (0.3, 0.1), RANGE), "elevation is"),
-        ((6, 5, 4, AZIMUTH, ELEVATION, (0.0, 1.0)), "0 < nearest"),
+        ((0, 5, 4, AZIMUTH, ELEVATION, RANGE), "0 x 5 x 4"),
+        ((6, 5, 4, (-2.0, 1.0), ELEVATION, RANGE), "azimuth ... [-2.0, 1.0]"),
+        ((6, 5, 4, AZIMUTH, (0.3, 0.1), RANGE), "elevation ... [0.3, 0.1]"),
+        ((6, 5, 4, AZIMUTH, ELEVATION, (0.0, 1.0)), "range ... [0.0, 1.0]"),
     ],
 )
 def test_refuses_impossible_ranges(
     arguments: tuple[int, int, int, tuple[float, float], tuple[float, float], tuple[float, float]], law: str
 ) -> None:
-    with pytest.raises(ValueError, match=law):
+    with pytest.raises(ValueError, match=shows(law)):
         search_grid(*arguments)

@@ -13,6 +13,7 @@ from risolve.inference.likelihood import best_subset, concentrated_residual
 from risolve.inference.projection import project
 from risolve.physics.observation import Observation, SourceModel
 from risolve.physics.scenario import Scenes, System
+from tests.messages import shows
 from tests.oracles import likelihood as oracle
 from tests.tolerances import DOUBLE, FINITE_DIFFERENCE
 from tests.worlds import (
@@ -277,9 +278,9 @@ def test_refuses_what_is_not_finite_or_not_possible() -> None:
     broken = placed(scenes, 1).clone()
     broken[2, 0, 1] = torch.nan
     usable = torch.ones((3, 1), dtype=torch.bool)
-    with pytest.raises(ValueError, match=r"those of scenes \[2\] of the batch are not"):
+    with pytest.raises(ValueError, match=shows("sources ... scenes [2]")):
         concentrated_residual(scenes.observation, broken, usable)
-    with pytest.raises(ValueError, match=r"usable candidates are finite; those of scenes \[2\]"):
+    with pytest.raises(ValueError, match=shows("candidates ... scenes [2]")):
         best_subset(scenes.observation, broken, usable, 1)
     with pytest.raises(ValueError, match="0 to 1 .* sources, got 2"):
         best_subset(scenes.observation, placed(scenes, 1), usable, 2)

@@ -11,6 +11,7 @@ from risolve.networks.features import Mirror, mirror_points, network_input
 from risolve.networks.loop import fit_quotient, received_of
 from risolve.networks.objective import outputs_of
 from risolve.networks.trained import TrainedNetwork, uncalibrated
+from tests.messages import shows
 from tests.networks.classroom import (
     EVERY_PART,
     classroom,
@@ -120,7 +121,7 @@ def test_no_gradient_passes_through_the_powers_of_an_earlier_pass() -> None:
 def test_loops_need_snapshots() -> None:
     examples = replace(examples_of_both_models(), received=None)
     outputs_of(small_network(), examples, DICTIONARY, False)
-    with pytest.raises(ValueError, match="a network with loops reads snapshots"):
+    with pytest.raises(ValueError, match=shows("loops ... snapshots, channel ... codes ... 9 examples")):
         outputs_of(small_network(loops=1), examples, DICTIONARY, False)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risolve.networks.shuffle import Shuffle
+from tests.messages import shows
 
 SIZES = (8, 8, 8, 3, 8, 8, 1, 8, 5)
 
@@ -118,11 +119,11 @@ def test_the_buffer_is_full_before_the_first_batch_and_never_overflows() -> None
 @pytest.mark.parametrize(
     ("changes", "law"),
     [
-        ({"buffer_scenes": 14}, r"a batch and a block more, 7 \+ 8 scenes; got room for 14"),
-        ({"sizes": (8, 8), "world": 3}, r"each of 3 processes has a scene for each of 2 batches; .*0"),
-        ({"sizes": (8, 8, 1), "batch_size": 1, "world": 2}, "each of 2 processes .*16 batches.* hold 1"),
+        ({"buffer_scenes": 14}, "7 + 8 scenes ... 14"),
+        ({"sizes": (8, 8), "world": 3}, "3 processes ... 2 batches ... 0"),
+        ({"sizes": (8, 8, 1), "batch_size": 1, "world": 2}, "2 processes ... 16 batches ... 1"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(changes: dict[str, object], law: str) -> None:
-    with pytest.raises(ValueError, match=law):
+    with pytest.raises(ValueError, match=shows(law)):
         shuffle(**changes)

@@ -33,6 +33,7 @@ from stages.page.run_files import (
     read_table,
 )
 from stages.page.training_figures import loss_curves, norm_curves
+from tests.messages import shows
 from tests.page.finished_run import FEW, write_run
 
 FILES = {
@@ -71,21 +72,21 @@ def test_a_finished_run_is_read(run: Path) -> None:
 @pytest.mark.parametrize("path", FILES)
 def test_an_absent_file_is_named_with_its_stage(run: Path, path: Path) -> None:
     (run / path).unlink()
-    with pytest.raises(ReportError, match=rf"^{path} does not exist; `dvc repro {FILES[path]}` writes it$"):
+    with pytest.raises(ReportError, match=shows(f"{path} ... exist; `dvc repro {FILES[path]}`")):
         read_inputs(run)
 
 
 @pytest.mark.parametrize("path", FILES)
 def test_an_empty_file_is_refused(run: Path, path: Path) -> None:
     (run / path).write_bytes(b"")
-    with pytest.raises(ReportError, match=rf"^{path}: .*`dvc repro {FILES[path]}` writes it$"):
+    with pytest.raises(ReportError, match=shows(f"{path}: ... `dvc repro {FILES[path]}`")):
         read_inputs(run)
 
 
 @pytest.mark.parametrize("path", FILES)
 def test_a_truncated_or_foreign_file_is_refused(run: Path, path: Path) -> None:
     (run / path).write_bytes((run / path).read_bytes()[:40] + b"\xff\x00 foreign")
-    with pytest.raises(ReportError, match=rf"^{path}"):
+    with pytest.raises(ReportError, match=shows(f"{path}: ... `dvc repro {FILES[path]}`")):
         read_inputs(run)
 
 
@@ -102,28 +103,28 @@ TABLES: list[tuple[Path, Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     (
         STRATA,
         lambda table: table.drop(columns=["found_low", "gospa_m"]),
-        ": it has no column found_low, gospa_m",
+        ": ... column found_low, gospa_m",
     ),
-    (STRATA, lambda table: table.iloc[:0], ": it has no rows"),
-    (STRATA, _with("found_rate", 1.7, 12), r":14: found_rate is a finite number in \[0, 1\], got 1.7"),
-    (STRATA, _with("n_scenes", 3.5, 0), r":2: n_scenes is a whole number in \[1, inf\], got 3.5"),
-    (STRATA, _with("gospa_m", math.inf, 12), r":14: gospa_m is a finite number in \[0, inf\], got inf"),
-    (STRATA, _with("snr_db", "loud", 12), ":14: snr_db is a number, got 'loud'"),
-    (STRATA, _with("n_sources", None, 12), ":14: n_sources is empty"),
-    (STRATA, _with("method", None, 12), ":14: method is empty"),
-    (STRATA, lambda table: pd.concat([table, table.iloc[[0]]]), "a second row of the same split, n_sources"),
-    (RANGE_STRATA, _with("found_rate", -0.1, 3), r":5: found_rate is a finite number in \[0, 1\], got -0.1"),
-    (COUNTS, _with("n_scenes", 0, 2), r":4: n_scenes is a whole number in \[1, inf\], got 0"),
-    (COUNTS, _with("n_estimated", -1, 2), r":4: n_estimated is a whole number in \[0, inf\], got -1"),
-    (CALIBRATION, _with("within_1_std", None, 2), ":4: within_1_std is empty"),
-    (CALIBRATION, _with("within_2_std", 1.2, 2), r":4: within_2_std is a finite number in \[0, 1\], got 1.2"),
-    (THRESHOLD, _with("ziv_zakai", -0.1, 2), ":4: ziv_zakai is a finite number"),
-    (THRESHOLD, lambda table: table.assign(snr_db=0.0), "a second row of the same component, snr_db"),
-    (THRESHOLD, lambda table: table.iloc[:0], ": it has no rows"),
-    (HISTORY, _with("train_loss", "nan", 4), ":6: train_loss is empty"),
-    (HISTORY, _with("validation_loss", math.inf, 4), ":6: validation_loss is a finite number"),
-    (HISTORY, lambda table: table.drop(columns="train_loss"), ": it has no column train_loss"),
-    (HISTORY, _with("validation_covariance", "nan", 4), ":6: validation_covariance is empty"),
+    (STRATA, lambda table: table.iloc[:0], ": ... rows"),
+    (STRATA, _with("found_rate", 1.7, 12), ":14: found_rate ... [0, 1], got 1.7"),
+    (STRATA, _with("n_scenes", 3.5, 0), ":2: n_scenes ... whole ... [1, inf], got 3.5"),
+    (STRATA, _with("gospa_m", math.inf, 12), ":14: gospa_m ... [0, inf], got inf"),
+    (STRATA, _with("snr_db", "loud", 12), ":14: snr_db ... got 'loud'"),
+    (STRATA, _with("n_sources", None, 12), ":14: n_sources ... empty"),
+    (STRATA, _with("method", None, 12), ":14: method ... empty"),
+    (STRATA, lambda table: pd.concat([table, table.iloc[[0]]]), ":110: ... split, n_sources"),
+    (RANGE_STRATA, _with("found_rate", -0.1, 3), ":5: found_rate ... [0, 1], got -0.1"),
+    (COUNTS, _with("n_scenes", 0, 2), ":4: n_scenes ... whole ... [1, inf], got 0"),
+    (COUNTS, _with("n_estimated", -1, 2), ":4: n_estimated ... whole ... [0, inf], got -1"),
+    (CALIBRATION, _with("within_1_std", None, 2), ":4: within_1_std ... empty"),
+    (CALIBRATION, _with("within_2_std", 1.2, 2), ":4: within_2_std ... [0, 1], got 1.2"),
+    (THRESHOLD, _with("ziv_zakai", -0.1, 2), ":4: ziv_zakai ... got -0.1"),
+    (THRESHOLD, lambda table: table.assign(snr_db=0.0), ": ... component, snr_db"),
+    (THRESHOLD, lambda table: table.iloc[:0], ": ... rows"),
+    (HISTORY, _with("train_loss", "nan", 4), ":6: train_loss ... empty"),
+    (HISTORY, _with("validation_loss", math.inf, 4), ":6: validation_loss ... got inf"),
+    (HISTORY, lambda table: table.drop(columns="train_loss"), ": ... column train_loss"),
+    (HISTORY, _with("validation_covariance", "nan", 4), ":6: validation_covariance ... empty"),
 ]
 
 
@@ -132,7 +133,7 @@ def test_a_broken_table_names_line_law_and_number(
     run: Path, path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], law: str
 ) -> None:
     change(pd.read_csv(run / path)).to_csv(run / path, index=False)
-    with pytest.raises(ReportError, match=f"^{path}.*{law}"):
+    with pytest.raises(ReportError, match=shows(f"{path}{law}")):
         read_inputs(run)
 
 
@@ -172,12 +173,12 @@ def test_epochs_without_sources_leave_their_norms_and_parts_out(run: Path) -> No
 
 
 RECORDS: list[tuple[tuple[str | int, ...], Any, str]] = [
-    (("incident",), [], r"incident is a JSON object, got \[\]"),
-    (("epochs",), {}, "epochs is a JSON array"),
-    (("epochs",), [], "epochs is empty"),
-    (("epochs", 0), 3, r"epochs\[0\] is an object with a number `epoch`, got 3"),
-    (("epochs", 1, "r_samp_norm"), 46.0, r"epochs\[1\].r_samp_norm has numbers min, median, max, got 46.0"),
-    (("epochs", 2, "r_pred_norm", "max"), "65", r"epochs\[2\].r_pred_norm has numbers"),
+    (("incident",), [], "incident ... object, got []"),
+    (("epochs",), {}, "epochs ... array, got {}"),
+    (("epochs",), [], "epochs ... empty"),
+    (("epochs", 0), 3, "epochs[0] ... `epoch`, got 3"),
+    (("epochs", 1, "r_samp_norm"), 46.0, "epochs[1].r_samp_norm ... min, median, max, got 46.0"),
+    (("epochs", 2, "r_pred_norm", "max"), "65", "epochs[2].r_pred_norm ... min, median, max, got {"),
 ]
 
 
@@ -191,18 +192,18 @@ def test_a_broken_health_record_names_place_and_value(
         holder = holder[part]
     holder[place[-1]] = value
     (run / HEALTH).write_text(json.dumps(health), "utf-8")
-    with pytest.raises(ReportError, match=law):
+    with pytest.raises(ReportError, match=shows(law)):
         read_inputs(run)
 
 
 @pytest.mark.parametrize(
     ("name", "change", "law"),
     [
-        ("truth", lambda a: a[:, :, :2], "truth is .2 scenes, source, 3., got"),
-        ("power_map", lambda a: a[:, 0], r"power_map is \[scene, v, u\] as the others, .*; got"),
-        ("power_map", lambda a: a[:, 1:], r"power_map is \[scene, v, u\] as the others, .*; got"),
-        ("first_map", lambda a: -a, "first_map is a finite, nonnegative spectrum"),
-        ("first_map", lambda a: a * math.nan, "first_map is a finite, nonnegative spectrum"),
+        ("truth", lambda a: a[:, :, :2], "truth ... [2 scenes, source, 3], got [2, 5, 2]"),
+        ("power_map", lambda a: a[:, 0], "power_map ... [scene, v, u] ... [2, 13, 22]; got [2, 22]"),
+        ("power_map", lambda a: a[:, 1:], "power_map ... [scene, v, u] ... [2, 13, 22]; got [2, 12, 22]"),
+        ("first_map", lambda a: -a, "first_map ... finite, nonnegative"),
+        ("first_map", lambda a: a * math.nan, "first_map ... finite, nonnegative"),
     ],
 )
 def test_broken_examples_name_the_array(
@@ -211,7 +212,7 @@ def test_broken_examples_name_the_array(
     with np.load(run / EXAMPLES) as archive:
         arrays = dict(archive)
     np.savez(run / EXAMPLES, **{**arrays, name: change(arrays[name])})
-    with pytest.raises(ReportError, match=law):
+    with pytest.raises(ReportError, match=shows(law)):
         read_inputs(run)
 
 
@@ -220,9 +221,7 @@ def test_an_example_archive_without_an_array_is_refused(run: Path) -> None:
         arrays = dict(archive)
     del arrays["music_spectrum"]
     np.savez(run / EXAMPLES, **arrays)
-    with pytest.raises(
-        ReportError, match="no array music_spectrum; it has first_map, label, power_map, truth"
-    ):
+    with pytest.raises(ReportError, match=shows("music_spectrum; ... first_map, label, power_map, truth")):
         read_inputs(run)
 
 

@@ -8,6 +8,7 @@ from stages.page.figures import method_styles
 from stages.page.run_files import STRATA, ReportError
 from stages.page.times_page import MODEL, read_times, render_times
 from stages.running.durations import keep_durations
+from tests.messages import shows
 from tests.page.finished_run import FEW, METHODS, evaluation_times, write_run
 from tests.page.test_page import Page
 
@@ -68,5 +69,7 @@ def test_the_times_of_an_earlier_result_are_found_again(run: Path) -> None:
 def test_damaged_times_are_one_line_that_says_what_to_do(run: Path) -> None:
     (path,) = (run / "state/times/train").iterdir()
     path.write_text(path.read_text("utf-8").replace("166.7", "-1"), "utf-8")
-    with pytest.raises(ReportError, match=rf"{path}:2: seconds is .*got -1; `dvc repro --force"):
+    with pytest.raises(
+        ReportError, match=shows(f"{path}:2: seconds ... got -1 ... `dvc repro --force --single-item train`")
+    ):
         read_times(run)

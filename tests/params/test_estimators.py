@@ -17,9 +17,7 @@ def test_the_estimators_are_those_that_the_parameters_name() -> None:
 def test_an_unknown_name_is_refused_with_the_list() -> None:
     values = default_parameters()
     values["evaluate"]["estimators"].append("esprit")
-    with pytest.raises(
-        ParameterError, match=r"params.yaml:\d+: evaluate.estimators: names of estimators \(.*\), got"
-    ) as refused:
+    with pytest.raises(ParameterError, match=r"params\.yaml:\d+: evaluate\.estimators: ") as refused:
         estimator_setup.estimators(parsed(values))
     assert "['esprit']" in str(refused.value)
     assert ", ".join(REGISTRY) in str(refused.value)

@@ -7,6 +7,7 @@ import pytest
 
 from risolve.errors import ParameterError
 from stages.params.file import read_params
+from tests.messages import shows
 from tests.tiny_run import ROOT, write_params
 
 
@@ -31,52 +32,56 @@ def test_every_spelling_of_a_number_is_a_number(tmp_path: Path, text: str) -> No
 
 
 MISTAKES: list[tuple[str, Any, str, str]] = [
-    ("train.learning_rate", 0.1, "learning_rate", "unknown key; known here: seed, device"),
-    ("train.epoch", 3, "epoch:", "train.epoch: unknown key; did you mean epochs?"),
-    ("reciever", {"n_antennas": 4}, "reciever", "reciever: unknown key; did you mean receiver?"),
-    ("train.lr", "fast", "lr: fast", 'train.lr: input should be a valid number, got "fast"'),
-    ("train.epochs", 2.5, "epochs", "got 2.5"),
-    ("train.flips", 1, "flips", "train.flips: input should be a valid boolean, got 1"),
-    ("train.lr", float("nan"), "lr: .nan", "train.lr: input should be"),
+    ("train.learning_rate", 0.1, "learning_rate", "train.learning_rate: unknown ... seed, device"),
+    ("train.epoch", 3, "epoch:", "train.epoch: unknown ... epochs?"),
+    ("reciever", {"n_antennas": 4}, "reciever", "reciever: unknown ... receiver?"),
+    ("train.lr", "fast", "lr: fast", 'train.lr: ... number, got "fast"'),
+    ("train.epochs", 2.5, "epochs", "train.epochs: ... got 2.5"),
+    ("train.flips", 1, "flips", "train.flips: ... boolean, got 1"),
+    ("train.lr", float("nan"), "lr: .nan", "train.lr: ... got NaN"),
     (
         "codebook.kind",
         "fourier",
         "kind: fourier",
-        "codebook.kind: input should be 'random', 'dft2d' or 'hadamard'",
+        "codebook.kind: ... 'random', 'dft2d' or 'hadamard'",
     ),
     (
         "codebook.phase_bits",
         4,
         "phase_bits: 4",
-        "codebook.phase_bits: input should be less than or equal to 3, got 4",
+        "codebook.phase_bits: ... 3, got 4",
     ),
     (
         "sources.range_m",
         [10.0, 0.5],
         "range_m:",
-        "sources.range_m: range_m is [lowest, highest], got [10.0, 0.5]",
+        "sources.range_m: ... [lowest, highest], got [10.0, 0.5]",
     ),
-    ("sources.azimuth_deg", [-95.0, 60.0], "azimuth_deg:", "azimuth_deg lies inside (-90, 90)"),
+    (
+        "sources.azimuth_deg",
+        [-95.0, 60.0],
+        "azimuth_deg:",
+        "sources.azimuth_deg: ... (-90, 90) ... got [-95.0, 60.0]",
+    ),
     (
         "sources.max_sources",
         4,
         "max_sources:",
-        "sources.max_sources = 4 must be below receiver.n_antennas = 4",
+        "sources.max_sources = 4 ... receiver.n_antennas = 4",
     ),
-    ("sources.range_m", [0.1, 10.0], "range_m:", "half a wavelength or more from the centre, 0.15 m"),
+    ("sources.range_m", [0.1, 10.0], "range_m:", "wavelength ... 0.15 m ... 0.1 m"),
     ("sources.azimuth_deg", [-89.0, 89.0], "range_m:", "lambda / (2 pi) = 0.04775 m"),
-    ("network.channels", 30, "channels:", "channels is a multiple of groups (GroupNorm), got 30 and 8"),
-    ("normalize.map_iterations", [3, 0], "map_iterations:", "map_iterations increases strictly, got [3, 0]"),
+    ("network.channels", 30, "channels:", "channels ... groups (GroupNorm), got 30 ... 8"),
+    ("normalize.map_iterations", [3, 0], "map_iterations:", "map_iterations ... got [3, 0]"),
 ]
 
 
 @pytest.mark.parametrize(("key", "value", "line", "message"), MISTAKES)
 def test_mistake_is_named(tmp_path: Path, key: str, value: object, line: str, message: str) -> None:
     path = write_params(tmp_path, {key: value})
-    with pytest.raises(ParameterError) as caught:
+    with pytest.raises(ParameterError, match=shows(message)) as caught:
         read_params(path)
     assert str(caught.value).startswith(f"{path}:{line_of(path, line)}: ")
-    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -85,18 +90,17 @@ def test_a_mistake_inside_a_stratum_has_its_own_line(tmp_path: Path) -> None:
     content = (ROOT / "params.yaml").read_text("utf-8")
     right, wrong = "{n_sources: [5, 5], snr_db: [20.0, 20.0]", "{n_sources: [5, 4], snr_db: [20.0, 20.0]"
     path.write_text(content.replace(right, wrong), "utf-8")
-    with pytest.raises(ParameterError) as caught:
-        read_params(path)
-    law = "n_sources is [lowest, highest], got [5, 4]"
     place = f"{path}:{line_of(path, wrong)}: simulate.test_independent.strata.k5_20db.n_sources"
-    assert str(caught.value) == f"{place}: {law}"
+    with pytest.raises(ParameterError, match=shows(f"{place}: ... [lowest, highest], got [5, 4]")):
+        read_params(path)
 
 
 def test_too_many_sources_in_a_stratum_names_split_and_stratum(tmp_path: Path) -> None:
     strata = {"only": {"n_sources": [0, 9], "snr_db": [0.0, 0.0], "n_scenes": 2}}
     path = write_params(tmp_path, {"simulate.test_constant.strata": strata})
     with pytest.raises(
-        ParameterError, match=r"simulate\.test_constant\.strata\.only asks for up to 9 sources"
+        ParameterError,
+        match=shows("simulate.test_constant.strata.only ... 9 ... sources.max_sources ... 3"),
     ):
         read_params(path)
 
@@ -109,14 +113,12 @@ def test_a_wrong_name_and_an_unknown_key_of_a_stratum_have_their_lines(tmp_path:
         (
             "k3_05db: {n_sources",
             "k3_05db: {n_source",
-            "strata.k3_05db.n_source: unknown key; did you mean n_sources?",
+            "strata.k3_05db.n_source: unknown ... n_sources?",
         ),
     ):
         path.write_text(content.replace(right, wrong, 1), "utf-8")
-        with pytest.raises(ParameterError) as caught:
+        with pytest.raises(ParameterError, match=shows(f":{line_of(path, wrong)}: ... {place}")):
             read_params(path)
-        assert f":{line_of(path, wrong)}: " in str(caught.value)
-        assert place in str(caught.value)
 
 
 def test_missing_key_points_at_its_section(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_several_mistakes_are_counted(tmp_path: Path) -> None:
 
 def test_misspelt_key_is_told_from_a_missing_one(tmp_path: Path) -> None:
     path = write_params(tmp_path, {"train.lr": None, "train.lrr": 1e-3})
-    with pytest.raises(ParameterError, match=r"train\.lrr: unknown key; did you mean lr\? \(and 1 more\)"):
+    with pytest.raises(ParameterError, match=shows("train.lrr: unknown ... lr? (and 1 more)")):
         read_params(path)
 
 
@@ -154,12 +156,12 @@ def test_duplicate_key_and_broken_yaml_have_a_line(tmp_path: Path) -> None:
 def test_a_file_without_sections(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text, "utf-8")
-    with pytest.raises(ParameterError, match="a file of sections"):
+    with pytest.raises(ParameterError, match=shows("params.yaml:1: ... array, receiver")):
         read_params(path)
 
 
 def test_missing_file_says_where_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="there is no such file; run from the root"):
+    with pytest.raises(ParameterError, match=shows(f"{tmp_path}/params.yaml: ... root")):
         read_params(tmp_path / "params.yaml")
 
 

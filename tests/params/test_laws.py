@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stages.params.model import SPLITS
+from tests.messages import shows
 from tests.parameters import changed, refusal
 from tests.worlds import parsed
 
@@ -15,22 +16,22 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
     (
         "MVDR without loading",
         [("covariance.diagonal_loading", 0.0)],
-        r"MVDR inverts R \+ eps I, so covariance.diagonal_loading > 0 .* got 0",
+        "MVDR ... covariance.diagonal_loading > 0 ... got 0",
     ),
     (
         "test split of the other source model",
         [("simulate.test_independent.source_model", "constant")],
-        "simulate.test_independent.source_model is independent, .* splits of its own; got constant",
+        "simulate.test_independent.source_model ... independent ... got constant",
     ),
     (
         "training split of the other source model",
         [("simulate.train.source_model", "constant")],
-        "simulate.train.source_model is independent, .* splits of its own; got constant",
+        "simulate.train.source_model ... independent ... got constant",
     ),
     (
         "constant training split of the other source model",
         [("simulate.train_constant.source_model", "independent")],
-        "simulate.train_constant.source_model is constant, .* splits of its own; got independent",
+        "simulate.train_constant.source_model ... constant ... got independent",
     ),
     (
         "more independent sources than the snapshots determine",
@@ -41,7 +42,7 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
             ("simulate.test_independent.strata", {"only": {**ONE_SOURCE["only"], "n_sources": [2, 2]}}),
         ],
-        r"test_independent\.strata\.only asks for up to 2 .*2 L min\(M, N\) >= .* L = 2 .* M = 3 .*allow 1",
+        "test_independent.strata.only ... 2 ... 2 L min(M, N) >= ... L = 2 ... M = 3 ... allow 1",
     ),
     (
         "more constant sources than the snapshots determine",
@@ -51,7 +52,7 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
             ("simulate.test_constant.strata", {"only": {**ONE_SOURCE["only"], "n_sources": [1, 5]}}),
         ],
-        r"test_constant\.strata\.only asks for up to 5 .* 2 min\(L M, N\) >= 5 K: L = 2 .* M = 6 .*allow 4",
+        "test_constant.strata.only ... 5 ... 2 min(L M, N) >= 5 K: L = 2 ... M = 6 ... allow 4",
     ),
     (
         "more sources than a small surface tells apart",
@@ -62,100 +63,104 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             *((f"simulate.{split}.strata", ONE_SOURCE) for split in SPLITS),
             ("simulate.validation.strata", {"only": {**ONE_SOURCE["only"], "n_sources": [4, 4]}}),
         ],
-        r"validation\.strata\.only asks for up to 4 .*N = 4 elements allow 3",
+        "validation.strata.only ... 4 ... N = 4 elements allow 3",
     ),
     (
         "a training without sources",
         [("simulate.train.strata", {"only": {**ONE_SOURCE["only"], "n_sources": [0, 0]}})],
-        r"simulate\.train\.strata hold scenes with sources.* got strata of 0 sources alone",
+        "simulate.train.strata ... 0 sources",
     ),
     (
         "a grid beyond memory",
         [("grid.n_u", 2000)],
-        r"n_u n_v n_w <= 20000: .* 2000 x 13 x 5 = 130000",
+        "<= 20000: ... 2000 x 13 x 5 = 130000",
     ),
     (
         "a cell of two SNR",
         [("simulate.test_independent.strata.k1_00db.snr_db", [0.0, 10.0])],
-        r"simulate\.test_independent\.strata\.k1_00db is a cell .* got snr_db = \[0, 10\]",
+        "simulate.test_independent.strata.k1_00db ... cell ... snr_db = [0, 10]",
     ),
     (
         "source nearer than the refinement looks",
         [("sources.range_m", [0.1, 10.0])],
-        r"half a wavelength or more from the centre, 0\.15 m.*starts at 0\.1 m",
+        "wavelength ... 0.15 m ... 0.1 m",
     ),
     (
         "K < M",
         [("sources.max_sources", 16)],
-        r"sources\.max_sources = 16 must be below receiver\.n_antennas = 16",
+        "sources.max_sources = 16 ... receiver.n_antennas = 16",
     ),
     (
         "stacked rank",
         [("array.n_horizontal", 2), ("array.n_vertical", 2)],
-        r"rank at most min\(L M, N\) = 4: too low for sources\.max_sources = 5",
+        "rank ... min(L M, N) = 4: ... sources.max_sources = 5",
     ),
     (
         "source at the surface",
         [("sources.azimuth_deg", [-89.0, 89.0])],
-        r"lambda / \(2 pi\) = 0\.04775 m.*= 0\.007557 m",
+        "lambda / (2 pi) = 0.04775 m ... = 0.007557 m",
     ),
     (
         "sources of a stratum",
         [("simulate.test_constant.strata.k3_10db.n_sources", [3, 6])],
-        r"simulate\.test_constant\.strata\.k3_10db asks for up to 6 sources; sources\.max_sources is 5",
+        "simulate.test_constant.strata.k3_10db ... 6 sources; sources.max_sources ... 5",
     ),
     (
         "behind the surface",
         [("sources.azimuth_deg", [-90.0, 60.0])],
-        r"azimuth_deg lies inside.*\[-90\.0, 60\.0\]",
+        "azimuth_deg ... inside ... [-90.0, 60.0]",
     ),
-    ("above the surface", [("sources.elevation_deg", [-30.0, 95.0])], r"elevation_deg lies inside.*95\.0"),
+    ("above the surface", [("sources.elevation_deg", [-30.0, 95.0])], "elevation_deg ... inside ... 95.0"),
     (
         "order of azimuth",
         [("sources.azimuth_deg", [60.0, -60.0])],
-        r"azimuth_deg is \[lowest, highest\].*60\.0, -60",
+        "azimuth_deg ... [lowest, highest], got [60.0, -60.0]",
     ),
     (
         "order of range",
         [("sources.range_m", [10.0, 0.5])],
-        r"range_m is \[lowest, highest\], got \[10\.0, 0\.5\]",
+        "range_m ... [lowest, highest], got [10.0, 0.5]",
     ),
-    ("order of K-factor", [("channel.k_factor", [10.0, 0.5])], r"k_factor is \[lowest, highest\]"),
+    (
+        "order of K-factor",
+        [("channel.k_factor", [10.0, 0.5])],
+        "k_factor ... [lowest, highest], got [10.0, 0.5]",
+    ),
     (
         "order of counts",
         [("simulate.train.strata.mixed.n_sources", [5, 1])],
-        r"n_sources is \[lowest, highest\]",
+        "n_sources ... [lowest, highest], got [5, 1]",
     ),
     (
         "order of SNR",
         [("simulate.train.strata.mixed.snr_db", [20.0, -5.0])],
-        r"snr_db is \[lowest, highest\]",
+        "snr_db ... [lowest, highest], got [20.0, -5.0]",
     ),
     (
         "order of maps",
         [("normalize.map_iterations", [3, 0])],
-        r"map_iterations increases strictly, got \[3, 0\]",
+        "map_iterations ... strictly, got [3, 0]",
     ),
     (
         "order of the threshold",
         [("threshold.snr_db", [0.0, -5.0])],
-        r"snr_db increases strictly, got \[0\.0, -5\.0\]",
+        "snr_db ... strictly, got [0.0, -5.0]",
     ),
     (
         "order of the levels of a sweep",
         [("sweep.points.phase_error_deg", [10.0, 0.0])],
-        r"phase_error_deg increases strictly, got \[10\.0, 0\.0\]",
+        "phase_error_deg ... strictly, got [10.0, 0.0]",
     ),
     (
         "sources of a sweep",
         [("sweep.n_sources", 6)],
-        r"sweep\.n_sources is at most sources\.max_sources = 5.* got 6",
+        "sweep.n_sources ... sources.max_sources = 5 ... got 6",
     ),
     *(
         (
             f"order of {name} of augmented scenes",
             [(f"simulate.augmentation.{name}", [high, low])],
-            rf"{name} is \[lowest, highest\], got \[{high}, {low}\]",
+            f"{name} ... [lowest, highest], got [{high}, {low}]",
         )
         for name, low, high in (
             ("power_spread_db", 0.0, 20.0),
@@ -167,24 +172,24 @@ LAWS: list[tuple[str, list[tuple[str, Any]], str]] = [
             ("channel_error", 0.0, 0.15),
         )
     ),
-    ("maps once", [("normalize.map_iterations", [0, 0])], r"map_iterations increases strictly, got \[0, 0\]"),
-    ("group norm", [("network.groups", 5)], r"channels is a multiple of groups.*got 32 and 5"),
+    ("maps once", [("normalize.map_iterations", [0, 0])], "map_iterations ... strictly, got [0, 0]"),
+    ("group norm", [("network.groups", 5)], "channels ... groups ... got 32 ... 5"),
     (
         "a detection loss",
         [("train.detection_weight", 0.0)],
-        r"detection_weight\s+Input should be greater than 0",
+        "detection_weight ... 0",
     ),
     (
         "a buffer for a batch",
         [("train.batch_size", 129), ("train.buffer_blocks", 3)],
-        r"\(buffer_blocks - 1\) block_scenes >= batch_size, got \(3 - 1\) x 64 and 129",
+        "(buffer_blocks - 1) block_scenes >= batch_size, got (3 - 1) x 64 ... 129",
     ),
 ]
 
 
 @pytest.mark.parametrize(("edits", "message"), [law[1:] for law in LAWS], ids=[law[0] for law in LAWS])
 def test_an_impossible_combination_names_law_and_numbers(edits: list[tuple[str, Any]], message: str) -> None:
-    assert re.search(message, refusal(changed(*edits)))
+    assert re.search(shows(message), refusal(changed(*edits)))
 
 
 BOUNDS: list[tuple[str, float, bool]] = [

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stages.params.model import SPLITS, Params, Sources
+from tests.messages import shows
 from tests.parameters import DEFAULTS, KEYS, LEAVES, MAPPINGS, NUMBERS, Path, at, changed, name_of, refusal
 from tests.worlds import parsed
 
@@ -112,7 +113,7 @@ def test_strata_number_the_scenes_in_their_order(scene: int) -> None:
     sizes = [stratum.n_scenes for stratum in split.strata.values()]
     assert split.n_scenes == sum(sizes)
     if scene >= split.n_scenes:
-        with pytest.raises(IndexError, match=f"scene {scene} of a split with {split.n_scenes} scenes"):
+        with pytest.raises(IndexError, match=shows(f"scene {scene} ... {split.n_scenes} scenes")):
             split.stratum_of(scene)
         return
     expected = next(i for i in range(len(sizes)) if scene < sum(sizes[: i + 1]))
@@ -145,7 +146,7 @@ def test_a_copy_is_validated_again() -> None:
     """`model_copy(update=...)` skips validation, so edits go through model_validate of the whole section."""
     sources = parsed(DEFAULTS).sources
     edited = {**sources.model_dump(), "range_m": (10.0, 0.5)}
-    with pytest.raises(ValidationError, match="lowest, highest"):
+    with pytest.raises(ValidationError, match=shows("range_m ... [lowest, highest], got [10.0, 0.5]")):
         Sources.model_validate(edited)
 
 

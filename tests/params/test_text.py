@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages.params.text import ParamsTextError, read
 from tests.architecture.source import ROOT
+from tests.messages import shows
 
 
 def text_of(directory: Path, text: str | bytes) -> Path:
@@ -84,18 +85,18 @@ REFUSED = [
     ("a: 1\nb: !!python/object:os.system x\n", 2, "tags"),
     ("%YAML 1.1\n---\na: 0777\n", 2, "directives"),
     ("%TAG !e! x:\n---\na: 1\n", 2, "directives"),
-    ("a: 1\n---\nb: 1\n", 2, "another document"),
-    ("a: 1\nb: 2\na: 3\n", 3, "duplicate key a"),
-    ("a: {b: 1,\n b: 2}\n", 2, "duplicate key b"),
+    ("a: 1\n---\nb: 1\n", 2, "document"),
+    ("a: 1\nb: 2\na: 3\n", 3, "key a"),
+    ("a: {b: 1,\n b: 2}\n", 2, "key b"),
     ("a: 1\n1: 2\n", 2, "key"),
     ("a: 1\n? [b]\n: 2\n", 2, "key"),
     ("a: 1\nb: " + "[" * 3000 + "]" * 3000, 2, "16 levels"),
     ("a: [" + "1, " * 60_000 + "]", 1, "50000"),
-    ("a: 1\nb: \x1b[31m\n", 2, r"U\+001B"),
-    ("a: 1\nb: \x00\n", 2, r"U\+0000"),
-    ("a: 1\nb: x\u2028c: 1\n", 2, r"U\+2028"),
-    ('a: 1\nb: "\\x1b"\n', 2, r"U\+001B"),
-    ('a: 1\nb: "\\ud800"\n', 2, r"U\+D800"),
+    ("a: 1\nb: \x1b[31m\n", 2, "U+001B"),
+    ("a: 1\nb: \x00\n", 2, "U+0000"),
+    ("a: 1\nb: x\u2028c: 1\n", 2, "U+2028"),
+    ('a: 1\nb: "\\x1b"\n', 2, "U+001B"),
+    ('a: 1\nb: "\\ud800"\n', 2, "U+D800"),
     ('a: "\\U7fffffff"\n', 1, "not YAML"),
     ("%YAML 1" + "1" * 5000 + ".1\n---\na: 1\n", 1, "not YAML"),
     ("a: 1\nb: [1, 2\nc: 3\n", 3, "not YAML"),
@@ -106,7 +107,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "line", "law"), REFUSED, ids=[str(n) for n in range(len(REFUSED))])
 def test_what_is_refused_has_its_line(tmp_path: Path, text: str | bytes, line: int, law: str) -> None:
-    with pytest.raises(ParamsTextError, match=rf"params\.yaml:{line}: .*{law}") as caught:
+    with pytest.raises(ParamsTextError, match=shows(f"params.yaml:{line}: ... {law}")) as caught:
         read(text_of(tmp_path, text))
     assert "\n" not in str(caught.value)
 
@@ -125,8 +126,8 @@ def test_the_size_is_looked_at_first(tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
-    for name, law in (("folder", "a directory"), ("fifo", "a FIFO"), ("nothing", "run from the root")):
-        with pytest.raises(ParamsTextError, match=law):
+    for name, law in (("folder", "directory"), ("fifo", "FIFO"), ("nothing", "root")):
+        with pytest.raises(ParamsTextError, match=shows(f"{name}: ... {law}")):
             read(tmp_path / name)
 
 

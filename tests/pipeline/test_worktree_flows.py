@@ -9,6 +9,7 @@ import sys
 import pytest
 from ruamel.yaml import YAML
 
+from tests.messages import shows
 from tests.pipeline.working_copy import WorkingCopy
 
 pytestmark = pytest.mark.slow
@@ -56,16 +57,16 @@ def test_a_wrong_value_and_files_that_are_not_committed_are_refused(own: Working
     own.commit()
     done = drive(own, "parameters['train']['epochs'] = 0; experiment(parameters=parameters, target='train')")
     assert done.returncode != 0
-    assert "train.epochs" in done.stderr and "greater than 0" in done.stderr
+    assert re.search(shows("train.epochs ... 0"), done.stderr)
     for changes, words in (
-        ("train.epoch=4", "did you mean train.epochs"),
+        ("train.epoch=4", "train.epochs"),
         ("train.epochs=0", "train.epochs"),
     ):
         done = drive(own, f"experiment(changes='{changes}', target='train')")
         assert done.returncode != 0 and words in done.stderr
     (own.root / "stages/check.py").write_text("raise SystemExit(1)\n")
     done = drive(own, "experiment(parameters=parameters, target='train')")
-    assert "what runs is the committed HEAD; stages/check.py differ" in done.stderr
+    assert "HEAD; stages/check.py " in done.stderr
     assert own.experiments() == []
 
 

@@ -13,6 +13,7 @@ from risolve.errors import StateError
 from risolve.files.atomic import write_text
 from risolve.running.work import held, work_key
 from stages.running.state import discard, publish, work_directory
+from tests.messages import shows
 from tests.tiny_run import environment
 
 
@@ -71,7 +72,10 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
 
 def test_unwritable_state(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the directory belongs", "utf-8")
-    with pytest.raises(StateError, match=r"state/verb/key: cannot be written"), work_directory("verb", "key"):
+    with (
+        pytest.raises(StateError, match=shows("state/verb/key: ... (Not a directory)")),
+        work_directory("verb", "key"),
+    ):
         pass
 
 
@@ -170,7 +174,7 @@ def test_two_processes_do_not_publish_to_one_place(tmp_path: Path) -> None:
         ) as other:
             assert other.stdout is not None and other.stdin is not None
             assert other.stdout.readline() == "held\n"
-            with pytest.raises(StateError, match=f"data/train: process {other.pid} on "):
+            with pytest.raises(StateError, match=shows(f"data/train: process {other.pid}")):
                 publish(work, Path("data/train"))
             other.stdin.close()
         assert (work / "finished").read_text("utf-8") == "2"
@@ -197,7 +201,10 @@ def test_a_lock_that_its_holder_removed_is_no_lock(tmp_path: Path) -> None:
 def test_no_lock_is_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("mine", "utf-8")
     (tmp_path / "lock").symlink_to("victim")
-    with pytest.raises(StateError, match="lock: cannot be written"), held(tmp_path / "lock", tmp_path):
+    with (
+        pytest.raises(StateError, match=shows("lock: ... (Too many levels")),
+        held(tmp_path / "lock", tmp_path),
+    ):
         pass
     assert (tmp_path / "victim").read_text("utf-8") == "mine"
 
@@ -206,7 +213,7 @@ def test_failed_publish_leaves_work_and_says_where(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("", "utf-8")
     with work_directory("verb", "key") as work:
         write_text(work / "finished", "1")
-        with pytest.raises(StateError, match=r"data/train: cannot be written .* kept in state/verb/key"):
+        with pytest.raises(StateError, match=shows("data/train: ... (File exists) ... state/verb/key")):
             publish(work, Path("data/train"))
         assert (work / "finished").exists()
         discard(work)

@@ -24,6 +24,7 @@ from stages.simulate import simulate
 from stages.training import feed as module
 from stages.training.feed import ShardFeed, blocks_of
 from stages.training.split_files import Columns, Shard, SplitFiles, open_split
+from tests.messages import shows
 from tests.tiny_run import write_params
 
 CPU = torch.device("cpu")
@@ -234,8 +235,8 @@ def test_numbers_that_are_not_finite_reach_whoever_trains(
 ) -> None:
     path = folder / "data" / kind / split / f"shard-{shard:04d}.h5"
     spoil(path, field, 5)
-    law = rf"data/{kind}/{split}/shard-000{shard}\.h5: {field}: every number is finite; .* at index \(5, 0"
-    with pytest.raises(MeasurementError, match=law):
+    law = f"data/{kind}/{split}/shard-000{shard}.h5: {field}: ... finite; ... (5, 0"
+    with pytest.raises(MeasurementError, match=shows(law)):
         list(feed_of(folder).batches(1))
     assert threads() == []
 
@@ -258,8 +259,8 @@ def test_a_file_that_is_not_what_it_was_reaches_whoever_trains(folder: Path, fau
         path.write_bytes(path.read_bytes()[:3000])
     else:
         path.unlink()
-    law = "cannot be read" if fault == "gone" else "was changed after it was opened; run again"
-    with pytest.raises(MeasurementError, match=rf"train/shard-0002\.h5: maps: .*{law}"):
+    law = "No such file" if fault == "gone" else "changed"
+    with pytest.raises(MeasurementError, match=shows(f"train/shard-0002.h5: maps: ... {law}")):
         list(feed.batches(2))
     assert threads() == []
 
