@@ -23,8 +23,9 @@ from stages.running.state import work_directory
 ROOT = Path(__file__).parents[1]
 COMPUTING = (
     *("risolve/physics", "risolve/inference", "risolve/networks", "risolve/estimators", "risolve/bounds"),
-    *("risolve/covariance.py", "risolve/modulus.py", "risolve/seeds.py", "risolve/shapes.py"),
-    *("risolve/files/model_grid.py", "stages/params/objects.py", "stages/params/estimators.py"),
+    *("risolve/amplitudes.py", "risolve/covariance.py", "risolve/modulus.py", "risolve/seeds.py"),
+    *("risolve/shapes.py", "risolve/files/model_grid.py"),
+    *("stages/params/objects.py", "stages/params/estimators.py"),
 )
 """Packages and modules that make scenes and estimates of parameters."""
 
