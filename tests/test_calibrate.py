@@ -123,7 +123,7 @@ def test_batches_hold_every_validation_scene_once(calibrated: Path) -> None:
     params = read_params(calibrated / "params.yaml")
     batches = calibrate.plan(params)
     for split in VALIDATION_SPLITS:
-        own = [range(batch.first, batch.last) for batch in batches if batch.split == split]
+        own = [batch.scenes for batch in batches if batch.cell == split]
         n_scenes = params.simulate.split(split).n_scenes
         assert [scene for part in own for scene in part] == list(range(n_scenes))
         assert all(1 <= len(part) <= params.evaluate.batch_size for part in own)
