@@ -7,24 +7,22 @@ estimates.
 """
 
 import ast
-import contextlib
 import hashlib
 import inspect
 import json
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from risolve.running.fingerprint import meaning
-from risolve.running.shards import make_shards
-from stages.running.state import work_directory
 
 ROOT = Path(__file__).parents[1]
 COMPUTING = (
     *("risolve/physics", "risolve/inference", "risolve/networks", "risolve/estimators", "risolve/bounds"),
-    *("risolve/covariance.py", "risolve/modulus.py", "risolve/seeds.py", "risolve/shapes.py"),
-    *("risolve/files/model_grid.py", "stages/params/objects.py", "stages/params/estimators.py"),
+    *("risolve/amplitudes.py", "risolve/covariance.py", "risolve/modulus.py", "risolve/seeds.py"),
+    *("risolve/shapes.py", "risolve/files/model_grid.py"),
+    *("stages/params/objects.py", "stages/params/estimators.py"),
 )
 """Packages and modules that make scenes and estimates of parameters."""
 
@@ -44,13 +42,3 @@ def key_of(
     for path in inputs:
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def kept(
-    name: str, key: str, make: Callable[[int, Path], None], n_shards: int, workers: int
-) -> Iterator[Path]:
-    """The directory of a key (`key_of`) with all its shards, those that are missing made."""
-    with work_directory(name, key) as work:
-        make_shards(make, n_shards, work, workers, 1, name, "batches")
-        yield work

@@ -27,12 +27,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from benchmarks._cells import RESULTS, comparison, departed, in_batches, scenes, write
-from benchmarks._kept import kept, key_of
+from benchmarks._cells import RESULTS, Cell, comparison, plan, scenes, write
+from benchmarks._kept import key_of
 from risolve.covariance import blend, sample_covariance, sample_factor, true_covariance
 from risolve.estimators.contract import Estimate
 from risolve.files import hdf5, model_grid
-from risolve.files.hdf5 import shard_name
 from risolve.files.model import Model, read_model
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.metrics.agreement import agreement
@@ -41,6 +40,8 @@ from risolve.networks.trained import Prediction
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import Scenes
 from risolve.running.progress import Progress
+from stages.evaluation import cells
+from stages.evaluation.cells import SceneBatch
 from stages.params.file import read_params
 from stages.params.model import Params
 
@@ -51,9 +52,10 @@ Say = Callable[[Observation], Prediction]
 FOUND_BY = ("learned_peaks", "learned")
 SAID = ("count_right", "covariance_error", "count_right_departed")
 DEPARTED_CELL = (3, 10.0)
-DEPARTED: dict[str, dict[str, float]] = {
-    "sources": {"power_spread_db": 15.0},
-    "impairments": {"position_jitter_m": 0.015, "channel_error": 0.1},
+DEPARTED = {
+    "sources.power_spread_db": 15.0,
+    "impairments.position_jitter_m": 0.015,
+    "impairments.channel_error": 0.1,
 }
 """Values in place of those of params.yaml: unequal powers, and a system that is not quite the known one."""
 SIZE = (
@@ -141,13 +143,14 @@ def fetched(path: str, revision: str) -> Iterator[Path]:
 def scored_cells(params: Params) -> dict[str, tuple[Params, int, float]]:
     """Parameters, number of sources and SNR (dB) of every cell in which found rates are measured."""
     cells = {f"k{k}_{snr_db:g}db": (params, k, snr_db) for k, snr_db in CELLS}
-    return {**cells, "departed": (departed(params, DEPARTED), *DEPARTED_CELL)}
+    return {**cells, "departed": (params.with_values(DEPARTED), *DEPARTED_CELL)}
 
 
-def make(params: Params, model: Model, is_first_map: bool, number: int, path: Path) -> None:
+def make(params: Params, model: Model, batch: SceneBatch[bool], path: Path) -> None:
     """What a network says, and the places that are found with it; or with the first map in its place."""
+    is_first_map = batch.cell
     say = functools.partial(from_first_map if is_first_map else predicted, model)
-    other = departed(params, DEPARTED)
+    other = params.with_values(DEPARTED)
     found = {
         f"{cell}/{name}": located
         for cell, (own, k, snr_db) in scored_cells(params).items()
@@ -169,8 +172,9 @@ def score(params: Params, model_path: Path, is_first_map: bool) -> dict[str, flo
         "is_first_map": is_first_map,
     }
     key = key_of(sections, functions, [model_path])
-    run = functools.partial(make, params, read_model(model_path), is_first_map)
-    with kept("ablation", key, run, 1, 1) as work, h5py.File(work / shard_name(0)) as file:
+    run = functools.partial(make, params, read_model(model_path))
+    batches = cells.plan([(is_first_map, range(N_SCENES))], N_SCENES)
+    with cells.made("ablation", key, run, batches, 1) as (_, [(_, path)]), h5py.File(path) as file:
         rates = {
             cell: {name: found_rate(own, file[f"{cell}/{name}"][()], k, snr_db) for name in FOUND_BY}
             for cell, (own, k, snr_db) in scored_cells(params).items()
@@ -225,8 +229,9 @@ def covariance_error(params: Params, model: Model, k: int, snr_db: float) -> flo
 
 def drawn_scenes(params: Params, k: int, snr_db: float, n_scenes: int) -> Iterator[Scenes]:
     """The scenes of a cell, batch by batch."""
-    for batch in in_batches("known", "independent", k, snr_db, params.sources.range_m, n_scenes):
-        yield scenes(params, batch)
+    cell = Cell("known", "independent", k, snr_db, params.sources.range_m)
+    for batch in plan([(cell, n_scenes)]):
+        yield scenes(params, cell, batch.scenes)
 
 
 def count_right(params: Params, model: Model) -> float:

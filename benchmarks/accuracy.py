@@ -12,6 +12,7 @@ A cell without anything to measure is empty, never 0. Intervals are of 95 %.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -25,13 +26,11 @@ from benchmarks._cells import (
     RATIOS,
     RESULTS,
     SEED,
-    Batch,
-    Scored,
+    Cell,
     comparison,
     finished,
-    grouped,
-    in_batches,
     named,
+    plan,
     scenes,
     scored,
     write,
@@ -42,8 +41,10 @@ from risolve.files.estimates import write_estimates
 from risolve.inference.counting import eigenvalue_count
 from risolve.physics.observation import SourceModel
 from stages.evaluation import strata
+from stages.evaluation.cells import Done, SceneBatch, gathered
 from stages.evaluation.counts import calibration_table
 from stages.evaluation.strata import Bootstrap, strata_table
+from stages.evaluation.tables import Scored
 from stages.params.file import read_params
 from stages.params.model import Params
 
@@ -56,36 +57,34 @@ SNRS_DB = {1: (0.0, 5.0, 10.0, 20.0), 2: (0.0, 5.0, 10.0), 3: (0.0, 5.0, 10.0), 
 COUNTED = ((0, 0.0), (1, 10.0), (2, 10.0), (3, 10.0), (4, 20.0), (5, 20.0))
 
 
-def plan(params: Params) -> tuple[Batch, ...]:
-    """All batches; those of a cell stand in the order of its scenes."""
+def sizes(params: Params) -> Iterator[tuple[Cell, int]]:
+    """All cells, and their numbers of scenes."""
     every, models = params.sources.range_m, get_args(SourceModel)
-    batches: list[Batch] = []
     for model in models:
         for k, snrs_db in SNRS_DB.items():
             for snr_db in snrs_db:
-                batches += in_batches("known", model, k, snr_db, every, N_SCENES)
+                yield Cell("known", model, k, snr_db, every), N_SCENES
     for model in models:
         for k, snr_db in COUNTED:
-            batches += in_batches("estimated", model, k, snr_db, every, N_COUNTED if k else N_EMPTY)
-    return tuple(batches)
+            yield Cell("estimated", model, k, snr_db, every), N_COUNTED if k else N_EMPTY
 
 
-def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def make(params: Params, batch: SceneBatch[Cell], path: Path) -> None:
     """Estimates of one batch."""
-    batch = batches[number]
-    drawn = scenes(params, batch)
-    truth = drawn.sources[:, : batch.n_sources]
+    cell = batch.cell
+    drawn = scenes(params, cell, batch.scenes)
+    truth = drawn.sources[:, : cell.n_sources]
     observation, n_sources = drawn.observation, drawn.n_sources.long()
     sample = sample_covariance(sample_factor(observation, params.covariance.ls_ridge))
-    if batch.count == "known":
+    if cell.count == "known":
         one = comparison(params, (*LIKELIHOOD, *SPECTRAL))
-        made = {batch.count: one.made(observation, n_sources, sample, None, 0.0)}
+        made = {cell.count: one.made(observation, n_sources, sample, None, 0.0)}
     else:
         # Nobody is told how many there are where there is no truth.
         one, truth = replace(comparison(params, COUNTING), blind=COUNTING), truth[:, :0]
         unknown = replace(observation, noise_power=None)
-        made = {batch.count: one.made(unknown, None, sample, None, 0.0)}
-    random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
+        made = {cell.count: one.made(unknown, None, sample, None, 0.0)}
+    random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", batch.number))
     write_estimates(path, one.run(observation, truth, made, random))
 
 
@@ -113,26 +112,26 @@ def accuracy_table(own: Scored, bootstrap: Bootstrap) -> pd.DataFrame:
     return table.reset_index()
 
 
-def eigenvalue_rows(params: Params, cells: list[list[tuple[Batch, Path]]]) -> pd.DataFrame:
+def eigenvalue_rows(params: Params, counted: Done[Cell]) -> pd.DataFrame:
     """Rows of accuracy.csv of the eigenvalue rules, which count and do not locate."""
     rows = []
-    for cell in cells:
-        batch, drawn = cell[0][0], [scenes(params, part) for part, _ in cell]
+    for cell, done in gathered(counted, lambda cell: cell).items():
+        drawn = [scenes(params, cell, batch.scenes) for batch, _ in done]
         for rule in get_args(EigenvalueRule):
             counts = torch.cat([eigenvalue_count(part.observation, rule) for part in drawn]).double()
-            right = float((counts == batch.n_sources).double().mean())
+            right = float((counts == cell.n_sources).double().mean())
             rows.append(
                 {
-                    "source_model": batch.source_model,
-                    "n_sources": batch.n_sources,
-                    "snr_db": batch.snr_db,
+                    "source_model": cell.source_model,
+                    "n_sources": cell.n_sources,
+                    "snr_db": cell.snr_db,
                     "count": "estimated",
                     "estimator": f"eigenvalue_{rule}",
                     "n_scenes": len(counts),
-                    "n_true": len(counts) * batch.n_sources,
+                    "n_true": len(counts) * cell.n_sources,
                     "count_accuracy": right,
-                    "mean_count_error": float(counts.mean()) - batch.n_sources,
-                    "false_alarm_rate": 1.0 - right if batch.n_sources == 0 else math.nan,
+                    "mean_count_error": float(counts.mean()) - cell.n_sources,
+                    "false_alarm_rate": 1.0 - right if cell.n_sources == 0 else math.nan,
                 }
             )
     return pd.DataFrame(rows)
@@ -179,12 +178,11 @@ def counts_documented(table: pd.DataFrame) -> list[str]:
 def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
-    batches = plan(params)
+    batches = plan(sizes(params))
     settings = {"estimators": (LIKELIHOOD, SPECTRAL, COUNTING)}
-    with finished("accuracy", params, batches, make, settings, (), ()) as work:
-        cells = grouped(batches, work)
-        own = scored(params, cells)
-        counted = [cell for cell in cells if cell[0][0].count == "estimated"]
+    with finished("accuracy", params, batches, make, settings, (), ()) as done:
+        own = scored(params, done)
+        counted = [(batch, path) for batch, path in done if batch.cell.count == "estimated"]
         bootstrap = Bootstrap(SEED, params.evaluate.bootstrap_samples)
         table = pd.concat(
             [accuracy_table(own, bootstrap), eigenvalue_rows(params, counted)], ignore_index=True

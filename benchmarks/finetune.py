@@ -29,14 +29,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from benchmarks._cells import SEED, comparison, departed, write
-from benchmarks._kept import kept, key_of
+from benchmarks._cells import SEED, comparison, write
+from benchmarks._kept import key_of
 from benchmarks.ablation import n_found, padded
 from risolve import seeds
 from risolve.cli import parser
 from risolve.covariance import blend, inner_product, sample_covariance, true_covariance
 from risolve.files import hdf5
-from risolve.files.hdf5 import shard_name
 from risolve.files.model import Model, read_model
 from risolve.finetune import finetune, unlabelled
 from risolve.metrics.normalized import bootstrap_interval
@@ -45,6 +44,8 @@ from risolve.networks.likelihood_loss import likelihood_loss
 from risolve.networks.trained import TrainedNetwork
 from risolve.physics.scenario import Scenes, draw_installation, draw_scene, observe
 from risolve.tune import TuningOptions
+from stages.evaluation import cells
+from stages.evaluation.cells import SceneBatch
 from stages.params import objects
 from stages.params.file import read_params
 from stages.params.model import Params
@@ -55,16 +56,19 @@ CELLS = ((2, 0.0), (3, 5.0), (5, 10.0))
 READ_OCCUPANCY, READ_COVARIANCE = ("learned_peaks", "learned"), ("music_blend", "mvdr_blend")
 ESTIMATORS = (*READ_OCCUPANCY, *READ_COVARIANCE)
 BATCH = 40
-SYSTEMS: dict[str, dict[str, dict[str, Any]]] = {
+SYSTEMS: dict[str, dict[str, Any]] = {
     "that of the training": {},
     "jitter 0.05 wavelength and 15 % channel error, of every scene": {
-        "impairments": {"position_jitter_m": 0.015, "channel_error": 0.15}
+        "impairments.position_jitter_m": 0.015,
+        "impairments.channel_error": 0.15,
     },
     "jitter 0.07 wavelength, 20 % channel error and 20 deg phase error, of one installation": {
-        "channel": {"per_scene": False},
-        "impairments": {"position_jitter_m": 0.02, "channel_error": 0.2, "phase_error_deg": 20.0},
+        "channel.per_scene": False,
+        "impairments.position_jitter_m": 0.02,
+        "impairments.channel_error": 0.2,
+        "impairments.phase_error_deg": 20.0,
     },
-    "power spread 15 dB": {"sources": {"power_spread_db": 15.0}},
+    "power spread 15 dB": {"sources.power_spread_db": 15.0},
 }
 """Values in place of those of params.yaml, by the name of the system."""
 
@@ -150,9 +154,9 @@ def quantities(params: Params, before: Model, after: Model) -> dict[str, Float[n
     return {name: np.concatenate(values, axis=1) for name, values in parts.items()}
 
 
-def make(params: Params, options: TuningOptions, number: int, path: Path) -> None:
+def make(params: Params, options: TuningOptions, batch: SceneBatch[str], path: Path) -> None:
     """Every quantity of one system."""
-    own, before = departed(params, list(SYSTEMS.values())[number]), read_model(MODEL)
+    own, before = params.with_values(SYSTEMS[batch.cell]), read_model(MODEL)
     examples = tuned_on(own, before)
     after = finetune(
         before, examples, [Path("drawn.h5")], options, None, lambda line: None, lambda state: None
@@ -162,7 +166,7 @@ def make(params: Params, options: TuningOptions, number: int, path: Path) -> Non
 
 def rows_of(params: Params, name: str, path: Path) -> Iterator[dict[str, Any]]:
     """The rows of one system."""
-    scenes = scored_on(departed(params, SYSTEMS[name]))
+    scenes = scored_on(params.with_values(SYSTEMS[name]))
     with h5py.File(path) as file:
         best_epoch = int(file.attrs["best_epoch"])
         values = {quantity: file[quantity][()] for quantity in file}
@@ -220,12 +224,10 @@ def main() -> None:
     functions = (make, quantities, of_part, tuned_on, drawn, finetune, unlabelled)
     run = functools.partial(make, params, options)
     key = key_of(sections, functions, [MODEL])
-    with kept("finetune", key, run, len(SYSTEMS), params.evaluate.workers) as work:
-        table = pd.DataFrame(
-            row
-            for number, name in enumerate(SYSTEMS)
-            for row in rows_of(params, name, work / shard_name(number))
-        )
+    n_scenes = len(CELLS) * N_SCENES
+    batches = cells.plan([(name, range(n_scenes)) for name in SYSTEMS], n_scenes)
+    with cells.made("finetune", key, run, batches, params.evaluate.workers) as (_, done):
+        table = pd.DataFrame(row for batch, path in done for row in rows_of(params, batch.cell, path))
     write("finetune", table)
     print(table.to_string())
 

@@ -21,24 +21,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks._cells import (
-    LIKELIHOOD,
-    SEED,
-    Batch,
-    Scored,
-    comparison,
-    finished,
-    grouped,
-    in_batches,
-    named,
-    scenes,
-    scored,
-    write,
-)
+from benchmarks._cells import LIKELIHOOD, SEED, Cell, comparison, finished, named, plan, scenes, scored, write
 from risolve import seeds
 from risolve.files.estimates import write_estimates
 from risolve.metrics.normalized import bootstrap_interval
 from risolve.physics.observation import SourceModel
+from stages.evaluation.cells import SceneBatch
+from stages.evaluation.tables import Scored
 from stages.params.file import read_params
 from stages.params.model import Params
 
@@ -48,13 +37,12 @@ GENIES = ("genie", "genie_unconditional")
 CELL = ["source_model", "n_sources", "snr_db"]
 
 
-def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def make(params: Params, batch: SceneBatch[Cell], path: Path) -> None:
     """Estimates of one batch."""
-    batch = batches[number]
-    drawn = scenes(params, batch)
+    drawn = scenes(params, batch.cell, batch.scenes)
     one = replace(comparison(params, LIKELIHOOD), genie_starts=N_STARTS)
-    random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
-    truth = drawn.sources[:, : batch.n_sources]
+    random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", batch.number))
+    truth = drawn.sources[:, : batch.cell.n_sources]
     write_estimates(path, one.run(drawn.observation, truth, {"known": {}}, random))
 
 
@@ -98,15 +86,14 @@ def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
     every = params.sources.range_m
-    batches = tuple(
-        batch
+    batches = plan(
+        (Cell("known", model, k, snr_db, every), N_SCENES)
         for model in get_args(SourceModel)
         for k, snr_db in CELLS
-        for batch in in_batches("known", model, k, snr_db, every, N_SCENES)
     )
     settings = {"starts": N_STARTS, "estimators": LIKELIHOOD}
-    with finished("genie", params, batches, make, settings, (), ()) as work:
-        hits = found_by_scene(scored(params, grouped(batches, work)))
+    with finished("genie", params, batches, make, settings, (), ()) as done:
+        hits = found_by_scene(scored(params, done))
         write("genie_scenes", hits.reset_index())
         table = genie_table(hits, LIKELIHOOD)
         write("accuracy_genie", table)

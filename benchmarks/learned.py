@@ -20,7 +20,7 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -33,12 +33,11 @@ from benchmarks._cells import (
     RATIOS,
     RESULTS,
     SEED,
-    Batch,
+    Cell,
     comparison,
     finished,
-    grouped,
-    in_batches,
     named,
+    plan,
     scenes,
     scored,
     write,
@@ -52,6 +51,7 @@ from risolve.files.model import read_network
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.networks.trained import TrainedNetwork
 from risolve.physics.observation import Observation, SourceModel
+from stages.evaluation.cells import Done, SceneBatch
 from stages.evaluation.strata import Bootstrap, strata_table
 from stages.page.intervals import wilson
 from stages.params.file import read_params
@@ -92,23 +92,21 @@ def predicted(params: Params, observation: Observation) -> dict[CovarianceKind, 
     return {"predicted": Made(prediction, time.process_time() - started)}
 
 
-def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def make(params: Params, batch: SceneBatch[Cell], path: Path) -> None:
     """Estimates of one batch; where the number of sources is not told, neither is the noise power."""
-    batch = batches[number]
-    drawn = scenes(params, batch)
+    drawn = scenes(params, batch.cell, batch.scenes)
     one = comparison(params, ("learned",))
-    observation, truth = drawn.observation, drawn.sources[:, : batch.n_sources]
-    if batch.count == "estimated":
+    observation, truth = drawn.observation, drawn.sources[:, : batch.cell.n_sources]
+    if batch.cell.count == "estimated":
         one, truth = replace(one, blind=("learned",)), truth[:, :0]
         observation = replace(observation, noise_power=None)
-    made = {batch.count: predicted(params, observation)}
+    made = {batch.cell.count: predicted(params, observation)}
     write_estimates(path, one.run(observation, truth, made, torch.Generator()))
 
 
-def make_noise_known(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def make_noise_known(params: Params, batch: SceneBatch[Cell], path: Path) -> None:
     """Estimates of one batch, the noise power told and the number of sources not."""
-    batch = batches[number]
-    observation = scenes(params, batch).observation
+    observation = scenes(params, batch.cell, batch.scenes).observation
     (one,) = comparison(params, ("learned",)).estimators
     prediction, spent = predicted(params, observation)["predicted"]
     started = time.process_time()
@@ -117,9 +115,9 @@ def make_noise_known(params: Params, batches: tuple[Batch, ...], number: int, pa
     write_estimates(path, {Method("estimated", "learned"): Timed(found, seconds)})
 
 
-def headline(params: Params, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.DataFrame:
+def headline(params: Params, done: Done[Cell]) -> pd.DataFrame:
     """learned_genie.csv."""
-    own = scored(params, list(cells))
+    own = scored(params, done)
     hits = found_by_scene(own)
     genie = pd.read_csv(RESULTS / "genie_scenes.csv").set_index(hits.index.names)
     compared = hits[["learned"]].join(genie[list(OTHERS)], how="left")
@@ -138,10 +136,10 @@ def headline(params: Params, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.Da
         for ending in ("", "_low", "_high"):
             result[f"{name}{ending}"] = ratios[f"{name}{ending}"]
     seconds: dict[tuple[str, int, float], list[float]] = {}
-    for cell in cells:
-        for batch, path in cell:
-            spent = read_estimates(path)[Method("known", "learned")].cpu_seconds / batch.n_scenes
-            seconds.setdefault((batch.source_model, batch.n_sources, batch.snr_db), []).append(spent)
+    for batch, path in done:
+        spent = read_estimates(path)[Method("known", "learned")].cpu_seconds / len(batch.scenes)
+        cell = batch.cell
+        seconds.setdefault((cell.source_model, cell.n_sources, cell.snr_db), []).append(spent)
     result["cpu_ms"] = pd.Series({key: 1e3 * float(np.median(spent)) for key, spent in seconds.items()})
     return result.reset_index()
 
@@ -176,9 +174,9 @@ def blind_cells(n_counted: int) -> dict[tuple[int, float], int]:
     return {**sizes, **{cell: max(n_counted, sizes[cell]) for cell in COUNTED}}
 
 
-def counted_scenes(params: Params, noise: str, cells: Sequence[list[tuple[Batch, Path]]]) -> pd.DataFrame:
+def counted_scenes(params: Params, noise: str, done: Done[Cell]) -> pd.DataFrame:
     """All scenes of blind cells, and whether their sources are counted right."""
-    own = named(scored(params, list(cells)).scenes)
+    own = named(scored(params, done).scenes)
     return own.assign(noise=noise, right=own["n_estimated"] == own["n_sources"])
 
 
@@ -204,13 +202,14 @@ def by_confidence(counted: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def batches_of(params: Params, count: Count, cells: Mapping[tuple[int, float], int]) -> tuple[Batch, ...]:
-    """The scenes of cells (number of sources, SNR in dB) of both source models."""
-    return tuple(
-        batch
+def batches_of(
+    params: Params, count: Count, sizes: Mapping[tuple[int, float], int]
+) -> tuple[SceneBatch[Cell], ...]:
+    """Numbers of scenes by (number of sources, SNR in dB), of both source models."""
+    return plan(
+        (Cell(count, model, k, snr_db, params.sources.range_m), n_scenes)
         for model in get_args(SourceModel)
-        for (k, snr_db), n_scenes in cells.items()
-        for batch in in_batches(count, model, k, snr_db, params.sources.range_m, n_scenes)
+        for (k, snr_db), n_scenes in sizes.items()
     )
 
 
@@ -220,8 +219,8 @@ def main() -> None:
     prefix = f"{sys.argv[1]}_" if len(sys.argv) > 1 else ""
     told = batches_of(params, "known", dict.fromkeys(CELLS, N_SCENES))
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(finished("learned", params, told, make, {}, (predicted,), (MODEL,)))
-        table = headline(params, grouped(told, work))
+        done = stack.enter_context(finished("learned", params, told, make, {}, (predicted,), (MODEL,)))
+        table = headline(params, done)
         write(f"{prefix}learned_genie", table)
         counted = []
         for noise, name, making in (
@@ -229,8 +228,8 @@ def main() -> None:
             ("known", "learned_blind_noise_known", make_noise_known),
         ):
             blind = batches_of(params, "estimated", blind_cells(N_COUNTED[noise]))
-            work = stack.enter_context(finished(name, params, blind, making, {}, (predicted,), (MODEL,)))
-            counted.append(counted_scenes(params, noise, grouped(blind, work)))
+            done = stack.enter_context(finished(name, params, blind, making, {}, (predicted,), (MODEL,)))
+            counted.append(counted_scenes(params, noise, done))
         write(f"{prefix}learned_counts", by_cell(pd.concat(counted)))
         confidence = by_confidence(pd.concat(counted))
         write(f"{prefix}learned_confidence", confidence)

@@ -12,23 +12,12 @@ from typing import get_args
 import pandas as pd
 import torch
 
-from benchmarks._cells import (
-    RANGES_M,
-    SEED,
-    Batch,
-    comparison,
-    finished,
-    grouped,
-    in_batches,
-    named,
-    scenes,
-    scored,
-    write,
-)
+from benchmarks._cells import RANGES_M, SEED, Cell, comparison, finished, named, plan, scenes, scored, write
 from risolve import seeds
 from risolve.files.estimates import write_estimates
 from risolve.physics.observation import SourceModel
 from stages.evaluation import strata
+from stages.evaluation.cells import SceneBatch, gathered
 from stages.evaluation.counts import calibration_table
 from stages.params.file import read_params
 from stages.params.model import Params
@@ -36,13 +25,12 @@ from stages.params.model import Params
 N_SCENES, SNRS_DB = 1000, (0.0, 5.0, 10.0, 20.0)
 
 
-def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def make(params: Params, batch: SceneBatch[Cell], path: Path) -> None:
     """Estimates of one batch."""
-    batch = batches[number]
-    drawn = scenes(params, batch)
-    random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
+    drawn = scenes(params, batch.cell, batch.scenes)
+    random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", batch.number))
     one = comparison(params, ("ml",))
-    truth = drawn.sources[:, : batch.n_sources]
+    truth = drawn.sources[:, : batch.cell.n_sources]
     write_estimates(path, one.run(drawn.observation, truth, {"known": {}}, random))
 
 
@@ -61,20 +49,15 @@ def stratum_table(params: Params, sources: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
-    batches = tuple(
-        batch
+    batches = plan(
+        (Cell("known", model, 1, snr_db, range_m), N_SCENES)
         for model in get_args(SourceModel)
         for range_m in RANGES_M
         for snr_db in SNRS_DB
-        for batch in in_batches("known", model, 1, snr_db, range_m, N_SCENES)
     )
-    with finished("ranges", params, batches, make, {}, (), ()) as work:
-        cells = grouped(batches, work)
-        tables = []
-        for model in get_args(SourceModel):
-            for range_m in RANGES_M:
-                own = [c for c in cells if (c[0][0].source_model, c[0][0].range_m) == (model, range_m)]
-                tables.append(stratum_table(params, scored(params, own).sources))
+    with finished("ranges", params, batches, make, {}, (), ()) as done:
+        strata_of = gathered(done, lambda cell: (cell.source_model, cell.range_m))
+        tables = [stratum_table(params, scored(params, own).sources) for own in strata_of.values()]
         table = pd.concat(tables, ignore_index=True).rename(columns={"n_true": "n_sources_true"})
         write("accuracy_ranges", table)
     print(table.to_string())

@@ -20,23 +20,12 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from benchmarks._cells import (
-    SEED,
-    Batch,
-    comparison,
-    departed,
-    finished,
-    grouped,
-    in_batches,
-    named,
-    scenes,
-    scored,
-    write,
-)
+from benchmarks._cells import SEED, Cell, comparison, finished, named, plan, scenes, scored, write
 from benchmarks.learned import MODEL, predicted
 from risolve import seeds
 from risolve.files.estimates import read_estimates, write_estimates
 from risolve.metrics.normalized import bootstrap_interval
+from stages.evaluation.cells import Done, SceneBatch
 from stages.params.file import read_params
 from stages.params.model import Params
 
@@ -47,7 +36,7 @@ NOMINAL = "none"
 WITH_GENIE, N_SOURCES_GENIE, N_STARTS = (NOMINAL, "1-bit codes"), 3, 20
 
 
-def departures(params: Params) -> dict[str, dict[str, dict[str, Any]]]:
+def departures(params: Params) -> dict[str, dict[str, Any]]:
     """Values in place of those of params.yaml, by the name of the departure.
 
     The first four lie within `simulate.augmentation`, the last three beyond it.
@@ -55,25 +44,25 @@ def departures(params: Params) -> dict[str, dict[str, dict[str, Any]]]:
     wavelength = params.array.wavelength_m
     return {
         NOMINAL: {},
-        "1-bit codes": {"codebook": {"phase_bits": 1}},
-        "position jitter 0.05 wavelength": {"impairments": {"position_jitter_m": 0.05 * wavelength}},
-        "5 % dead elements": {"impairments": {"dead_fraction": 0.05}},
-        "10 % channel error": {"impairments": {"channel_error": 0.1}},
-        "position jitter 0.1 wavelength": {"impairments": {"position_jitter_m": 0.1 * wavelength}},
-        "20 % dead elements": {"impairments": {"dead_fraction": 0.2}},
-        "30 % channel error": {"impairments": {"channel_error": 0.3}},
+        "1-bit codes": {"codebook.phase_bits": 1},
+        "position jitter 0.05 wavelength": {"impairments.position_jitter_m": 0.05 * wavelength},
+        "5 % dead elements": {"impairments.dead_fraction": 0.05},
+        "10 % channel error": {"impairments.channel_error": 0.1},
+        "position jitter 0.1 wavelength": {"impairments.position_jitter_m": 0.1 * wavelength},
+        "20 % dead elements": {"impairments.dead_fraction": 0.2},
+        "30 % channel error": {"impairments.channel_error": 0.3},
     }
 
 
-def make(params: Params, batches: tuple[Batch, ...], number: int, path: Path) -> None:
+def make(params: Params, batch: SceneBatch[Cell], path: Path) -> None:
     """Estimates of one batch under every departure, each in a file of its own beside the last."""
-    batch, every = batches[number], departures(params)
+    cell, every = batch.cell, departures(params)
     for departure in (*(name for name in every if name != NOMINAL), NOMINAL):
-        drawn = scenes(departed(params, every[departure]), batch)
-        truth = drawn.sources[:, : batch.n_sources]
-        asked = departure in WITH_GENIE and batch.n_sources == N_SOURCES_GENIE
+        drawn = scenes(params.with_values(every[departure]), cell, batch.scenes)
+        truth = drawn.sources[:, : cell.n_sources]
+        asked = departure in WITH_GENIE and cell.n_sources == N_SOURCES_GENIE
         own = replace(comparison(params, ESTIMATORS), genie_starts=N_STARTS if asked else 0)
-        random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", number))
+        random = torch.Generator().manual_seed(seeds.integer_seed(SEED, "genie", batch.number))
         made = {"known": predicted(params, drawn.observation)}
         results = own.run(drawn.observation, truth, made, random)
         write_estimates(_file(path, departure), results)
@@ -84,21 +73,20 @@ def _file(path: Path, departure: str) -> Path:
     return path if departure == NOMINAL else path.with_stem(f"{path.stem}-{departure.replace(' ', '-')}")
 
 
-def table(params: Params, cells: list[list[tuple[Batch, Path]]]) -> pd.DataFrame:
+def table(params: Params, done: Done[Cell]) -> pd.DataFrame:
     """robustness.csv."""
     rates: dict[tuple[str, int, float, str], Float[np.ndarray, " scene"]] = {}
     seconds: dict[tuple[str, int, float, str], list[float]] = {}
     for departure, changes in departures(params).items():
-        files = [[(batch, _file(path, departure)) for batch, path in cell] for cell in cells]
-        own = named(scored(departed(params, changes), files).sources)
+        files = [(batch, _file(path, departure)) for batch, path in done]
+        own = named(scored(params.with_values(changes), files).sources)
         hits = own.groupby(["n_sources", "snr_db", "estimator", "scene"])["found"].mean()
         for (k, snr_db, name), values in hits.groupby(level=[0, 1, 2]):
             rates[departure, k, snr_db, name] = values.to_numpy(dtype=np.float64)
-        for cell in files:
-            for batch, path in cell:
-                for method, estimates in read_estimates(path).items():
-                    key = (departure, batch.n_sources, batch.snr_db, method.name)
-                    seconds.setdefault(key, []).append(estimates.cpu_seconds / batch.n_scenes)
+        for batch, path in files:
+            for method, estimates in read_estimates(path).items():
+                key = (departure, batch.cell.n_sources, batch.cell.snr_db, method.name)
+                seconds.setdefault(key, []).append(estimates.cpu_seconds / len(batch.scenes))
     rows = []
     for (departure, k, snr_db, name), found in rates.items():
         fall = rates[NOMINAL, k, snr_db, name] - found
@@ -148,14 +136,11 @@ def documented(table: pd.DataFrame) -> list[str]:
 def main() -> None:
     torch.set_num_threads(1)
     params = read_params()
-    batches = tuple(
-        batch
-        for k, snr_db in CELLS
-        for batch in in_batches("known", "independent", k, snr_db, params.sources.range_m, N_SCENES)
-    )
+    every = params.sources.range_m
+    batches = plan((Cell("known", "independent", k, snr_db, every), N_SCENES) for k, snr_db in CELLS)
     settings = {"departures": departures(params), "estimators": ESTIMATORS, "genie": (WITH_GENIE, N_STARTS)}
-    with finished("robustness", params, batches, make, settings, (predicted,), (MODEL,)) as work:
-        result = table(params, grouped(batches, work))
+    with finished("robustness", params, batches, make, settings, (predicted,), (MODEL,)) as done:
+        result = table(params, done)
         write("robustness", result)
     print("\n".join(documented(result)))
 

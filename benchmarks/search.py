@@ -31,9 +31,9 @@ from stages.adopt import TRIALS
 from stages.params.file import read_params
 from stages.params.model import Params
 from stages.running.processes import ALONE
-from stages.search import SearchBench, count_found, read_bench, with_values
 from stages.train import train
 from stages.training.setup import training_feed, validation_examples
+from stages.trials.exam import SearchBench, count_found, read_bench
 from stages.trials.tables import read_trial
 
 RESULTS = Path(__file__).parent / "results"
@@ -91,9 +91,9 @@ def main() -> None:
     n_sources = bench.n_sources.numpy()
     progress = Progress("search benchmark", 2 * SEEDS, "trainings")
     rows, counts = [], {}
-    for name, params in (("params.yaml", own), ("best trial", with_values(own, values))):
+    for name, params in (("params.yaml", own), ("best trial", own.with_values(values))):
         for seed in range(own.train.seed, own.train.seed + SEEDS):
-            found, seconds = trained(with_values(params, {"train.seed": seed}), bench)
+            found, seconds = trained(params.with_values({"train.seed": seed}), bench)
             counts.setdefault(name, []).append(found)
             rate = found.sum() / n_sources.sum()
             rows.append({"hyperparameters": name, "seed": seed, "found_rate": rate, "cpu_s": seconds})

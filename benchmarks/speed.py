@@ -30,7 +30,7 @@ import pandas as pd
 import psutil
 import torch
 
-from benchmarks._cells import LIKELIHOOD, Batch, scenes
+from benchmarks._cells import LIKELIHOOD, Cell, scenes
 from benchmarks.accuracy import SPECTRAL
 from risolve.covariance import sample_covariance, sample_factor
 from risolve.estimators.contract import Covariance, Estimate, Estimator
@@ -65,8 +65,8 @@ class Bench:
         return estimator(name, model_grid.grid(self.params), estimator_setup.settings(self.params))
 
     def observation(self, model: SourceModel, k: int, snr_db: float, first: int, n: int) -> Observation:
-        batch = Batch("known", model, k, snr_db, self.params.sources.range_m, first, n)
-        return scenes(self.params, batch).observation
+        cell = Cell("known", model, k, snr_db, self.params.sources.range_m)
+        return scenes(self.params, cell, range(first, first + n)).observation
 
     def covariance(self, one: Estimator, observation: Observation, k: int) -> Covariance | None:
         if one.covariance_kind is None:

@@ -3,8 +3,9 @@ data/calibration: learned.pt, the network with the rules by which it counts sour
 not, and with the weight of R_samp in the blend; blend.csv, the errors by that weight.
 """
 
-import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,22 +18,25 @@ from risolve.errors import MeasurementError
 from risolve.estimators.learned import LearnedEstimator
 from risolve.files import model_grid
 from risolve.files.atomic import write_text
-from risolve.files.covariances import Covariances, read_covariances, require_maps
+from risolve.files.covariances import Covariances
 from risolve.files.evidence import Known, read_evidence, write_evidence
-from risolve.files.hdf5 import shard_name, shard_paths
-from risolve.files.measurements import Truth, read_observation, read_truth
+from risolve.files.measurements import Truth
 from risolve.files.model import read_network, write_network
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.networks.counting import fitted_rule
 from risolve.networks.losses import covariance_errors
 from risolve.networks.trained import Calibration, TrainedNetwork
 from risolve.physics.observation import Observation
-from risolve.running.shards import make_shards, one_thread
+from risolve.running.shards import one_thread
 from risolve.running.work import work_key
+from stages.evaluation import cells
+from stages.evaluation.cells import Once, SceneBatch
+from stages.evaluation.splits import SplitScenes, read_whole_split
 from stages.params import estimators
 from stages.params.file import read_params, sections
 from stages.params.model import MODEL_READS, VALIDATION_SPLITS, Params, Split
-from stages.running.state import discard, publish, work_directory
+from stages.running.splits import split_files
+from stages.running.state import discard, publishing
 from stages.running.verb import run_verb
 
 READS = (
@@ -41,7 +45,7 @@ READS = (
     *("estimators", "evaluate.batch_size"),
 )
 
-_NETWORK = Path("data/models/covariance.pt")
+NETWORK = Path("data/models/covariance.pt")
 
 BETAS = tuple(n / 20 for n in range(21))
 """Weights of R_samp in the blend among which one is chosen."""
@@ -125,81 +129,53 @@ def fitted_calibration(known: Known) -> Calibration:
     )
 
 
+def plan(params: Params) -> tuple[SceneBatch[Split], ...]:
+    """Batches of scenes of one validation split."""
+    scenes = ((split, range(params.simulate.split(split).n_scenes)) for split in VALIDATION_SPLITS)
+    return cells.plan(scenes, params.evaluate.batch_size)
+
+
 @dataclass(frozen=True)
-class ExamBatch:
-    """Scenes of one validation split."""
+class CalibrationBench:
+    """What a process needs to calibrate by any batch."""
 
-    split: Split
-    first: int
-    last: int
-
-
-def plan(params: Params) -> tuple[ExamBatch, ...]:
-    """Batches of at most evaluate.batch_size scenes."""
-    size = params.evaluate.batch_size
-    return tuple(
-        ExamBatch(split, first, min(first + size, params.simulate.split(split).n_scenes))
-        for split in VALIDATION_SPLITS
-        for first in range(0, params.simulate.split(split).n_scenes, size)
-    )
+    splits: Mapping[Split, SplitScenes]
+    network: TrainedNetwork
+    estimator: LearnedEstimator
 
 
-@functools.lru_cache(maxsize=1)
-def _bench(params: Params, root: Path) -> tuple[TrainedNetwork, LearnedEstimator]:
-    """Read once by every process."""
-    network = read_network(root / _NETWORK, params.of_model())
+def _read_bench(params: Params) -> CalibrationBench:
+    network = read_network(NETWORK, params.of_model())
     estimator = LearnedEstimator("learned", model_grid.grid(params.of_model()), estimators.settings(params))
-    return network, estimator
+    splits = {split: read_whole_split(params, split) for split in VALIDATION_SPLITS}
+    return CalibrationBench(splits, network, estimator)
 
 
-def _make_batch(params: Params, root: Path, batches: tuple[ExamBatch, ...], number: int, path: Path) -> None:
-    batch = batches[number]
-    network, estimator = _bench(params, root)
-    scenes = torch.arange(batch.first, batch.last)
-    observation = read_observation(root / "data/scenes" / batch.split, params.array.spherical_amplitude)
-    covariances = read_covariances(root / "data/covariances" / batch.split)
-    truth = read_truth(root / "data/scenes" / batch.split)
-    n_scenes = params.simulate.split(batch.split).n_scenes
-    for kind, held in (("scenes", truth.n_scenes), ("covariances", covariances.n_scenes)):
-        if held != n_scenes:
-            raise MeasurementError(
-                f"data/{kind}/{batch.split}: simulate.{batch.split} of params.yaml has {n_scenes} scenes, "
-                f"got {held}; run `simulate` and `normalize` again"
-            )
-    shape = (params.grid.n_w, params.grid.n_v, params.grid.n_u)
-    source = f"data/covariances/{batch.split}"
-    require_maps(covariances.maps, shape, params.normalize.map_iterations, source)
-    known = calibrate(
-        observation.select(scenes), covariances.select(scenes), truth.select(scenes), network, estimator
-    )
+def _make_batch(bench: Once[CalibrationBench], batch: SceneBatch[Split], path: Path) -> None:
+    held = bench()
+    own = held.splits[batch.cell].select(torch.tensor(batch.scenes))
+    known = calibrate(own.observation, own.covariances, own.truth, held.network, held.estimator)
     write_evidence(path, known)
 
 
 def main() -> None:
     """python -m stages.calibrate"""
-    params, root = read_params(), Path.cwd()
-    _bench.cache_clear()
-    network, _ = _bench(params, root)
-    batches = plan(params)
-    inputs = [root / _NETWORK]
-    for split in VALIDATION_SPLITS:
-        inputs += shard_paths(root / "data/scenes" / split, f"run `simulate --split {split}` first")
-        inputs += shard_paths(root / "data/covariances" / split, f"run `normalize --split {split}` first")
-    make = functools.partial(_make_batch, params, root, batches)
-    key = work_key("stages.calibrate", sections(params, READS), inputs)
-    with one_thread(), work_directory("calibrate", key) as work:
-        make_shards(make, len(batches), work, params.evaluate.workers, 2, "calibrate", "batches")
-        known = read_evidence([work / shard_name(number) for number in range(len(batches))])
+    params = read_params()
+    inputs = [NETWORK, *split_files(VALIDATION_SPLITS)]
+    bench = Once(partial(_read_bench, params))
+    network = bench().network.network
+    key, make = work_key("stages.calibrate", sections(params, READS), inputs), partial(_make_batch, bench)
+    made = cells.made("calibrate", key, make, plan(params), params.evaluate.workers)
+    with one_thread(), made as (work, done):
+        known = read_evidence([path for _, path in done])
         try:
             fitted = fitted_calibration(known)
         except ValueError as error:
             raise MeasurementError(f"data/scenes/{{{','.join(VALIDATION_SPLITS)}}}: {error}") from error
-        calibration = work / "calibration"
-        calibration.mkdir(exist_ok=True)
-        write_network(calibration / "learned.pt", network.network.state_dict(), fitted, params.of_model())
-        text = blend_table(known).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        write_text(calibration / "blend.csv", text)
-        publish(calibration, root / "data/calibration")
+        with publishing(work, Path("data/calibration")) as results:
+            write_network(results / "learned.pt", network.state_dict(), fitted, params.of_model())
+            text = blend_table(known).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+            write_text(results / "blend.csv", text)
         discard(work)
 
 

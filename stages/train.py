@@ -5,11 +5,9 @@ Of the scenes the truth is read, and the snapshots where the likelihood has a we
 With train.processes above 1 the verb starts itself that many times under torchrun.
 """
 
-import json
 import os
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +16,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from risolve.files.atomic import write_text
 from risolve.files.checkpoint import save_checkpoint
 from risolve.files.model import network_dictionary, new_network, write_network
 from risolve.files.training_state import is_number, read_training_state
@@ -29,19 +26,16 @@ from risolve.networks.trained import uncalibrated
 from risolve.running.progress import Progress, say
 from risolve.running.work import work_key
 from stages.params.file import read_params, sections
-from stages.params.model import MODEL_READS, Params
+from stages.params.model import MODEL_READS, TRAINING_SPLITS, VALIDATION_SPLITS, Params
 from stages.running import processes
 from stages.running.device import training_device
 from stages.running.durations import keep_durations
 from stages.running.processes import Team
-from stages.running.state import discard, publish, work_directory
+from stages.running.splits import split_files
+from stages.running.state import discard, publishing, work_directory
 from stages.running.verb import run_verb
-from stages.training.setup import (
-    fit_settings,
-    training_feed,
-    training_files,
-    validation_examples,
-)
+from stages.training.records import write_records
+from stages.training.setup import fit_settings, training_feed, validation_examples
 
 READS = (*MODEL_READS, "train")
 
@@ -82,41 +76,6 @@ def train(
     )
 
 
-def health_record(state: FitState, caught: list[str], n_elements: int) -> dict[str, object]:
-    """health.json: readings of every epoch beside those of the incident, the gates, and the warnings of the
-    training.
-    """
-    losses = [(record["train_loss"], record["validation_loss"]) for record in state["history"]]
-    epochs = [
-        {**readings, "loss": {**readings["loss"], "train": train_loss, "validation": validation_loss}}
-        for readings, (train_loss, validation_loss) in zip(state["readings"], losses, strict=True)
-    ]
-    first = state["readings"][0]
-    return {
-        "incident": health.INCIDENT,
-        "training_split": {
-            name: first[name]
-            for name in first
-            if name.startswith("r_samp_norm_") or name == "r_samp_trace_error"
-        },
-        "epochs": epochs,
-        "gates": {**health.gates(state["readings"], losses, n_elements), "no_warnings": not caught},
-        "warnings": dict(Counter(caught)),
-    }
-
-
-def metrics(state: FitState) -> dict[str, int | float]:
-    """metrics.json: the epoch whose weights are used, and its validation loss, whole and of the detection
-    alone, which trainings of other weights of the loss have in common.
-    """
-    epoch = state["best"]["epoch"]
-    record = state["history"][epoch - 1]
-    return {
-        "best_epoch": epoch,
-        **{name: float(f"{record[name]:.6g}") for name in ("validation_loss", "validation_detection")},
-    }
-
-
 def main() -> None:
     """python -m stages.train"""
     started = time.monotonic()
@@ -142,8 +101,8 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
 
     The others begin when it has found everything that it needs.
     """
-    inputs = training_files()
     reads = sections(params, READS)
+    inputs = split_files((*TRAINING_SPLITS, *VALIDATION_SPLITS))
     with work_directory("train", work_key("stages.train", reads, inputs)) as work:
         state = None
         if (work / _STATE).exists():
@@ -179,15 +138,6 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             state = train(params, feed, validation, team, device, state, keep, show)
-        models = work / "models"
-        models.mkdir(exist_ok=True)
-        calibration = uncalibrated(params.train.blend_beta_end)
-        write_network(models / "covariance.pt", state["best"]["network"], calibration, params.of_model())
-        record = health_record(state, kept()["warnings"], params.array.n_elements)
-        write_text(models / "health.json", json.dumps(record, indent=1) + "\n")
-        history = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        write_text(models / "history.csv", history)
-        write_text(models / "metrics.json", json.dumps(metrics(state), indent=2) + "\n")
         timing = {
             "device": device.type,
             "processes": team.world,
@@ -195,8 +145,11 @@ def _lead(params: Params, team: Team, device: torch.device, started: float) -> N
             "epochs": state["epoch"],
             "data_wait_share": f"{feed.waited_s / feed.spent_s:.4f}",
         }
-        keep_durations("train", models / "covariance.pt", pd.DataFrame([timing]))
-        publish(models, Path("data/models"))
+        with publishing(work, Path("data/models")) as models:
+            calibration = uncalibrated(params.train.blend_beta_end)
+            write_network(models / "covariance.pt", state["best"]["network"], calibration, params.of_model())
+            write_records(models, state, kept()["warnings"], params.array.n_elements)
+            keep_durations("train", models / "covariance.pt", pd.DataFrame([timing]))
         discard(work)
 
 

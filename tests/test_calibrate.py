@@ -124,7 +124,7 @@ def test_batches_hold_every_validation_scene_once(calibrated: Path) -> None:
     params = read_params(calibrated / "params.yaml")
     batches = calibrate.plan(params)
     for split in VALIDATION_SPLITS:
-        own = [range(batch.first, batch.last) for batch in batches if batch.split == split]
+        own = [batch.scenes for batch in batches if batch.cell == split]
         n_scenes = params.simulate.split(split).n_scenes
         assert [scene for part in own for scene in part] == list(range(n_scenes))
         assert all(1 <= len(part) <= params.evaluate.batch_size for part in own)
@@ -194,7 +194,7 @@ def test_missing_scenes_are_named(copy: Path) -> None:
 def test_scenes_of_other_parameters_are_refused(copy: Path, n_scenes: int) -> None:
     strata = {"only": {"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n_scenes}}
     write_params(copy, {**FEW, "simulate.validation.strata": strata})
-    law = f"data/scenes/validation: simulate.validation ... {n_scenes} scenes, got 5; ... `simulate`"
+    law = f"data/scenes/validation: simulate.validation ... {n_scenes} scenes, got 5; ... `simulate --split validation`"
     with pytest.raises(MeasurementError, match=shows(law)):
         call_verb(copy, calibrate.main)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from risolve import covariance
+from risolve.amplitudes import joint_ls_amplitudes, ls_amplitudes
 from risolve.covariance import SharedBasis
 from risolve.physics.observation import Observation
 from tests import tolerances
@@ -104,7 +105,7 @@ def test_amplitudes_are_the_formula_snapshot_by_snapshot(
     gain = torch.ones(40) if unit_modulus else torch.linspace(0.3, 1.0, 40)
     codes = observation.codes / observation.codes.abs() * gain.double()
     observation = replace(observation, codes=codes)
-    found = covariance.ls_amplitudes(observation, RIDGE)
+    found = ls_amplitudes(observation, RIDGE)
     for scene in range(3):
         one = observation.select(slice(scene, scene + 1))
         expected = oracle.ls_amplitudes(
@@ -120,7 +121,7 @@ def test_joint_amplitude_is_the_formula(codebook: str, shared_channel: bool) -> 
     system = replace(WIDE, codebook=codebook)  # type: ignore[arg-type]
     scenes = make_scenes(system, 2, 10.0, 3, "constant", shared_channel=shared_channel)
     observation = scenes.observation.to(torch.complex128)
-    found = covariance.joint_ls_amplitudes(observation, RIDGE)
+    found = joint_ls_amplitudes(observation, RIDGE)
     for scene in range(3):
         one = observation.select(slice(scene, scene + 1))
         expected = oracle.joint_ls_amplitude(

@@ -120,12 +120,12 @@ def test_batches_hold_every_scene_once() -> None:
     counts = np.array([0, 1, 2, 2, 1, 1, 0, 2, 5] * 40)
     batches = plan(params, {"test_independent": counts, "test_constant": counts[:7]})
     for split, own in (("test_independent", counts), ("test_constant", counts[:7])):
-        scenes = sorted(scene for batch in batches if batch.split == split for scene in batch.scenes)
+        scenes = sorted(scene for batch in batches if batch.cell.split == split for scene in batch.scenes)
         assert scenes == list(range(len(own)))
     for batch in batches:
         assert 1 <= len(batch.scenes) <= params.evaluate.batch_size
-        own = counts if batch.split == "test_independent" else counts[:7]
-        assert set(own[list(batch.scenes)]) == {batch.n_sources}
+        own = counts if batch.cell.split == "test_independent" else counts[:7]
+        assert set(own[list(batch.scenes)]) == {batch.cell.n_sources}
 
 
 def test_tables_are_those_that_the_report_reads(finished: Path) -> None:
@@ -189,15 +189,15 @@ def stored_maps(covariances: Covariances) -> MapValues:
 def blind_counts(bench: evaluate.EvaluationBench, bends: float) -> dict[Method, list[float]]:
     """Counts of blind methods on three scenes whose stated noise power and stored maps are changed."""
     scenes = torch.tensor([6, 7, 8])
-    observation = bench.observations["test_independent"].select(scenes)
+    split = bench.splits["test_independent"].select(scenes)
+    observation, own = split.observation, split.covariances
     assert observation.noise_power is not None
-    own = bench.covariances["test_independent"].select(scenes)
     maps = replace(own.maps, values=bends * own.maps.values, estimated_snr=bends * own.maps.estimated_snr)
     estimators = tuple(one for one in bench.comparison.estimators if one.name in bench.comparison.blind)
     found = evaluate.evaluate(
         replace(observation, noise_power=bends * observation.noise_power),
         replace(own, maps=maps),
-        bench.truths["test_independent"][scenes, :2],
+        split.truth.sources[:, :2],
         bench.network,
         replace(bench.comparison, genie_starts=0, estimators=estimators),
         torch.Generator(),
@@ -211,7 +211,7 @@ def blind_counts(bench: evaluate.EvaluationBench, bends: float) -> dict[Method, 
 def test_what_is_blind_knows_nothing_of_the_noise_power(finished: Path) -> None:
     """Neither the stated noise power nor maps that were made with it change a blind estimate."""
     root = finished.parents[1]
-    bench = evaluate.read_bench(read_params(root / "params.yaml"), root)
+    bench = evaluate.read_bench(read_params(root / "params.yaml"))
     plain, bent = blind_counts(bench, 1.0), blind_counts(bench, 3.0)
     blind = {method for method in plain if method.count == "estimated"}
     assert {method.name for method in blind} == {"learned", "ml"}
@@ -233,12 +233,16 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
     outputs = outputs_of(trained.network, examples, dictionary, mixed_precision=False)
     beta = trained.calibration.blend_beta
     in_training = batch_loss(outputs, examples, dictionary, losses, beta).blend
-    bench = evaluate.read_bench(params, root)
-    own = bench.covariances[split].select(scene)
-    seen = bench.observations[split].select(scene)
+    bench = evaluate.read_bench(params)
+    own = bench.splits[split].select(scene)
     told = torch.ones(1, dtype=torch.int64)
     made = evaluate.make_covariances(
-        seen, sample_covariance(own.factor), stored_maps(own), told, bench.network, bench.comparison
+        own.observation,
+        sample_covariance(own.covariances.factor),
+        stored_maps(own.covariances),
+        told,
+        bench.network,
+        bench.comparison,
     )
     in_evaluation = made["blend"].covariance
     assert isinstance(in_evaluation, LoadedBlend)
@@ -249,10 +253,10 @@ def test_one_scene_through_training_and_evaluation_gives_the_same_bits(finished:
 def test_refinement_lowers_the_residual(finished: Path) -> None:
     root = finished.parents[1]
     params = read_params(root / "params.yaml")
-    bench = evaluate.read_bench(params, root)
+    bench = evaluate.read_bench(params)
     scenes = torch.tensor([6, 7, 8])
-    observation = bench.observations["test_independent"].select(scenes)
-    covariances = bench.covariances["test_independent"].select(scenes)
+    split = bench.splits["test_independent"].select(scenes)
+    observation, covariances = split.observation, split.covariances
     sample, told = sample_covariance(covariances.factor), torch.full((3,), 2)
     made = evaluate.make_covariances(
         observation, sample, stored_maps(covariances), told, bench.network, bench.comparison

@@ -13,6 +13,7 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from risolve import covariance
+from risolve.amplitudes import ls_amplitudes
 from risolve.covariance import NormalizedCovariance, SharedBasis
 from risolve.physics.observation import Observation
 from tests import tolerances
@@ -68,7 +69,7 @@ class Head:
 def as_in_the_incident(observation: Observation, scale: float) -> Outcome:
     """R_samp of raw amplitudes, blended as it is; the blend rescaled by what the sample's trace lacks."""
     head = Head()
-    amplitudes = scale * covariance.ls_amplitudes(observation, RIDGE)
+    amplitudes = scale * ls_amplitudes(observation, RIDGE)
     centred = amplitudes - amplitudes.mean(1, keepdim=True)
     raw = centred.mT @ centred.conj() / (centred.shape[1] - 1)
     blend = (1.0 - BETA) * head.predict().dense() + BETA * raw
@@ -163,7 +164,7 @@ def test_training_steps_on_snapshots_of_any_scale_lower_the_loss(scale: float) -
 
 def test_the_raw_covariance_cannot_enter_the_blend() -> None:
     """The step at which the incident began is an error of type."""
-    amplitudes = covariance.ls_amplitudes(SCENES.observation, RIDGE)
+    amplitudes = ls_amplitudes(SCENES.observation, RIDGE)
     raw = amplitudes.mT @ amplitudes.conj() / 15
     with pytest.raises(TypeError):
         covariance.blend(Head().predict(), raw, BETA, LOADING)  # type: ignore[arg-type]

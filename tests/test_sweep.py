@@ -15,11 +15,13 @@ from risolve.files.model import read_network
 from risolve.networks.trained import uncalibrated
 from stages import sweep as sweep_verb
 from stages.bound import bound
+from stages.evaluation.cells import Once, SceneBatch
+from stages.evaluation.departures import Point, draw_scenes, points, truth_of
 from stages.page import sweep as sweep_figure
 from stages.params import estimators
 from stages.params.file import read_params
 from stages.params.model import Params
-from stages.sweep import Point, draw_scenes, plan, points, sweep, truth_of
+from stages.sweep import plan, sweep
 from tests import tolerances
 from tests.checkpoints import write_untrained
 from tests.messages import shows
@@ -98,16 +100,16 @@ def test_the_default_holds_every_estimator_and_the_clean_system(tmp_path: Path) 
     own = params.sweep.points.model_dump()
     assert all(levels[0] == 0.0 for levels in own.values())
     # the clean system once, every other point once
-    assert len({batch.point.label for batch in plan(params)}) == 1 + sum(len(own[k]) - 1 for k in own)
+    assert len({batch.cell.label for batch in plan(params)}) == 1 + sum(len(own[k]) - 1 for k in own)
 
 
 def test_batches_hold_every_scene_of_every_different_point_once(params: Params) -> None:
     batches = plan(params)
-    labels = list(dict.fromkeys(batch.point.label for batch in batches))
+    labels = list(dict.fromkeys(batch.cell.label for batch in batches))
     assert len(labels) == 3
     for label in labels:
-        numbers = [batch.scenes for batch in batches if batch.point.label == label]
-        assert numbers == [range(2), range(2, 3)]
+        numbers = [batch.scenes for batch in batches if batch.cell.label == label]
+        assert numbers == [(0, 1), (2,)]
 
 
 @pytest.mark.parametrize("point", IMPAIRED, ids=[point.impairment for point in IMPAIRED])
@@ -180,12 +182,13 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     whole = sweep_verb.make_batch
     made: list[int] = []
 
-    def interrupted(params: Params, root: Path, batches: tuple[object, ...], number: int, path: Path) -> None:
-        if number == 4 and 4 not in made:
-            made.append(number)
+    def interrupted(
+        params: Params, bench: Once[sweep_verb.SweepBench], batch: SceneBatch[Point], path: Path
+    ) -> None:
+        made.append(batch.number)
+        if made.count(4) == 1 and batch.number == 4:
             raise KeyboardInterrupt
-        made.append(number)
-        whole(params, root, batches, number, path)  # type: ignore[arg-type]
+        whole(params, bench, batch, path)
 
     monkeypatch.setattr(sweep_verb, "make_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -51,7 +51,7 @@ class Made(NamedTuple):
     seconds: float
 
 
-class Search(NamedTuple):
+class SearchResult(NamedTuple):
     """What the search of some estimators found, and the CPU time (s) that it took."""
 
     found: list[Found]
@@ -89,7 +89,7 @@ class Comparison:
         told = torch.full((observation.n_scenes,), truth.shape[1])
         unknown = replace(observation, noise_power=None)
         results: dict[Method, Timed] = {}
-        searches: dict[tuple[Count, Locate], Search] = {}
+        searches: dict[tuple[Count, Locate], SearchResult] = {}
         for one in self.estimators:
             if truth.shape[1]:
                 results |= self._runs("known", one, observation, made["known"], told, searches)
@@ -111,7 +111,7 @@ class Comparison:
         observation: Observation,
         made: Mapping[CovarianceKind, Made],
         n_sources: Int[Tensor, " scene"] | None,
-        searches: dict[tuple[Count, Locate], Search],
+        searches: dict[tuple[Count, Locate], SearchResult],
     ) -> Iterator[tuple[Method, Timed]]:
         """One estimator alone, and refined where that is asked for and it did not refine.
 
@@ -125,7 +125,7 @@ class Comparison:
             key = (count, one.locate)
             if key not in searches:
                 found = one.search(observation, n_sources)
-                searches[key] = Search(found, time.process_time() - started)
+                searches[key] = SearchResult(found, time.process_time() - started)
             spent += searches[key].seconds
             started = time.process_time()
             start = one.finished(observation, searches[key].found, n_sources)

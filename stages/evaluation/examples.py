@@ -14,20 +14,18 @@ from torch import Tensor
 from risolve.covariance import sample_covariance
 from risolve.estimators.music import music_spectrum
 from risolve.files.atomic import write_bytes
-from risolve.files.covariances import Covariances
 from risolve.inference.grid import Grid, grid_steering
 from risolve.networks.trained import TrainedNetwork
 from risolve.physics.geometry import cosines_from_sources
-from risolve.physics.observation import Observation
-from stages.evaluation.tables import SplitTruth
+from stages.evaluation.splits import SplitScenes
+from stages.evaluation.truth import SplitTruth
 
 
 def write_examples(
     path: Path,
     n_examples: int,
     truth: SplitTruth,
-    observation: Observation,
-    covariances: Covariances,
+    split: SplitScenes,
     network: TrainedNetwork,
     grid: Grid,
 ) -> None:
@@ -35,15 +33,13 @@ def write_examples(
     several = np.flatnonzero(truth.n_sources >= min(2, truth.n_sources.max()))
     picks = np.linspace(0, len(several) - 1, min(n_examples, len(several)))
     scenes = several[np.unique(picks.round().astype(int))]
-    own = covariances.select(torch.from_numpy(scenes))
-    sample = sample_covariance(own.factor)
-    wave = grid_steering(grid, observation.array)
+    own = split.select(torch.from_numpy(scenes))
+    sample = sample_covariance(own.covariances.factor)
+    wave = grid_steering(grid, own.observation.array)
     counts = [max(int(truth.n_sources[scene]), 1) for scene in scenes]
     spectra = [music_spectrum(sample.select(slice(i, i + 1)), wave, k) for i, k in enumerate(counts)]
-    maps = own.maps
-    prediction = network.predict(
-        maps.values, maps.estimated_snr, observation.select(torch.from_numpy(scenes))
-    )
+    maps = own.covariances.maps
+    prediction = network.predict(maps.values, maps.estimated_snr, own.observation)
     powers = prediction.occupancy.softmax(-1)
 
     def image(values: Tensor) -> np.ndarray:
@@ -56,7 +52,7 @@ def write_examples(
             [f"scene {s}, K = {truth.n_sources[s]}, {truth.snr_db[s]:g} dB" for s in scenes], dtype=str
         ),
         truth=cosines_from_sources(torch.from_numpy(truth.sources[scenes])).numpy(),
-        first_map=image(own.maps.values[:, 0]),
+        first_map=image(maps.values[:, 0]),
         power_map=image(powers),
         music_spectrum=image(torch.cat(spectra) if spectra else powers),
     )

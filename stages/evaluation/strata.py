@@ -12,15 +12,13 @@ pooled, the mean is over azimuth, elevation and inverse range too, and its inver
 
 import math
 import zlib
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.special import ndtri
 
-from risolve.estimators.comparison import Method
 from risolve.metrics.localization import found_rate
 from risolve.metrics.normalized import CONFIDENCE, bootstrap_interval, normalized_errors, normalized_rmse
 from risolve.seeds import generator
@@ -281,17 +279,3 @@ def headline_metrics(
         ratios = {f"rmse_over_bound_{p}_k1to3_from_10db": _ratio_of(hits, p) for p in PARAMETERS}
         methods.setdefault("learned", {}).update(ratios)
     return {"n_scenes": n_scenes, **methods}
-
-
-def timing_table(seconds: Mapping[Method, float], n_scenes: Mapping[Method, int]) -> pd.DataFrame:
-    """CPU time a scene with sources of each method."""
-    rows: list[dict[str, Any]] = [
-        {
-            "count": method.count,
-            "method": method.name,
-            "cpu_ms_per_scene": 1e3 * total / n_scenes[method],
-            "n_scenes": n_scenes[method],
-        }
-        for method, total in seconds.items()
-    ]
-    return pd.DataFrame(rows, columns=["count", "method", "cpu_ms_per_scene", "n_scenes"])

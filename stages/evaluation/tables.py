@@ -20,21 +20,25 @@ estimate at infinity (inverse range 0) is `inf`, and so is its distance.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from risolve.estimators.comparison import Method
 from risolve.files.atomic import write_text
 from risolve.metrics.assignment import pair
 from risolve.metrics.localization import errors, found, gospa, separation
 from risolve.physics.geometry import positions
+from stages.evaluation.cells import Done
+from stages.evaluation.estimates import MethodEstimates, joined_estimates
+from stages.evaluation.truth import BOUNDS, SplitTruth
+from stages.params.model import Params
 
 SOURCES = {
     **dict.fromkeys(("split", "scene", "n_sources", "snr_db", "count", "method", "outcome"), "key"),
@@ -42,58 +46,12 @@ SOURCES = {
     **dict.fromkeys(("estimated_azimuth_deg", "estimated_elevation_deg", "estimated_range_m"), "estimate"),
     **dict.fromkeys(("std_azimuth_deg", "std_elevation_deg", "std_inverse_range_per_m"), "estimate"),
     **dict.fromkeys(("distance_m", "found"), "score"),
-    **dict.fromkeys(
-        (
-            *("bound_azimuth_deg", "bound_elevation_deg", "bound_range_m"),
-            *("bound_inverse_range_per_m", "bound_position_m"),
-        ),
-        "bound",
-    ),
+    **dict.fromkeys(BOUNDS, "bound"),
 }
 """Columns of sources.csv in order, and what each describes."""
 
 GOSPA = ("gospa_m", "gospa_location_m", "gospa_missed_m", "gospa_false_m")
 """GOSPA of a scene and its parts, in the order of `metrics.localization.Gospa`."""
-
-BOUNDS = tuple(name for name, role in SOURCES.items() if role == "bound")
-
-
-@dataclass(frozen=True)
-class SplitTruth:
-    """Scenes of one split, with their sources as (azimuth (rad), elevation (rad), inverse range (1/m)).
-
-    NaN in empty slots. bounds: column of `BOUNDS` -> bound of each source, in the unit of its name.
-    """
-
-    split: str
-    sources: Float[np.ndarray, "scene source 3"]
-    snr_db: Float[np.ndarray, " scene"]
-    bounds: Mapping[str, Float[np.ndarray, "scene source"]]
-
-    @property
-    def n_sources(self) -> Int[np.ndarray, " scene"]:
-        """Number of true sources of each scene."""
-        counts: Int[np.ndarray, " scene"] = np.isfinite(self.sources[..., 0]).sum(axis=1)
-        return counts
-
-
-@dataclass(frozen=True)
-class MethodEstimates:
-    """Estimates of one method on every scene of a split; slots without an estimate are NaN.
-
-    deviations: standard deviations of the sources. count_confidence: stated probability that their number is
-    right. asked: the method was given the scene; one told that there
-    is no source is not.
-    """
-
-    method: Method
-    sources: Float[np.ndarray, "scene estimate 3"]
-    deviations: Float[np.ndarray, "scene estimate 3"]
-    log_likelihood: Float[np.ndarray, " scene"]
-    count_confidence: Float[np.ndarray, " scene"]
-    resolved: Bool[np.ndarray, " scene"]
-    asked: Bool[np.ndarray, " scene"]
-
 
 SCORED = ("evaluate.found_tolerance_deg", "evaluate.gospa_cutoff_m", "evaluate.bootstrap_samples")
 """Parameters of scores alone: estimates are the same whatever they are."""
@@ -232,6 +190,21 @@ def with_errors(sources: pd.DataFrame) -> pd.DataFrame:
         error_inverse_range_per_m=difference[:, 2],
         error_range_m=np.where(matched, sources["estimated_range_m"] - sources["range_m"], np.nan),
     )
+
+
+class Scored(NamedTuple):
+    """Tables of sources (`with_errors`) and of scenes."""
+
+    sources: pd.DataFrame
+    scenes: pd.DataFrame
+
+
+def scored(params: Params, splits: Iterable[tuple[SplitTruth, Done[Any]]]) -> Scored:
+    """Scores of every method on every split that was estimated, one split after the other."""
+    scoring = Scoring(math.radians(params.evaluate.found_tolerance_deg), params.evaluate.gospa_cutoff_m)
+    tables = [score(truth, own, scoring) for truth, done in splits for own in joined_estimates(truth, done)]
+    sources, scenes = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    return Scored(with_errors(sources), scenes)
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -1,7 +1,8 @@
 """The parameters of params.yaml: frozen, strict, complete. Nothing has a default here."""
 
 import math
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -223,6 +224,18 @@ class Params(Section):
             normalize=self.normalize,
             network=self.network,
         )
+
+    def with_values(self, values: Mapping[str, Any]) -> "Params":
+        """The same with other values, by SECTION.KEY.
+
+        Raises:
+            ValidationError: they break a law.
+        """
+        tree = self.model_dump()
+        for name, value in values.items():
+            section, key = name.split(".")
+            tree[section][key] = value
+        return Params.model_validate(tree)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -43,6 +43,19 @@ def work_directory(verb: str, key: str) -> Iterator[Path]:
         yield directory
 
 
+@contextlib.contextmanager
+def publishing(work: Path, destination: Path) -> Iterator[Path]:
+    """A directory in that of a piece of work, which becomes the result when the block ends.
+
+    Raises:
+        StateError: as `publish`.
+    """
+    results = work / "results"
+    results.mkdir(exist_ok=True)
+    yield results
+    publish(results, destination)
+
+
 def publish(directory: Path, destination: Path) -> None:
     """Make a finished directory the result: it takes the place of an earlier one, which stands until then.
 

@@ -2,12 +2,9 @@
 of `search`.
 """
 
-from pathlib import Path
-
 import torch
 
 from risolve.errors import ParameterError
-from risolve.files.hdf5 import shard_paths
 from risolve.networks.examples import Examples, joined_examples
 from risolve.networks.fit import FitSettings
 from risolve.networks.objective import PARTS, LossSettings
@@ -48,20 +45,6 @@ def fit_settings(params: Params, device: torch.device) -> FitSettings:
 def _reads_snapshots(params: Params) -> bool:
     """Whether a training reads snapshots, channel and codes."""
     return params.train.likelihood_weight > 0.0 or params.network.loops > 0
-
-
-def training_files() -> list[Path]:
-    """Scenes and covariances that a training reads.
-
-    Raises:
-        MeasurementError: a split that is not there.
-    """
-    return [
-        path
-        for kind, verb in (("scenes", "simulate"), ("covariances", "normalize"))
-        for split in (*TRAINING_SPLITS, *VALIDATION_SPLITS)
-        for path in shard_paths(Path("data") / kind / split, f"run `{verb} --split {split}` first")
-    ]
 
 
 def validation_examples(params: Params) -> Examples:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tests.architecture.source import Finding, Rule, dotted, imports, references, word
 
 COVARIANCE = "risolve/covariance.py"
+AMPLITUDES = "risolve.amplitudes"
 TYPES = frozenset({"NormalizedCovariance", "LoadedBlend"})
 READS_TYPES = frozenset({"isinstance", "issubclass", "cast", "TypeVar"})
 RAW_AMPLITUDES = frozenset({"ls_amplitudes", "joint_ls_amplitudes"})
@@ -21,8 +22,12 @@ READS_RAW_AMPLITUDES = {
     "risolve/finetune.py": "nor are those that a network is tuned on",
     "stages/sweep.py": "scenes of a sweep are drawn, estimated and dropped, level by level",
 }
-READS_TRACES = {
+SCALES_BY_TRACES = {
     COVARIANCE: "the normalization itself",
+    "risolve/amplitudes.py": "the ridge is relative to the mean power of what is solved",
+}
+READS_TRACES = {
+    **SCALES_BY_TRACES,
     "risolve/networks/health.py": "measures the law tr R = N; scaling by it is refused there too",
     "risolve/bounds/cramer_rao.py": "the unconditional Fisher information is a trace of products",
 }
@@ -189,12 +194,13 @@ def kept_whole(fields: Fields) -> Rule:
 
 
 def raw_names(covariance: ast.Module) -> frozenset[str]:
-    """The raw least-squares amplitudes and every definition of covariance.py that reaches them."""
+    """What covariance.py takes from amplitudes.py, by any name, and all that it defines of it."""
     bodies = {n.name: n for n in covariance.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    if not bodies.keys() >= RAW_AMPLITUDES:
-        raise ValueError(f"{COVARIANCE} defines no {', '.join(sorted(RAW_AMPLITUDES - bodies.keys()))}")
+    named = imports(covariance)
+    found = {own for own, of in named.items() if f"{of}.".startswith(f"{AMPLITUDES}.")}
+    if missing := RAW_AMPLITUDES - {named[own].rpartition(".")[2] for own in found}:
+        raise ValueError(f"{COVARIANCE} takes no {', '.join(sorted(missing))} from {AMPLITUDES}")
     reached: set[str] = set()
-    found = set(RAW_AMPLITUDES)
     while found > reached:
         reached = set(found)
         found |= {
@@ -206,10 +212,16 @@ def raw_names(covariance: ast.Module) -> frozenset[str]:
 
 
 def raw_amplitudes(raw: frozenset[str]) -> Rule:
-    """Only `READS_RAW_AMPLITUDES` reach raw least-squares amplitudes, for the reasons given there."""
+    """Only `READS_RAW_AMPLITUDES` reach raw least-squares amplitudes, for the reasons given there; and all of
+    amplitudes.py is covariance.py's alone.
+    """
 
     def rule(path: str, tree: ast.Module) -> Iterator[Finding]:
-        if path == COVARIANCE or path in READS_RAW_AMPLITUDES:
+        if path == COVARIANCE:
+            return
+        for line, name in references(tree, AMPLITUDES):
+            yield line, f"takes {name} from {AMPLITUDES}; covariance.py normalizes what is made of it"
+        if path in READS_RAW_AMPLITUDES:
             return
         for line, name in references(tree, "risolve.covariance"):
             if name in raw:
@@ -278,8 +290,8 @@ def _scaling(node: ast.AST) -> list[ast.expr]:
 
 
 def scaled_by_trace(path: str, tree: ast.Module) -> Iterator[Finding]:
-    """Nothing is scaled by a trace outside covariance.py; a trace divided by a count is a reading."""
-    if path == COVARIANCE:
+    """Nothing is scaled by a trace but in `SCALES_BY_TRACES`; a trace divided by a count is a reading."""
+    if path in SCALES_BY_TRACES:
         return
     found: dict[int, str] = {}
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]

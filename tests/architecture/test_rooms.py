@@ -1,4 +1,4 @@
-"""Rooms hold one idea each: none is a large share of the house."""
+"""Rooms and files hold one idea each: none is a large share of the house, no file is long, a verb is thin."""
 
 import ast
 from collections import Counter
@@ -9,6 +9,8 @@ from tests.architecture.source import ROOT, modules
 HOUSE = ("risolve", "stages", "flows")
 LARGEST_ROOM = 0.16
 """Share of the lines of the house."""
+LONGEST_FILE, LONGEST_VERB = 350, 200
+"""Lines; a verb is a module of `stages` itself."""
 
 
 def lines_of_files() -> dict[Path, int]:
@@ -23,6 +25,16 @@ def test_no_room_is_a_large_share_of_the_house() -> None:
         rooms["/".join(file.parts[:2]) if len(file.parts) > 2 else file.parts[0]] += n_lines
     most = LARGEST_ROOM * rooms.total()
     assert {room: n_lines for room, n_lines in rooms.items() if n_lines > most} == {}
+
+
+def test_no_file_is_long_and_no_verb_holds_more_than_its_function() -> None:
+    verb = Path("stages")
+    found = {
+        str(file): n_lines
+        for file, n_lines in lines_of_files().items()
+        if n_lines > (LONGEST_VERB if file.parent == verb else LONGEST_FILE)
+    }
+    assert found == {}
 
 
 def test_the_array_owns_its_manifold() -> None:

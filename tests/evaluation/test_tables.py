@@ -12,8 +12,10 @@ from risolve.estimators.comparison import Method
 from stages.evaluation import counts as evaluation_counts
 from stages.evaluation import strata as evaluation_strata
 from stages.evaluation import tables as evaluation_tables
+from stages.evaluation.estimates import MethodEstimates
 from stages.evaluation.strata import Bootstrap, rate_interval
-from stages.evaluation.tables import MethodEstimates, Scoring, SplitTruth
+from stages.evaluation.tables import Scoring
+from stages.evaluation.truth import SplitTruth
 from stages.params.file import read_params
 from tests.tiny_run import write_params
 

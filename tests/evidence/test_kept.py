@@ -6,18 +6,18 @@ from pathlib import Path
 import grimp
 import pytest
 
-from benchmarks._kept import COMPUTING, ROOT, kept, key_of
-from risolve.files.hdf5 import shard_name
+from benchmarks._kept import COMPUTING, ROOT, key_of
+from stages.evaluation.cells import SceneBatch, made, plan
 from tests.architecture.source import is_core
 
 
-def makes(content: str, calls: list[int], number: int, path: Path) -> None:
-    calls.append(number)
-    path.write_text(f"{content} {number}", "utf-8")
+def makes(content: str, calls: list[int], batch: SceneBatch[str], path: Path) -> None:
+    calls.append(batch.number)
+    path.write_text(f"{content} {batch.cell}", "utf-8")
 
 
-def makes_otherwise(content: str, calls: list[int], number: int, path: Path) -> None:
-    makes(content.upper(), calls, number, path)
+def makes_otherwise(content: str, calls: list[int], batch: SceneBatch[str], path: Path) -> None:
+    makes(content.upper(), calls, batch, path)
 
 
 def test_what_is_kept_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,16 +30,17 @@ def test_what_is_kept_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def contents(of: int, make: object) -> list[str]:
         assert callable(make)
         key = key_of({"seed": of}, (make,), [model])
-        with kept("bench", key, partial(make, f"seed {of}", calls), 2, 1) as work:
-            return [(work / shard_name(number)).read_text("utf-8") for number in range(2)]
+        batches = plan([("A", range(3)), ("B", range(3))], 3)
+        with made("bench", key, partial(make, f"seed {of}", calls), batches, 1) as (_, done):
+            return [path.read_text("utf-8") for _, path in done]
 
-    assert contents(1, makes) == contents(1, makes) == ["seed 1 0", "seed 1 1"]
+    assert contents(1, makes) == contents(1, makes) == ["seed 1 A", "seed 1 B"]
     assert calls == [0, 1]
-    assert contents(2, makes) == ["seed 2 0", "seed 2 1"]
-    assert contents(1, makes_otherwise) == ["SEED 1 0", "SEED 1 1"]
+    assert contents(2, makes) == ["seed 2 A", "seed 2 B"]
+    assert contents(1, makes_otherwise) == ["SEED 1 A", "SEED 1 B"]
     assert len(calls) == 6
     model.write_text("other weights", "utf-8")
-    assert contents(1, makes) == ["seed 1 0", "seed 1 1"]
+    assert contents(1, makes) == ["seed 1 A", "seed 1 B"]
     assert len(calls) == 8
 
 

@@ -14,7 +14,9 @@ from risolve.estimators.comparison import Method
 from risolve.networks.objective import PARTS
 from stages.evaluation import counts, strata
 from stages.evaluation import tables as evaluation_tables
-from stages.evaluation.tables import BOUNDS, MethodEstimates, Scoring, SplitTruth
+from stages.evaluation.estimates import MethodEstimates
+from stages.evaluation.tables import Scoring
+from stages.evaluation.truth import BOUNDS, SplitTruth
 from stages.page import blocks, run_files
 from stages.page.run_files import (
     CALIBRATION,
