@@ -10,13 +10,14 @@ power.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.inference.mirror import MirrorFold, mirror_fold
 from risolve.inference.scaling import unit_scale
 from risolve.modulus import squared_modulus
@@ -39,16 +40,13 @@ About 40 dB of SNR; 25 dB for `constant` sources after the start, whose N rows h
 """
 
 
-class _Scaled(NamedTuple):
+@dataclass(frozen=True)
+class _Scaled(Batched):
     """Snapshots, channel and codes scaled to a mean squared entry of 1, and the noise power on that scale."""
 
     observation: Observation
     noise: Powers
     start: Powers
-
-    def select(self, scenes: slice) -> "_Scaled":
-        """The same of some scenes."""
-        return _Scaled(self.observation.select(scenes), self.noise[scenes], self.start[scenes])
 
 
 class _Rows(NamedTuple):

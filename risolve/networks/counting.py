@@ -32,6 +32,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
 
+from risolve.batched import Batched
+
 _DOUBTED = 20.0
 """Change of V t from which on it counts by its logarithm."""
 
@@ -49,7 +51,7 @@ _MOST_STEPS = 2000
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Batched):
     """log P_net(K), the cost V_K (infinite where no fit was made), K = 0, 1, ..., the estimated SNR (a power
     ratio), and whether the amplitudes are shared by all snapshots (`constant` sources).
     """
@@ -58,12 +60,6 @@ class Evidence:
     cost: Float[Tensor, "scene count"]
     estimated_snr: Float[Tensor, " scene"]
     shared: Bool[Tensor, " scene"]
-
-    def select(self, scenes: Int[Tensor, " kept"]) -> "Evidence":
-        """That of some scenes."""
-        return Evidence(
-            self.log_probabilities[scenes], self.cost[scenes], self.estimated_snr[scenes], self.shared[scenes]
-        )
 
 
 ModelWeights: TypeAlias = tuple[float, float, float, float, float]

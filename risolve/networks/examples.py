@@ -1,13 +1,14 @@
 """Scenes to learn from, in batches."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.networks.dictionary import Dictionary
 from risolve.networks.features import Mirror, mirror_points
 from risolve.networks.likelihood_loss import Received
@@ -18,7 +19,7 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True)
-class Examples:
+class Examples(Batched):
     """What normalize stored of scenes, and their truth (NaN-padded slots, power 0 where empty).
 
     shared: sources with the same amplitude in all snapshots (`constant`). n_sources: `UNKNOWN` in scenes of
@@ -36,33 +37,7 @@ class Examples:
     received: Received | None
 
     def __len__(self) -> int:
-        return self.maps.shape[0]
-
-    def select(self, scenes: Int[Tensor, " chosen"]) -> "Examples":
-        """The examples of some scenes."""
-        return Examples(
-            self.maps[scenes],
-            self.estimated_snr[scenes],
-            self.shared[scenes],
-            self.factor[scenes],
-            self.sources[scenes],
-            self.power[scenes],
-            self.n_sources[scenes],
-            None if self.received is None else self.received.select(scenes),
-        )
-
-    def to(self, device: torch.device) -> "Examples":
-        """The same examples on another device."""
-        return Examples(
-            self.maps.to(device),
-            self.estimated_snr.to(device),
-            self.shared.to(device),
-            self.factor.to(device),
-            self.sources.to(device),
-            self.power.to(device),
-            self.n_sources.to(device),
-            None if self.received is None else self.received.to(device),
-        )
+        return self.n_scenes
 
     def mirrored(self, dictionary: Dictionary, mirror: Mirror) -> "Examples":
         """The same scenes seen in a mirror."""
@@ -82,17 +57,7 @@ def joined_examples(parts: list[Examples]) -> Examples:
     """Examples one after another; factors of a lower rank get rows of zeros, which add nothing to X^T X*."""
     rank = max(part.factor.shape[1] for part in parts)
     factors = [torch.nn.functional.pad(part.factor, (0, 0, 0, rank - part.factor.shape[1])) for part in parts]
-    received = [part.received for part in parts if part.received is not None]
-    return Examples(
-        torch.cat([part.maps for part in parts]),
-        torch.cat([part.estimated_snr for part in parts]),
-        torch.cat([part.shared for part in parts]),
-        torch.cat(factors),
-        torch.cat([part.sources for part in parts]),
-        torch.cat([part.power for part in parts]),
-        torch.cat([part.n_sources for part in parts]),
-        Received(*(torch.cat(values) for values in zip(*received, strict=True))) if received else None,
-    )
+    return Examples.joined([replace(part, factor=own) for part, own in zip(parts, factors, strict=True)])
 
 
 class Batch(NamedTuple):

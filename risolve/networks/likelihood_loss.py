@@ -1,11 +1,12 @@
 """Likelihood of the snapshots under a predicted covariance: a loss that needs no truth."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.covariance import NormalizedCovariance
 from risolve.modulus import squared_modulus
 from risolve.networks.dictionary import Dictionary
@@ -16,7 +17,8 @@ _LEAST_SIGNAL = 0.01
 """Share of the noise power that the signal has at least, where the snapshots show none."""
 
 
-class Received(NamedTuple):
+@dataclass(frozen=True)
+class Received(Batched):
     """Snapshots with the channel, the codes and the noise power of their scenes, complex64.
 
     shared: the amplitudes are the same in all snapshots (`constant` sources).
@@ -28,17 +30,10 @@ class Received(NamedTuple):
     noise_power: Powers
     shared: Bool[Tensor, " scene"]
 
-    def select(self, scenes: Tensor) -> "Received":
-        """Those of some scenes."""
-        return Received(*(values[scenes] for values in self))
-
-    def to(self, device: torch.device) -> "Received":
-        """The same on another device."""
-        return Received(*(values.to(device) for values in self))
-
     def mirrored(self, dictionary: Dictionary, mirror: Mirror) -> "Received":
         """The system in the mirror, in which the mirrored sources give the same snapshots."""
-        return self._replace(
+        return replace(
+            self,
             channel=dictionary.mirror_elements(self.channel, mirror),
             codes=dictionary.mirror_elements(self.codes, mirror),
         )

@@ -1,12 +1,13 @@
 """A trained network as the rest of the package uses it: maps in; covariance, places and count out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.covariance import NormalizedCovariance
 from risolve.networks.counting import OF_NETWORK, CountRule
 from risolve.networks.covariance_network import CovarianceNetwork, count_log_probabilities, covariance
@@ -39,7 +40,7 @@ def uncalibrated(blend_beta: float) -> Calibration:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Batched):
     """What a network says of scenes.
 
     covariance: R_pred. occupancy: logits z of the grid points. places: (u, v, w) of the source that occupies
@@ -59,20 +60,9 @@ class Prediction:
         """N of R_pred."""
         return self.covariance.n_elements
 
-    @property
-    def n_scenes(self) -> int:
-        return self.covariance.n_scenes
-
     def select(self, scenes: slice | Tensor) -> "Prediction":
         """The predictions of some scenes."""
-        return Prediction(
-            self.covariance.select(scenes),
-            self.occupancy[scenes],
-            self.places[scenes],
-            self.count_log_probabilities[scenes],
-            self.calibration,
-            self.estimated_snr[scenes],
-        )
+        return replace(super().select(scenes), covariance=self.covariance.select(scenes))
 
 
 @dataclass(frozen=True)

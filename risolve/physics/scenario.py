@@ -15,6 +15,7 @@ from jaxtyping import Complex, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.modulus import squared_modulus
 from risolve.physics import impairments
 from risolve.physics.array import Array
@@ -102,7 +103,7 @@ class SceneDraw:
 
 
 @dataclass(frozen=True)
-class Scenes:
+class Scenes(Batched):
     """A batch of simulated scenes: what the receiver has, and the truth (NaN-padded in the source slots)."""
 
     observation: Observation

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.errors import MeasurementError
 from risolve.files import covariances as covariance_file
 from risolve.files import hdf5, measurements
@@ -33,7 +34,7 @@ _SHARED = ("channel", "codes")
 
 
 @dataclass(frozen=True)
-class SmallColumns:
+class SmallColumns(Batched):
     """What is in memory of every scene: truth, SNR, source model (shared: `constant`); noise power where
     snapshots are read.
     """
@@ -45,44 +46,25 @@ class SmallColumns:
     shared: Bool[Tensor, " scene"]
     noise_power: Powers | None
 
-    def __len__(self) -> int:
-        return self.n_sources.shape[0]
-
     def beside(self, columns: Columns, scenes: Int[Tensor, " chosen"]) -> Examples:
         """Examples of some scenes, from their large columns."""
         large = {name: torch.from_numpy(values) for name, values in columns.items()}
+        own = self.select(scenes)
         received = None
-        if self.noise_power is not None:
+        if own.noise_power is not None:
             received = Received(
-                large["snapshots"],
-                large["channel"],
-                large["codes"],
-                self.noise_power[scenes],
-                self.shared[scenes],
+                large["snapshots"], large["channel"], large["codes"], own.noise_power, own.shared
             )
         return Examples(
             large["maps"],
-            self.estimated_snr[scenes],
-            self.shared[scenes],
+            own.estimated_snr,
+            own.shared,
             large["factor"],
-            self.sources[scenes],
-            self.power[scenes],
-            self.n_sources[scenes],
+            own.sources,
+            own.power,
+            own.n_sources,
             received,
         )
-
-
-def joined_columns(parts: list[SmallColumns]) -> SmallColumns:
-    """Those of several data sets, one after the other."""
-    noise_powers = [part.noise_power for part in parts if part.noise_power is not None]
-    return SmallColumns(
-        torch.cat([part.sources for part in parts]),
-        torch.cat([part.power for part in parts]),
-        torch.cat([part.n_sources for part in parts]),
-        torch.cat([part.estimated_snr for part in parts]),
-        torch.cat([part.shared for part in parts]),
-        torch.cat(noise_powers) if noise_powers else None,
-    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +103,7 @@ class SplitFiles:
         """All scenes, in memory."""
         parts = [shard.read(0, shard.n_scenes) for shard in self.shards]
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return self.small.beside(whole, torch.arange(len(self.small)))
+        return self.small.beside(whole, torch.arange(self.small.n_scenes))
 
 
 def open_split(params: Params, split: Split, with_snapshots: bool) -> SplitFiles:

@@ -1,6 +1,7 @@
 """The likelihood of the snapshots as a loss: its law, its closed form, its oracle, its gradient."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,10 +26,6 @@ def received_of(scenes: Scenes) -> Received:
     return Received(
         observation.snapshots, observation.channel, observation.codes, observation.noise_power, shared
     )
-
-
-def joined(first: Received, second: Received) -> Received:
-    return Received(*(torch.cat(pair) for pair in zip(first, second, strict=True)))
 
 
 def some_covariance(n_scenes: int, n_elements: int, seed: int = 1) -> NormalizedCovariance:
@@ -69,7 +66,7 @@ def test_scenes_of_both_models_are_each_scored_by_their_own() -> None:
     parts = [
         received_of(make_scenes(SMALL, 1, 3.0, n, model)) for n, model in zip((2, 3), MODELS, strict=True)
     ]
-    mixed = joined(*parts)
+    mixed = Received.joined(parts)
     order = torch.tensor([4, 0, 2, 1, 3])
     predicted = some_covariance(5, 15)
     alone = [
@@ -99,8 +96,8 @@ def test_one_antenna_one_snapshot_and_one_element_are_the_closed_form(snapshot: 
 def test_scale_and_global_phase_change_nothing(source_model: SourceModel, factor: complex) -> None:
     received = received_of(make_scenes(WIDE, 2, 5.0, 3, source_model))
     predicted = some_covariance(3, 40)
-    other = received._replace(
-        snapshots=received.snapshots * factor, noise_power=received.noise_power * abs(factor) ** 2
+    other = replace(
+        received, snapshots=received.snapshots * factor, noise_power=received.noise_power * abs(factor) ** 2
     )
     expected = likelihood_loss(predicted, received).item()
     assert likelihood_loss(predicted, other).item() == pytest.approx(expected, rel=1e-9)
@@ -155,9 +152,7 @@ def test_gradient_of_a_free_factor_against_finite_differences(source_model: Sour
 def test_single_precision_keeps_the_loss() -> None:
     """complex64, as in training, at an SNR whose matrices have a condition of 1e5."""
     received = received_of(make_scenes(WIDE, 2, 30.0, 6))
-    single = Received(
-        *(values.to(torch.complex64) for values in received[:3]), received.noise_power, received.shared
-    )
+    single = replace(received.to(torch.complex64), noise_power=received.noise_power)
     random = torch.Generator().manual_seed(5)
     factor = torch.randn((6, 40, 4), dtype=torch.complex128, generator=random)
     powers = torch.ones((6, 4), dtype=torch.float64)

@@ -48,7 +48,7 @@ def test_scenes_of_both_models_have_the_quotients_that_each_has_alone() -> None:
         own = torch.tensor([scene])
         alone = fit_quotient(examples.received.select(own), DICTIONARY, powers[own])
         torch.testing.assert_close(found[own], alone, rtol=1e-3, atol=0.0)
-    exchanged = examples.received._replace(shared=~examples.received.shared)
+    exchanged = replace(examples.received, shared=~examples.received.shared)
     other = fit_quotient(exchanged, DICTIONARY, powers)
     assert not any(torch.allclose(other[scene], found[scene], rtol=0.1) for scene in range(9))
 

@@ -99,8 +99,8 @@ def whole(folder: Path) -> Examples:
 
 def values_of(examples: Examples) -> dict[str, torch.Tensor]:
     received = examples.received
-    own = {name: getattr(examples, name) for name in Examples.__dataclass_fields__ if name != "received"}
-    return {**own, **({} if received is None else received._asdict())}
+    own = {name: values for name, values in vars(examples).items() if name != "received"}
+    return {**own, **({} if received is None else vars(received))}
 
 
 def assert_same(first: Examples, second: Examples) -> None:
