@@ -13,6 +13,7 @@ from risolve.inference.mirror import MirrorFold, mirror_fold
 from risolve.networks.features import GridShape, Mirror
 from risolve.physics.array import Array
 from risolve.physics.geometry import mirror_order
+from risolve.physics.observation import Observation
 from risolve.shapes import Sources
 
 
@@ -72,6 +73,14 @@ class Dictionary:
             if flipped:
                 factor = factor[..., self.element_orders[axis]]
         return factor
+
+    def mirror_observation(self, observation: Observation, mirror: Mirror) -> Observation:
+        """The system in the mirror, in which the mirrored sources give the same snapshots."""
+        return replace(
+            observation,
+            channel=self.mirror_elements(observation.channel, mirror),
+            codes=self.mirror_elements(observation.codes, mirror),
+        )
 
 
 def planar_dictionary(grid: Grid, n_horizontal: int, n_vertical: int, array: Array) -> Dictionary:

@@ -1,6 +1,6 @@
 """Scenes to learn from, in batches."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.networks.dictionary import Dictionary
 from risolve.networks.features import Mirror, mirror_points
-from risolve.networks.likelihood_loss import Received
+from risolve.physics.observation import Observation, SourceModel
 from risolve.shapes import Sources
 
 UNKNOWN = -1
@@ -23,8 +23,8 @@ class Examples(Batched):
     """What normalize stored of scenes, and their truth (NaN-padded slots, power 0 where empty).
 
     shared: sources with the same amplitude in all snapshots (`constant`). n_sources: `UNKNOWN` in scenes of
-    which the likelihood alone is learned. received: what the likelihood loss and the loops of a network read
-    of the scenes, None where there is neither.
+    which the likelihood alone is learned. observation: what the likelihood loss and the loops of a network
+    read of the scenes, None where there is neither; `shared` says their source models, not its own.
     """
 
     maps: Float[Tensor, "scene map point"]
@@ -34,7 +34,7 @@ class Examples(Batched):
     sources: Sources
     power: Float[Tensor, "scene source"]
     n_sources: Int[Tensor, " scene"]
-    received: Received | None
+    observation: Observation | None
 
     def __len__(self) -> int:
         return self.n_scenes
@@ -49,7 +49,7 @@ class Examples(Batched):
             dictionary.mirror_sources(self.sources, mirror),
             self.power,
             self.n_sources,
-            None if self.received is None else self.received.mirrored(dictionary, mirror),
+            None if self.observation is None else dictionary.mirror_observation(self.observation, mirror),
         )
 
 
@@ -58,6 +58,17 @@ def joined_examples(parts: list[Examples]) -> Examples:
     rank = max(part.factor.shape[1] for part in parts)
     factors = [torch.nn.functional.pad(part.factor, (0, 0, 0, rank - part.factor.shape[1])) for part in parts]
     return Examples.joined([replace(part, factor=own) for part, own in zip(parts, factors, strict=True)])
+
+
+def by_source_model(
+    observation: Observation, shared: Bool[Tensor, " scene"]
+) -> Iterator[tuple[Int[Tensor, " member"], Observation]]:
+    """The scenes of each source model that there is, as `shared` says them, and the observation of these."""
+    models: tuple[tuple[SourceModel, Tensor], ...] = (("independent", ~shared), ("constant", shared))
+    for source_model, own in models:
+        if bool(own.any()):
+            scenes = torch.nonzero(own).flatten()
+            yield scenes, replace(observation.select(scenes), source_model=source_model)
 
 
 class Batch(NamedTuple):

@@ -68,8 +68,12 @@ def outputs_of(
     in float32.
     """
     image = network_input(examples.maps, examples.estimated_snr, examples.shared, dictionary.shape)
-    received = examples.received
-    quotient = absent_quotient if received is None else partial(fit_quotient, received, dictionary)
+    observation = examples.observation
+    quotient = (
+        absent_quotient
+        if observation is None
+        else partial(fit_quotient, observation, examples.shared, dictionary)
+    )
     with torch.autocast(image.device.type, torch.bfloat16, enabled=mixed_precision):
         outputs: Outputs = network(image, quotient)
     return outputs
@@ -117,9 +121,9 @@ def batch_loss(
         )
 
     def likelihood() -> Tensor:
-        if examples.received is None:
+        if examples.observation is None:
             raise ValueError("the likelihood loss reads snapshots, channel and codes; the examples have none")
-        return likelihood_loss(predicted, examples.received)
+        return likelihood_loss(predicted, examples.observation, examples.shared)
 
     losses: dict[str, Callable[[], Tensor]] = {
         "detection": lambda: detection(outputs.logits),

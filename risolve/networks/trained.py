@@ -13,7 +13,7 @@ from risolve.networks.counting import OF_NETWORK, CountRule
 from risolve.networks.covariance_network import CovarianceNetwork, count_log_probabilities, covariance
 from risolve.networks.dictionary import Dictionary
 from risolve.networks.features import network_input
-from risolve.networks.loop import fit_quotient, received_of
+from risolve.networks.loop import fit_quotient, with_noise_of
 from risolve.physics.observation import Observation
 
 
@@ -96,7 +96,7 @@ class TrainedNetwork:
             raise ValueError(f"the network reads maps of its grid, {n_points} points; got {maps.shape[-1]}")
         shared = torch.full(estimated_snr.shape, observation.source_model == "constant")
         image = network_input(maps, estimated_snr, shared, self.dictionary.shape)
-        quotient = partial(fit_quotient, received_of(observation, estimated_snr), self.dictionary)
+        quotient = partial(fit_quotient, with_noise_of(observation, estimated_snr), shared, self.dictionary)
         outputs = self.network.eval()(image, quotient)
         of_covariance = outputs if self.of_covariance is None else self.of_covariance.eval()(image, quotient)
         return Prediction(

@@ -22,8 +22,10 @@ from risolve.files.extents import Extent
 from risolve.files.hdf5 import Reader
 from risolve.files.measurements import Truth, read_truth
 from risolve.networks.examples import Examples
-from risolve.networks.likelihood_loss import Received
+from risolve.physics.array import Array
+from risolve.physics.observation import Observation
 from risolve.shapes import Powers, Sources
+from stages.params import objects
 from stages.params.model import Params, Split
 
 Columns = Mapping[str, NDArray[Any]]
@@ -36,9 +38,10 @@ _SHARED = ("channel", "codes")
 @dataclass(frozen=True)
 class SmallColumns(Batched):
     """What is in memory of every scene: truth, SNR, source model (shared: `constant`); noise power where
-    snapshots are read.
+    snapshots are read. array: that of all scenes.
     """
 
+    array: Array
     sources: Sources
     power: Float[Tensor, "scene source"]
     n_sources: Int[Tensor, " scene"]
@@ -50,10 +53,10 @@ class SmallColumns(Batched):
         """Examples of some scenes, from their large columns."""
         large = {name: torch.from_numpy(values) for name, values in columns.items()}
         own = self.select(scenes)
-        received = None
+        observation = None
         if own.noise_power is not None:
-            received = Received(
-                large["snapshots"], large["channel"], large["codes"], own.noise_power, own.shared
+            observation = Observation(
+                large["snapshots"], self.array, large["channel"], large["codes"], noise_power=own.noise_power
             )
         return Examples(
             large["maps"],
@@ -63,7 +66,7 @@ class SmallColumns(Batched):
             own.sources,
             own.power,
             own.n_sources,
-            received,
+            observation,
         )
 
 
@@ -134,13 +137,14 @@ def open_split(params: Params, split: Split, with_snapshots: bool) -> SplitFiles
         extents = [{**own, **other.extents} for own, other in zip(extents, beside, strict=True)]
         noise_power = torch.cat([shard.noise_power for shard in beside])
     shards = tuple(Shard(shard.n_scenes, own) for shard, own in zip(opened, extents, strict=True))
-    return SplitFiles(_small_columns(truth, opened, noise_power), shards)
+    return SplitFiles(_small_columns(params, truth, opened, noise_power), shards)
 
 
 def _small_columns(
-    truth: Truth, shards: "list[_CovarianceShard]", noise_power: Powers | None
+    params: Params, truth: Truth, shards: "list[_CovarianceShard]", noise_power: Powers | None
 ) -> SmallColumns:
     return SmallColumns(
+        array=objects.system(params).array(),
         sources=truth.sources,
         power=truth.power.nan_to_num(nan=0.0),
         n_sources=truth.n_sources,

@@ -44,7 +44,7 @@ def test_the_loss_is_the_weighted_sum_of_the_parts_that_have_a_weight():
 
 
 def test_a_part_without_weight_reads_nothing_and_one_with_weight_says_what_it_lacks():
-    examples = replace(mixed_examples(), received=None)
+    examples = replace(mixed_examples(), observation=None)
     assert "likelihood" not in loss_of(small_network(), examples, classroom_dictionary()).parts
     with pytest.raises(ValueError, match="the likelihood loss reads snapshots, channel and codes"):
         loss_of(small_network(), examples, classroom_dictionary(), EVERY_PART)
