@@ -42,7 +42,7 @@ class Examples(Batched):
     def mirrored(self, dictionary: Dictionary, mirror: Mirror) -> "Examples":
         """The same scenes seen in a mirror."""
         return Examples(
-            mirror_points(self.maps, dictionary.shape, mirror),
+            mirror_points(self.maps, dictionary.grid.shape, mirror),
             self.estimated_snr,
             self.shared,
             dictionary.mirror_elements(self.factor, mirror),

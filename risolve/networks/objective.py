@@ -67,7 +67,7 @@ def outputs_of(
     """What the network says of every scene; with mixed precision the convolutions run in bfloat16, all else
     in float32.
     """
-    image = network_input(examples.maps, examples.estimated_snr, examples.shared, dictionary.shape)
+    image = network_input(examples.maps, examples.estimated_snr, examples.shared, dictionary.grid.shape)
     observation = examples.observation
     quotient = (
         absent_quotient
@@ -100,8 +100,9 @@ def batch_loss(
     present = examples.power > 0.0
     sources = torch.where(present[..., None], examples.sources, 1.0)
     cosines = cosines_from_sources(sources).float()
+    grid = dictionary.grid
     occupied = occupancy(
-        cosines, present, dictionary.axes, settings.target_width_cells, settings.target_width_planes
+        cosines, present, grid.axes, settings.target_width_cells, settings.target_width_planes
     )
     measured = examples.n_sources != 0
     predicted = covariance(outputs, dictionary.basis)
@@ -116,9 +117,7 @@ def batch_loss(
 
     def offset() -> Tensor:
         softness = settings.focal_exponents[1]
-        return offset_loss(
-            outputs.offsets, cosines, present, dictionary.points, dictionary.steps, occupied, softness
-        )
+        return offset_loss(outputs.offsets, cosines, present, grid.cosines, grid.steps, occupied, softness)
 
     def likelihood() -> Tensor:
         if examples.observation is None:

@@ -95,7 +95,7 @@ class TrainedNetwork:
         if maps.shape[-1] != n_points:
             raise ValueError(f"the network reads maps of its grid, {n_points} points; got {maps.shape[-1]}")
         shared = torch.full(estimated_snr.shape, observation.source_model == "constant")
-        image = network_input(maps, estimated_snr, shared, self.dictionary.shape)
+        image = network_input(maps, estimated_snr, shared, self.dictionary.grid.shape)
         quotient = partial(fit_quotient, with_noise_of(observation, estimated_snr), shared, self.dictionary)
         outputs = self.network.eval()(image, quotient)
         of_covariance = outputs if self.of_covariance is None else self.of_covariance.eval()(image, quotient)

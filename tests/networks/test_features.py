@@ -20,7 +20,8 @@ def test_the_map_of_a_mirrored_scene_is_the_mirrored_map(mirror):
     maps = sparse_fit_maps(observation, dictionary.basis.matrix, (0, 2))
     seen = dictionary.mirror_observation(observation, mirror)
     of_mirrored = sparse_fit_maps(seen, dictionary.basis.matrix, (0, 2))
-    assert torch.allclose(mirror_points(maps, dictionary.shape, mirror), of_mirrored, rtol=1e-2, atol=1e-4)
+    expected = mirror_points(maps, dictionary.grid.shape, mirror)
+    assert torch.allclose(expected, of_mirrored, rtol=1e-2, atol=1e-4)
     assert not torch.allclose(maps, of_mirrored, rtol=1e-1)
 
 

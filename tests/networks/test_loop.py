@@ -60,11 +60,10 @@ def test_scenes_of_both_models_have_the_quotients_that_each_has_alone() -> None:
 @pytest.mark.parametrize("mirror", [Mirror(True, False), Mirror(False, True)])
 def test_a_mirrored_scene_has_the_quotient_in_the_mirror(mirror: Mirror) -> None:
     examples, powers = examples_of_both_models(), some_powers(9)
-    found = quotient_of(
-        examples.mirrored(DICTIONARY, mirror), mirror_points(powers, DICTIONARY.shape, mirror)
-    )
-    plain = quotient_of(examples, powers)
-    torch.testing.assert_close(found, mirror_points(plain, DICTIONARY.shape, mirror), rtol=1e-3, atol=0.0)
+    shape = DICTIONARY.grid.shape
+    found = quotient_of(examples.mirrored(DICTIONARY, mirror), mirror_points(powers, shape, mirror))
+    expected = mirror_points(quotient_of(examples, powers), shape, mirror)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0.0)
 
 
 def test_the_fit_is_in_single_precision_whatever_the_convolutions_are_in() -> None:
@@ -78,7 +77,7 @@ def test_a_loop_reads_the_powers_of_the_pass_before_and_the_fit_at_them() -> Non
     """Two loops, pass by pass."""
     network, examples = small_network(loops=2), examples_of_both_models()
     outputs = outputs_of(network, examples, DICTIONARY, False)
-    image = network_input(examples.maps, examples.estimated_snr, examples.shared, DICTIONARY.shape)
+    image = network_input(examples.maps, examples.estimated_snr, examples.shared, DICTIONARY.grid.shape)
     state = network.trunk(network.stem(image))
     for stem, earlier in zip(network.loops, outputs.earlier, strict=True):
         logits = network.map(network.norm(state)).flatten(1)
