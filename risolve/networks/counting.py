@@ -24,10 +24,11 @@ nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
@@ -72,11 +73,11 @@ _NOT_NEGATIVE = (1, 2, 6, 7)
 class CountRule:
     """Share q, weights a, and (b, c, d, e, f) of `independent` and of `constant` sources, and SNR_max."""
 
-    missed: float
+    missed: Annotated[float, Interval(ge=0.0, lt=1.0)]
     network: float
     independent: ModelWeights
     constant: ModelWeights
-    highest_snr: float
+    highest_snr: Annotated[float, Ge(0.0)]
 
     def probabilities(self, evidence: Evidence) -> Float[Tensor, "scene count"]:
         """P(K) among the counts that have a cost."""

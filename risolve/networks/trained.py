@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,7 +29,7 @@ class Calibration:
 
     noise_known: CountRule
     noise_unknown: CountRule
-    blend_beta: float
+    blend_beta: Annotated[float, Interval(ge=0.0, le=1.0)]
 
     def count_rule(self, observation: Observation) -> CountRule:
         """The rule of an observation, by whether its noise power is known."""
