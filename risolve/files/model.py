@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import to_json
 from torch import Tensor
 
 from risolve.errors import CheckpointError
@@ -40,6 +39,9 @@ _CALIBRATION = TypeAdapter(
     tuple[Calibration], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 )
 """A calibration as it is stored."""
+
+_PLAIN = TypeAdapter[object](object)
+"""Anything as JSON, in text where JSON has nothing of its kind."""
 
 
 class Tuning(BaseModel):
@@ -302,7 +304,7 @@ def calibration_of(path: Path, content: Mapping[str, Any]) -> Calibration:
     if "calibration" not in content:
         raise CheckpointError(f"{path}: calibration: missing; train again")
     try:
-        (held,) = _CALIBRATION.validate_json(to_json([content["calibration"]], fallback=str))
+        (held,) = _CALIBRATION.validate_json(_PLAIN.dump_json([content["calibration"]], fallback=str))
     except ValueError as error:
         told = error.errors() if isinstance(error, ValidationError) else []
         faults = ", ".join(".".join(map(str, fault["loc"][1:])) for fault in told) or "all"
