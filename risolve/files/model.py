@@ -27,8 +27,6 @@ from risolve.networks.covariance_network import CovarianceNetwork, Layout
 from risolve.networks.dictionary import Dictionary, planar_dictionary
 from risolve.networks.features import n_channels
 from risolve.networks.trained import Calibration, TrainedNetwork
-from risolve.physics.array import Array
-from risolve.physics.geometry import planar_array
 from risolve.seeds import integer_seed
 
 _TUNED = "covariance_network"
@@ -103,14 +101,7 @@ def network_dictionary(params: ModelParams) -> Dictionary:
     """Steering matrix of the grid for the nominal array."""
     array = params.array
     return planar_dictionary(
-        model_grid.grid(params),
-        array.n_horizontal,
-        array.n_vertical,
-        Array(
-            planar_array(array.n_horizontal, array.n_vertical, array.spacing_m),
-            array.wavelength_m,
-            array.spherical_amplitude,
-        ),
+        model_grid.grid(params), array.n_horizontal, array.n_vertical, model_grid.nominal_array(params)
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.errors import MeasurementError
 from risolve.files import covariances as covariance_file
-from risolve.files import hdf5, measurements
+from risolve.files import hdf5, measurements, model_grid
 from risolve.files.covariances import broken_normalization, require_maps
 from risolve.files.extents import Extent
 from risolve.files.hdf5 import Reader
@@ -25,7 +25,6 @@ from risolve.networks.examples import Examples
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation
 from risolve.shapes import Powers, Sources
-from stages.params import objects
 from stages.params.model import Params, Split
 
 Columns = Mapping[str, NDArray[Any]]
@@ -144,7 +143,7 @@ def _small_columns(
     params: Params, truth: Truth, shards: "list[_CovarianceShard]", noise_power: Powers | None
 ) -> SmallColumns:
     return SmallColumns(
-        array=objects.system(params).array(),
+        array=model_grid.nominal_array(params.of_model()),
         sources=truth.sources,
         power=truth.power.nan_to_num(nan=0.0),
         n_sources=truth.n_sources,
