@@ -20,13 +20,14 @@ from risolve.files.atomic import write_text
 from risolve.files.covariances import Covariances, read_covariances, require_maps
 from risolve.files.evidence import Known, read_evidence, write_evidence
 from risolve.files.hdf5 import shard_name, shard_paths
-from risolve.files.measurements import Truth, read_observation, read_truth
+from risolve.files.measurements import read_observation, read_truth
 from risolve.files.model import read_network, write_network
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.networks.counting import fitted_rule
 from risolve.networks.losses import covariance_errors
 from risolve.networks.trained import Calibration, TrainedNetwork
 from risolve.physics.observation import Observation
+from risolve.physics.scenario import Truth
 from risolve.running.shards import make_shards, one_thread
 from risolve.running.work import work_key
 from stages.params import estimators

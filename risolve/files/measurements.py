@@ -15,36 +15,22 @@ Channel, codes and positions are the nominal ones. Slots of the truth beyond n_s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from risolve.batched import Batched
 from risolve.files import hdf5
 from risolve.files.hdf5 import Reader
 from risolve.inference.scaling import require_usable
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation
-from risolve.physics.scenario import Scenes
-from risolve.shapes import Sources
+from risolve.physics.scenario import Scenes, Truth
 
 FORMAT = "risolve-measurements"
 VERSION = 1
 _MADE_BY = "`simulate` writes such files, docs/formats.md describes them"
-
-
-@dataclass(frozen=True)
-class Truth(Batched):
-    """Sources of a batch of scenes (NaN in empty slots), their powers, and the SNR of each scene (dB)."""
-
-    n_sources: Int[Tensor, " scene"]
-    snr_db: Float[Tensor, " scene"]
-    sources: Sources
-    power: Float[Tensor, "scene source"]
 
 
 def write_scenes(path: Path, scenes: Scenes) -> None:
@@ -144,23 +130,16 @@ def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Sce
     Raises:
         MeasurementError: as `read_truth`.
     """
-    observations, truths, amplitudes = [], [], []
+    observations, parts = [], []
     for path in hdf5.source_paths(source, _MADE_BY):
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
             observations.append(_observation(reader, spherical_amplitude))
             _require_same_array(observations, reader)
-            truths.append(_truth(reader))
+            truth = vars(_truth(reader))
             values = reader.array("truth/amplitudes", np.complex64, "scene snapshot source", finite=False)
-            amplitudes.append(torch.from_numpy(values))
-    truth = Truth.joined(truths)
-    return Scenes(
-        Observation.joined(observations),
-        truth.n_sources,
-        truth.snr_db,
-        truth.sources,
-        truth.power,
-        torch.cat(amplitudes),
-    )
+            amplitudes = torch.from_numpy(values)
+            parts.append(Scenes(**truth, observation=observations[-1], amplitudes=amplitudes))
+    return Scenes.joined(parts)
 
 
 def _observation(reader: Reader, spherical_amplitude: bool) -> Observation:

@@ -20,10 +20,11 @@ from risolve.files import hdf5, measurements, model_grid
 from risolve.files.covariances import broken_normalization, require_maps
 from risolve.files.extents import Extent
 from risolve.files.hdf5 import Reader
-from risolve.files.measurements import Truth, read_truth
+from risolve.files.measurements import read_truth
 from risolve.networks.examples import Examples
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation
+from risolve.physics.scenario import Truth
 from risolve.shapes import Powers, Sources
 from stages.params.model import Params, Split
 
