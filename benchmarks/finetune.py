@@ -106,8 +106,8 @@ def of_part(
     observation, sources = scenes.observation.select(part), scenes.sources[part]
     told = scenes.n_sources[part].long()
     prediction = trained.predict(examples.maps, examples.estimated_snr, observation)
-    own, received = prediction.covariance, examples.received
-    assert received is not None
+    own, seen = prediction.covariance, examples.observation
+    assert seen is not None
     waves = observation.array.steering(sources.nan_to_num(nan=1.0))
     truth = true_covariance(waves.to(torch.complex64), scenes.power[part].nan_to_num(nan=0.0).float())
     missed = own.squared_norm - 2.0 * inner_product(own, truth) + truth.squared_norm
@@ -120,7 +120,7 @@ def of_part(
     )
     values = {
         "likelihood loss": np.array(
-            [float(likelihood_loss(own.select(row), received.select(row))) for row in rows]
+            [float(likelihood_loss(own.select(row), seen.select(row), examples.shared[row])) for row in rows]
         ),
         "covariance error": (missed / truth.squared_norm).double().numpy(),
         "count": (prediction.count_log_probabilities.argmax(-1) == told).double().numpy(),

@@ -49,11 +49,11 @@ from risolve.files import model_grid
 from risolve.files.estimates import read_estimates, write_estimates
 from risolve.files.model import read_network
 from risolve.inference.maps import MapSettings, fit_maps
+from risolve.metrics.intervals import wilson
 from risolve.networks.trained import TrainedNetwork
 from risolve.physics.observation import Observation, SourceModel
 from stages.evaluation.cells import Done, SceneBatch
 from stages.evaluation.strata import Bootstrap, strata_table
-from stages.page.intervals import wilson
 from stages.params.file import read_params
 from stages.params.model import Params
 

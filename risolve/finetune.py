@@ -22,7 +22,6 @@ from risolve.inference.noise import estimated_noise_power
 from risolve.inference.scaling import unit_scale
 from risolve.networks.examples import UNKNOWN, Examples, joined_examples
 from risolve.networks.fit import FitSettings, FitState, fit
-from risolve.networks.likelihood_loss import Received
 from risolve.networks.memory_feed import MemoryFeed
 from risolve.networks.tuning import held_back_loss, shared_out, tuning_settings
 from risolve.physics.observation import Observation
@@ -123,7 +122,6 @@ def unlabelled(observation: Observation, model: Model) -> Examples:
     shared = torch.full((n_scenes,), observation.source_model == "constant")
     # squares of weak snapshots leave single precision, and the loss knows no scale
     scaled = unit_scale(observation)
-    assert scaled.noise_power is not None
     snapshots, channel, codes = (
         values.to(torch.complex64).expand(n_scenes, -1, -1)
         for values in (scaled.snapshots, scaled.channel, scaled.codes)
@@ -136,7 +134,7 @@ def unlabelled(observation: Observation, model: Model) -> Examples:
         sources=torch.full((n_scenes, 1, 3), torch.nan, dtype=torch.float64),
         power=torch.zeros((n_scenes, 1), dtype=torch.float64),
         n_sources=torch.full((n_scenes,), UNKNOWN, dtype=torch.int32),
-        received=Received(snapshots, channel, codes, scaled.noise_power, shared),
+        observation=replace(scaled, snapshots=snapshots, channel=channel, codes=codes),
     )
 
 

@@ -20,13 +20,13 @@ from risolve.files import model_grid
 from risolve.files.atomic import write_text
 from risolve.files.covariances import Covariances
 from risolve.files.evidence import Known, read_evidence, write_evidence
-from risolve.files.measurements import Truth
 from risolve.files.model import read_network, write_network
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.networks.counting import fitted_rule
 from risolve.networks.losses import covariance_errors
 from risolve.networks.trained import Calibration, TrainedNetwork
 from risolve.physics.observation import Observation
+from risolve.physics.scenario import Truth
 from risolve.running.shards import one_thread
 from risolve.running.work import work_key
 from stages.evaluation import cells

@@ -67,7 +67,7 @@ def train(
         network,
         team.averaging(network, device),
         training,
-        validation.to(device),
+        validation.to(device=device),
         network_dictionary(params.of_model()).to(device),
         fit_settings(params, device),
         state,

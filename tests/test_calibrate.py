@@ -194,7 +194,7 @@ def test_missing_scenes_are_named(copy: Path) -> None:
 def test_scenes_of_other_parameters_are_refused(copy: Path, n_scenes: int) -> None:
     strata = {"only": {"n_sources": [0, 3], "snr_db": [-5.0, 20.0], "n_scenes": n_scenes}}
     write_params(copy, {**FEW, "simulate.validation.strata": strata})
-    law = f"data/scenes/validation: simulate.validation ... {n_scenes} scenes, got 5; ... `simulate --split validation`"
+    law = f"data/scenes/validation: simulate.validation ... {n_scenes} scenes, got 5; ... `simulate --split"
     with pytest.raises(MeasurementError, match=shows(law)):
         call_verb(copy, calibrate.main)
 

@@ -164,8 +164,8 @@ def test_what_is_learned_from_is_what_the_pipeline_would_make(
     assert torch.equal(found.estimated_snr, expected.maps.estimated_snr)
     assert torch.equal(found.factor, expected.factor)
     assert found.n_sources.tolist() == [-1, -1, -1]
-    received = found.received
-    assert received is not None
+    received = found.observation
+    assert received is not None and received.noise_power is not None
     known = observation.noise_power
     sigma = (estimated_noise_power(observation) if known is None else known).double()
     power = observation.snapshots.abs().double().square().mean((1, 2))
@@ -175,7 +175,7 @@ def test_what_is_learned_from_is_what_the_pipeline_would_make(
         snapshots=observation.snapshots * 1e-25,
         noise_power=None if known is None else known * 1e-50,
     )
-    scaled = unlabelled(weak, read_model(original)).received
+    scaled = unlabelled(weak, read_model(original)).observation
     assert scaled is not None
     torch.testing.assert_close(scaled.snapshots, received.snapshots, rtol=1e-4, atol=1e-5)
 

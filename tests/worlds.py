@@ -166,7 +166,7 @@ def direct_array(
         noise_power=noise_power,
     )
     return Scenes(
-        observation,
+        observation=observation,
         n_sources=torch.full((n_scenes,), n_sources, dtype=torch.int32),
         snr_db=torch.full((n_scenes,), snr_db, dtype=torch.float64),
         sources=placed.clone(),

@@ -11,7 +11,7 @@ from risolve.estimators.ml import likeliest
 from risolve.inference.detection import Detector, detectors, explained, gains
 from risolve.inference.grid import Grid
 from risolve.inference.likelihood import Refinement, refine
-from risolve.inference.search import leading, selected
+from risolve.inference.search import leading
 from risolve.physics.observation import Observation
 
 _SCREENING, _FINISHED = 6, 6
@@ -98,6 +98,6 @@ def _random_starts(
 
 
 def _least(scenes: Int[Tensor, " start"], fits: Refinement) -> Group:
-    fit = selected(fits, leading(scenes, fits.residual, 1))
+    fit = fits.select(leading(scenes, fits.residual, 1))
     found = torch.ones(fit.sources.shape[0], dtype=torch.bool)
     return Group(fit.sources, found, fit.sources, converged=fit.converged)

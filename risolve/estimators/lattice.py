@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from risolve.physics.array import Array
+from risolve.physics.geometry import planar_array
 from risolve.shapes import Elements
 
 # A position off by this share of a wavelength turns a phase by 6e-6 rad.
@@ -24,10 +25,8 @@ class Lattice(NamedTuple):
 
     def elements(self) -> Elements:
         """e_n = ((i - (n_horizontal - 1) / 2) d_x, (j - (n_vertical - 1) / 2) d_y, 0), float64."""
-        x = torch.arange(self.n_horizontal, dtype=torch.float64) - (self.n_horizontal - 1) / 2
-        y = torch.arange(self.n_vertical, dtype=torch.float64) - (self.n_vertical - 1) / 2
-        grid_y, grid_x = torch.meshgrid(y * self.spacing_y, x * self.spacing_x, indexing="ij")
-        return torch.stack((grid_x, grid_y, torch.zeros_like(grid_x)), dim=-1).reshape(-1, 3)
+        spacings = torch.tensor((self.spacing_x, self.spacing_y, 0.0), dtype=torch.float64)
+        return planar_array(self.n_horizontal, self.n_vertical, 1.0) * spacings
 
 
 def rectangular_lattice(array: Array) -> Lattice:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.estimators.contract import (
     CovarianceKind,
     Estimate,
@@ -206,7 +207,8 @@ class LearnedEstimator:
                 members = torch.nonzero(wanted[:, count] & ~cost[:, count].isfinite()).flatten()
                 fit = self._fit(scenes, prediction, members, count, complete=False)
                 cost[members, count] = fit.cost
-                fits[count] = _with(fits.get(count), _Fitted(members, fit))
+                known = [fits[count]] if count in fits else []
+                fits[count] = _Fitted.joined([*known, _Fitted(members, fit)])
             evidence = _evidence(observation, prediction, cost)
             confidence, best = rule.probabilities(evidence).max(-1)
             wanted = ((counts - best[:, None]).abs() <= 1) & (counts < n_determined)
@@ -222,13 +224,13 @@ class LearnedEstimator:
     ) -> Estimate:
         """The estimate of the fits that have the number of sources of their scene."""
         groups = []
-        for count, (members, fit) in fits.items():
-            rows = torch.nonzero(n_sources[members] == count).flatten()
+        for count, fitted in fits.items():
+            rows = torch.nonzero(n_sources[fitted.members] == count).flatten()
             if count == 0 or rows.numel() == 0:
                 continue
-            chosen = members[rows]
+            chosen = fitted.members[rows]
             # the order of a beam search depends on rounding
-            own = scenes.select(chosen).in_own_units(fit, rows).strongest_first()
+            own = scenes.select(chosen).in_own_units(fitted.fit, rows).strongest_first()
             part = observation.select(chosen)
             likelihood = unconditional_likelihood(part, own, torch.arange(len(chosen)))
             present = own.powers > 0.0
@@ -237,7 +239,8 @@ class LearnedEstimator:
         return joined(observation, groups, looked=True)
 
 
-class _Fitted(NamedTuple):
+@dataclass(frozen=True)
+class _Fitted(Batched):
     """Some scenes, and the fit of each."""
 
     members: Int[Tensor, " member"]
@@ -250,13 +253,6 @@ class _Counted(NamedTuple):
     fits: dict[int, _Fitted]
     n_sources: Int[Tensor, " scene"]
     confidence: Float[Tensor, " scene"]
-
-
-def _with(before: _Fitted | None, more: _Fitted) -> _Fitted:
-    """Fits of more scenes."""
-    if before is None:
-        return more
-    return _Fitted(torch.cat((before.members, more.members)), before.fit.joined(more.fit))
 
 
 def _determined(observation: Observation, prediction: Prediction) -> int:

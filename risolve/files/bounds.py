@@ -9,7 +9,7 @@ amplitude a source unknown) and, for `independent` sources, `unconditional`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.files import hdf5
 from risolve.files.hdf5 import Reader
 from risolve.physics.observation import SourceModel
@@ -28,7 +29,7 @@ _MADE_BY = "run `bound` first"
 
 
 @dataclass(frozen=True)
-class Deviations:
+class Deviations(Batched):
     """Least standard deviations of azimuth, elevation (rad), range (m), inverse range (1/m) and position (m).
 
     NaN where a slot holds no source.
@@ -42,7 +43,7 @@ class Deviations:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Bounds(Batched):
     """Bounds of a batch of scenes; unconditional is None for `constant` sources."""
 
     source_model: SourceModel
@@ -82,12 +83,7 @@ def read_bounds(source: Path | Sequence[Path]) -> Bounds:
             if parts[-1].source_model != parts[0].source_model:
                 law = f"{parts[0].source_model} in the files read before, got {parts[-1].source_model}"
                 raise reader.fault("attribute source_model", law)
-    unconditional_parts = [part.unconditional for part in parts if part.unconditional is not None]
-    return replace(
-        parts[0],
-        conditional=_joined([part.conditional for part in parts]),
-        unconditional=_joined(unconditional_parts) if unconditional_parts else None,
-    )
+    return Bounds.joined(parts)
 
 
 def bounds_in(reader: Reader) -> Bounds:
@@ -117,8 +113,3 @@ def _deviations(reader: Reader, kind: str) -> Deviations:
         inverse_range=torch.from_numpy(column("inverse_range_per_m")),
         position=torch.from_numpy(column("position_m")),
     )
-
-
-def _joined(parts: list[Deviations]) -> Deviations:
-    names = [field.name for field in fields(Deviations)]
-    return Deviations(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

@@ -7,7 +7,7 @@ estimated_snr   float32 [scene]                      (mean |y|^2 - sigma^2) / si
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.hdf5 import Reader
@@ -29,7 +30,7 @@ _TRACE_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class Maps:
+class Maps(Batched):
     """Maps of the sparse covariance fit on a grid (n_w, n_v, n_u), one for each entry of `iterations`, and
     the estimated SNR (a power ratio).
     """
@@ -41,7 +42,7 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class Covariances:
+class Covariances(Batched):
     """Normalized least-squares factors of a batch of scenes, and the maps.
 
     `risolve.covariance.sample_covariance` makes the covariance of a factor.
@@ -50,19 +51,6 @@ class Covariances:
     factor: Complex[Tensor, "scene rank element"]
     source_model: SourceModel
     maps: Maps
-
-    @property
-    def n_scenes(self) -> int:
-        return self.factor.shape[0]
-
-    def select(self, scenes: Tensor) -> "Covariances":
-        """The same of some scenes."""
-        maps = self.maps
-        return replace(
-            self,
-            factor=self.factor[scenes],
-            maps=replace(maps, values=maps.values[scenes], estimated_snr=maps.estimated_snr[scenes]),
-        )
 
 
 def write_covariances(path: Path, covariances: Covariances) -> None:
@@ -96,12 +84,7 @@ def read_covariances(source: Path | Sequence[Path]) -> Covariances:
             if _kind(parts[-1]) != _kind(parts[0]):
                 law = f"the same in all files, {_kind(parts[0])}; got {_kind(parts[-1])}"
                 raise reader.fault("attributes", law)
-    maps = replace(
-        parts[0].maps,
-        values=torch.cat([part.maps.values for part in parts]),
-        estimated_snr=torch.cat([part.maps.estimated_snr for part in parts]),
-    )
-    return replace(parts[0], factor=torch.cat([part.factor for part in parts]), maps=maps)
+    return Covariances.joined(parts)
 
 
 @runtime_checkable

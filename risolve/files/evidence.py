@@ -11,15 +11,15 @@ blend_error                 float32 [scene, beta]     normalized square error of
                                                       R_samp; NaN in scenes without sources
 """
 
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.files import hdf5
 from risolve.files.hdf5 import Reader
 from risolve.networks.counting import Evidence
@@ -28,7 +28,8 @@ FORMAT = "risolve-evidence"
 VERSION = 1
 
 
-class Known(NamedTuple):
+@dataclass(frozen=True)
+class Known(Batched):
     """Evidence with the noise power told and not told, the true number of sources of every scene, and the
     errors of its blends.
     """
@@ -71,12 +72,7 @@ def read_evidence(paths: list[Path]) -> Known:
                     torch.from_numpy(reader.array("blend_error", np.float32, "scene beta", finite=False)),
                 )
             )
-    return Known(
-        _joined([part.noise_known for part in parts]),
-        _joined([part.noise_unknown for part in parts]),
-        torch.cat([part.n_sources for part in parts]),
-        torch.cat([part.blend_error for part in parts]),
-    )
+    return Known.joined(parts)
 
 
 def _evidence(reader: Reader, name: str, shared: Tensor) -> Evidence:
@@ -86,7 +82,3 @@ def _evidence(reader: Reader, name: str, shared: Tensor) -> Evidence:
         torch.from_numpy(reader.array(f"{name}/estimated_snr", np.float32, "scene")),
         shared,
     )
-
-
-def _joined(parts: list[Evidence]) -> Evidence:
-    return Evidence(*(torch.cat([getattr(part, own.name) for part in parts]) for own in fields(Evidence)))

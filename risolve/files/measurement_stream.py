@@ -34,7 +34,7 @@ from risolve.files.measurement_laws import (
     lossy_codes,
     unusable,
 )
-from risolve.files.measurements import FORMAT, VERSION, joined_observations
+from risolve.files.measurements import FORMAT, VERSION
 from risolve.files.precision import Single, as_double, as_single
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation, SourceModel
@@ -90,7 +90,7 @@ class Chunk:
         return Chunk(
             (*self.scenes, *other.scenes),
             (*self.units, *other.units),
-            joined_observations(parts) if parts else None,
+            Observation.joined(parts) if parts else None,
             self.left_out | other.left_out,
         )
 

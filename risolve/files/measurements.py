@@ -15,12 +15,10 @@ Channel, codes and positions are the nominal ones. Slots of the truth beyond n_s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from risolve.files import hdf5
@@ -28,30 +26,11 @@ from risolve.files.hdf5 import Reader
 from risolve.inference.scaling import require_usable
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation
-from risolve.physics.scenario import Scenes
-from risolve.shapes import Sources
+from risolve.physics.scenario import Scenes, Truth
 
 FORMAT = "risolve-measurements"
 VERSION = 1
 _MADE_BY = "`simulate` writes such files, docs/formats.md describes them"
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Sources of a batch of scenes (NaN in empty slots), their powers, and the SNR of each scene (dB)."""
-
-    n_sources: Int[Tensor, " scene"]
-    snr_db: Float[Tensor, " scene"]
-    sources: Sources
-    power: Float[Tensor, "scene source"]
-
-    @property
-    def n_scenes(self) -> int:
-        return self.n_sources.shape[0]
-
-    def select(self, scenes: Int[Tensor, " chosen"]) -> "Truth":
-        """The truth of some scenes."""
-        return Truth(self.n_sources[scenes], self.snr_db[scenes], self.sources[scenes], self.power[scenes])
 
 
 def write_scenes(path: Path, scenes: Scenes) -> None:
@@ -129,7 +108,7 @@ def read_observation(source: Path | Sequence[Path], spherical_amplitude: bool) -
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
             observations.append(_observation(reader, spherical_amplitude))
             _require_same_array(observations, reader)
-    return joined_observations(observations)
+    return Observation.joined(observations)
 
 
 def read_truth(source: Path | Sequence[Path]) -> Truth:
@@ -142,7 +121,7 @@ def read_truth(source: Path | Sequence[Path]) -> Truth:
     for path in hdf5.source_paths(source, _MADE_BY):
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
             truths.append(_truth(reader))
-    return _joined_truth(truths)
+    return Truth.joined(truths)
 
 
 def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Scenes:
@@ -151,23 +130,16 @@ def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Sce
     Raises:
         MeasurementError: as `read_truth`.
     """
-    observations, truths, amplitudes = [], [], []
+    observations, parts = [], []
     for path in hdf5.source_paths(source, _MADE_BY):
         with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
             observations.append(_observation(reader, spherical_amplitude))
             _require_same_array(observations, reader)
-            truths.append(_truth(reader))
+            truth = vars(_truth(reader))
             values = reader.array("truth/amplitudes", np.complex64, "scene snapshot source", finite=False)
-            amplitudes.append(torch.from_numpy(values))
-    truth = _joined_truth(truths)
-    return Scenes(
-        joined_observations(observations),
-        truth.n_sources,
-        truth.snr_db,
-        truth.sources,
-        truth.power,
-        torch.cat(amplitudes),
-    )
+            amplitudes = torch.from_numpy(values)
+            parts.append(Scenes(**truth, observation=observations[-1], amplitudes=amplitudes))
+    return Scenes.joined(parts)
 
 
 def _observation(reader: Reader, spherical_amplitude: bool) -> Observation:
@@ -254,31 +226,3 @@ def _require_same_array(observations: list[Observation], reader: Reader) -> None
             raise reader.fault(
                 field, "differs from the files read before it; read files of different systems one by one"
             )
-
-
-def _joined_truth(truths: list[Truth]) -> Truth:
-    return Truth(
-        torch.cat([t.n_sources for t in truths]),
-        torch.cat([t.snr_db for t in truths]),
-        torch.cat([t.sources for t in truths]),
-        torch.cat([t.power for t in truths]),
-    )
-
-
-def joined_observations(observations: list[Observation]) -> Observation:
-    """Scenes of observations by one array, in order."""
-    noise_powers = [o.noise_power for o in observations if o.noise_power is not None]
-    return replace(
-        observations[0],
-        snapshots=torch.cat([o.snapshots for o in observations]),
-        channel=_rows([o.channel for o in observations], observations),
-        codes=_rows([o.codes for o in observations], observations),
-        noise_power=torch.cat(noise_powers) if noise_powers else None,
-    )
-
-
-def _rows(tensors: list[Tensor], observations: list[Observation]) -> Tensor:
-    """One row if all files have the same one, else one a scene."""
-    if all(t.shape[0] == 1 and torch.equal(t, tensors[0]) for t in tensors):
-        return tensors[0]
-    return torch.cat([t.expand(o.n_scenes, -1, -1) for t, o in zip(tensors, observations, strict=True)])

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from risolve.errors import CheckpointError
@@ -23,43 +23,23 @@ from risolve.files.checkpoint import (
     save_checkpoint,
 )
 from risolve.files.model_params import ModelParams
-from risolve.networks.counting import CountRule, ModelWeights
 from risolve.networks.covariance_network import CovarianceNetwork, Layout
 from risolve.networks.dictionary import Dictionary, planar_dictionary
 from risolve.networks.features import n_channels
 from risolve.networks.trained import Calibration, TrainedNetwork
-from risolve.physics.array import Array
-from risolve.physics.geometry import planar_array
 from risolve.seeds import integer_seed
 
 _TUNED = "covariance_network"
 """Name of the weights that say R_pred alone."""
 
 
-class _StoredRule(BaseModel):
-    """`CountRule` as it is stored."""
+_CALIBRATION = TypeAdapter(
+    tuple[Calibration], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+)
+"""A calibration as it is stored."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    missed: Annotated[float, Field(ge=0.0, lt=1.0)]
-    network: float
-    independent: ModelWeights
-    constant: ModelWeights
-    highest_snr: Annotated[float, Field(ge=0.0)]
-
-    def rule(self) -> CountRule:
-        """The rule."""
-        return CountRule(self.missed, self.network, self.independent, self.constant, self.highest_snr)
-
-
-class _StoredCalibration(BaseModel):
-    """`Calibration` as it is stored."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    noise_known: _StoredRule
-    noise_unknown: _StoredRule
-    blend_beta: Annotated[float, Field(ge=0.0, le=1.0)]
+_PLAIN = TypeAdapter[object](object)
+"""Anything as JSON, in text where JSON has nothing of its kind."""
 
 
 class Tuning(BaseModel):
@@ -121,14 +101,7 @@ def network_dictionary(params: ModelParams) -> Dictionary:
     """Steering matrix of the grid for the nominal array."""
     array = params.array
     return planar_dictionary(
-        model_grid.grid(params),
-        array.n_horizontal,
-        array.n_vertical,
-        Array(
-            planar_array(array.n_horizontal, array.n_vertical, array.spacing_m),
-            array.wavelength_m,
-            array.spherical_amplitude,
-        ),
+        model_grid.grid(params), array.n_horizontal, array.n_vertical, model_grid.nominal_array(params)
     )
 
 
@@ -322,11 +295,12 @@ def calibration_of(path: Path, content: Mapping[str, Any]) -> Calibration:
     if "calibration" not in content:
         raise CheckpointError(f"{path}: calibration: missing; train again")
     try:
-        held = _StoredCalibration.model_validate(content["calibration"])
-    except ValidationError as error:
-        faults = ", ".join(".".join(map(str, fault["loc"])) or "all" for fault in error.errors())
+        (held,) = _CALIBRATION.validate_json(_PLAIN.dump_json([content["calibration"]], fallback=str))
+    except ValueError as error:
+        told = error.errors() if isinstance(error, ValidationError) else []
+        faults = ", ".join(".".join(map(str, fault["loc"][1:])) for fault in told) or "all"
         raise CheckpointError(
             f"{path}: calibration: finite weights of two count rules, 0 <= missed < 1, 0 <= blend_beta <= 1, "
             f"of which {faults} are missing, superfluous or wrong; run `train` and `calibrate` again"
         ) from error
-    return Calibration(held.noise_known.rule(), held.noise_unknown.rule(), held.blend_beta)
+    return held

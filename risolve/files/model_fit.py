@@ -2,9 +2,10 @@
 
 import torch
 
+from risolve.files import model_grid
 from risolve.files.model_params import ModelParams
 from risolve.physics.array import Array
-from risolve.physics.geometry import nearest_spacing, planar_array
+from risolve.physics.geometry import nearest_spacing
 
 _SAME_WAVELENGTH = 1e-6
 """Relative."""
@@ -22,8 +23,7 @@ def differences(params: ModelParams, array: Array, n_antennas: int, n_snapshots:
     if array.n_elements != own.n_elements:
         found.append(f"elements are {array.n_elements}, the model's {own.n_elements} ({layout})")
     else:
-        nominal = planar_array(own.n_horizontal, own.n_vertical, own.spacing_m)
-        away = (array.elements - nominal).norm(dim=-1)
+        away = (array.elements - model_grid.nominal_array(params).elements).norm(dim=-1)
         worst = int(torch.argmax(away))
         if float(away[worst]) > _SAME_PLACE * own.wavelength_m:
             found.append(

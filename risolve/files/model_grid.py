@@ -1,8 +1,16 @@
-"""The search grid of the parameters."""
+"""The array of the parameters, and their search grid."""
 
 from risolve.files.model_params import ModelParams
 from risolve.inference.grid import Grid, search_grid
-from risolve.physics.geometry import radians
+from risolve.physics.array import Array
+from risolve.physics.geometry import planar_array, radians
+
+
+def nominal_array(params: ModelParams) -> Array:
+    """The array as it is meant to be."""
+    own = params.array
+    elements = planar_array(own.n_horizontal, own.n_vertical, own.spacing_m)
+    return Array(elements, own.wavelength_m, own.spherical_amplitude)
 
 
 def grid(params: ModelParams) -> Grid:

@@ -8,7 +8,6 @@ import torch
 from risolve.errors import MeasurementError
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import MADE_BY, Chunk, first_looks, measurement_stream
-from risolve.files.measurements import joined_observations
 from risolve.physics.observation import Observation
 
 
@@ -34,7 +33,7 @@ def read_measurements(path: Path | str) -> Observation:
                     raise MeasurementError(f"{one}: scene {scene}: {reason}")
                 parts.append(_in_its_unit(chunk, chunk.observation))
     wide = any(part.snapshots.dtype == torch.complex128 for part in parts)
-    return joined_observations([part.to(torch.complex128) for part in parts] if wide else parts)
+    return Observation.joined([part.to(torch.complex128) for part in parts] if wide else parts)
 
 
 def _in_its_unit(chunk: Chunk, observation: Observation) -> Observation:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.inference.grid import Grid, grid_steering
 from risolve.inference.projection import grouped_snapshots, responses
 from risolve.inference.scaling import unit_scale
@@ -28,7 +29,7 @@ _OWN = 1e-3
 
 
 @dataclass(frozen=True)
-class Detector:
+class Detector(Batched):
     """Responses b_g of every grid point and their energies |b_g|^2, beside the observation on unit scale."""
 
     observation: Observation
@@ -36,20 +37,11 @@ class Detector:
     columns: Complex[Tensor, "scene group point row"]
     energy: Float[Tensor, "scene group point"]
 
-    @property
-    def n_scenes(self) -> int:
-        return self.observation.n_scenes
-
     def select(self, scenes: slice | Tensor) -> "Detector":
         """The same of some scenes; itself of all, for the responses are large."""
         if isinstance(scenes, Tensor) and torch.equal(scenes, torch.arange(self.n_scenes)):
             return self
-        return Detector(
-            self.observation.select(scenes),
-            self.grid,
-            self.columns[scenes],
-            self.energy[scenes],
-        )
+        return super().select(scenes)
 
 
 def detectors(observation: Observation, grid: Grid) -> Iterator[tuple[slice, Detector]]:

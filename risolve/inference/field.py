@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.inference.grid import Grid, grid_steering
 from risolve.inference.mirror import MirrorFold, mirror_fold
 from risolve.inference.noise import estimated_noise_power
@@ -22,7 +23,7 @@ from risolve.shapes import Powers
 
 
 @dataclass(frozen=True)
-class Field:
+class Field(Batched):
     """Scenes on unit scale, and the steering vectors of a grid in their parity parts.
 
     energy: sum_g |b_g(x)|^2 of every point x, b_g(x) its response in group g (`inference.projection`).
@@ -39,18 +40,6 @@ class Field:
     noise_power: Powers
     snapshot_power: Powers
     system_power: Powers
-
-    def select(self, scenes: Int[Tensor, " chosen"]) -> "Field":
-        """The same of some scenes."""
-        return replace(
-            self,
-            observation=self.observation.select(scenes),
-            energy=self.energy[scenes],
-            prior=self.prior[scenes],
-            noise_power=self.noise_power[scenes],
-            snapshot_power=self.snapshot_power[scenes],
-            system_power=self.system_power[scenes],
-        )
 
     def prior_of(self, sources: Float[Tensor, "scene source 3"]) -> Float[Tensor, "scene source"]:
         """The prior at the grid points nearest to sources; that of the border outside the grid."""

@@ -59,11 +59,22 @@ class Grid:
     @property
     def steps(self) -> Float[Tensor, " 3"]:
         """Distance of neighbouring points in (u, v, w); 0 along an axis of one point."""
+        return torch.stack([axis[min(1, len(axis) - 1)] - axis[0] for axis in self.axes])
+
+    @property
+    def axes(self) -> tuple[Float[Tensor, " u"], Float[Tensor, " v"], Float[Tensor, " w"]]:
+        """Coordinates of the points along u, v and w."""
         lattice = self.cosines.reshape(*self.shape, 3)
-        first = lattice[0, 0, 0]
-        inner = [0 if n == 1 else 1 for n in self.shape]
-        along_w, along_v, along_u = lattice[inner[0], 0, 0], lattice[0, inner[1], 0], lattice[0, 0, inner[2]]
-        return torch.stack((along_u[0], along_v[1], along_w[2])) - first
+        return lattice[0, 0, :, 0], lattice[0, :, 0, 1], lattice[:, 0, 0, 2]
+
+    def to(self, dtype: torch.dtype, device: torch.device | str) -> "Grid":
+        """The same grid in another precision and on another device."""
+        return replace(
+            self,
+            cosines=self.cosines.to(device, dtype),
+            sources=self.sources.to(device, dtype),
+            inside=self.inside.to(device),
+        )
 
     @property
     def n_inside(self) -> int:

@@ -11,7 +11,7 @@ from risolve.identifiability import most_sources
 from risolve.inference.counting import CountingRule, is_source
 from risolve.inference.detection import Detector
 from risolve.inference.likelihood import Refinement, refine
-from risolve.inference.search import grown, selected, shrunk
+from risolve.inference.search import grown, shrunk
 
 Improve: TypeAlias = Callable[[Detector, Refinement], Refinement]
 """A search that lowers J of the sources found so far."""
@@ -45,14 +45,14 @@ def located(
     for count in range(_most(detector, rule) if n_sources is None else int(n_sources.max())):
         if n_sources is not None:
             going = n_sources[active] > count
-            ended.append(Located(active[~going], selected(fit, torch.nonzero(~going).flatten())))
-            fit, active = selected(fit, torch.nonzero(going).flatten()), active[going]
+            ended.append(Located(active[~going], fit.select(~going)))
+            fit, active = fit.select(going), active[going]
         part = detector.select(active)
         more = improve(part, grown(part, fit.sources, n_iterations))
         if n_sources is None:
             going = is_source(rule, part.observation, count, fit.residual, more.residual, n_points)
-            ended.append(Located(active[~going], selected(fit, torch.nonzero(~going).flatten())))
-            more, active = selected(more, torch.nonzero(going).flatten()), active[going]
+            ended.append(Located(active[~going], fit.select(~going)))
+            more, active = more.select(going), active[going]
         fit = more
         if active.numel() == 0:
             break
@@ -76,8 +76,8 @@ def _needed(detector: Detector, group: Located, rule: CountingRule, n_iterations
     n_points = detector.grid.n_inside
     needed = is_source(rule, part.observation, count - 1, fewer.residual, group.fit.residual, n_points)
     kept, left = torch.nonzero(needed).flatten(), torch.nonzero(~needed).flatten()
-    without = Located(group.scenes[left], selected(fewer, left))
-    whole = Located(group.scenes[kept], selected(group.fit, kept))
+    without = Located(group.scenes[left], fewer.select(left))
+    whole = Located(group.scenes[kept], group.fit.select(kept))
     return [whole, *_needed(detector, without, rule, n_iterations)]
 
 

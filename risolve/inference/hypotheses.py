@@ -12,7 +12,6 @@ the search goes on with more hypotheses, among them two sources in the place of 
 """
 
 import math
-from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -125,7 +124,7 @@ def _after_rounds(
         )
         changed = torch.nonzero(after.cost != before.cost).flatten()
         unsettled = unsettled[changed]
-        best = _replaced(best, after.select(changed), unsettled)
+        best = best.replaced(unsettled, after.select(changed))
     return best
 
 
@@ -172,7 +171,7 @@ def _exchanged(
     other = refine_unconditional(part.observation, begun.fit.sources[near], n_iterations)
     is_better = _penalized(part, other) < _penalized(part, best.select(members))
     better = torch.nonzero(is_better).flatten()
-    return _replaced(best, other.select(better), members[better])
+    return best.replaced(members[better], other.select(better))
 
 
 def _penalized(scenes: Field, fit: UnconditionalRefinement) -> Float[Tensor, " scene"]:
@@ -239,19 +238,6 @@ def _equal_powers(
     energy = (squared_modulus(columns).sum(-1).mean(1)).sum(-1) / usable.sum(-1)
     scale = (signal / (n_sources * energy * noise)).sqrt()[:, None, None, None]
     return match(columns * scale, snapshots * noise.rsqrt()[:, None, None])
-
-
-def _replaced(
-    best: UnconditionalRefinement, other: UnconditionalRefinement, scenes: Int[Tensor, " other"]
-) -> UnconditionalRefinement:
-    """`best` with the rows of another in the place of those of some scenes."""
-
-    def merged(name: str) -> Tensor:
-        values: Tensor = getattr(best, name).clone()
-        values[scenes] = getattr(other, name)
-        return values
-
-    return UnconditionalRefinement(*(merged(part.name) for part in fields(UnconditionalRefinement)))
 
 
 def _proposals(

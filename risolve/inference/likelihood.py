@@ -7,12 +7,14 @@ of any common power makes this the conditional maximum-likelihood estimate. All 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.inference.candidates import match, most_explaining
 from risolve.inference.descent import Descent, Expansion, descend
 from risolve.inference.projection import grouped_snapshots, least_squares, project, responses
@@ -25,7 +27,7 @@ CHUNK_VALUES = 4_000_000
 
 
 @dataclass(frozen=True)
-class Refinement:
+class Refinement(Batched):
     """Local maximum of the likelihood: sources (azimuth, elevation, inverse range), s, J, and the Fisher
     information.
 
@@ -42,7 +44,7 @@ class Refinement:
 
 
 @dataclass(frozen=True)
-class _ConcentratedResidual:
+class _ConcentratedResidual(Batched):
     """J as a function of (azimuth, elevation, inverse range) source by source; its size is |y|^2."""
 
     observation: Observation
@@ -50,14 +52,12 @@ class _ConcentratedResidual:
     high: Float[Tensor, "1 coordinate"]
     size: Float[Tensor, " scene"]
 
+    SHARED: ClassVar = ("low", "high")
+
     def expand(self, place: Float[Tensor, "scene coordinate"]) -> Expansion:
         """J and its expansion, with the amplitudes."""
         fit = project(self.observation, place.unflatten(1, (-1, 3)))
         return Expansion(fit.residual, fit.slope, fit.curvature, fit.residual, (fit.amplitudes,))
-
-    def select(self, scenes: Int[Tensor, " kept"]) -> "_ConcentratedResidual":
-        """The same of some scenes."""
-        return replace(self, observation=self.observation.select(scenes), size=self.size[scenes])
 
 
 def concentrated_residual(

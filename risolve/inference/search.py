@@ -8,7 +8,6 @@ on unit scale, as a `Detector` holds them.
 """
 
 import itertools
-from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -45,18 +44,7 @@ class Proposals(NamedTuple):
 def cheaper(best: Refinement, other: Refinement, scenes: Int[Tensor, " other"]) -> Refinement:
     """`best`, with those of `other` that have less J in their scene; one of each scene at most."""
     lower = other.residual < best.residual[scenes] * (1.0 - _SAME)
-
-    def merged(name: str) -> Tensor:
-        values: Tensor = getattr(best, name).clone()
-        values[scenes[lower]] = getattr(other, name)[lower]
-        return values
-
-    return Refinement(*(merged(field.name) for field in fields(Refinement)))
-
-
-def selected(fit: Refinement, rows: Int[Tensor, " row"]) -> Refinement:
-    """Some rows of a refinement."""
-    return Refinement(*(getattr(fit, field.name)[rows] for field in fields(Refinement)))
+    return best.replaced(scenes[lower], other.select(lower))
 
 
 def grown(detector: Detector, sources: Float[Tensor, "scene source 3"], n_iterations: int) -> Refinement:
@@ -92,7 +80,7 @@ def exchanged(detector: Detector, best: Refinement, n_proposals: int, n_iteratio
     active = torch.arange(detector.n_scenes)
     for _ in range(_MOST_ROUNDS):
         part = detector.select(active)
-        offered = _single_proposals(part, selected(best, active), n_proposals)
+        offered = _single_proposals(part, best.select(active), n_proposals)
         before = best.residual
         best = _best_proposal(detector, best, offered, active, 1, n_iterations)
         active = torch.nonzero(best.residual < before).flatten()
@@ -144,7 +132,7 @@ def _best_proposal(
     scene = scene[kept]
     finished = refine(observation.select(scene), screened.sources[kept], n_iterations)
     first = leading(scene, finished.residual, 1)
-    return cheaper(best, selected(finished, first), scene[first])
+    return cheaper(best, finished.select(first), scene[first])
 
 
 def leading(scene: Int[Tensor, " row"], residual: Float[Tensor, " row"], n_kept: int) -> Int[Tensor, " kept"]:

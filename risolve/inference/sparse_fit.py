@@ -10,13 +10,14 @@ power.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.inference.mirror import MirrorFold, mirror_fold
 from risolve.inference.scaling import unit_scale
 from risolve.modulus import squared_modulus
@@ -39,16 +40,13 @@ About 40 dB of SNR; 25 dB for `constant` sources after the start, whose N rows h
 """
 
 
-class _Scaled(NamedTuple):
+@dataclass(frozen=True)
+class _Scaled(Batched):
     """Snapshots, channel and codes scaled to a mean squared entry of 1, and the noise power on that scale."""
 
     observation: Observation
     noise: Powers
     start: Powers
-
-    def select(self, scenes: slice) -> "_Scaled":
-        """The same of some scenes."""
-        return _Scaled(self.observation.select(scenes), self.noise[scenes], self.start[scenes])
 
 
 class _Rows(NamedTuple):
@@ -208,7 +206,7 @@ def _matched_shared(scaled: _Scaled, fold: MirrorFold) -> _Matched:
     S = p_0 H H^H + sigma^2 I,   sum_l B_l^H S^-1 B_l = (H^H S^-1 H) o (C^H C)
     """
     channel, codes = scaled.observation.channel, scaled.observation.codes
-    factor = _factor(scaled.start[:, None, None] * (channel @ channel.mH), scaled.noise[:, None, None])
+    factor = loaded_factor(scaled.start[:, None, None] * (channel @ channel.mH), scaled.noise[:, None, None])
     whitened = torch.linalg.solve_triangular(factor, channel.expand(len(factor), -1, -1), upper=False)
     received = torch.linalg.solve_triangular(factor, scaled.observation.snapshots.mT, upper=False)
     fields = (received.mT @ whitened.conj()) * codes.conj()
@@ -230,7 +228,7 @@ def _matched_stacked(scaled: _Scaled, fold: MirrorFold) -> _Matched:
     observation = scaled.observation
     covariance = scaled.start[:, None, None] * stacked_gram(observation)
     noise = _resolved(scaled.noise[:, None, None], covariance)
-    factor = _factor(covariance, noise)
+    factor = loaded_factor(covariance, noise)
     fields = torch.cholesky_solve(stacked_match(observation)[..., None], factor)
     identity = torch.eye(observation.n_elements, dtype=factor.dtype)
     inverse = torch.cholesky_inverse(factor)
@@ -250,7 +248,7 @@ def _matched(
     rows: _Rows, covariance: Complex[Tensor, "scene group row row"], noise: Powers, fold: MirrorFold
 ) -> _Matched:
     """For any signal covariance B_l R B_l^H, with one factorization of S_l a group of rows."""
-    factor = _factor(covariance, noise[:, None, None, None])
+    factor = loaded_factor(covariance, noise[:, None, None, None])
     folded = rows.folded.expand(len(factor), -1, -1, -1)
     whitened = torch.linalg.solve_triangular(factor, folded, upper=False)
     target = torch.linalg.solve_triangular(factor, rows.received[..., None], upper=False)
@@ -267,7 +265,7 @@ def _resolved(
     return torch.maximum(noise, _LEAST_NOISE * largest)
 
 
-def _factor(
+def loaded_factor(
     covariance: Complex[Tensor, "*group row row"], noise: Float[Tensor, "..."]
 ) -> Complex[Tensor, "*group row row"]:
     """Cholesky factor of S = covariance + sigma^2 I, with no less noise than single precision needs."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from risolve.inference.detection import Detector, explained, gains
 from risolve.inference.projection import grouped_snapshots
+from risolve.inference.sparse_fit import loaded_factor
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import sensing
 from risolve.shapes import Powers
@@ -27,9 +28,6 @@ _FULL = 1
 
 KEPT = 200
 """Points of greatest power that go on: far more than there are sources."""
-
-_LEAST_NOISE = 1e-5
-"""Noise power, over the largest diagonal entry of S, that single precision tells from a singular S."""
 
 
 class _Rows(NamedTuple):
@@ -125,9 +123,7 @@ def _steps(
     weighted = columns * powers[:, None, :, None]
     covariance = weighted.mT @ columns.conj()
     identity = torch.eye(columns.shape[-1], dtype=columns.dtype)
-    largest = covariance.diagonal(dim1=-2, dim2=-1).real.amax(-1)
-    loading = torch.maximum(noise[:, None], _LEAST_NOISE * largest)
-    factor = torch.linalg.cholesky(covariance + loading[..., None, None] * identity)
+    factor = loaded_factor(covariance, noise[:, None, None, None])
     inverse = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
     whitened = columns @ inverse.mT
     target = (inverse @ received[..., None])[..., 0]

@@ -8,13 +8,14 @@ sigma^2 is known, or estimated with the rest. The expansion of V is that of `mar
 """
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.inference.descent import Expansion, descend
 from risolve.inference.likelihood import check_start, pieces
 from risolve.inference.marginal import marginal
@@ -34,7 +35,7 @@ _LEAST_START = 0.1
 
 
 @dataclass(frozen=True)
-class UnconditionalRefinement:
+class UnconditionalRefinement(Batched):
     """Local maximum of the likelihood: sources (azimuth, elevation, inverse range), p, sigma^2 and V.
 
     cost is V in the unit of the snapshots, comparable between any sources of the same scene.
@@ -46,21 +47,11 @@ class UnconditionalRefinement:
     cost: Float[Tensor, " scene"]
     converged: Bool[Tensor, " scene"]
 
-    def select(self, rows: Int[Tensor, " row"]) -> "UnconditionalRefinement":
-        """Some rows."""
-        return UnconditionalRefinement(*(getattr(self, part.name)[rows] for part in fields(self)))
-
     def strongest_first(self) -> "UnconditionalRefinement":
         """The same with the sources of every scene in the order of their powers."""
         order = self.powers.argsort(dim=1, descending=True, stable=True)
         sources = self.sources.gather(1, order[..., None].expand(-1, -1, 3))
         return replace(self, sources=sources, powers=self.powers.gather(1, order))
-
-    def joined(self, other: "UnconditionalRefinement") -> "UnconditionalRefinement":
-        """These rows and those of another refinement of as many sources."""
-        return UnconditionalRefinement(
-            *(torch.cat((getattr(self, part.name), getattr(other, part.name))) for part in fields(self))
-        )
 
 
 def refine_unconditional(
@@ -123,7 +114,7 @@ class _Start(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Cost:
+class _Cost(Batched):
     """V as a function of the positions and log p / sigma^2, of snapshots scaled to unit mean power.
 
     A source whose power wants to fall below its limit has no say in its position: V falls with p_k, its
@@ -149,12 +140,6 @@ class _Cost:
         heard = torch.cat((~absent.repeat_interleave(3, dim=1), torch.ones_like(absent)), dim=1).double()
         curvature = fit.curvature * heard[:, :, None] * heard[:, None, :]
         return Expansion(fit.value, fit.slope * heard, curvature, self.size, (fit.noise_power,))
-
-    def select(self, scenes: Int[Tensor, " kept"]) -> "_Cost":
-        """The same of some scenes."""
-        return replace(
-            self, observation=self.observation.select(scenes), low=self.low[scenes], high=self.high[scenes]
-        )
 
 
 def _parted(
@@ -199,9 +184,7 @@ def _minimum(
                 converged=found.converged,
             )
         )
-    return UnconditionalRefinement(
-        **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(parts[0])}
-    )
+    return UnconditionalRefinement.joined(parts)
 
 
 def _no_sources(observation: Observation) -> UnconditionalRefinement:

@@ -24,13 +24,16 @@ nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
+
+from risolve.batched import Batched
 
 _DOUBTED = 20.0
 """Change of V t from which on it counts by its logarithm."""
@@ -49,7 +52,7 @@ _MOST_STEPS = 2000
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Batched):
     """log P_net(K), the cost V_K (infinite where no fit was made), K = 0, 1, ..., the estimated SNR (a power
     ratio), and whether the amplitudes are shared by all snapshots (`constant` sources).
     """
@@ -58,12 +61,6 @@ class Evidence:
     cost: Float[Tensor, "scene count"]
     estimated_snr: Float[Tensor, " scene"]
     shared: Bool[Tensor, " scene"]
-
-    def select(self, scenes: Int[Tensor, " kept"]) -> "Evidence":
-        """That of some scenes."""
-        return Evidence(
-            self.log_probabilities[scenes], self.cost[scenes], self.estimated_snr[scenes], self.shared[scenes]
-        )
 
 
 ModelWeights: TypeAlias = tuple[float, float, float, float, float]
@@ -76,11 +73,11 @@ _NOT_NEGATIVE = (1, 2, 6, 7)
 class CountRule:
     """Share q, weights a, and (b, c, d, e, f) of `independent` and of `constant` sources, and SNR_max."""
 
-    missed: float
+    missed: Annotated[float, Interval(ge=0.0, lt=1.0)]
     network: float
     independent: ModelWeights
     constant: ModelWeights
-    highest_snr: float
+    highest_snr: Annotated[float, Ge(0.0)]
 
     def probabilities(self, evidence: Evidence) -> Float[Tensor, "scene count"]:
         """P(K) among the counts that have a cost."""

@@ -1,4 +1,4 @@
-"""The search grid as the network sees it: axes, shape, steering matrix, and mirror images of scenes on it."""
+"""The search grid as the network sees it: steering matrix, and mirror images of scenes on it."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,9 +10,10 @@ from torch import Tensor
 from risolve.covariance import SharedBasis
 from risolve.inference.grid import Grid, grid_steering
 from risolve.inference.mirror import MirrorFold, mirror_fold
-from risolve.networks.features import GridShape, Mirror
+from risolve.networks.features import Mirror
 from risolve.physics.array import Array
 from risolve.physics.geometry import mirror_order
+from risolve.physics.observation import Observation
 from risolve.shapes import Sources
 
 
@@ -20,11 +21,10 @@ from risolve.shapes import Sources
 class Dictionary:
     """Steering matrix of the grid and what training needs beside it.
 
-    axes: grid coordinates along u, v, w; element_orders: element order of the array mirrored in x and in y.
+    grid: in single precision. element_orders: element order of the array mirrored in x and in y.
     """
 
-    shape: GridShape
-    axes: tuple[Float[Tensor, " u"], Float[Tensor, " v"], Float[Tensor, " w"]]
+    grid: Grid
     basis: SharedBasis
     array: Array
     element_orders: tuple[tuple[int, ...], tuple[int, ...]]
@@ -33,7 +33,7 @@ class Dictionary:
         """The same dictionary on another device."""
         return replace(
             self,
-            axes=(self.axes[0].to(device), self.axes[1].to(device), self.axes[2].to(device)),
+            grid=self.grid.to(torch.float32, device),
             basis=SharedBasis(self.basis.matrix.to(device)),
             array=self.array.to(device),
         )
@@ -44,20 +44,9 @@ class Dictionary:
         matrix = self.basis.matrix
         return mirror_fold(matrix.cpu(), self.array.elements.cpu()).to(matrix.device)
 
-    @property
-    def points(self) -> Float[Tensor, "point 3"]:
-        """(u, v, w) of the grid points."""
-        u, v, w = self.axes
-        return torch.stack([x.flatten() for x in torch.meshgrid(w, v, u, indexing="ij")][::-1], dim=-1)
-
-    @property
-    def steps(self) -> Float[Tensor, " 3"]:
-        """Cells of the grid along u, v and w."""
-        return torch.stack([axis[1] - axis[0] for axis in self.axes])
-
     def places(self, offsets: Float[Tensor, "scene point 3"]) -> Float[Tensor, "scene point 3"]:
         """(u, v, w) at offsets, in cells, from the grid points."""
-        return self.points + offsets * self.steps
+        return self.grid.cosines + offsets * self.grid.steps
 
     def mirror_sources(self, sources: Sources, mirror: Mirror) -> Sources:
         """Sources seen in the mirror: azimuth changes sign for u, elevation for v."""
@@ -73,15 +62,20 @@ class Dictionary:
                 factor = factor[..., self.element_orders[axis]]
         return factor
 
+    def mirror_observation(self, observation: Observation, mirror: Mirror) -> Observation:
+        """The system in the mirror, in which the mirrored sources give the same snapshots."""
+        return replace(
+            observation,
+            channel=self.mirror_elements(observation.channel, mirror),
+            codes=self.mirror_elements(observation.codes, mirror),
+        )
+
 
 def planar_dictionary(grid: Grid, n_horizontal: int, n_vertical: int, array: Array) -> Dictionary:
     """Dictionary of a grid for a uniform planar array of so many elements along x and y."""
-    points = grid.cosines.reshape(*grid.shape, 3)
-    axes = (points[0, 0, :, 0].float(), points[0, :, 0, 1].float(), points[:, 0, 0, 2].float())
     orders = tuple(tuple(mirror_order(n_horizontal, n_vertical, axis)) for axis in (0, 1))
     return Dictionary(
-        shape=grid.shape,
-        axes=axes,
+        grid=grid.to(torch.float32, "cpu"),
         basis=SharedBasis(grid_steering(grid, array)),
         array=array,
         element_orders=(orders[0], orders[1]),

@@ -1,16 +1,17 @@
 """Scenes to learn from, in batches."""
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.networks.dictionary import Dictionary
 from risolve.networks.features import Mirror, mirror_points
-from risolve.networks.likelihood_loss import Received
+from risolve.physics.observation import Observation, SourceModel
 from risolve.shapes import Sources
 
 UNKNOWN = -1
@@ -18,12 +19,12 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True)
-class Examples:
+class Examples(Batched):
     """What normalize stored of scenes, and their truth (NaN-padded slots, power 0 where empty).
 
     shared: sources with the same amplitude in all snapshots (`constant`). n_sources: `UNKNOWN` in scenes of
-    which the likelihood alone is learned. received: what the likelihood loss and the loops of a network read
-    of the scenes, None where there is neither.
+    which the likelihood alone is learned. observation: what the likelihood loss and the loops of a network
+    read of the scenes, None where there is neither; `shared` says their source models, not its own.
     """
 
     maps: Float[Tensor, "scene map point"]
@@ -33,48 +34,22 @@ class Examples:
     sources: Sources
     power: Float[Tensor, "scene source"]
     n_sources: Int[Tensor, " scene"]
-    received: Received | None
+    observation: Observation | None
 
     def __len__(self) -> int:
-        return self.maps.shape[0]
-
-    def select(self, scenes: Int[Tensor, " chosen"]) -> "Examples":
-        """The examples of some scenes."""
-        return Examples(
-            self.maps[scenes],
-            self.estimated_snr[scenes],
-            self.shared[scenes],
-            self.factor[scenes],
-            self.sources[scenes],
-            self.power[scenes],
-            self.n_sources[scenes],
-            None if self.received is None else self.received.select(scenes),
-        )
-
-    def to(self, device: torch.device) -> "Examples":
-        """The same examples on another device."""
-        return Examples(
-            self.maps.to(device),
-            self.estimated_snr.to(device),
-            self.shared.to(device),
-            self.factor.to(device),
-            self.sources.to(device),
-            self.power.to(device),
-            self.n_sources.to(device),
-            None if self.received is None else self.received.to(device),
-        )
+        return self.n_scenes
 
     def mirrored(self, dictionary: Dictionary, mirror: Mirror) -> "Examples":
         """The same scenes seen in a mirror."""
         return Examples(
-            mirror_points(self.maps, dictionary.shape, mirror),
+            mirror_points(self.maps, dictionary.grid.shape, mirror),
             self.estimated_snr,
             self.shared,
             dictionary.mirror_elements(self.factor, mirror),
             dictionary.mirror_sources(self.sources, mirror),
             self.power,
             self.n_sources,
-            None if self.received is None else self.received.mirrored(dictionary, mirror),
+            None if self.observation is None else dictionary.mirror_observation(self.observation, mirror),
         )
 
 
@@ -82,17 +57,18 @@ def joined_examples(parts: list[Examples]) -> Examples:
     """Examples one after another; factors of a lower rank get rows of zeros, which add nothing to X^T X*."""
     rank = max(part.factor.shape[1] for part in parts)
     factors = [torch.nn.functional.pad(part.factor, (0, 0, 0, rank - part.factor.shape[1])) for part in parts]
-    received = [part.received for part in parts if part.received is not None]
-    return Examples(
-        torch.cat([part.maps for part in parts]),
-        torch.cat([part.estimated_snr for part in parts]),
-        torch.cat([part.shared for part in parts]),
-        torch.cat(factors),
-        torch.cat([part.sources for part in parts]),
-        torch.cat([part.power for part in parts]),
-        torch.cat([part.n_sources for part in parts]),
-        Received(*(torch.cat(values) for values in zip(*received, strict=True))) if received else None,
-    )
+    return Examples.joined([replace(part, factor=own) for part, own in zip(parts, factors, strict=True)])
+
+
+def by_source_model(
+    observation: Observation, shared: Bool[Tensor, " scene"]
+) -> Iterator[tuple[Int[Tensor, " member"], Observation]]:
+    """The scenes of each source model that there is, as `shared` says them, and the observation of these."""
+    models: tuple[tuple[SourceModel, Tensor], ...] = (("independent", ~shared), ("constant", shared))
+    for source_model, own in models:
+        if bool(own.any()):
+            scenes = torch.nonzero(own).flatten()
+            yield scenes, replace(observation.select(scenes), source_model=source_model)
 
 
 class Batch(NamedTuple):

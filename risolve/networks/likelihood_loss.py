@@ -1,50 +1,21 @@
 """Likelihood of the snapshots under a predicted covariance: a loss that needs no truth."""
 
-from typing import NamedTuple
-
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from risolve.covariance import NormalizedCovariance
 from risolve.modulus import squared_modulus
-from risolve.networks.dictionary import Dictionary
-from risolve.networks.features import Mirror
-from risolve.shapes import Powers
+from risolve.networks.examples import by_source_model
+from risolve.physics.observation import Observation, sensing
 
 _LEAST_SIGNAL = 0.01
 """Share of the noise power that the signal has at least, where the snapshots show none."""
 
 
-class Received(NamedTuple):
-    """Snapshots with the channel, the codes and the noise power of their scenes, complex64.
-
-    shared: the amplitudes are the same in all snapshots (`constant` sources).
-    """
-
-    snapshots: Complex[Tensor, "scene snapshot antenna"]
-    channel: Complex[Tensor, "scene antenna element"]
-    codes: Complex[Tensor, "scene snapshot element"]
-    noise_power: Powers
-    shared: Bool[Tensor, " scene"]
-
-    def select(self, scenes: Tensor) -> "Received":
-        """Those of some scenes."""
-        return Received(*(values[scenes] for values in self))
-
-    def to(self, device: torch.device) -> "Received":
-        """The same on another device."""
-        return Received(*(values.to(device) for values in self))
-
-    def mirrored(self, dictionary: Dictionary, mirror: Mirror) -> "Received":
-        """The system in the mirror, in which the mirrored sources give the same snapshots."""
-        return self._replace(
-            channel=dictionary.mirror_elements(self.channel, mirror),
-            codes=dictionary.mirror_elements(self.codes, mirror),
-        )
-
-
-def likelihood_loss(predicted: NormalizedCovariance, received: Received) -> Float[Tensor, ""]:
+def likelihood_loss(
+    predicted: NormalizedCovariance, observation: Observation, shared: Bool[Tensor, " scene"]
+) -> Float[Tensor, ""]:
     """Negative log-likelihood of Gaussian snapshots, over its value for noise alone.
 
         (sum_l [ log det(S_l / sigma^2) + y_l^H S_l^-1 y_l ] + L M) / (L M + |y|^2 / sigma^2)
@@ -52,28 +23,27 @@ def likelihood_loss(predicted: NormalizedCovariance, received: Received) -> Floa
         p = max(mean |y|^2 - sigma^2, 0.01 sigma^2) / mean (B_l R B_l^H)_mm
 
     averaged over the scenes. R has trace N, and p gives the snapshots their mean power. `constant` sources
-    see all snapshots stacked. Without the constants log(pi sigma^2) - 1 of every number, S = sigma^2 I gives
-    1, and any S a positive number: a scene of high SNR does not outweigh all others, and losses can be
-    compared by their ratio.
+    see all snapshots stacked; `shared` says in which scenes they are that. Without the constants
+    log(pi sigma^2) - 1 of every number, S = sigma^2 I gives 1, and any S a positive number: a scene of high
+    SNR does not outweigh all others, and losses can be compared by their ratio.
 
     Raises:
+        ValueError: the noise power is not known.
         torch.linalg.LinAlgError: S is not positive definite, as for a channel that is not finite.
     """
-    losses = [
-        _of_model(predicted.select(scenes), received.select(scenes), stacked)
-        for stacked in (False, True)
-        if len(scenes := torch.nonzero(received.shared == stacked).flatten())
-    ]
+    parts = by_source_model(observation, shared)
+    losses = [_of_model(predicted.select(scenes), part) for scenes, part in parts]
     return torch.cat(losses).mean()
 
 
-def _of_model(predicted: NormalizedCovariance, received: Received, stacked: bool) -> Float[Tensor, " scene"]:
+def _of_model(predicted: NormalizedCovariance, observation: Observation) -> Float[Tensor, " scene"]:
     """Loss of scenes of one source model."""
-    rows = received.channel[:, None] * received.codes[:, :, None, :]
-    snapshots = received.snapshots
-    if stacked:
+    if observation.noise_power is None:
+        raise ValueError("the likelihood loss reads the noise power of every scene; the observation has none")
+    rows, snapshots = sensing(observation), observation.snapshots
+    if observation.source_model == "constant":
         rows, snapshots = rows.flatten(1, 2)[:, None], snapshots.flatten(1)[:, None]
-    noise = received.noise_power.to(snapshots.real.dtype)[:, None, None]
+    noise = observation.noise_power.to(snapshots.real.dtype)[:, None, None]
     whitened = snapshots / noise.sqrt()
     weighted = rows @ predicted.dense()[:, None] / noise[..., None]
     signal = weighted @ rows.mH

@@ -67,9 +67,13 @@ def outputs_of(
     """What the network says of every scene; with mixed precision the convolutions run in bfloat16, all else
     in float32.
     """
-    image = network_input(examples.maps, examples.estimated_snr, examples.shared, dictionary.shape)
-    received = examples.received
-    quotient = absent_quotient if received is None else partial(fit_quotient, received, dictionary)
+    image = network_input(examples.maps, examples.estimated_snr, examples.shared, dictionary.grid.shape)
+    observation = examples.observation
+    quotient = (
+        absent_quotient
+        if observation is None
+        else partial(fit_quotient, observation, examples.shared, dictionary)
+    )
     with torch.autocast(image.device.type, torch.bfloat16, enabled=mixed_precision):
         outputs: Outputs = network(image, quotient)
     return outputs
@@ -96,8 +100,9 @@ def batch_loss(
     present = examples.power > 0.0
     sources = torch.where(present[..., None], examples.sources, 1.0)
     cosines = cosines_from_sources(sources).float()
+    grid = dictionary.grid
     occupied = occupancy(
-        cosines, present, dictionary.axes, settings.target_width_cells, settings.target_width_planes
+        cosines, present, grid.axes, settings.target_width_cells, settings.target_width_planes
     )
     measured = examples.n_sources != 0
     predicted = covariance(outputs, dictionary.basis)
@@ -112,14 +117,12 @@ def batch_loss(
 
     def offset() -> Tensor:
         softness = settings.focal_exponents[1]
-        return offset_loss(
-            outputs.offsets, cosines, present, dictionary.points, dictionary.steps, occupied, softness
-        )
+        return offset_loss(outputs.offsets, cosines, present, grid.cosines, grid.steps, occupied, softness)
 
     def likelihood() -> Tensor:
-        if examples.received is None:
+        if examples.observation is None:
             raise ValueError("the likelihood loss reads snapshots, channel and codes; the examples have none")
-        return likelihood_loss(predicted, examples.received)
+        return likelihood_loss(predicted, examples.observation, examples.shared)
 
     losses: dict[str, Callable[[], Tensor]] = {
         "detection": lambda: detection(outputs.logits),

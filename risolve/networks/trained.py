@@ -1,18 +1,21 @@
 """A trained network as the rest of the package uses it: maps in; covariance, places and count out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.covariance import NormalizedCovariance
 from risolve.networks.counting import OF_NETWORK, CountRule
 from risolve.networks.covariance_network import CovarianceNetwork, count_log_probabilities, covariance
 from risolve.networks.dictionary import Dictionary
 from risolve.networks.features import network_input
-from risolve.networks.loop import fit_quotient, received_of
+from risolve.networks.loop import fit_quotient, with_noise_of
 from risolve.physics.observation import Observation
 
 
@@ -26,7 +29,7 @@ class Calibration:
 
     noise_known: CountRule
     noise_unknown: CountRule
-    blend_beta: float
+    blend_beta: Annotated[float, Interval(ge=0.0, le=1.0)]
 
     def count_rule(self, observation: Observation) -> CountRule:
         """The rule of an observation, by whether its noise power is known."""
@@ -39,7 +42,7 @@ def uncalibrated(blend_beta: float) -> Calibration:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Batched):
     """What a network says of scenes.
 
     covariance: R_pred. occupancy: logits z of the grid points. places: (u, v, w) of the source that occupies
@@ -59,20 +62,9 @@ class Prediction:
         """N of R_pred."""
         return self.covariance.n_elements
 
-    @property
-    def n_scenes(self) -> int:
-        return self.covariance.n_scenes
-
     def select(self, scenes: slice | Tensor) -> "Prediction":
         """The predictions of some scenes."""
-        return Prediction(
-            self.covariance.select(scenes),
-            self.occupancy[scenes],
-            self.places[scenes],
-            self.count_log_probabilities[scenes],
-            self.calibration,
-            self.estimated_snr[scenes],
-        )
+        return replace(super().select(scenes), covariance=self.covariance.select(scenes))
 
 
 @dataclass(frozen=True)
@@ -105,8 +97,8 @@ class TrainedNetwork:
         if maps.shape[-1] != n_points:
             raise ValueError(f"the network reads maps of its grid, {n_points} points; got {maps.shape[-1]}")
         shared = torch.full(estimated_snr.shape, observation.source_model == "constant")
-        image = network_input(maps, estimated_snr, shared, self.dictionary.shape)
-        quotient = partial(fit_quotient, received_of(observation, estimated_snr), self.dictionary)
+        image = network_input(maps, estimated_snr, shared, self.dictionary.grid.shape)
+        quotient = partial(fit_quotient, with_noise_of(observation, estimated_snr), shared, self.dictionary)
         outputs = self.network.eval()(image, quotient)
         of_covariance = outputs if self.of_covariance is None else self.of_covariance.eval()(image, quotient)
         return Prediction(

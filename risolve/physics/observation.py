@@ -1,12 +1,13 @@
 """What a receiver has: coded snapshots, and what is known of the system that made them."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.physics.array import Array, Numbers, tensor_of
 from risolve.physics.limits import Limits, visible
 from risolve.shapes import Channel, Codes, Powers, Snapshots
@@ -15,7 +16,7 @@ SourceModel: TypeAlias = Literal["independent", "constant"]
 
 
 @dataclass(frozen=True, init=False, eq=False)
-class Observation:
+class Observation(Batched):
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
 
     source_model: `independent`, s_l free in every snapshot; `constant`, one s for all snapshots.
@@ -29,6 +30,8 @@ class Observation:
     source_model: SourceModel
     noise_power: Powers | None
     limits: Limits
+
+    SHARED: ClassVar = ("channel", "codes")
 
     def __init__(
         self,
@@ -99,10 +102,6 @@ class Observation:
             object.__setattr__(self, name, value)
 
     @property
-    def n_scenes(self) -> int:
-        return self.snapshots.shape[0]
-
-    @property
     def n_snapshots(self) -> int:
         return self.snapshots.shape[1]
 
@@ -114,27 +113,10 @@ class Observation:
     def n_elements(self) -> int:
         return self.array.n_elements
 
-    def select(self, scenes: slice | Tensor) -> "Observation":
-        """The same observation of some scenes; what is shared by all scenes stays shared."""
-        return replace(
-            self,
-            snapshots=self.snapshots[scenes],
-            channel=self.channel if self.channel.shape[0] == 1 else self.channel[scenes],
-            codes=self.codes if self.codes.shape[0] == 1 else self.codes[scenes],
-            noise_power=None if self.noise_power is None else self.noise_power[scenes],
-        )
-
-    def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Observation":
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Observation":
         """The same observation in another precision (complex64 or complex128) or on another device."""
-        real = torch.float64 if dtype == torch.complex128 else torch.float32
-        return replace(
-            self,
-            snapshots=self.snapshots.to(device, dtype),
-            channel=self.channel.to(device, dtype),
-            codes=self.codes.to(device, dtype),
-            array=self.array.to(device),
-            noise_power=None if self.noise_power is None else self.noise_power.to(device, real),
-        )
+        moved = super().to(dtype, device)
+        return moved if device is None else replace(moved, array=self.array.to(device))
 
 
 def sensing(observation: Observation) -> Complex[Tensor, "#scene snapshot antenna element"]:

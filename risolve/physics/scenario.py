@@ -15,6 +15,7 @@ from jaxtyping import Complex, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.modulus import squared_modulus
 from risolve.physics import impairments
 from risolve.physics.array import Array
@@ -102,14 +103,20 @@ class SceneDraw:
 
 
 @dataclass(frozen=True)
-class Scenes:
-    """A batch of simulated scenes: what the receiver has, and the truth (NaN-padded in the source slots)."""
+class Truth(Batched):
+    """Sources of a batch of scenes (NaN in empty slots), their powers, and the SNR of each scene (dB)."""
 
-    observation: Observation
     n_sources: Int[Tensor, " scene"]
     snr_db: Float[Tensor, " scene"]
     sources: Sources
     power: Float[Tensor, "scene source"]
+
+
+@dataclass(frozen=True)
+class Scenes(Truth):
+    """Simulated scenes: the whole truth, and what the receiver has."""
+
+    observation: Observation
     amplitudes: Complex[Tensor, "scene snapshot source"]
 
 
@@ -257,7 +264,7 @@ def observe(
         source_model=source_model,
         noise_power=noise_power,
     )
-    return Scenes(observation, n_sources, snr_db, sources, power, amplitudes.to(torch.complex64))
+    return Scenes(n_sources, snr_db, sources, power, observation, amplitudes.to(torch.complex64))
 
 
 def _channel(

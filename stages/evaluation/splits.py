@@ -9,8 +9,9 @@ from torch import Tensor
 from risolve.errors import MeasurementError
 from risolve.files import model_grid
 from risolve.files.covariances import Covariances, read_covariances, require_maps
-from risolve.files.measurements import Truth, read_observation, read_truth
+from risolve.files.measurements import read_observation, read_truth
 from risolve.physics.observation import Observation
+from risolve.physics.scenario import Truth
 from stages.params.model import Params, Split
 
 

@@ -17,10 +17,10 @@ from typing import cast
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.special import ndtri
 
+from risolve.metrics.intervals import wilson
 from risolve.metrics.localization import found_rate
-from risolve.metrics.normalized import CONFIDENCE, bootstrap_interval, normalized_errors, normalized_rmse
+from risolve.metrics.normalized import bootstrap_interval, normalized_errors, normalized_rmse
 from risolve.seeds import generator
 from stages.evaluation.tables import GOSPA
 
@@ -114,13 +114,12 @@ def _rates(own: pd.DataFrame, n_sources: int, n_scenes: int) -> dict[str, float]
 
 
 def rate_interval(found: Float[np.ndarray, " scene"], n_sources: int) -> tuple[float, float]:
-    """Wilson interval of a found rate p, with the number n of independent sources that would say as much.
+    """`wilson` of a found rate p, with the number n of independent sources that would say as much.
 
         n = p (1 - p) / var(p),   between the number of scenes and the number of sources
 
     var(p) is that of the mean over scenes. Where all or none are found var(p) says nothing, and n is the
-    number of scenes. Wilson, J. Am. Stat. Assoc. 22 (1927), p. 209; effective size: Kish, "Survey Sampling",
-    1965, section 8.2.
+    number of scenes. Effective size: Kish, "Survey Sampling", 1965, section 8.2.
     """
     n_scenes = len(found)
     p = float(found.mean()) / n_sources
@@ -128,10 +127,7 @@ def rate_interval(found: Float[np.ndarray, " scene"], n_sources: int) -> tuple[f
     size = float(n_scenes)
     if variance > 0.0:
         size = min(max(p * (1.0 - p) / variance, size), size * n_sources)
-    z = float(ndtri((1.0 + CONFIDENCE) / 2.0))
-    centre = (p + z**2 / (2.0 * size)) / (1.0 + z**2 / size)
-    half = z / (1.0 + z**2 / size) * math.sqrt(p * (1.0 - p) / size + z**2 / (4.0 * size**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return wilson(p, size)
 
 
 def _medians(own: pd.DataFrame) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from risolve.errors import MeasurementError
 from risolve.files.bounds import Deviations, read_bounds
-from risolve.files.measurements import Truth
+from risolve.physics.scenario import Truth
 from risolve.shapes import Sources
 from stages.params.model import Split
 

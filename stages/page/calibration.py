@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from risolve.metrics.intervals import wilson
 from stages.page import curves, figures
 from stages.page.blocks import FigureBlock, panel, snr_values
 from stages.page.figures import MethodStyle
-from stages.page.intervals import wilson
 from stages.page.strata_tables import PARAMETERS, cells_by_count, cells_of, of_cell
 from stages.page.tables import ABSENT, Cell, Row, Table, number
 

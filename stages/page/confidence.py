@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from risolve.metrics.intervals import wilson
 from stages.page import figures
 from stages.page.blocks import FigureBlock, panel
 from stages.page.figures import INK, MethodStyle, line
-from stages.page.intervals import wilson
 from stages.page.tables import ABSENT, Cell, Row, Table, number
 
 

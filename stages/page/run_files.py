@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from risolve.errors import StageError
+from risolve.networks.objective import PARTS
 
 REPORT = Path("data/report/report.html")
 PICTURE = Path("data/report/found_rate.svg")
@@ -68,7 +69,7 @@ _COUNT = Column(0.0, whole=True)
 _CASES = Column(1.0, whole=True)
 _LENGTH = Column(0.0)
 _NUMBER = Column()
-LOSSES = ("loss", "detection", "offset", "count", "covariance", "subspace", "likelihood", "pass")
+LOSSES = ("loss", *PARTS)
 """The loss of a training and its parts; a part without weight is not in the history."""
 
 _PARAMETERS = ("azimuth", "elevation", "inverse_range", "pooled")

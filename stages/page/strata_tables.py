@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from risolve.metrics.intervals import wilson
 from stages.page.figures import MethodStyle, method_styles
-from stages.page.intervals import wilson
 from stages.page.tables import ABSENT, Cell, Row, Table, digits, number, ratio
 
 PARAMETERS = {"azimuth": "azimuth", "elevation": "elevation", "inverse_range": "1 / range"}

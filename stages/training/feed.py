@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from risolve.networks.examples import Batch
 from risolve.networks.shuffle import Shuffle
-from stages.training.split_files import Columns, Shard, SplitFiles, joined_columns
+from stages.training.split_files import Columns, Shard, SmallColumns, SplitFiles
 
 AHEAD = 4
 """Batches that are read ahead of the one that is trained on."""
@@ -66,7 +66,7 @@ class ShardFeed:
     ) -> None:
         self.waited_s = 0.0
         self.spent_s = 0.0
-        self._small = joined_columns([split.small for split in splits])
+        self._small = SmallColumns.joined([split.small for split in splits])
         self._blocks = blocks
         self._shuffle = shuffle
         self._device = device
@@ -115,7 +115,7 @@ class ShardFeed:
                 numbers[fill.slots] = np.arange(block.scene, block.scene + len(block))
             scenes = torch.from_numpy(numbers[step.batch])
             columns = {name: np.take(values, step.batch, axis=0) for name, values in buffer.items()}
-            yield Batch(scenes, self._small.beside(columns, scenes).to(self._device))
+            yield Batch(scenes, self._small.beside(columns, scenes).to(device=self._device))
 
 
 def _row_shapes(blocks: tuple[Block, ...]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:

@@ -13,15 +13,18 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from risolve.batched import Batched
 from risolve.errors import MeasurementError
 from risolve.files import covariances as covariance_file
-from risolve.files import hdf5, measurements
+from risolve.files import hdf5, measurements, model_grid
 from risolve.files.covariances import broken_normalization, require_maps
 from risolve.files.extents import Extent
 from risolve.files.hdf5 import Reader
-from risolve.files.measurements import Truth, read_truth
+from risolve.files.measurements import read_truth
 from risolve.networks.examples import Examples
-from risolve.networks.likelihood_loss import Received
+from risolve.physics.array import Array
+from risolve.physics.observation import Observation
+from risolve.physics.scenario import Truth
 from risolve.shapes import Powers, Sources
 from stages.params.model import Params, Split
 
@@ -33,11 +36,12 @@ _SHARED = ("channel", "codes")
 
 
 @dataclass(frozen=True)
-class SmallColumns:
+class SmallColumns(Batched):
     """What is in memory of every scene: truth, SNR, source model (shared: `constant`); noise power where
-    snapshots are read.
+    snapshots are read. array: that of all scenes.
     """
 
+    array: Array
     sources: Sources
     power: Float[Tensor, "scene source"]
     n_sources: Int[Tensor, " scene"]
@@ -45,44 +49,25 @@ class SmallColumns:
     shared: Bool[Tensor, " scene"]
     noise_power: Powers | None
 
-    def __len__(self) -> int:
-        return self.n_sources.shape[0]
-
     def beside(self, columns: Columns, scenes: Int[Tensor, " chosen"]) -> Examples:
         """Examples of some scenes, from their large columns."""
         large = {name: torch.from_numpy(values) for name, values in columns.items()}
-        received = None
-        if self.noise_power is not None:
-            received = Received(
-                large["snapshots"],
-                large["channel"],
-                large["codes"],
-                self.noise_power[scenes],
-                self.shared[scenes],
+        own = self.select(scenes)
+        observation = None
+        if own.noise_power is not None:
+            observation = Observation(
+                large["snapshots"], self.array, large["channel"], large["codes"], noise_power=own.noise_power
             )
         return Examples(
             large["maps"],
-            self.estimated_snr[scenes],
-            self.shared[scenes],
+            own.estimated_snr,
+            own.shared,
             large["factor"],
-            self.sources[scenes],
-            self.power[scenes],
-            self.n_sources[scenes],
-            received,
+            own.sources,
+            own.power,
+            own.n_sources,
+            observation,
         )
-
-
-def joined_columns(parts: list[SmallColumns]) -> SmallColumns:
-    """Those of several data sets, one after the other."""
-    noise_powers = [part.noise_power for part in parts if part.noise_power is not None]
-    return SmallColumns(
-        torch.cat([part.sources for part in parts]),
-        torch.cat([part.power for part in parts]),
-        torch.cat([part.n_sources for part in parts]),
-        torch.cat([part.estimated_snr for part in parts]),
-        torch.cat([part.shared for part in parts]),
-        torch.cat(noise_powers) if noise_powers else None,
-    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +106,7 @@ class SplitFiles:
         """All scenes, in memory."""
         parts = [shard.read(0, shard.n_scenes) for shard in self.shards]
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return self.small.beside(whole, torch.arange(len(self.small)))
+        return self.small.beside(whole, torch.arange(self.small.n_scenes))
 
 
 def open_split(params: Params, split: Split, with_snapshots: bool) -> SplitFiles:
@@ -152,13 +137,14 @@ def open_split(params: Params, split: Split, with_snapshots: bool) -> SplitFiles
         extents = [{**own, **other.extents} for own, other in zip(extents, beside, strict=True)]
         noise_power = torch.cat([shard.noise_power for shard in beside])
     shards = tuple(Shard(shard.n_scenes, own) for shard, own in zip(opened, extents, strict=True))
-    return SplitFiles(_small_columns(truth, opened, noise_power), shards)
+    return SplitFiles(_small_columns(params, truth, opened, noise_power), shards)
 
 
 def _small_columns(
-    truth: Truth, shards: "list[_CovarianceShard]", noise_power: Powers | None
+    params: Params, truth: Truth, shards: "list[_CovarianceShard]", noise_power: Powers | None
 ) -> SmallColumns:
     return SmallColumns(
+        array=model_grid.nominal_array(params.of_model()),
         sources=truth.sources,
         power=truth.power.nan_to_num(nan=0.0),
         n_sources=truth.n_sources,

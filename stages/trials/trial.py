@@ -63,7 +63,7 @@ def run_trial(params: Params, bench: SearchBench, trial: optuna.Trial) -> tuple[
                 network,
                 network,
                 training_feed(chosen, params.search.scene_fraction, device, 0, 1),
-                validation_examples(chosen).to(device),
+                validation_examples(chosen).to(device=device),
                 bench.dictionary.to(device),
                 fit_settings(chosen, device),
                 None,

@@ -1,8 +1,6 @@
 """What estimators read, for their tests: R_samp of the snapshots, and predictions drawn at the truth."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -118,35 +116,4 @@ def largest_errors(
 
 def mixed(source_model: SourceModel = "independent") -> Scenes:
     """Scenes of 0 to 3 sources on a 5 x 8 surface, at 20 dB."""
-    return together([make_scenes(WIDE, k, 20.0, 2, source_model, seed=3 + k) for k in (2, 0, 3, 1)])
-
-
-def together(parts: Sequence[Scenes]) -> Scenes:
-    """Scenes of one system in one batch."""
-    observations = [part.observation for part in parts]
-    observation = replace(
-        observations[0],
-        snapshots=torch.cat([o.snapshots for o in observations]),
-        channel=torch.cat([o.channel for o in observations]),
-        codes=torch.cat([o.codes for o in observations]),
-        noise_power=torch.cat([o.noise_power for o in observations if o.noise_power is not None]),
-    )
-    return Scenes(
-        observation,
-        torch.cat([p.n_sources for p in parts]),
-        torch.cat([p.snr_db for p in parts]),
-        torch.cat([p.sources for p in parts]),
-        torch.cat([p.power for p in parts]),
-        torch.cat([p.amplitudes for p in parts]),
-    )
-
-
-def select(scenes: Scenes, chosen: torch.Tensor) -> Scenes:
-    return Scenes(
-        scenes.observation.select(chosen),
-        scenes.n_sources[chosen],
-        scenes.snr_db[chosen],
-        scenes.sources[chosen],
-        scenes.power[chosen],
-        scenes.amplitudes[chosen],
-    )
+    return Scenes.joined([make_scenes(WIDE, k, 20.0, 2, source_model, seed=3 + k) for k in (2, 0, 3, 1)])

@@ -20,8 +20,6 @@ from tests.estimators.cases import (
     make_estimator,
     mixed,
     network_prediction,
-    select,
-    together,
 )
 from tests.messages import shows
 from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, direct_array, make_scenes, noiseless, scaled
@@ -84,7 +82,7 @@ def test_permuted_scenes_permute_the_estimates(name: str) -> None:
     scenes = mixed()
     order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
     ordered = whole(name)
-    permuted = estimate(name, select(scenes, order))
+    permuted = estimate(name, scenes.select(order))
     assert_same(permuted, replace(ordered, sources=ordered.sources[order], resolved=ordered.resolved[order]))
 
 
@@ -105,7 +103,7 @@ def test_a_scene_alone_is_estimated_as_in_a_batch(name: str) -> None:
     # the first of the two scenes of every number of sources
     for number in range(0, 8, 2):
         count = int(scenes.n_sources[number])
-        alone = estimate(name, select(scenes, torch.tensor([number])))
+        alone = estimate(name, scenes.select(torch.tensor([number])))
         one = slice(number, number + 1)
         torch.testing.assert_close(alone.sources, batch.sources[one, :count], equal_nan=True, **SAME)
         assert torch.equal(alone.resolved, batch.resolved[one])
@@ -130,7 +128,7 @@ def test_scale_does_not_matter(name: str, factor: float) -> None:
 def test_an_off_axis_source_is_not_mirrored(name: str) -> None:
     """A conjugated steering vector puts the source at the mirrored angles, 0.5 rad away or more."""
     places = [(azimuth, elevation, 0.5) for azimuth in (-0.7, 0.4) for elevation in (-0.35, 0.25)]
-    scenes = noiseless(together([make_scenes(LONG, 1, 20.0, 3, sources=[place]) for place in places]))
+    scenes = noiseless(Scenes.joined([make_scenes(LONG, 1, 20.0, 3, sources=[place]) for place in places]))
     result = estimate(name, scenes)
     assert bool(((result.sources[:, 0, :2] - scenes.sources[:, 0, :2]).abs() < 0.2).all())
 

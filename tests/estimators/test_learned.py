@@ -12,7 +12,7 @@ from risolve.networks.counting import OF_NETWORK
 from risolve.networks.trained import Prediction
 from risolve.physics.observation import Observation, SourceModel
 from risolve.physics.scenario import Scenes
-from tests.estimators.cases import GRID, largest_errors, make_estimator, mixed, network_prediction, select
+from tests.estimators.cases import GRID, largest_errors, make_estimator, mixed, network_prediction
 from tests.messages import shows
 from tests.worlds import SMALL, SPREAD_SOURCES, WIDE, make_scenes, noiseless
 
@@ -88,7 +88,7 @@ def test_permuted_scenes_and_scenes_alone_are_estimated_as_in_a_batch(
     together = whole(name, source_model, noise_known, told)
     order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
     for rows in (order, *order[:4].split(1)):
-        part = select(scenes, rows)
+        part = scenes.select(rows)
         assert_same(estimate(name, part, seen(part, noise_known), told), together, rows)
 
 

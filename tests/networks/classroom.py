@@ -15,7 +15,6 @@ from risolve.networks.dictionary import Dictionary, planar_dictionary
 from risolve.networks.examples import Batch, Examples
 from risolve.networks.features import n_channels
 from risolve.networks.fit import FitSettings
-from risolve.networks.likelihood_loss import Received
 from risolve.networks.objective import PARTS, BatchLoss, LossSettings, batch_loss, outputs_of
 from risolve.physics.observation import SourceModel, estimated_snr
 from risolve.physics.scenario import Scenes
@@ -81,7 +80,6 @@ def learn_from(scenes: Scenes, dictionary: Dictionary) -> Examples:
     observation = scenes.observation
     as_independent = replace(observation, source_model="independent")
     shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
-    assert observation.noise_power is not None
     return Examples(
         maps=sparse_fit_maps(as_independent, dictionary.basis.matrix, (0,)),
         estimated_snr=estimated_snr(observation).float(),
@@ -90,9 +88,7 @@ def learn_from(scenes: Scenes, dictionary: Dictionary) -> Examples:
         sources=scenes.sources,
         power=scenes.power.nan_to_num(nan=0.0),
         n_sources=scenes.n_sources,
-        received=Received(
-            observation.snapshots, observation.channel, observation.codes, observation.noise_power, shared
-        ),
+        observation=observation,
     )
 
 

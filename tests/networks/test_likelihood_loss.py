@@ -1,14 +1,16 @@
 """The likelihood of the snapshots as a loss: its law, its closed form, its oracle, its gradient."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from risolve.covariance import NormalizedCovariance, SharedBasis, predicted_covariance, true_covariance
-from risolve.networks.likelihood_loss import Received, likelihood_loss
-from risolve.physics.observation import SourceModel
+from risolve.networks.likelihood_loss import likelihood_loss
+from risolve.physics.array import Array
+from risolve.physics.observation import Observation, SourceModel
 from risolve.physics.scenario import Scenes
 from tests import tolerances
 from tests.oracles import likelihood_loss as oracle
@@ -17,18 +19,18 @@ from tests.worlds import SMALL, WIDE, make_scenes
 MODELS: list[SourceModel] = ["independent", "constant"]
 
 
-def received_of(scenes: Scenes) -> Received:
+def received_of(scenes: Scenes) -> Observation:
     """What the loss reads of simulated scenes, in double precision."""
-    observation = scenes.observation.to(torch.complex128)
-    assert observation.noise_power is not None
-    shared = torch.full((observation.n_scenes,), observation.source_model == "constant")
-    return Received(
-        observation.snapshots, observation.channel, observation.codes, observation.noise_power, shared
-    )
+    return scenes.observation.to(torch.complex128)
 
 
-def joined(first: Received, second: Received) -> Received:
-    return Received(*(torch.cat(pair) for pair in zip(first, second, strict=True)))
+def loss_of(predicted: NormalizedCovariance, received: Observation) -> torch.Tensor:
+    """The loss of scenes of one source model."""
+    return likelihood_loss(predicted, received, _shared(received))
+
+
+def _shared(received: Observation) -> torch.Tensor:
+    return torch.full((received.n_scenes,), received.source_model == "constant")
 
 
 def some_covariance(n_scenes: int, n_elements: int, seed: int = 1) -> NormalizedCovariance:
@@ -62,21 +64,21 @@ def test_the_loss_is_that_of_the_oracle(source_model: SourceModel, n_sources: in
         )
         for scene in range(4)
     ]
-    assert likelihood_loss(predicted, received).item() == pytest.approx(np.mean(expected), rel=1e-9)
+    assert loss_of(predicted, received).item() == pytest.approx(np.mean(expected), rel=1e-9)
 
 
 def test_scenes_of_both_models_are_each_scored_by_their_own() -> None:
     parts = [
         received_of(make_scenes(SMALL, 1, 3.0, n, model)) for n, model in zip((2, 3), MODELS, strict=True)
     ]
-    mixed = joined(*parts)
+    mixed, shared = Observation.joined(parts), torch.cat([_shared(part) for part in parts])
     order = torch.tensor([4, 0, 2, 1, 3])
     predicted = some_covariance(5, 15)
     alone = [
-        float(likelihood_loss(predicted.select(slice(first, last)), part)) * (last - first)
+        float(loss_of(predicted.select(slice(first, last)), part)) * (last - first)
         for part, (first, last) in zip(parts, ((0, 2), (2, 5)), strict=True)
     ]
-    both = likelihood_loss(predicted.select(order), mixed.select(order))
+    both = likelihood_loss(predicted.select(order), mixed.select(order), shared[order])
     assert both.item() == pytest.approx(sum(alone) / 5, rel=tolerances.DOUBLE)
 
 
@@ -84,13 +86,12 @@ def test_scenes_of_both_models_are_each_scored_by_their_own() -> None:
 def test_one_antenna_one_snapshot_and_one_element_are_the_closed_form(snapshot: complex) -> None:
     """S = |y|^2, or 1.01 sigma^2 where the snapshot is weaker than the noise."""
     ones = torch.ones((1, 1, 1), dtype=torch.complex128)
-    received = Received(
-        snapshot * ones, 2.0j * ones, -ones, torch.tensor([2.0], dtype=torch.float64), torch.tensor([False])
-    )
+    array = Array(torch.zeros((1, 3)), 1.0)
+    received = Observation(snapshot * ones, array, 2.0j * ones, -ones, noise_power=2.0)
     energy = abs(snapshot) ** 2 / 2.0
     variance = max(energy, 1.01)
     expected = (math.log(variance) + energy / variance + 1.0) / (1.0 + energy)
-    found = likelihood_loss(some_covariance(1, 1), received)
+    found = loss_of(some_covariance(1, 1), received)
     assert found.item() == pytest.approx(expected, rel=tolerances.DOUBLE)
 
 
@@ -99,11 +100,11 @@ def test_one_antenna_one_snapshot_and_one_element_are_the_closed_form(snapshot: 
 def test_scale_and_global_phase_change_nothing(source_model: SourceModel, factor: complex) -> None:
     received = received_of(make_scenes(WIDE, 2, 5.0, 3, source_model))
     predicted = some_covariance(3, 40)
-    other = received._replace(
-        snapshots=received.snapshots * factor, noise_power=received.noise_power * abs(factor) ** 2
+    other = replace(
+        received, snapshots=received.snapshots * factor, noise_power=received.noise_power * abs(factor) ** 2
     )
-    expected = likelihood_loss(predicted, received).item()
-    assert likelihood_loss(predicted, other).item() == pytest.approx(expected, rel=1e-9)
+    expected = loss_of(predicted, received).item()
+    assert loss_of(predicted, other).item() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("source_model", MODELS)
@@ -111,7 +112,7 @@ def test_scale_and_global_phase_change_nothing(source_model: SourceModel, factor
 def test_the_truth_is_likelier_than_other_places(source_model: SourceModel, turned: float) -> None:
     scenes = make_scenes(WIDE, 1, 5.0, 40, source_model)
     received = received_of(scenes)
-    truth, other = (likelihood_loss(covariance_of(scenes, angle), received) for angle in (0.0, turned))
+    truth, other = (loss_of(covariance_of(scenes, angle), received) for angle in (0.0, turned))
     assert truth.item() < other.item() - 0.05
 
 
@@ -121,7 +122,7 @@ def test_a_scene_of_any_snr_has_a_loss_of_the_same_order(source_model: SourceMod
     """Noise alone has 1; what a scene can gain is bounded, so that a strong one does not outweigh others."""
     scenes = make_scenes(WIDE, 1, snr_db, 8, source_model)
     for predicted in (covariance_of(scenes), some_covariance(8, 40)):
-        assert 0.0 < likelihood_loss(predicted, received_of(scenes)).item() < 2.0
+        assert 0.0 < loss_of(predicted, received_of(scenes)).item() < 2.0
 
 
 @pytest.mark.parametrize("source_model", MODELS)
@@ -135,7 +136,7 @@ def test_gradient_of_a_power_map_against_finite_differences(
     logits = torch.randn((2, 6), dtype=torch.float64, generator=random).requires_grad_()
 
     def loss(z: torch.Tensor) -> torch.Tensor:
-        return likelihood_loss(predicted_covariance(basis, z.softmax(-1)), received)
+        return loss_of(predicted_covariance(basis, z.softmax(-1)), received)
 
     assert torch.autograd.gradcheck(loss, logits)
 
@@ -147,7 +148,7 @@ def test_gradient_of_a_free_factor_against_finite_differences(source_model: Sour
     factor = torch.randn((2, 15, 3), dtype=torch.complex128, generator=random).requires_grad_()
 
     def loss(f: torch.Tensor) -> torch.Tensor:
-        return likelihood_loss(predicted_covariance(f, torch.ones((2, 3), dtype=torch.float64)), received)
+        return loss_of(predicted_covariance(f, torch.ones((2, 3), dtype=torch.float64)), received)
 
     assert torch.autograd.gradcheck(loss, factor)
 
@@ -155,12 +156,10 @@ def test_gradient_of_a_free_factor_against_finite_differences(source_model: Sour
 def test_single_precision_keeps_the_loss() -> None:
     """complex64, as in training, at an SNR whose matrices have a condition of 1e5."""
     received = received_of(make_scenes(WIDE, 2, 30.0, 6))
-    single = Received(
-        *(values.to(torch.complex64) for values in received[:3]), received.noise_power, received.shared
-    )
+    single = replace(received.to(torch.complex64), noise_power=received.noise_power)
     random = torch.Generator().manual_seed(5)
     factor = torch.randn((6, 40, 4), dtype=torch.complex128, generator=random)
     powers = torch.ones((6, 4), dtype=torch.float64)
-    exact = likelihood_loss(predicted_covariance(factor, powers), received)
-    found = likelihood_loss(predicted_covariance(factor.to(torch.complex64), powers.float()), single)
+    exact = loss_of(predicted_covariance(factor, powers), received)
+    found = loss_of(predicted_covariance(factor.to(torch.complex64), powers.float()), single)
     assert found.item() == pytest.approx(exact.item(), rel=1e-4)

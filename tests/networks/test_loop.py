@@ -8,7 +8,7 @@ import torch
 
 from risolve.networks.examples import Examples, joined_examples
 from risolve.networks.features import Mirror, mirror_points, network_input
-from risolve.networks.loop import fit_quotient, received_of
+from risolve.networks.loop import fit_quotient, with_noise_of
 from risolve.networks.objective import outputs_of
 from risolve.networks.trained import TrainedNetwork, uncalibrated
 from tests.messages import shows
@@ -41,49 +41,50 @@ def some_powers(n_scenes: int) -> torch.Tensor:
     return logits.softmax(-1)
 
 
+def quotient_of(examples: Examples, powers: torch.Tensor) -> torch.Tensor:
+    assert examples.observation is not None
+    return fit_quotient(examples.observation, examples.shared, DICTIONARY, powers)
+
+
 def test_scenes_of_both_models_have_the_quotients_that_each_has_alone() -> None:
     examples, powers = examples_of_both_models(), some_powers(9)
-    assert examples.received is not None
-    found = fit_quotient(examples.received, DICTIONARY, powers)
+    found = quotient_of(examples, powers)
     for scene in range(9):
         own = torch.tensor([scene])
-        alone = fit_quotient(examples.received.select(own), DICTIONARY, powers[own])
-        torch.testing.assert_close(found[own], alone, rtol=1e-3, atol=0.0)
-    exchanged = examples.received._replace(shared=~examples.received.shared)
-    other = fit_quotient(exchanged, DICTIONARY, powers)
+        torch.testing.assert_close(
+            found[own], quotient_of(examples.select(own), powers[own]), rtol=1e-3, atol=0.0
+        )
+    other = quotient_of(replace(examples, shared=~examples.shared), powers)
     assert not any(torch.allclose(other[scene], found[scene], rtol=0.1) for scene in range(9))
 
 
 @pytest.mark.parametrize("mirror", [Mirror(True, False), Mirror(False, True)])
 def test_a_mirrored_scene_has_the_quotient_in_the_mirror(mirror: Mirror) -> None:
     examples, powers = examples_of_both_models(), some_powers(9)
-    seen = examples.mirrored(DICTIONARY, mirror).received
-    assert examples.received is not None and seen is not None
-    found = fit_quotient(seen, DICTIONARY, mirror_points(powers, DICTIONARY.shape, mirror))
-    plain = fit_quotient(examples.received, DICTIONARY, powers)
-    torch.testing.assert_close(found, mirror_points(plain, DICTIONARY.shape, mirror), rtol=1e-3, atol=0.0)
+    shape = DICTIONARY.grid.shape
+    found = quotient_of(examples.mirrored(DICTIONARY, mirror), mirror_points(powers, shape, mirror))
+    expected = mirror_points(quotient_of(examples, powers), shape, mirror)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0.0)
 
 
 def test_the_fit_is_in_single_precision_whatever_the_convolutions_are_in() -> None:
     examples, powers = examples_of_both_models(), some_powers(9)
-    assert examples.received is not None
-    expected = fit_quotient(examples.received, DICTIONARY, powers)
+    expected = quotient_of(examples, powers)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(fit_quotient(examples.received, DICTIONARY, powers), expected)
+        assert torch.equal(quotient_of(examples, powers), expected)
 
 
 def test_a_loop_reads_the_powers_of_the_pass_before_and_the_fit_at_them() -> None:
     """Two loops, pass by pass."""
     network, examples = small_network(loops=2), examples_of_both_models()
     outputs = outputs_of(network, examples, DICTIONARY, False)
-    image = network_input(examples.maps, examples.estimated_snr, examples.shared, DICTIONARY.shape)
-    assert examples.received is not None
+    image = network_input(examples.maps, examples.estimated_snr, examples.shared, DICTIONARY.grid.shape)
     state = network.trunk(network.stem(image))
     for stem, earlier in zip(network.loops, outputs.earlier, strict=True):
         logits = network.map(network.norm(state)).flatten(1)
         torch.testing.assert_close(earlier, logits)
         powers = logits.softmax(-1)
-        quotient = fit_quotient(examples.received, DICTIONARY, powers)
+        quotient = quotient_of(examples, powers)
         planes = [values.clamp_min(1e-5).log().unflatten(1, (3, 5, 7)) for values in (powers, quotient)]
         state = network.trunk(state + stem(torch.cat(planes, dim=1)))
     torch.testing.assert_close(outputs.logits, network.map(network.norm(state)).flatten(1))
@@ -119,7 +120,7 @@ def test_no_gradient_passes_through_the_powers_of_an_earlier_pass() -> None:
 
 
 def test_loops_need_snapshots() -> None:
-    examples = replace(examples_of_both_models(), received=None)
+    examples = replace(examples_of_both_models(), observation=None)
     outputs_of(small_network(), examples, DICTIONARY, False)
     with pytest.raises(ValueError, match=shows("loops ... snapshots, channel ... codes ... 9 examples")):
         outputs_of(small_network(loops=1), examples, DICTIONARY, False)
@@ -133,9 +134,8 @@ def test_a_prediction_is_what_training_saw_of_the_same_scenes(source_model) -> N
     trained = TrainedNetwork(network, DICTIONARY, uncalibrated(0.3), None)
     found = trained.predict(examples.maps, examples.estimated_snr, scenes.observation)
     torch.testing.assert_close(found.occupancy, outputs.logits, rtol=1e-3, atol=1e-3)
-    assert examples.received is not None
-    read = received_of(scenes.observation, examples.estimated_snr)
-    torch.testing.assert_close(read.noise_power, examples.received.noise_power, rtol=SINGLE, atol=0.0)
+    read = with_noise_of(scenes.observation, examples.estimated_snr)
+    torch.testing.assert_close(read.noise_power, scenes.observation.noise_power, rtol=SINGLE, atol=0.0)
 
 
 def test_the_scale_of_the_snapshots_changes_no_prediction() -> None:

@@ -45,7 +45,7 @@ def test_the_loss_is_the_weighted_sum_of_the_parts_that_have_a_weight():
 
 
 def test_a_part_without_weight_reads_nothing_and_one_with_weight_says_what_it_lacks():
-    examples = replace(mixed_examples(), received=None)
+    examples = replace(mixed_examples(), observation=None)
     assert "likelihood" not in loss_of(small_network(), examples, classroom_dictionary()).parts
     with pytest.raises(ValueError, match=shows("likelihood loss ... snapshots, channel ... codes")):
         loss_of(small_network(), examples, classroom_dictionary(), EVERY_PART)
@@ -108,7 +108,7 @@ def test_what_a_mirror_does_to_scenes_and_outputs_alike_changes_no_part(mirror, 
     outputs = random_outputs(len(examples), head)
     offsets = torch.stack(
         [
-            sign * mirror_points(outputs.offsets[..., axis], dictionary.shape, mirror)
+            sign * mirror_points(outputs.offsets[..., axis], dictionary.grid.shape, mirror)
             for axis, sign in enumerate(
                 (-1.0 if mirror.horizontal else 1.0, -1.0 if mirror.vertical else 1.0, 1.0)
             )
@@ -117,10 +117,10 @@ def test_what_a_mirror_does_to_scenes_and_outputs_alike_changes_no_part(mirror, 
     )
     factor = None if outputs.factor is None else dictionary.mirror_elements(outputs.factor, mirror)
     seen = outputs._replace(
-        logits=mirror_points(outputs.logits, dictionary.shape, mirror),
+        logits=mirror_points(outputs.logits, dictionary.grid.shape, mirror),
         offsets=offsets,
         factor=factor,
-        earlier=tuple(mirror_points(logits, dictionary.shape, mirror) for logits in outputs.earlier),
+        earlier=tuple(mirror_points(logits, dictionary.grid.shape, mirror) for logits in outputs.earlier),
     )
     expected = batch_loss(outputs, examples, dictionary, EVERY_PART, 0.3)
     mirrored = batch_loss(seen, examples.mirrored(dictionary, mirror), dictionary, EVERY_PART, 0.3)
@@ -159,7 +159,7 @@ def test_a_network_of_symmetric_kernels_sees_a_mirrored_scene_in_the_mirror(mirr
     dictionary, examples = classroom_dictionary(), mixed_examples()
     network, mirrored = symmetrized(small_network(loops=loops)), examples.mirrored(dictionary, mirror)
     first, second = (outputs_of(network, e, dictionary, False) for e in (examples, mirrored))
-    expected = mirror_points(first.logits, dictionary.shape, mirror)
+    expected = mirror_points(first.logits, dictionary.grid.shape, mirror)
     torch.testing.assert_close(second.logits, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(first.logits, expected, atol=1e-2)
     torch.testing.assert_close(second.counts, first.counts, rtol=1e-4, atol=1e-4)

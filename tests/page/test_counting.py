@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from risolve.metrics.intervals import wilson
 from stages.page.counting import accuracy_figure, confusion_figure, confusion_shares
 from stages.page.figures import method_styles
-from stages.page.intervals import wilson
 from tests.messages import shows
 
 

@@ -99,9 +99,8 @@ def whole(folder: Path) -> Examples:
 
 
 def values_of(examples: Examples) -> dict[str, torch.Tensor]:
-    received = examples.received
-    own = {name: getattr(examples, name) for name in Examples.__dataclass_fields__ if name != "received"}
-    return {**own, **({} if received is None else received._asdict())}
+    own = vars(examples) | ({} if examples.observation is None else vars(examples.observation))
+    return {name: values for name, values in own.items() if isinstance(values, torch.Tensor)}
 
 
 def assert_same(first: Examples, second: Examples) -> None:
@@ -135,8 +134,6 @@ def test_scenes_of_both_models_meet_in_a_batch_with_factors_of_one_rank(folder: 
         assert batch.examples.factor.shape[1] == 7
         padded = batch.examples.factor[batch.examples.shared]
         assert bool(padded[:, 0].any()) and not bool(padded[:, 1:].any())
-        assert batch.examples.received is not None
-        assert torch.equal(batch.examples.received.shared, batch.examples.shared)
 
 
 def test_without_a_likelihood_no_snapshot_is_read(folder: Path) -> None:
@@ -145,7 +142,7 @@ def test_without_a_likelihood_no_snapshot_is_read(folder: Path) -> None:
             for name in ("snapshots", "channel", "codes", "noise_power"):
                 del file[name]
     batches = list(feed_of(folder, with_snapshots=False).batches(1))
-    assert all(batch.examples.received is None for batch in batches)
+    assert all(batch.examples.observation is None for batch in batches)
     with pytest.raises(MeasurementError, match=r"scenes/train/shard-0000\.h5: snapshots: missing"):
         feed_of(folder)
 

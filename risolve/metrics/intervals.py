@@ -4,7 +4,7 @@ import math
 
 from scipy.special import ndtri
 
-CONFIDENCE = 0.95
+from risolve.metrics.normalized import CONFIDENCE
 
 
 def wilson(share: float, n_cases: float) -> tuple[float, float]:
@@ -25,5 +25,5 @@ def wilson(share: float, n_cases: float) -> tuple[float, float]:
     z = float(ndtri((1.0 + CONFIDENCE) / 2.0))
     centre = (share + z**2 / (2.0 * n_cases)) / (1.0 + z**2 / n_cases)
     spread = math.sqrt(share * (1.0 - share) / n_cases + z**2 / (4.0 * n_cases**2))
-    half = z * spread / (1.0 + z**2 / n_cases)
+    half = z / (1.0 + z**2 / n_cases) * spread
     return max(centre - half, 0.0), min(centre + half, 1.0)
