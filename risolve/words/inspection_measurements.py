@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from risolve.files.measurement_stream import MeasurementStream, TruePlaces
+from risolve.files.measurement_stream import MeasurementStream
+from risolve.files.source import TruePlaces
 from risolve.identifiability import most_sources
 from risolve.physics.geometry import aperture, fraunhofer_distance, fresnel_distance, nearest_spacing
 from risolve.physics.observation import Observation, estimated_snr

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from risolve.errors import ChangedFileError, MeasurementError, StateError
-from risolve.files import first_look, hdf5
+from risolve.files import first_look
+from risolve.files.contents import Look
 from risolve.files.extents import stamp_of_path
 from risolve.files.first_look import looked_at
-from risolve.files.hdf5_objects import Look
+from risolve.files.reader import opened
 
 
 def sound(path: Path) -> Path:
@@ -32,7 +33,7 @@ def test_each_file_has_a_look_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert looks[paths[0]].stamp == stamp_of_path(paths[0])
     assert looks[paths[1]] == Look((), {"": "there is no such file"})
     gone = looks[paths[1]]
-    with pytest.raises(MeasurementError, match=r"gone\.h5: there is no"), hdf5.opened(paths[1], "", gone):
+    with pytest.raises(MeasurementError, match=r"gone\.h5: there is no"), opened(paths[1], "", gone):
         pass
 
 
@@ -54,7 +55,7 @@ def test_a_file_that_the_child_does_not_survive_costs_that_file_alone(
     assert [set(look.unread) for look in looks.values()] == [set(), {""}, set()]
     assert "no end with field" in looks[paths[1]].unread[""]
     endless = looks[paths[1]]
-    with pytest.raises(MeasurementError, match="no end with field"), hdf5.opened(paths[1], "", endless):
+    with pytest.raises(MeasurementError, match="no end with field"), opened(paths[1], "", endless):
         pass
 
 
@@ -111,7 +112,7 @@ def test_a_recorder_that_appends_scene_by_scene_is_read(tmp_path: Path, packer: 
 def test_what_failed_in_the_child_is_not_touched(tmp_path: Path) -> None:
     path = sound(tmp_path / "a.h5")
     look = Look(stamp_of_path(path), {"field": "needs too much", "attribute format": "has no end"})
-    with hdf5.opened(path, "", look) as reader:
+    with opened(path, "", look) as reader:
         with pytest.raises(MeasurementError, match=r"a\.h5: field: needs too much"):
             reader.dataset("field", "any")
         with pytest.raises(MeasurementError, match=r"a\.h5: attribute format: has no end"):
@@ -123,7 +124,7 @@ def test_a_file_that_changed_since_the_look_is_refused(tmp_path: Path) -> None:
     look = looked_at([path])[path]
     with h5py.File(path, "r+") as file:
         file["more"] = 1.0
-    with pytest.raises(ChangedFileError), hdf5.opened(path, "", look):
+    with pytest.raises(ChangedFileError), opened(path, "", look):
         pass
 
 
