@@ -20,8 +20,9 @@ from risolve.files.atomic import write_text
 from risolve.files.covariances import Covariances, read_covariances, require_maps
 from risolve.files.evidence import Known, read_evidence, write_evidence
 from risolve.files.hdf5 import shard_name, shard_paths
-from risolve.files.measurements import Truth, read_observation, read_truth
+from risolve.files.measurements import read_observation, read_truth
 from risolve.files.model import read_network, write_network
+from risolve.files.truth import Truth
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.networks.counting import fitted_rule
 from risolve.networks.losses import covariance_errors

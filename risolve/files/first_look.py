@@ -163,8 +163,9 @@ def look(path: Path, say: Say) -> None:
     _allow(_CPU_S)
     with ExitStack() as stack:
         try:
+            form = format_of(path)
             n_bytes = path.stat().st_size
-            held = stack.enter_context(format_of(path).opened(path, {}, before))
+            held = stack.enter_context(form.opened(path, {}, before))
         except Refused as refused:
             say("", str(refused))
             return

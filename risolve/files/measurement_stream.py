@@ -5,7 +5,6 @@ located from files that cannot be read: a scene of zeros or of numbers that are 
 reason, and the others are read.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files import hdf5
@@ -31,22 +29,20 @@ from risolve.files.measurement_laws import (
     lossy_codes,
     unusable,
 )
-from risolve.files.precision import Single, as_double, as_single
+from risolve.files.precision import Single, as_single
 from risolve.files.reader import Reader, reading
 from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
+from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation, SourceModel
 
 MADE_BY = "docs/formats.md describes the format of measurements"
-_SIMULATED = "`simulate` writes such files, docs/formats.md describes them"
+SIMULATED = "`simulate` writes such files, docs/formats.md describes them"
 _CHUNK_VALUES = 2_000_000
 """Complex numbers read at once: bounds the memory, 16 MB."""
 
 MOST_SCENES = 64
 """Scenes of one chunk."""
-
-_LIMITS = {"azimuth_deg": (-180.0, 180.0), "elevation_deg": (-90.0, 90.0), "range_m": (1e-9, math.inf)}
-"""Where a true source may stand."""
 
 
 class Origin(NamedTuple):
@@ -62,9 +58,7 @@ class Origin(NamedTuple):
     @property
     def made_by(self) -> str:
         """What an error about a whole file says of such files."""
-        return (
-            "`simulate` writes such files, docs/formats.md describes them" if self.is_simulated else MADE_BY
-        )
+        return SIMULATED if self.is_simulated else MADE_BY
 
 
 ANY_RECEIVER = Origin(is_simulated=False, spherical_amplitude=False)
@@ -77,7 +71,7 @@ class MeasurementStream:
     """
 
     def __init__(self, reader: Reader, origin: Origin = ANY_RECEIVER) -> None:
-        self._reader = reader
+        self.reader = reader
         self.path, self.origin = reader.path, origin
         laws = {name: f"[{', '.join(axes)}]" for name, axes in AXES.items()}
         self._fields = {name: reader.dataset(name, law) for name, law in laws.items()}
@@ -89,11 +83,15 @@ class MeasurementStream:
         if reader.has_attribute("source_model"):
             chosen = reader.choice("source_model", ("independent", "constant"))
             self.source_model = "constant" if chosen == "constant" else "independent"
-        positions = self._double("element_positions_m", self._read("element_positions_m", slice(None)))
+        positions = doubles(reader, "element_positions_m", self._read("element_positions_m", slice(None)))
         reader.require_finite("element_positions_m", positions)
         self.array = Array(torch.from_numpy(positions), wavelength, origin.spherical_amplitude)
         self.warnings = [] if origin.is_simulated else check_units(reader, self.array)
-        self._noise_power = self.column("noise_power", ("scene",)) if reader.has("noise_power") else None
+        self._noise_power = (
+            column(reader, "noise_power", ("scene",), self.sizes.scenes)
+            if reader.has("noise_power")
+            else None
+        )
         self._shared = {name: self._read_shared(name) for name in ("channel", "codes")}
         if not origin.is_simulated:
             self._warn_of_lossy_codes()
@@ -172,51 +170,7 @@ class MeasurementStream:
         Raises:
             MeasurementError: a truth that is not complete, or breaks the format.
         """
-        if not self._reader.has("truth"):
-            return None
-        stated = self.column("truth/n_sources", ("scene",))
-        whole = np.isfinite(stated) & (np.abs(stated) < 2**31)
-        n_sources = np.where(whole, stated, -1.0).astype(np.int64)
-        if (n_sources != stated).any():
-            wrong = stated[n_sources != stated][0]
-            raise self._reader.fault("truth/n_sources", f"whole numbers [scene], got {wrong:g}")
-        columns = {name: self.column(f"truth/{name}", ("scene", "source")) for name in _LIMITS}
-        slots = columns["range_m"].shape[1]
-        if not (n_sources.min() >= 0 and n_sources.max() <= slots):
-            law = f"0 to {slots} (the slots of truth/range_m), got {n_sources.min()} to {n_sources.max()}"
-            raise self._reader.fault("truth/n_sources", law)
-        present = np.arange(slots) < n_sources[:, None]
-        for name, (low, high) in _LIMITS.items():
-            values = columns[name]
-            if values.shape[1] != slots:
-                law = f"real numbers [scene, source] with {slots} slots as truth/range_m, got {values.shape}"
-                raise self._reader.fault(f"truth/{name}", law)
-            wrong = present & ~((values >= low) & (values <= high))
-            if wrong.any():
-                scene, slot = (int(i) for i in np.argwhere(wrong)[0])
-                raise self._reader.fault(
-                    f"truth/{name}",
-                    f"{low:g} to {high:g} in the first n_sources slots, got {values[scene, slot]:g} in scene "
-                    f"{scene}, slot {slot}",
-                )
-        places = np.stack(
-            (
-                np.deg2rad(columns["azimuth_deg"]),
-                np.deg2rad(columns["elevation_deg"]),
-                1.0 / np.where(present, columns["range_m"], np.nan),
-            ),
-            axis=-1,
-        )
-        return TruePlaces(n_sources, np.where(present[..., None], places, np.nan))
-
-    def amplitudes(self) -> Tensor:
-        """Those of simulated sources, complex64 [scene, snapshot, source].
-
-        Raises:
-            MeasurementError: missing, damaged, or of another type or shape.
-        """
-        shape = f"{self.sizes.scenes} {self.sizes.snapshots} source"
-        return torch.from_numpy(self._reader.array("truth/amplitudes", np.complex64, shape, finite=False))
+        return true_places(self.reader, self.sizes.scenes)
 
     def _single(self, name: str, scenes: slice) -> Single:
         shared = self._shared.get(name)
@@ -227,13 +181,13 @@ class MeasurementStream:
         if self._fields[name].shape[0] != 1 or self.sizes.scenes == 1:
             return None
         exact = self._read(name, slice(0, 1))
-        self._reader.require_finite(name, exact)
+        self.reader.require_finite(name, exact)
         held = as_single(exact)
         if not held.values.any():
-            raise self._reader.fault(name, "not all zero; nothing reaches the antennas")
+            raise self.reader.fault(name, "not all zero; nothing reaches the antennas")
         law = broken_codes(held) if name == "codes" else {}
         if law:
-            raise self._reader.fault(name, law[0].removeprefix("codes: "))
+            raise self.reader.fault(name, law[0].removeprefix("codes: "))
         return held
 
     def _warn_of_lossy_codes(self) -> None:
@@ -246,28 +200,8 @@ class MeasurementStream:
         if lossy := lossy_codes(codes):
             self.warnings.append(f"{self.path}: {lossy}")
 
-    def column(self, name: str, axes: tuple[str, ...]) -> NDArray[np.float64]:
-        """A small data set of real numbers with one row a scene.
-
-        Raises:
-            MeasurementError: missing, damaged, or of another type or shape.
-        """
-        law = f"real numbers [{', '.join(axes)}]"
-        field = self._reader.dataset(name, law)
-        if field.dtype.kind not in "fiu" or len(field.shape) != len(axes):
-            raise self._reader.fault(name, f"{law}, got {field.dtype} {field.shape}")
-        if field.shape[0] != self.sizes.scenes:
-            raise self._reader.fault(name, f"{law} with scene = {self.sizes.scenes}, got {field.shape}")
-        return self._double(name, self._reader.rows(name, field, ()))
-
-    def _double(self, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
-        double, lost = as_double(values)
-        if lost.any():
-            raise self._reader.fault(name, f"numbers of double precision, got {values[lost][0]!s}")
-        return double
-
     def _read(self, name: str, rows: slice) -> NDArray[Any]:
-        return self._reader.rows(name, self._fields[name], rows)
+        return self.reader.rows(name, self._fields[name], rows)
 
 
 @contextmanager

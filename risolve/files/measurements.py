@@ -16,52 +16,32 @@ Channel, codes and positions are the nominal ones. Slots of the truth beyond n_s
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
 
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.contents import Attributes, Look
-from risolve.files.extents import broken_finiteness
 from risolve.files.formats.registry import format_for
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import (
     ANY_RECEIVER,
+    SIMULATED,
     MeasurementStream,
     Origin,
     first_looks,
     measurement_stream,
 )
+from risolve.files.reader import reading
 from risolve.files.source import FORMAT, VERSION, Chunk, joined_observations
+from risolve.files.truth import Truth, joined_truth, truth_in
 from risolve.inference.scaling import require_usable
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import Scenes
-from risolve.shapes import Sources
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Sources of a batch of scenes (NaN in empty slots), their powers, and the SNR of each scene (dB)."""
-
-    n_sources: Int[Tensor, " scene"]
-    snr_db: Float[Tensor, " scene"]
-    sources: Sources
-    power: Float[Tensor, "scene source"]
-
-    @property
-    def n_scenes(self) -> int:
-        return self.n_sources.shape[0]
-
-    def select(self, scenes: Int[Tensor, " chosen"]) -> "Truth":
-        """The truth of some scenes."""
-        return Truth(self.n_sources[scenes], self.snr_db[scenes], self.sources[scenes], self.power[scenes])
 
 
 def write_scenes(path: Path, scenes: Scenes) -> None:
@@ -155,12 +135,16 @@ def read_observation(source: Path | Sequence[Path], spherical_amplitude: bool) -
 
 
 def read_truth(source: Path | Sequence[Path]) -> Truth:
-    """Truth of files of `simulate`, without their snapshots.
+    """Truth of files of `simulate`, without their snapshots, channels and codes.
 
     Raises:
         MeasurementError: as `read_observation`, or a file without truth.
     """
-    return _joined_truth([_truth(stream) for stream in _streams(source, None, Origin(True, False))])
+    truths = []
+    for path in source_paths(source, SIMULATED):
+        with reading(path, FORMAT, VERSION, SIMULATED) as reader:
+            truths.append(truth_in(reader, None))
+    return joined_truth(truths)
 
 
 def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Scenes:
@@ -169,11 +153,23 @@ def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Sce
     Raises:
         MeasurementError: as `read_truth`.
     """
-    truth = read_truth(source)
-    streams = _streams(source, None, Origin(True, spherical_amplitude))
-    amplitudes = torch.cat([stream.amplitudes() for stream in streams])
-    observation = read_observation(source, spherical_amplitude)
-    return Scenes(observation, truth.n_sources, truth.snr_db, truth.sources, truth.power, amplitudes)
+    observations: list[Observation] = []
+    truths, amplitudes = [], []
+    for stream in _streams(source, None, Origin(True, spherical_amplitude)):
+        observations.append(_whole(stream, observations))
+        truths.append(truth_in(stream.reader, stream.sizes.scenes))
+        shape = f"{stream.sizes.scenes} {stream.sizes.snapshots} source"
+        values = stream.reader.array("truth/amplitudes", np.complex64, shape, finite=False)
+        amplitudes.append(torch.from_numpy(values))
+    truth = joined_truth(truths)
+    return Scenes(
+        _joined(observations),
+        truth.n_sources,
+        truth.snr_db,
+        truth.sources,
+        truth.power,
+        torch.cat(amplitudes),
+    )
 
 
 def _streams(
@@ -224,32 +220,6 @@ def _in_its_unit(chunk: Chunk, observation: Observation) -> Observation:
     )
 
 
-def _truth(stream: MeasurementStream) -> Truth:
-    places = stream.truth()
-    if places is None:
-        raise MeasurementError(f"{stream.path}: truth/n_sources: missing; {stream.origin.made_by}")
-    power = stream.column("truth/power", ("scene", "source"))
-    slots = places.sources.shape[1]
-    present = np.arange(slots) < places.n_sources[:, None]
-    if power.shape[1] != slots:
-        law = f"{slots} slots as truth/range_m, got {power.shape[1]}"
-        raise MeasurementError(f"{stream.path}: truth/power: {law}")
-    is_power = np.isfinite(power) & (power > 0.0)
-    if (is_power != present).any():
-        scene = int(np.argwhere((is_power != present).any(1))[0, 0])
-        law = f"positive where a source is, and NaN beyond; got {power[scene].tolist()} in scene {scene}"
-        raise MeasurementError(f"{stream.path}: truth/power: {law}")
-    snr_db = stream.column("truth/snr_db", ("scene",))
-    if broken := broken_finiteness(snr_db, 0):
-        raise MeasurementError(f"{stream.path}: truth/snr_db: {broken}")
-    return Truth(
-        torch.from_numpy(places.n_sources.astype(np.int32)),
-        torch.from_numpy(snr_db),
-        torch.from_numpy(places.sources),
-        torch.from_numpy(power),
-    )
-
-
 def _require_same_system(first: Observation, own: Observation, path: Path) -> None:
     """Files that are read together come from one array and one source model."""
     for field, same in (
@@ -262,12 +232,3 @@ def _require_same_system(first: Observation, own: Observation, path: Path) -> No
         if not same:
             law = "differs from the files read before it; read files of different systems one by one"
             raise MeasurementError(f"{path}: {field}: {law}")
-
-
-def _joined_truth(truths: list[Truth]) -> Truth:
-    return Truth(
-        torch.cat([t.n_sources for t in truths]),
-        torch.cat([t.snr_db for t in truths]),
-        torch.cat([t.sources for t in truths]),
-        torch.cat([t.power for t in truths]),
-    )

@@ -18,9 +18,10 @@ from risolve.files import covariances as covariance_file
 from risolve.files import hdf5
 from risolve.files.covariances import broken_normalization, require_maps
 from risolve.files.extents import Extent
-from risolve.files.measurements import Truth, read_truth
+from risolve.files.measurements import read_truth
 from risolve.files.reader import Reader, reading
 from risolve.files.source import FORMAT, VERSION
+from risolve.files.truth import Truth
 from risolve.networks.examples import Examples
 from risolve.networks.likelihood_loss import Received
 from risolve.shapes import Powers, Sources

@@ -223,7 +223,7 @@ WRONG: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     ),
     "a source without power": (
         damage("truth/power", (2, 0), 0.0),
-        "truth/power: positive where a source is, and NaN beyond; got [0.0, 1.0, nan, nan, nan] in scene 2",
+        "truth/power: positive where a source is, got [0.0, 1.0, nan, nan, nan] in scene 2",
     ),
     "range of 0": (
         damage("truth/range_m", (0, 0), 0.0),

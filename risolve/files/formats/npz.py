@@ -108,11 +108,6 @@ class NpzField(StoredField):
             )
         return []
 
-    @property
-    def piece_bytes(self) -> int:
-        """Nothing is packed."""
-        return 0
-
     def rehearse(self, piece: tuple[slice, ...]) -> None:
         """Nothing is packed."""
 
