@@ -66,7 +66,7 @@ PUBLIC = {
     "LocatedSources": "risolve.files.sources",
     "bound": "risolve.door",
     "PlaceBound": "risolve.door",
-    "read_measurements": "risolve.files.recorded",
+    "read_measurements": "risolve.files.measurements",
     "write_measurements": "risolve.files.measurements",
     "estimator_names": "risolve.door",
     "load_model": "risolve.files.model",

@@ -17,8 +17,8 @@ from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
 from risolve.field import CoordinateLike, FieldOfView, check_angles, coordinate_of
 from risolve.files.measurement_laws import lossy_codes
-from risolve.files.measurement_stream import Chunk, Unit
 from risolve.files.model import Model, read_model
+from risolve.files.source import Chunk, Unit
 from risolve.files.sources import LocatedSources, joined
 from risolve.inference.scaling import require_usable
 from risolve.located import located_sources

@@ -14,8 +14,9 @@ from risolve.covariance import sample_factor
 from risolve.files import model_grid
 from risolve.files.checkpoint import save_checkpoint
 from risolve.files.hdf5 import source_paths
-from risolve.files.measurement_stream import MADE_BY, computed, measurement_stream
+from risolve.files.measurement_stream import MADE_BY, measurement_stream
 from risolve.files.model import Model, Tuning
+from risolve.files.source import computed
 from risolve.files.training_state import read_training_state
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.inference.noise import estimated_noise_power
@@ -165,8 +166,8 @@ def finetune_files(
             with one_thread(), measurement_stream(path, looks) as stream:
                 for warning in stream.warnings:
                     remark(warning)
-                for read in stream.chunks():
-                    chunk, examples = computed(path, read, partial(unlabelled, model=model))
+                for scenes in stream.chunk_scenes():
+                    chunk, examples = computed(path, stream.read(scenes), partial(unlabelled, model=model))
                     parts += [] if examples is None else [examples]
                     for scene, reason in chunk.left_out.items():
                         remark(f"{file}: scene {first_scene + scene} is left out: {reason}")

@@ -16,17 +16,11 @@ from jaxtyping import Float
 
 from risolve.errors import MeasurementError
 from risolve.estimators.contract import Estimate
+from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
 from risolve.files.hdf5 import source_paths
-from risolve.files.hdf5_objects import Look
-from risolve.files.measurement_stream import (
-    MADE_BY,
-    Chunk,
-    MeasurementStream,
-    TruePlaces,
-    computed,
-    measurement_stream,
-)
+from risolve.files.measurement_stream import MADE_BY, measurement_stream
+from risolve.files.source import Chunk, Source, TruePlaces, computed
 from risolve.files.sources import (
     VALUES,
     LocatedSources,
@@ -109,7 +103,7 @@ def localize_files(
                     parts.append(part)
                     if truth is not None:
                         scores += _scores(number, first_scene, part, truth)
-                    doubts.look(first_scene, stream.readable(scenes), part)
+                    doubts.look(first_scene, stream.read(scenes), part)
                 for doubt in doubts.lines():
                     remark(doubt)
                 first_scene += stream.sizes.scenes
@@ -171,7 +165,7 @@ class _Locator:
         """Sources of a chunk; where it has a place, they are kept there."""
         scenes, place = asked
         with measurement_stream(self.path, self.looks) as stream:
-            read = stream.readable(scenes)
+            read = stream.read(scenes)
         locate = partial(localize, localizer=self._localizer, n_sources=self.options.n_sources)
         chunk, estimate = computed(self.path, read, locate)
         if chunk.observation is not None:
@@ -183,7 +177,7 @@ class _Locator:
         return part
 
 
-def _localizer(stream: MeasurementStream, options: Options) -> Localizer:
+def _localizer(stream: Source, options: Options) -> Localizer:
     """As `localizer_for`.
 
     Raises:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from risolve.errors import CheckpointError, MeasurementError
+from risolve.files.contents import Look
 from risolve.files.hdf5 import source_paths
-from risolve.files.hdf5_objects import Look
 from risolve.files.measurement_laws import Sizes
 from risolve.files.measurement_stream import MADE_BY, first_looks, measurement_stream
 from risolve.files.model import Model, is_tuned, read_model

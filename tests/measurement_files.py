@@ -43,6 +43,20 @@ def write_user_file(path: Path, scenes: Scenes, *, truth: bool = True, noise_pow
     return path
 
 
+def as_npz(path: Path) -> Path:
+    """The same attributes and data sets as a NumPy archive, as a user writes it."""
+    with h5py.File(path, "r") as file:
+        entries = dict(file.attrs)
+
+        def add(name: str, held: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(held, h5py.Dataset):
+                entries[name] = held[()]
+
+        file.visititems(add)
+    np.savez(path.with_suffix(".npz"), **entries)
+    return path.with_suffix(".npz")
+
+
 def changed(path: Path, *changes: Change) -> Path:
     """The same file with changes."""
     with h5py.File(path, "r+") as file:

@@ -324,7 +324,7 @@ def test_inspect_explains_results_states_and_strangers(tmp_path: Path) -> None:
         file["pixels"] = np.zeros((3, 2))
     status, out, _ = risolve("inspect", tmp_path / "other.h5")
     assert status == 0
-    assert "HDF5, of no format known here" in out
+    assert "an HDF5 file, of no format known here" in out
     assert "pixels  float64    (3, 2)" in out
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
     (tmp_path / "text.csv").write_text("a,b\n")

@@ -125,8 +125,8 @@ def test_bad_scenes_are_named_and_earlier_results_stay(finished: Path, tmp_path:
     results = {path: path.read_bytes() for path in (tmp_path / "data/covariances/train").iterdir()}
     shard = tmp_path / "data/scenes/train/shard-0001.h5"
     for value, message in (
-        (0.0, "shard-0001.h5: ... scenes [2]"),
-        (np.nan, "shard-0001.h5: snapshots: ... (2, 0, 0)"),
+        (0.0, "shard-0001.h5: scene 2: snapshots: ... zero"),
+        (np.nan, "shard-0001.h5: scene 2: snapshots: ... of"),
     ):
         with h5py.File(shard, "r+") as file:
             file["snapshots"][2] = value

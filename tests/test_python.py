@@ -288,23 +288,25 @@ def same(first: Observation, second: Observation) -> bool:
     return all(torch.equal(getattr(first, name), getattr(second, name)) for name in names)
 
 
-def test_a_file_holds_what_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["h5", "npz"])
+def test_a_file_holds_what_was_written(tmp_path: Path, ending: str) -> None:
     seen = scene()
-    risolve.write_measurements(tmp_path / "seen.h5", seen)
-    again = risolve.read_measurements(tmp_path / "seen.h5")
+    risolve.write_measurements(tmp_path / f"seen.{ending}", seen)
+    again = risolve.read_measurements(tmp_path / f"seen.{ending}")
     assert same(seen, again)
     assert torch.equal(seen.array.elements, again.array.elements)
     assert again.source_model == "independent"
-    risolve.write_measurements(tmp_path / "unknown.h5", scene(noise_power=None))
-    assert risolve.read_measurements(tmp_path / "unknown.h5").noise_power is None
+    risolve.write_measurements(tmp_path / f"unknown.{ending}", scene(noise_power=None))
+    assert risolve.read_measurements(tmp_path / f"unknown.{ending}").noise_power is None
 
 
+@pytest.mark.parametrize("ending", ["h5", "npz"])
 @pytest.mark.parametrize("scale", [1e-40, 1e40])
-def test_numbers_beyond_single_precision_come_back(tmp_path: Path, scale: float) -> None:
+def test_numbers_beyond_single_precision_come_back(tmp_path: Path, scale: float, ending: str) -> None:
     seen = scene().to(torch.complex128)
     wide = scene(snapshots=scale * seen.snapshots, noise_power=scale**2 * seen.noise_power)  # type: ignore[operator]
-    risolve.write_measurements(tmp_path / "wide.h5", wide)
-    again = risolve.read_measurements(tmp_path / "wide.h5")
+    risolve.write_measurements(tmp_path / f"wide.{ending}", wide)
+    again = risolve.read_measurements(tmp_path / f"wide.{ending}")
     assert again.snapshots.dtype == torch.complex128
     torch.testing.assert_close(again.snapshots / scale, seen.snapshots, rtol=1e-6, atol=0.0)
     assert again.noise_power is not None and seen.noise_power is not None

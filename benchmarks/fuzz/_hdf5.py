@@ -1,4 +1,4 @@
-"""Damaged and odd HDF5 files, and their readers."""
+"""Damaged and odd files of measurements and results, and their readers."""
 
 import signal
 import zlib
@@ -7,17 +7,19 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.fuzz import _npz
 from benchmarks.fuzz._frame import Subject
 from benchmarks.fuzz._hdf5_bytes import damaged
 from benchmarks.fuzz._hdf5_structure import odd_file
 from benchmarks.fuzz._hdf5_valid import measurement_files, other_files
 from risolve.errors import MeasurementError
 from risolve.field import FieldOfView
+from risolve.files.contents import Look
 from risolve.files.extents import stamp_of_path
 from risolve.files.first_look import look
-from risolve.files.hdf5 import opened
-from risolve.files.hdf5_objects import Look
-from risolve.files.measurement_stream import computed, measurement_stream
+from risolve.files.measurement_stream import measurement_stream
+from risolve.files.reader import opened
+from risolve.files.source import computed
 from risolve.localize import localize
 from risolve.locating import Options, localizer_for
 from risolve.words.inspection import explained
@@ -54,7 +56,7 @@ def read_measurements(path: Path) -> None:
     with measurement_stream(path, first_look_here(path)) as stream:
         localizer = localizer_for(stream, OPTIONS, str(stream.path))
         stream.truth()
-        for chunk in stream.chunks():
+        for chunk in map(stream.read, stream.chunk_scenes()):
             if turn % _EVERY == 0:
                 computed(path, chunk, lambda observation: localize(observation, localizer, 1))
 
@@ -73,11 +75,12 @@ def subjects() -> Sequence[Subject]:
     with TemporaryDirectory() as directory:
         measurements, others = measurement_files(Path(directory)), other_files(Path(directory))
     return [
-        Subject(name, make, read, ".h5")
-        for name, make, read in (
-            ("measurements, bytes", _bytes(measurements), read_measurements),
-            ("measurements, structure", lambda n, path: odd_file(path, n, SEED), read_measurements),
-            ("results and parts, bytes", _bytes(others), read_any),
+        Subject(name, make, read, ending)
+        for name, make, read, ending in (
+            ("measurements, archive", _npz.make, read_measurements, ".npz"),
+            ("measurements, bytes", _bytes(measurements), read_measurements, ".h5"),
+            ("measurements, structure", lambda n, path: odd_file(path, n, SEED), read_measurements, ".h5"),
+            ("results and parts, bytes", _bytes(others), read_any, ".h5"),
         )
     ]
 

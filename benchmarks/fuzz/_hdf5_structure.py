@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 
 from benchmarks.fuzz._hdf5_valid import ANY, NEWEST, measurements, write
-from risolve.files.hdf5_objects import Refused, guarded
+from risolve.files.contents import Refused
+from risolve.files.hdf5_objects import guarded
 
 Random: TypeAlias = np.random.Generator
 Change: TypeAlias = Callable[[h5py.File, str, Random], None]

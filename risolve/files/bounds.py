@@ -20,7 +20,7 @@ from torch import Tensor
 
 from risolve.batched import Batched
 from risolve.files import hdf5
-from risolve.files.hdf5 import Reader
+from risolve.files.reader import Reader, reading
 from risolve.physics.observation import SourceModel
 
 FORMAT = "risolve-bounds"
@@ -78,7 +78,7 @@ def read_bounds(source: Path | Sequence[Path]) -> Bounds:
     """
     parts: list[Bounds] = []
     for path in hdf5.source_paths(source, _MADE_BY):
-        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
+        with reading(path, FORMAT, VERSION, _MADE_BY) as reader:
             parts.append(bounds_in(reader))
             if parts[-1].source_model != parts[0].source_model:
                 law = f"{parts[0].source_model} in the files read before, got {parts[-1].source_model}"

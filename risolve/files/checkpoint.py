@@ -13,8 +13,9 @@ import torch
 
 from risolve.errors import CheckpointError
 from risolve.files.atomic import write_bytes
-from risolve.files.checkpoint_archive import Archive, ArchiveError
+from risolve.files.checkpoint_archive import Archive
 from risolve.files.regular import IrregularFileError, opened
+from risolve.files.stored_zip import ArchiveError
 
 FORMAT = "risolve-checkpoint"
 VERSION = 1

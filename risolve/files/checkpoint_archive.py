@@ -9,7 +9,6 @@ import io
 import math
 import pickle
 import pickletools
-import struct
 import sys
 import warnings
 import zipfile
@@ -20,24 +19,12 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-_MOST_DIRECTORY_BYTES = 2_000_000
-"""Of the directory of a zip archive: some 20,000 entries, 2,000 of them for every 100 layers in training."""
+from risolve.files.stored_zip import ArchiveError, opened_zip
 
 MOST_STEPS = 2_000_000
 """Of the pickle, and values in it: 4 s, and the state of 4,000 epochs."""
 
 _DEEPEST = 16
-
-_END = struct.Struct("<4s8xI6x")
-"""The last record of a zip archive without a comment, and the bytes of its directory."""
-
-_END_64 = struct.Struct("<4s36xQ8x")
-"""What stands before it, with the locator between the two, where those are numbers of 64 bits."""
-
-_LOCATOR_BYTES = 20
-_DIRECTORY = 0x10
-_ENCRYPTED = 0x1
-"""Bits of the attributes and of the flags of an entry."""
 
 _DTYPES = {
     "FloatStorage": torch.float32,
@@ -55,10 +42,6 @@ TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS GLOBA
 BINPUT LONG_BINPUT BINGET LONG_BINGET
 """
 """Of a pickle, as torch.save writes them."""
-
-
-class ArchiveError(Exception):
-    """The archive is damaged, or holds something else than a checkpoint does."""
 
 
 class _Storage(NamedTuple):
@@ -123,50 +106,17 @@ class Archive:
 
 
 def _opened(file: BinaryIO) -> _Entries:
-    """The archive, every entry of it stored as it is, in a place of its own, of the right checksum."""
-    _require_short_directory(file)
-    archive = zipfile.ZipFile(file)
-    entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-    if not entries:
-        raise ArchiveError("an empty archive")
-    following = [*(entry.header_offset for entry in entries[1:]), archive.start_dir]
-    for entry, end in zip(entries, following, strict=True):
-        if (
-            entry.compress_type != zipfile.ZIP_STORED
-            or entry.external_attr & _DIRECTORY
-            or entry.flag_bits & _ENCRYPTED
-            or entry.compress_size != entry.file_size
-        ):
-            raise ArchiveError(f"{entry.filename!r}: not a file that is stored as it is")
-        if entry.header_offset + entry.file_size > end:
-            raise ArchiveError(f"{entry.filename!r}: lies over another entry")
+    """The archive, all files of it in one folder, of the right checksum."""
+    archive = opened_zip(file)
+    entries = archive.infolist()
     if damaged := archive.testzip():
         raise ArchiveError(f"{damaged!r}: its checksum is another")
-    folder = entries[0].filename.partition("/")[0] + "/"
+    first = min(entries, key=lambda entry: entry.header_offset)
+    folder = first.filename.partition("/")[0] + "/"
     if any(not entry.filename.startswith(folder) for entry in entries):
         raise ArchiveError(f"entries beside {folder}, the folder that torch.save makes")
     sizes = {entry.filename.removeprefix(folder): entry.file_size for entry in entries}
-    if len(sizes) < len(entries):
-        raise ArchiveError("two entries of one name")
     return _Entries(archive, folder, sizes)
-
-
-def _require_short_directory(file: BinaryIO) -> None:
-    """Refuse a directory that would fill the memory; it is looked for where `zipfile` finds it."""
-    n_bytes = file.seek(0, io.SEEK_END)
-    file.seek(max(0, n_bytes - _END.size - _LOCATOR_BYTES - _END_64.size))
-    tail = file.read()
-    if len(tail) < _END.size:
-        raise ArchiveError("cut off")
-    signature, size = _END.unpack(tail[-_END.size :])
-    if signature != b"PK\5\6":
-        raise ArchiveError("no zip archive, or cut off")
-    if len(tail) > _END.size + _LOCATOR_BYTES and tail.startswith(b"PK\6\6"):
-        size = max(size if size < 2**32 - 1 else 0, _END_64.unpack(tail[: _END_64.size])[1])
-    if size > _MOST_DIRECTORY_BYTES:
-        raise ArchiveError(
-            f"a directory of {_MOST_DIRECTORY_BYTES / 1e6:g} MB at most, got {size / 1e6:.1f} MB"
-        )
 
 
 def _contents(archive: _Entries) -> Any:

@@ -19,7 +19,7 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
-from risolve.files.hdf5 import Reader
+from risolve.files.reader import Reader, reading
 from risolve.physics.observation import SourceModel
 from risolve.shapes import Powers
 
@@ -79,7 +79,7 @@ def read_covariances(source: Path | Sequence[Path]) -> Covariances:
     """
     parts: list[Covariances] = []
     for path in hdf5.source_paths(source, _MADE_BY):
-        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
+        with reading(path, FORMAT, VERSION, _MADE_BY) as reader:
             parts.append(covariances_in(reader))
             if _kind(parts[-1]) != _kind(parts[0]):
                 law = f"the same in all files, {_kind(parts[0])}; got {_kind(parts[-1])}"

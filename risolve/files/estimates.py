@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 
 from risolve.estimators.comparison import Method, Timed
 from risolve.files import hdf5
-from risolve.files.hdf5 import Reader
+from risolve.files.reader import Reader, reading
 
 FORMAT = "risolve-estimates"
 VERSION = 3
@@ -66,7 +66,7 @@ def read_estimates(path: Path) -> dict[Method, BatchEstimates]:
     Raises:
         MeasurementError: a missing, foreign or damaged file.
     """
-    with hdf5.reading(path, FORMAT, VERSION, "remove it and run `evaluate` again") as reader:
+    with reading(path, FORMAT, VERSION, "remove it and run `evaluate` again") as reader:
         return estimates_in(reader)
 
 

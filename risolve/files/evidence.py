@@ -21,7 +21,7 @@ from torch import Tensor
 
 from risolve.batched import Batched
 from risolve.files import hdf5
-from risolve.files.hdf5 import Reader
+from risolve.files.reader import Reader, reading
 from risolve.networks.counting import Evidence
 
 FORMAT = "risolve-evidence"
@@ -62,7 +62,7 @@ def read_evidence(paths: list[Path]) -> Known:
     """
     parts = []
     for path in paths:
-        with hdf5.reading(path, FORMAT, VERSION, "remove it and run `calibrate` again") as reader:
+        with reading(path, FORMAT, VERSION, "remove it and run `calibrate` again") as reader:
             shared = torch.from_numpy(reader.array("shared", np.bool_, "scene"))
             parts.append(
                 Known(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from risolve.errors import MeasurementError
+from risolve.errors import ChangedFileError, MeasurementError
 
 Stamp = tuple[int, ...]
 """Number, size and time of change (ns) of a file; empty where there is none."""
@@ -34,7 +34,8 @@ class Extent:
         """Rows first to last - 1.
 
         Raises:
-            MeasurementError: the file is gone, was changed since it was checked, or is cut.
+            MeasurementError: the file is gone, or is cut.
+            ChangedFileError: it was changed since it was checked.
         """
         values = np.empty((last - first, *self.shape[1:]), self.dtype)
         target = values.reshape(-1).view(np.uint8).data
@@ -43,7 +44,8 @@ class Extent:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if stamp_of(os.fstat(descriptor)) != self.stamp:
-                    raise self.fault("the file was changed after it was opened; run again")
+                    law = "the file was changed after it was opened; run again"
+                    raise ChangedFileError(f"{self.path}: {self.name}: {law}")
                 done = 0
                 while done < len(target):
                     start = self.offset + first * row_bytes + done

@@ -1,11 +1,11 @@
 """A first look at files of strangers by a child process under limits, before this process opens them.
 
 Of some damage the HDF5 library never comes to an end, or takes all memory. The child does all that a reader
-will do with the structure of a file, and unpacks what is packed; what failed there is not touched here.
+will do with the structure of a file, unpacks what is packed, and compares checksums; what failed there is not
+touched here.
 """
 
 import json
-import math
 import os
 import resource
 import select
@@ -14,13 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 from risolve.errors import StateError
+from risolve.files.contents import Look, Refused, StoredField, Unread
 from risolve.files.extents import stamp_of_path
-from risolve.files.hdf5_objects import Look, Refused, StoredField, Unread, open_file
-from risolve.files.hdf5_survey import survey
+from risolve.files.formats.registry import format_of
 
 Say: TypeAlias = Callable[[str | None, str | None], None]
 """Is told (name, None) before an object is looked at, and (name, law) of one that is refused."""
@@ -44,8 +45,8 @@ _CPU_S = 0.5
 _BYTES_A_SECOND = 2e7
 """Of CPU time: of a file whose chunks are listed, of data that are unpacked."""
 
-_CHUNK_S = 3e-4
-"""CPU time to find a chunk, three times what it takes and more."""
+_PIECE_S = 3e-4
+"""CPU time to find a piece, three times what it takes and more."""
 
 _MOST_BYTES = 3 * 2**29
 """Memory beside the program."""
@@ -93,7 +94,7 @@ def looked_at(paths: Sequence[Path]) -> Mapping[Path, Look]:
                     f"{path}: the process that looks at files first has failed ({said.failure}); run again"
                 )
             law = (
-                f"the HDF5 library comes to no end with {at}, or takes more than {_MOST_BYTES >> 20} MB; the "
+                f"reading comes to no end with {at}, or takes more than {_MOST_BYTES >> 20} MB; the "
                 "file is damaged, make or copy it again"
             )
             looks[path] = Look(stamps[path], {"": law})
@@ -160,44 +161,44 @@ def look(path: Path, say: Say) -> None:
         _allow(_CPU_S + n_bytes / _BYTES_A_SECOND)
 
     _allow(_CPU_S)
-    try:
-        file = open_file(path)
-        n_bytes = path.stat().st_size
-    except Refused as refused:
-        say("", str(refused))
-        return
-    except OSError as error:
-        say("", f"cannot be read ({error.strerror})")
-        return
-    with file:
-        held = survey(file, {}, before)
+    with ExitStack() as stack:
+        try:
+            form = format_of(path)
+            n_bytes = path.stat().st_size
+            held = stack.enter_context(form.opened(path, {}, before))
+        except Refused as refused:
+            say("", str(refused))
+            return
+        except OSError as error:
+            say("", f"cannot be read ({error.strerror})")
+            return
         for name, field in held.objects.items():
-            if isinstance(field, StoredField):
+            if isinstance(field, Unread):
+                say(name, field.law)
+            elif isinstance(field, StoredField):
                 say(name, None)
                 _rehearse(name, field, n_bytes, say)
-            elif isinstance(field, Unread):
-                say(name, field.law)
         for name, value in held.attributes.items():
             if isinstance(value, Unread):
                 say(f"attribute {name}", value.law)
 
 
 def _rehearse(name: str, field: StoredField, n_bytes: int, say: Say) -> None:
-    """Read every chunk. One that is damaged costs its rows alone, when they are read; one that may
+    """Read every piece. One that is damaged costs its rows alone, when they are read; one that may
     have failed for want of memory costs the data set.
     """
     _allow(_CPU_S + n_bytes / _BYTES_A_SECOND)
     try:
-        chunks = field.chunks()
+        pieces = field.pieces()
     except Refused as refused:
         say(name, str(refused))
         return
-    unpacked = len(chunks) * math.prod(field.dataset.chunks or ()) * field.dtype.itemsize
-    _allow(_CPU_S + unpacked / _BYTES_A_SECOND + len(chunks) * _CHUNK_S)
+    unpacked = len(pieces) * field.piece_bytes
+    _allow(_CPU_S + unpacked / _BYTES_A_SECOND + len(pieces) * _PIECE_S)
     spoken = time.monotonic()
-    for chunk in chunks:
+    for piece in pieces:
         try:
-            field.rehearse(chunk)
+            field.rehearse(piece)
         except Refused as refused:
             if _peak_bytes() > _MOST_BYTES // 4:
                 say(name, str(refused))

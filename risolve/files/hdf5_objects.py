@@ -6,59 +6,22 @@ more than it holds is known by its name, with the law that it breaks, and is nev
 """
 
 import math
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
-from risolve.files.extents import Stamp
-
-MOST_BYTES = 2**29
-"""Of packed data that are unpacked at once."""
-
-
-READABLE = "biufcS"
-"""Kinds of numpy types that are read: numbers and bytes of fixed length; no references, nothing variable."""
-
-
-class Look(NamedTuple):
-    """What a first look at a file said: its stamp, and laws by the names of what is not to be touched, "" for
-    the file itself.
-    """
-
-    stamp: Stamp
-    unread: Mapping[str, str]
-
-
-class Refused(Exception):
-    """An object breaks a law; the message is the law, without file and object."""
+from risolve.files.contents import MOST_BYTES, READABLE, Refused, StoredField
 
 
 @dataclass(frozen=True)
-class Unread:
-    """An attribute or an object that is not read, and the law that it breaks."""
+class Hdf5Field(StoredField):
+    """A data set that can be read."""
 
-    law: str
-
-
-@dataclass(frozen=True)
-class StoredGroup:
-    """A group; what it holds stands in the survey by itself."""
-
-
-@dataclass(frozen=True)
-class StoredField:
-    """A data set that can be read. offset: where its bytes begin, None where they are not in one piece."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    offset: int | None
     packed: bool
     dataset: h5py.Dataset
 
@@ -79,7 +42,7 @@ class StoredField:
             values: NDArray[Any] = self.dataset[rows]
         return values
 
-    def chunks(self) -> list[tuple[slice, ...]]:
+    def pieces(self) -> list[tuple[slice, ...]]:
         """Where the chunks that are stored of a data set that is read in chunks lie.
 
         Raises:
@@ -96,31 +59,24 @@ class StoredField:
             for place in places
         ]
 
-    def rehearse(self, chunk: tuple[slice, ...]) -> None:
+    @property
+    def piece_bytes(self) -> int:
+        """Of a chunk, unpacked."""
+        return math.prod(self.dataset.chunks or ()) * self.dtype.itemsize
+
+    def rehearse(self, piece: tuple[slice, ...]) -> None:
         """Read a chunk, as reading rows will do.
 
         Raises:
             Refused: a damaged chunk.
         """
         with guarded():
-            self.dataset[chunk]
+            self.dataset[piece]
 
     def _bytes_of(self, rows: slice | tuple[()]) -> int:
         of_row = math.prod(self.shape[1:]) * self.dtype.itemsize
         first = self.shape[0] if self.shape else 1
         return of_row * (len(range(*rows.indices(first))) if isinstance(rows, slice) else first)
-
-
-@dataclass(frozen=True)
-class Survey:
-    """Attributes of the root (values, or why they are not read), and objects by their path."""
-
-    attributes: dict[str, Any]
-    objects: dict[str, StoredField | StoredGroup | Unread]
-
-
-Entry: TypeAlias = Any
-"""A value of an attribute, or `StoredField`, `StoredGroup`, `Unread`."""
 
 
 @contextmanager
@@ -143,15 +99,8 @@ def open_file(path: Path) -> h5py.File:
     """Open a file for reading.
 
     Raises:
-        Refused: not a regular file, not HDF5, cut, or damaged.
+        Refused: not HDF5, cut, or damaged.
     """
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        gone = isinstance(error, FileNotFoundError | NotADirectoryError)
-        raise Refused("there is no such file" if gone else f"cannot be read ({error.strerror})") from error
-    if not stat.S_ISREG(mode):
-        raise Refused("a file, got a directory, a pipe or a device")
     try:
         # Published files never change, and a lock file system is not everywhere.
         return h5py.File(path, "r", locking=False)

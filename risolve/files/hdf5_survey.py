@@ -8,20 +8,20 @@ from typing import Any
 import h5py
 import numpy as np
 
-from risolve.files.hdf5_objects import (
+from risolve.files.contents import (
+    MOST_ATTRIBUTE_BYTES,
     MOST_BYTES,
     READABLE,
-    Entry,
+    Contents,
     Refused,
     StoredField,
     StoredGroup,
-    Survey,
     Unread,
-    guarded,
+    plain,
 )
+from risolve.files.hdf5_objects import Hdf5Field, guarded
 
 _MOST_OBJECTS, _MOST_DEPTH = 10_000, 32
-_MOST_ATTRIBUTE = 2**20
 _COPY = "copy the data into the file"
 _LINKS = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
 _FILTERS = {
@@ -40,7 +40,7 @@ _EXPANSION = 1100
 """Bytes that one packed byte may stand for; deflate, the strongest filter in use, comes to 1032."""
 
 
-def survey(file: h5py.File, unread: Mapping[str, str], before: Callable[[str], None]) -> Survey:
+def survey(file: h5py.File, unread: Mapping[str, str], before: Callable[[str], None]) -> Contents:
     """What an open file holds.
 
     unread: laws by name of what is known to be broken, and is not touched. before: is told each name before
@@ -55,7 +55,7 @@ class _Surveyor:
         self._n_bytes = os.fstat(file.id.get_vfd_handle()).st_size
         self._objects: dict[str, StoredField | StoredGroup | Unread] = {}
 
-    def survey(self) -> Survey:
+    def survey(self) -> Contents:
         # a file is nothing without its format, under whose name all attributes go where they cannot be listed
         names = self._entry("attribute format", self._attribute_names)
         if isinstance(names, Unread):
@@ -69,9 +69,9 @@ class _Surveyor:
             self._objects[""] = root
         else:
             self._list("", root, ())
-        return Survey(attributes, self._objects)
+        return Contents(attributes, self._objects)
 
-    def _entry(self, name: str, look: Callable[..., Entry], *arguments: Any) -> Entry:
+    def _entry(self, name: str, look: Callable[..., Any], *arguments: Any) -> Any:
         if name in self._unread:
             return Unread(self._unread[name])
         self._before(name)
@@ -102,7 +102,7 @@ class _Surveyor:
             else:
                 self._objects[name] = held
 
-    def _object(self, group: h5py.h5g.GroupID, link: bytes) -> "h5py.h5g.GroupID | StoredField":
+    def _object(self, group: h5py.h5g.GroupID, link: bytes) -> "h5py.h5g.GroupID | Hdf5Field":
         kind = group.links.get_info(link).type
         if kind != h5py.h5l.TYPE_HARD:
             raise Refused(f"{_LINKS.get(kind) or 'a link of another program'}; {_COPY}")
@@ -113,7 +113,7 @@ class _Surveyor:
             raise Refused("a data set or a group, got a type that stands by itself")
         return self._field(held)
 
-    def _field(self, held: h5py.h5d.DatasetID) -> StoredField:
+    def _field(self, held: h5py.h5d.DatasetID) -> Hdf5Field:
         made = held.get_create_plist()
         layout = made.get_layout()
         if layout == h5py.h5d.VIRTUAL:
@@ -135,7 +135,7 @@ class _Surveyor:
             self._require_contiguous(declared, held.get_storage_size(), offset)
         elif declared and layout == h5py.h5d.CHUNKED:
             self._require_chunks(dataset, declared, bool(filters))
-        return StoredField(dataset.dtype, shape, offset, bool(filters), dataset)
+        return Hdf5Field(dataset.dtype, shape, offset, bool(filters), dataset)
 
     def _require_contiguous(self, declared: int, stored: int, offset: int | None) -> None:
         if offset is None or stored == 0:
@@ -184,26 +184,13 @@ class _Surveyor:
             raise Refused("holds nothing, its dataspace is null")
         if held.get_type().get_class() not in _SIMPLE:
             raise Refused("a string or numbers, got another HDF5 type")
-        if held.get_storage_size() > _MOST_ATTRIBUTE:
-            raise Refused(f"at most {_MOST_ATTRIBUTE} bytes, got {held.get_storage_size()}")
-        return _plain(self._file.attrs[name])
+        if held.get_storage_size() > MOST_ATTRIBUTE_BYTES:
+            raise Refused(f"at most {MOST_ATTRIBUTE_BYTES} bytes, got {held.get_storage_size()}")
+        return plain(self._file.attrs[name])
 
 
 def _raw(name: str | bytes) -> bytes:
     return name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
-
-
-def _plain(value: Any) -> Any:
-    """A value of an attribute as str, bool, int, float, or an array of them."""
-    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        value = value.tolist()
-        return _plain(value[0]) if isinstance(value, list) and len(value) == 1 else str(value)
-    if isinstance(value, np.generic | np.ndarray) and value.size == 1:
-        value = value.reshape(()) if isinstance(value, np.ndarray) else value
-        value = float(value) if value.dtype.kind == "f" else value.item()
-    if isinstance(value, str):
-        value = value.encode("utf-8", "surrogateescape")
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def _missing_filter(code: int, said: bytes) -> str:

@@ -13,9 +13,9 @@ from jaxtyping import Complex
 from numpy.typing import NDArray
 
 from risolve.errors import MeasurementError
-from risolve.files.hdf5 import Reader
-from risolve.files.hdf5_objects import StoredField
+from risolve.files.contents import StoredField
 from risolve.files.precision import Single
+from risolve.files.reader import Reader
 from risolve.physics.array import Array
 from risolve.physics.geometry import aperture, nearest_spacing
 
@@ -140,13 +140,17 @@ def _expected(axes: tuple[str, ...], sizes: Mapping[str, int]) -> str:
     return ", ".join(map(size, axes))
 
 
-def check_type(reader: Reader, name: str, field: StoredField) -> None:
-    """Complex numbers of single or double precision, or real numbers or integers, as the data set needs.
+def check_type(reader: Reader, name: str, field: StoredField, is_exact: bool) -> None:
+    """Complex numbers of single or double precision, or real numbers or integers, as the data set needs;
+    where types are exact, complex64 and float64 alone.
 
     Raises:
         MeasurementError: another type.
     """
     dtype = field.dtype
+    named = np.dtype(np.complex64 if name in COMPLEX else np.float64)
+    if is_exact and dtype != named:
+        raise reader.fault(name, f"{named} here, got {dtype}")
     if name in COMPLEX:
         if dtype.kind == "c":
             return

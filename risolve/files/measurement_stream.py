@@ -5,24 +5,19 @@ located from files that cannot be read: a scene of zeros or of numbers that are 
 reason, and the others are read.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files import hdf5
+from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
-from risolve.files.hdf5 import Reader
-from risolve.files.hdf5_objects import Look
 from risolve.files.measurement_laws import (
     AXES,
     COMPLEX,
@@ -34,99 +29,39 @@ from risolve.files.measurement_laws import (
     lossy_codes,
     unusable,
 )
-from risolve.files.measurements import FORMAT, VERSION
-from risolve.files.precision import Single, as_double, as_single
+from risolve.files.precision import Single, as_single
+from risolve.files.reader import Reader, reading
+from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
+from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation, SourceModel
 
 MADE_BY = "docs/formats.md describes the format of measurements"
+SIMULATED = "`simulate` writes such files, docs/formats.md describes them"
 _CHUNK_VALUES = 2_000_000
 """Complex numbers read at once: bounds the memory, 16 MB."""
 
 MOST_SCENES = 64
 """Scenes of one chunk."""
 
-_LIMITS = {"azimuth_deg": (-180.0, 180.0), "elevation_deg": (-90.0, 90.0), "range_m": (1e-9, math.inf)}
-"""Where a true source may stand."""
 
-Computed = TypeVar("Computed")
+class Origin(NamedTuple):
+    """Where measurements come from.
 
-Places: TypeAlias = Float[np.ndarray, "scene source 3"]
-"""(azimuth (rad), elevation (rad), inverse range (1/m)), NaN in empty slots."""
-
-
-class Unit(NamedTuple):
-    """Exponents of 2: snapshots and channel of the file are those of the observation times 2^exponent."""
-
-    snapshots: int
-    channel: int
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Scenes of a file that can be located: their numbers and units, the observation, and why others were
-    left out.
+    is_simulated: from `simulate`, of whatever parameters: types are those that the format names, and any
+    spacing of the elements is meant. spherical_amplitude: of the array.
     """
 
-    scenes: tuple[int, ...]
-    units: tuple[Unit, ...]
-    observation: Observation | None
-    left_out: dict[int, str]
+    is_simulated: bool
+    spherical_amplitude: bool
 
-    def without(self, reasons: dict[int, str]) -> "Chunk":
-        """The chunk with more scenes left out."""
-        kept = [row for row, scene in enumerate(self.scenes) if scene not in reasons]
-        observation = self.observation
-        return Chunk(
-            tuple(self.scenes[row] for row in kept),
-            tuple(self.units[row] for row in kept),
-            observation.select(torch.tensor(kept)) if observation is not None and kept else None,
-            dict(sorted({**self.left_out, **reasons}.items())),
-        )
-
-    def beside(self, other: "Chunk") -> "Chunk":
-        """Scenes of both."""
-        parts = [chunk.observation for chunk in (self, other) if chunk.observation is not None]
-        return Chunk(
-            (*self.scenes, *other.scenes),
-            (*self.units, *other.units),
-            Observation.joined(parts) if parts else None,
-            self.left_out | other.left_out,
-        )
+    @property
+    def made_by(self) -> str:
+        """What an error about a whole file says of such files."""
+        return SIMULATED if self.is_simulated else MADE_BY
 
 
-def computed(
-    path: Path, chunk: Chunk, compute: Callable[[Observation], Computed]
-) -> tuple[Chunk, Computed | None]:
-    """What is computed of the scenes of a chunk, None where there are none; a scene that alone raises an
-    error although its numbers are sound is left out of it.
-
-    Raises:
-        MeasurementError: the scenes together raise one, and each alone does not.
-    """
-    if chunk.observation is None:
-        return chunk, None
-    try:
-        return chunk, compute(chunk.observation)
-    except (ValueError, LinAlgError) as error:
-        faults: dict[int, str] = {}
-        for row, scene in enumerate(chunk.scenes):
-            try:
-                compute(chunk.observation.select(slice(row, row + 1)))
-            except (ValueError, LinAlgError) as own:
-                faults[scene] = " ".join(str(own).split())
-        if not faults:
-            together = f"{path}: scenes {chunk.scenes[0]} to {chunk.scenes[-1]}"
-            raise MeasurementError(f"{together}: {error}") from error
-    return computed(path, chunk.without(faults), compute)
-
-
-@dataclass(frozen=True)
-class TruePlaces:
-    """Number of sources and places of every scene, as a file states them."""
-
-    n_sources: Int[np.ndarray, " scene"]
-    sources: Places
+ANY_RECEIVER = Origin(is_simulated=False, spherical_amplitude=False)
 
 
 class MeasurementStream:
@@ -135,26 +70,31 @@ class MeasurementStream:
     warnings: what is odd and allowed, one line each.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self.path = reader.path
+    def __init__(self, reader: Reader, origin: Origin = ANY_RECEIVER) -> None:
+        self.reader = reader
+        self.path, self.origin = reader.path, origin
         laws = {name: f"[{', '.join(axes)}]" for name, axes in AXES.items()}
         self._fields = {name: reader.dataset(name, law) for name, law in laws.items()}
         for name, field in self._fields.items():
-            check_type(reader, name, field)
+            check_type(reader, name, field, origin.is_simulated)
         self.sizes: Sizes = check_sizes(reader, {name: field.shape for name, field in self._fields.items()})
         wavelength = reader.positive("wavelength_m")
         self.source_model: SourceModel = "independent"
         if reader.has_attribute("source_model"):
             chosen = reader.choice("source_model", ("independent", "constant"))
             self.source_model = "constant" if chosen == "constant" else "independent"
-        positions = self._double("element_positions_m", self._read("element_positions_m", slice(None)))
+        positions = doubles(reader, "element_positions_m", self._read("element_positions_m", slice(None)))
         reader.require_finite("element_positions_m", positions)
-        self.array = Array(torch.from_numpy(positions), wavelength, spherical_amplitude=False)
-        self.warnings = check_units(reader, self.array)
-        self._noise_power = self._column("noise_power", ("scene",)) if reader.has("noise_power") else None
+        self.array = Array(torch.from_numpy(positions), wavelength, origin.spherical_amplitude)
+        self.warnings = [] if origin.is_simulated else check_units(reader, self.array)
+        self._noise_power = (
+            column(reader, "noise_power", ("scene",), self.sizes.scenes)
+            if reader.has("noise_power")
+            else None
+        )
         self._shared = {name: self._read_shared(name) for name in ("channel", "codes")}
-        self._warn_of_lossy_codes()
+        if not origin.is_simulated:
+            self._warn_of_lossy_codes()
 
     @property
     def n_snapshots(self) -> int:
@@ -169,10 +109,10 @@ class MeasurementStream:
         """Whether one channel, and one set of codes, is that of all scenes."""
         return {name: values is not None for name, values in self._shared.items()}
 
-    def chunks(self) -> Iterator[Chunk]:
-        """The scenes in order, as many at a time as memory allows; those that cannot be read are left out."""
-        for scenes in self.chunk_scenes():
-            yield self.readable(scenes)
+    @property
+    def knows_noise_power(self) -> bool:
+        """Whether the file states the noise power of every scene."""
+        return self._noise_power is not None
 
     def chunk_scenes(self) -> list[range]:
         """The scenes of every chunk."""
@@ -186,7 +126,7 @@ class MeasurementStream:
         values = L * M + (0 if self.shared["channel"] else M * N) + (0 if self.shared["codes"] else L * N)
         return max(1, min(MOST_SCENES, _CHUNK_VALUES // values))
 
-    def readable(self, scenes: range) -> Chunk:
+    def read(self, scenes: range) -> Chunk:
         """Scenes that follow one another, read apart where the file is damaged."""
         try:
             return self.chunk(scenes.start, scenes.stop)
@@ -196,7 +136,7 @@ class MeasurementStream:
             if len(scenes) == 1:
                 return Chunk((), (), None, {scenes.start: str(error).removeprefix(f"{self.path}: ")})
             middle = len(scenes) // 2
-            return self.readable(scenes[:middle]).beside(self.readable(scenes[middle:]))
+            return self.read(scenes[:middle]).beside(self.read(scenes[middle:]))
 
     def chunk(self, first: int, last: int) -> Chunk:
         """Scenes first to last - 1."""
@@ -230,42 +170,7 @@ class MeasurementStream:
         Raises:
             MeasurementError: a truth that is not complete, or breaks the format.
         """
-        if not self._reader.has("truth"):
-            return None
-        stated = self._column("truth/n_sources", ("scene",))
-        whole = np.isfinite(stated) & (np.abs(stated) < 2**31)
-        n_sources = np.where(whole, stated, -1.0).astype(np.int64)
-        if (n_sources != stated).any():
-            wrong = stated[n_sources != stated][0]
-            raise self._reader.fault("truth/n_sources", f"whole numbers [scene], got {wrong:g}")
-        columns = {name: self._column(f"truth/{name}", ("scene", "source")) for name in _LIMITS}
-        slots = columns["range_m"].shape[1]
-        if not (n_sources.min() >= 0 and n_sources.max() <= slots):
-            law = f"0 to {slots} (the slots of truth/range_m), got {n_sources.min()} to {n_sources.max()}"
-            raise self._reader.fault("truth/n_sources", law)
-        present = np.arange(slots) < n_sources[:, None]
-        for name, (low, high) in _LIMITS.items():
-            values = columns[name]
-            if values.shape[1] != slots:
-                law = f"real numbers [scene, source] with {slots} slots as truth/range_m, got {values.shape}"
-                raise self._reader.fault(f"truth/{name}", law)
-            wrong = present & ~((values >= low) & (values <= high))
-            if wrong.any():
-                scene, slot = (int(i) for i in np.argwhere(wrong)[0])
-                raise self._reader.fault(
-                    f"truth/{name}",
-                    f"{low:g} to {high:g} in the first n_sources slots, got {values[scene, slot]:g} in scene "
-                    f"{scene}, slot {slot}",
-                )
-        places = np.stack(
-            (
-                np.deg2rad(columns["azimuth_deg"]),
-                np.deg2rad(columns["elevation_deg"]),
-                1.0 / np.where(present, columns["range_m"], np.nan),
-            ),
-            axis=-1,
-        )
-        return TruePlaces(n_sources, np.where(present[..., None], places, np.nan))
+        return true_places(self.reader, self.sizes.scenes)
 
     def _single(self, name: str, scenes: slice) -> Single:
         shared = self._shared.get(name)
@@ -276,13 +181,13 @@ class MeasurementStream:
         if self._fields[name].shape[0] != 1 or self.sizes.scenes == 1:
             return None
         exact = self._read(name, slice(0, 1))
-        self._reader.require_finite(name, exact)
+        self.reader.require_finite(name, exact)
         held = as_single(exact)
         if not held.values.any():
-            raise self._reader.fault(name, "not all zero; nothing reaches the antennas")
+            raise self.reader.fault(name, "not all zero; nothing reaches the antennas")
         law = broken_codes(held) if name == "codes" else {}
         if law:
-            raise self._reader.fault(name, law[0].removeprefix("codes: "))
+            raise self.reader.fault(name, law[0].removeprefix("codes: "))
         return held
 
     def _warn_of_lossy_codes(self) -> None:
@@ -295,28 +200,14 @@ class MeasurementStream:
         if lossy := lossy_codes(codes):
             self.warnings.append(f"{self.path}: {lossy}")
 
-    def _column(self, name: str, axes: tuple[str, ...]) -> NDArray[np.float64]:
-        """A small data set with one row a scene."""
-        law = f"real numbers [{', '.join(axes)}]"
-        field = self._reader.dataset(name, law)
-        if field.dtype.kind not in "fiu" or len(field.shape) != len(axes):
-            raise self._reader.fault(name, f"{law}, got {field.dtype} {field.shape}")
-        if field.shape[0] != self.sizes.scenes:
-            raise self._reader.fault(name, f"{law} with scene = {self.sizes.scenes}, got {field.shape}")
-        return self._double(name, self._reader.rows(name, field, ()))
-
-    def _double(self, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
-        double, lost = as_double(values)
-        if lost.any():
-            raise self._reader.fault(name, f"numbers of double precision, got {values[lost][0]!s}")
-        return double
-
     def _read(self, name: str, rows: slice) -> NDArray[Any]:
-        return self._reader.rows(name, self._fields[name], rows)
+        return self.reader.rows(name, self._fields[name], rows)
 
 
 @contextmanager
-def measurement_stream(path: Path, looks: Mapping[Path, Look] | None) -> Iterator[MeasurementStream]:
+def measurement_stream(
+    path: Path, looks: Mapping[Path, Look] | None, origin: Origin = ANY_RECEIVER
+) -> Iterator[MeasurementStream]:
     """Open a file of measurements of any array; looks: what `first_looks` said, None for a file of one's own.
 
     Raises:
@@ -326,8 +217,8 @@ def measurement_stream(path: Path, looks: Mapping[Path, Look] | None) -> Iterato
     if looks is not None and path not in looks:
         raise ChangedFileError(f"{path}: was not there when the files were checked; run again")
     look = None if looks is None else looks[path]
-    with hdf5.reading(path, FORMAT, VERSION, MADE_BY, look) as reader:
-        yield MeasurementStream(reader)
+    with reading(path, FORMAT, VERSION, origin.made_by, look) as reader:
+        yield MeasurementStream(reader, origin)
 
 
 def first_looks(files: Sequence[Path]) -> Mapping[Path, Look]:

@@ -14,23 +14,34 @@ truth/amplitudes complex64 [scene, snapshot, source]     of simulated scenes alo
 Channel, codes and positions are the nominal ones. Slots of the truth beyond n_sources are NaN.
 """
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from risolve.errors import MeasurementError
 from risolve.files import hdf5
-from risolve.files.hdf5 import Reader
+from risolve.files.contents import Attributes, Look
+from risolve.files.formats.registry import format_for
+from risolve.files.hdf5 import source_paths
+from risolve.files.measurement_stream import (
+    ANY_RECEIVER,
+    SIMULATED,
+    MeasurementStream,
+    Origin,
+    first_looks,
+    measurement_stream,
+)
+from risolve.files.reader import reading
+from risolve.files.source import FORMAT, VERSION, Chunk
+from risolve.files.truth import truth_in
 from risolve.inference.scaling import require_usable
-from risolve.physics.array import Array
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import Scenes, Truth
-
-FORMAT = "risolve-measurements"
-VERSION = 1
-_MADE_BY = "`simulate` writes such files, docs/formats.md describes them"
 
 
 def write_scenes(path: Path, scenes: Scenes) -> None:
@@ -38,19 +49,17 @@ def write_scenes(path: Path, scenes: Scenes) -> None:
     azimuth, elevation, inverse_range = scenes.sources.unbind(-1)
     if scenes.observation.noise_power is None:
         raise ValueError("the noise power of simulated scenes is known, got None")
-    _write(
-        path,
-        scenes.observation,
-        {
-            "truth/n_sources": scenes.n_sources,
-            "truth/snr_db": scenes.snr_db,
-            "truth/azimuth_deg": torch.rad2deg(azimuth),
-            "truth/elevation_deg": torch.rad2deg(elevation),
-            "truth/range_m": 1.0 / inverse_range,
-            "truth/power": scenes.power,
-            "truth/amplitudes": scenes.amplitudes,
-        },
-    )
+    attributes, datasets = _contents(scenes.observation)
+    truth = {
+        "truth/n_sources": scenes.n_sources,
+        "truth/snr_db": scenes.snr_db,
+        "truth/azimuth_deg": torch.rad2deg(azimuth),
+        "truth/elevation_deg": torch.rad2deg(elevation),
+        "truth/range_m": 1.0 / inverse_range,
+        "truth/power": scenes.power,
+        "truth/amplitudes": scenes.amplitudes,
+    }
+    hdf5.write(path, attributes, datasets | {name: values.cpu().numpy() for name, values in truth.items()})
 
 
 def write_measurements(path: Path | str, observation: Observation) -> None:
@@ -60,21 +69,21 @@ def write_measurements(path: Path | str, observation: Observation) -> None:
 
     Raises:
         TypeError: what is no observation.
-        ValueError: a name that ends in neither .h5 nor .hdf5; an array whose amplitude falls with distance,
-            which the format cannot say; an observation that no source can be located in.
+        ValueError: a name with the ending of no format (.h5, .hdf5, .npz); an array whose amplitude falls
+            with distance, which no format can say; an observation that no source can be located in.
         StateError: the file cannot be written.
     """
     if not isinstance(observation, Observation):
         raise TypeError(f"write_measurements takes a risolve.Observation, got {type(observation).__name__}")
-    if Path(path).suffix not in (".h5", ".hdf5"):
-        raise ValueError(f"a file of measurements ends in .h5 or .hdf5, got {path}")
+    form = format_for(Path(path))
     require_usable(observation)
     if observation.array.spherical_amplitude:
         raise ValueError("a file of measurements is of an array without spherical_amplitude; got one with it")
-    _write(Path(path), observation, {})
+    form.write(Path(path), *_contents(observation))
 
 
-def _write(path: Path, observation: Observation, truth: Mapping[str, Tensor]) -> None:
+def _contents(observation: Observation) -> tuple[Attributes, dict[str, NDArray[Any]]]:
+    """Attributes and data sets, without a truth."""
     datasets = {
         "snapshots": observation.snapshots,
         "channel": observation.channel,
@@ -83,32 +92,46 @@ def _write(path: Path, observation: Observation, truth: Mapping[str, Tensor]) ->
     }
     if observation.noise_power is not None:
         datasets["noise_power"] = observation.noise_power
-    hdf5.write(
-        path,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "wavelength_m": observation.array.wavelength,
-            "source_model": observation.source_model,
-        },
-        {name: values.cpu().numpy() for name, values in {**datasets, **truth}.items()},
-    )
+    attributes: Attributes = {
+        "format": FORMAT,
+        "version": VERSION,
+        "wavelength_m": observation.array.wavelength,
+        "source_model": observation.source_model,
+    }
+    return attributes, {name: values.cpu().numpy() for name, values in datasets.items()}
+
+
+def read_measurements(path: Path | str) -> Observation:
+    """All scenes of a file of measurements (docs/formats.md), or of a directory of shards.
+
+    complex64, or complex128 where the numbers of the file leave single precision. What is odd about the file
+    and allowed is a `UserWarning`.
+
+    Raises:
+        MeasurementError: a missing, foreign or damaged file, one that breaks the format, or one with a scene
+            that cannot be located, which is named.
+    """
+    observations: list[Observation] = []
+    for stream in _streams(Path(path), first_looks([Path(path)]), ANY_RECEIVER):
+        for line in stream.warnings:
+            warnings.warn(line, stacklevel=2)
+        observations.append(_whole(stream, observations))
+    return _joined(observations)
 
 
 def read_observation(source: Path | Sequence[Path], spherical_amplitude: bool) -> Observation:
-    """Observation of one file, of the shards of a directory, or of several files, one after the other.
+    """Observation of one file of `simulate`, of the shards of a directory, or of several files, one after the
+    other.
 
     A channel, or a set of codes, that all files share in one row stays one row.
 
     Raises:
-        MeasurementError: a missing, foreign or damaged file, or a field that breaks the format.
+        MeasurementError: as `read_measurements`, or another type than the format names.
     """
-    observations = []
-    for path in hdf5.source_paths(source, _MADE_BY):
-        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
-            observations.append(_observation(reader, spherical_amplitude))
-            _require_same_array(observations, reader)
-    return Observation.joined(observations)
+    observations: list[Observation] = []
+    for stream in _streams(source, None, Origin(True, spherical_amplitude)):
+        observations.append(_whole(stream, observations))
+    return _joined(observations)
 
 
 def read_truth(source: Path | Sequence[Path]) -> Truth:
@@ -118,9 +141,9 @@ def read_truth(source: Path | Sequence[Path]) -> Truth:
         MeasurementError: as `read_observation`, or a file without truth.
     """
     truths = []
-    for path in hdf5.source_paths(source, _MADE_BY):
-        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
-            truths.append(_truth(reader))
+    for path in source_paths(source, SIMULATED):
+        with reading(path, FORMAT, VERSION, SIMULATED) as reader:
+            truths.append(truth_in(reader, None))
     return Truth.joined(truths)
 
 
@@ -130,99 +153,73 @@ def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Sce
     Raises:
         MeasurementError: as `read_truth`.
     """
-    observations, parts = [], []
-    for path in hdf5.source_paths(source, _MADE_BY):
-        with hdf5.reading(path, FORMAT, VERSION, _MADE_BY) as reader:
-            observations.append(_observation(reader, spherical_amplitude))
-            _require_same_array(observations, reader)
-            truth = vars(_truth(reader))
-            values = reader.array("truth/amplitudes", np.complex64, "scene snapshot source", finite=False)
-            amplitudes = torch.from_numpy(values)
-            parts.append(Scenes(**truth, observation=observations[-1], amplitudes=amplitudes))
+    observations: list[Observation] = []
+    parts = []
+    for stream in _streams(source, None, Origin(True, spherical_amplitude)):
+        observations.append(_whole(stream, observations))
+        truth = truth_in(stream.reader, stream.sizes.scenes)
+        shape = f"{stream.sizes.scenes} {stream.sizes.snapshots} source"
+        values = stream.reader.array("truth/amplitudes", np.complex64, shape, finite=False)
+        amplitudes = torch.from_numpy(values)
+        parts.append(Scenes(**vars(truth), observation=observations[-1], amplitudes=amplitudes))
     return Scenes.joined(parts)
 
 
-def _observation(reader: Reader, spherical_amplitude: bool) -> Observation:
-    snapshots = reader.array("snapshots", np.complex64, "scene snapshot antenna")
-    if 0 in snapshots.shape:
-        raise reader.fault("snapshots", f"at least one scene, snapshot and antenna, got {snapshots.shape}")
-    channel = reader.array("channel", np.complex64, "#scene antenna element")
-    codes = reader.array("codes", np.complex64, "#scene snapshot element")
-    elements = reader.array("element_positions_m", np.float64, "element 3")
-    noise_power = None
-    if reader.has("noise_power"):
-        noise_power = reader.array("noise_power", np.float64, "scene")
-        if not (noise_power > 0.0).all():
-            scene = int(np.argmin(noise_power))
-            raise reader.fault(
-                "noise_power",
-                f"positive in every scene, got {noise_power[scene]} in scene {scene}; "
-                "leave it out if unknown",
-            )
-    source_model = "independent"
-    if reader.has_attribute("source_model"):
-        source_model = reader.choice("source_model", ("independent", "constant"))
+def _streams(
+    source: Path | Sequence[Path], looks: Mapping[Path, Look] | None, origin: Origin
+) -> Iterator[MeasurementStream]:
+    """Every file of a source, open in its turn."""
+    for path in source_paths(source, origin.made_by):
+        with measurement_stream(path, looks, origin) as stream:
+            yield stream
+
+
+def _whole(stream: MeasurementStream, before: Sequence[Observation]) -> Observation:
+    """All scenes of a file, in its units.
+
+    Raises:
+        MeasurementError: a scene that cannot be located, or another system than that of the files before.
+    """
+    chunk = stream.chunk(0, stream.sizes.scenes)
+    if chunk.left_out or chunk.observation is None:
+        scene, reason = next(iter(chunk.left_out.items()))
+        raise MeasurementError(f"{stream.path}: scene {scene}: {reason}")
+    for first in before[:1]:
+        _require_same_system(first, chunk.observation, stream.path)
+    return _in_its_unit(chunk, chunk.observation)
+
+
+def _joined(observations: list[Observation]) -> Observation:
+    is_wide = any(one.snapshots.dtype == torch.complex128 for one in observations)
+    return Observation.joined([one.to(torch.complex128) for one in observations] if is_wide else observations)
+
+
+def _in_its_unit(chunk: Chunk, observation: Observation) -> Observation:
+    """y = 2^e y', H = 2^f H', sigma^2 = 4^e sigma'^2."""
+    snapshots, channel = torch.tensor(chunk.units, dtype=torch.float64).unbind(-1)
+    if not bool((snapshots.abs() + channel.abs()).any()):
+        return observation
+    double, power = observation.to(torch.complex128), observation.noise_power
+    own = channel if double.channel.shape[0] > 1 else channel[:1]
     return Observation(
-        snapshots=torch.from_numpy(snapshots),
-        channel=torch.from_numpy(channel),
-        codes=torch.from_numpy(codes),
-        array=Array(torch.from_numpy(elements), reader.positive("wavelength_m"), spherical_amplitude),
-        source_model="constant" if source_model == "constant" else "independent",
-        noise_power=None if noise_power is None else torch.from_numpy(noise_power),
+        double.snapshots * torch.exp2(snapshots)[:, None, None],
+        double.array,
+        double.channel * torch.exp2(own)[:, None, None],
+        double.codes,
+        double.source_model,
+        None if power is None else power * torch.exp2(2.0 * snapshots),
     )
 
 
-def _truth(reader: Reader) -> Truth:
-    n_sources = reader.array("truth/n_sources", np.int32, "scene")
-    angles_deg = [
-        reader.array(f"truth/{name}", np.float64, "scene source", finite=False)
-        for name in ("azimuth_deg", "elevation_deg")
-    ]
-    range_m = reader.array("truth/range_m", np.float64, "scene source", finite=False)
-    power = reader.array("truth/power", np.float64, "scene source", finite=False)
-    slots = range_m.shape[1]
-    if n_sources.size and not (n_sources.min() >= 0 and n_sources.max() <= slots):
-        raise reader.fault(
-            "truth/n_sources",
-            f"0 to {slots} (the slots of truth/range_m), got {n_sources.min()} to {n_sources.max()}",
-        )
-    present = np.arange(slots) < n_sources[:, None]
-    if (power[present] <= 0.0).any():
-        scene = int(np.argwhere((power <= 0.0) & present)[0, 0])
-        law = f"positive where a source is, got {power[scene].tolist()} in scene {scene}"
-        raise reader.fault("truth/power", law)
-    for name, values in zip(
-        ("azimuth_deg", "elevation_deg", "range_m", "power"), (*angles_deg, range_m, power), strict=True
-    ):
-        if not np.array_equal(np.isfinite(values), present):
-            scene = int(np.argwhere((np.isfinite(values) != present).any(1))[0, 0])
-            raise reader.fault(
-                f"truth/{name}",
-                f"finite in the first n_sources slots and NaN beyond, broken in scene {scene}: "
-                f"{values[scene]}",
-            )
-    if not (range_m[present] > 0.0).all():
-        raise reader.fault("truth/range_m", f"positive, got {range_m[present].min()}")
-    sources = np.stack((*(np.deg2rad(angle) for angle in angles_deg), 1.0 / range_m), axis=-1)
-    return Truth(
-        torch.from_numpy(n_sources),
-        torch.from_numpy(reader.array("truth/snr_db", np.float64, "scene")),
-        torch.from_numpy(sources),
-        torch.from_numpy(power),
-    )
-
-
-def _require_same_array(observations: list[Observation], reader: Reader) -> None:
+def _require_same_system(first: Observation, own: Observation, path: Path) -> None:
     """Files that are read together come from one array and one source model."""
-    first, last = observations[0], observations[-1]
     for field, same in (
-        ("element_positions_m", torch.equal(first.array.elements, last.array.elements)),
-        ("attribute wavelength_m", first.array.wavelength == last.array.wavelength),
-        ("attribute source_model", first.source_model == last.source_model),
-        ("noise_power", (first.noise_power is None) == (last.noise_power is None)),
-        ("snapshots", first.snapshots.shape[1:] == last.snapshots.shape[1:]),
+        ("element_positions_m", torch.equal(first.array.elements, own.array.elements)),
+        ("attribute wavelength_m", first.array.wavelength == own.array.wavelength),
+        ("attribute source_model", first.source_model == own.source_model),
+        ("noise_power", (first.noise_power is None) == (own.noise_power is None)),
+        ("snapshots", first.snapshots.shape[1:] == own.snapshots.shape[1:]),
     ):
         if not same:
-            raise reader.fault(
-                field, "differs from the files read before it; read files of different systems one by one"
-            )
+            law = "differs from the files read before it; read files of different systems one by one"
+            raise MeasurementError(f"{path}: {field}: {law}")

@@ -29,9 +29,9 @@ from jaxtyping import Float, Int, Shaped
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.atomic import write_text
+from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
-from risolve.files.hdf5 import Reader
-from risolve.files.hdf5_objects import Look
+from risolve.files.reader import Reader, opened, reading
 
 FORMAT = "risolve-sources"
 VERSION = 2
@@ -167,7 +167,7 @@ def read_sources(path: Path, look: Look | None) -> LocatedSources:
     Raises:
         MeasurementError: a missing, foreign or damaged file, or one that breaks the format.
     """
-    with hdf5.reading(path, FORMAT, VERSION, "risolve localize writes located sources", look) as reader:
+    with reading(path, FORMAT, VERSION, "risolve localize writes located sources", look) as reader:
         return sources_in(reader)
 
 
@@ -260,7 +260,7 @@ def _is_json(path: Path) -> bool:
 
 def _is_hdf5(path: Path) -> bool:
     try:
-        with hdf5.opened(path, "", looked_at([path])[path]) as reader:
+        with opened(path, "", looked_at([path])[path]) as reader:
             return reader.has_attribute("format") and reader.attribute("format") == FORMAT
     except MeasurementError:
         return False

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PLUG_INS = {"risolve.estimators.registry": "risolve.estimators"}
+PLUG_INS = {
+    "risolve.estimators.registry": "risolve.estimators",
+    "risolve.files.formats.registry": "risolve.files.formats",
+}
 """Module -> package of which it loads every module without naming one."""
 
 DATA = {".j2"}

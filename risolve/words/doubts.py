@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from risolve.files.measurement_stream import Chunk
+from risolve.files.source import Chunk
 from risolve.files.sources import VALUES, LocatedSources
 from risolve.locating import Localizer
 from risolve.physics.observation import estimated_snr

@@ -10,14 +10,16 @@ from risolve.errors import MeasurementError
 from risolve.files import bounds as bound_file
 from risolve.files import covariances as covariance_file
 from risolve.files import estimates as estimates_file
-from risolve.files import measurements as measurements_file
+from risolve.files import source as measurements_file
 from risolve.files import sources as sources_file
 from risolve.files.checkpoint import declared_checkpoint
+from risolve.files.contents import Refused, Unread
 from risolve.files.first_look import looked_at
-from risolve.files.hdf5 import Reader, opened, shard_paths
-from risolve.files.hdf5_objects import Unread
+from risolve.files.formats.registry import format_of
+from risolve.files.hdf5 import shard_paths
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.model import Tuning, calibration_of, tunings_of, weights_of
+from risolve.files.reader import Reader, opened
 from risolve.networks.counting import OF_NETWORK, CountRule
 from risolve.networks.trained import Calibration
 from risolve.words.inspection_measurements import measurement_lines
@@ -41,7 +43,7 @@ def inspect_lines(path: Path) -> tuple[list[str], str | None]:
         shards = shard_paths(path, "a directory of shards is explained, or a single file")
         lines, fault = inspect_lines(shards[0])
         return [f"{path}: {len(shards)} shards; the first of them:", *lines], fault
-    if path.is_file() and _is_archive(path):
+    if path.is_file() and _is_checkpoint(path):
         return _checkpoint_lines(path), None
     made_by = "measurements, covariances, bounds, estimates, sources and models are explained"
     with opened(path, made_by, looked_at([path])[path]) as reader:
@@ -59,7 +61,7 @@ def explained(reader: Reader) -> tuple[list[str], str | None]:
     )
     what = _KINDS.get(form)
     kind = f"{form} {version}".strip()
-    known = f"{kind}: {what}" if what else f"HDF5, of no format known here ({form or None})"
+    known = f"{kind}: {what}" if what else f"{reader.kind}, of no format known here ({form or None})"
     lines = [f"{reader.path}: {known}"]
     fault = None
     try:
@@ -69,10 +71,14 @@ def explained(reader: Reader) -> tuple[list[str], str | None]:
     return [*lines, "", *_contents(reader)], fault
 
 
-def _is_archive(path: Path) -> bool:
-    """Whether a file begins as a zip archive does, damaged or not."""
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\3\4"
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a file begins as a zip archive does, damaged or not, and as none of arrays."""
+    try:
+        format_of(path)
+    except Refused:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\3\4"
+    return False
 
 
 def _details(reader: Reader, form: str) -> list[str]:
@@ -201,7 +207,11 @@ def _values(values: dict[str, Any], prefix: str = "  ") -> list[str]:
 
 def _contents(reader: Reader) -> list[str]:
     attributes, objects = reader.contents()
-    unread = {f"attribute {name}": value for name, value in attributes.items() if isinstance(value, Unread)}
+    unread = {
+        f"attribute {name}": value
+        for name, value in attributes.items()
+        if isinstance(value, Unread) and name not in objects
+    }
     unread |= {name: held for name, held in objects.items() if isinstance(held, Unread)}
     return [
         *(

@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from risolve.files.measurement_stream import MeasurementStream, TruePlaces
+from risolve.files.measurement_stream import MeasurementStream
+from risolve.files.source import TruePlaces
 from risolve.identifiability import most_sources
 from risolve.physics.geometry import aperture, fraunhofer_distance, fresnel_distance, nearest_spacing
 from risolve.physics.observation import Observation, estimated_snr
@@ -71,7 +72,7 @@ def _system_lines(stream: MeasurementStream, observation: Observation) -> list[s
         + (", the identity: the antennas are the elements" if identity else ", surface to antennas"),
         f"codes: {own['codes']}, {_code_words(codes)}",
     ]
-    if observation.noise_power is None:
+    if not stream.knows_noise_power:
         return [*lines, "noise power unknown: it is estimated with the sources"]
     snr = np.array(estimated_snr(observation).tolist())
     above = 10.0 * np.log10(np.where(snr > 0.0, snr, np.nan))

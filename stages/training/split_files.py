@@ -16,11 +16,12 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.errors import MeasurementError
 from risolve.files import covariances as covariance_file
-from risolve.files import hdf5, measurements, model_grid
+from risolve.files import hdf5, model_grid
 from risolve.files.covariances import broken_normalization, require_maps
 from risolve.files.extents import Extent
-from risolve.files.hdf5 import Reader
 from risolve.files.measurements import read_truth
+from risolve.files.reader import Reader, reading
+from risolve.files.source import FORMAT, VERSION
 from risolve.networks.examples import Examples
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation
@@ -174,7 +175,7 @@ class _Held(NamedTuple):
 
 def _covariance_shard(path: Path, params: Params, source: Path) -> _CovarianceShard:
     form, version = covariance_file.FORMAT, covariance_file.VERSION
-    with hdf5.reading(path, form, version, "run `normalize` first") as reader:
+    with reading(path, form, version, "run `normalize` first") as reader:
         source_model = reader.choice("source_model", ("independent", "constant"))
         factor = reader.extent("factor", np.complex64, "scene rank element")
         if factor.shape[2] != params.array.n_elements:
@@ -194,8 +195,8 @@ def _covariance_shard(path: Path, params: Params, source: Path) -> _CovarianceSh
 
 def _scene_shard(path: Path, params: Params, beside: _CovarianceShard) -> _SceneShard:
     L, M, N = params.receiver.n_snapshots, params.receiver.n_antennas, params.array.n_elements
-    form, version = measurements.FORMAT, measurements.VERSION
-    with hdf5.reading(path, form, version, "run `simulate` first") as reader:
+    form, version = FORMAT, VERSION
+    with reading(path, form, version, "run `simulate` first") as reader:
         extents = {
             "snapshots": reader.extent("snapshots", np.complex64, f"scene {L} {M}"),
             "channel": reader.extent("channel", np.complex64, f"#scene {M} {N}"),

@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.fuzz._archives import archive_of, files_of
 from risolve.files import checkpoint_archive
-from risolve.files.checkpoint_archive import Archive, ArchiveError
+from risolve.files.checkpoint_archive import Archive
+from risolve.files.stored_zip import ArchiveError
 
 CONTENT: dict[str, Any] = {
     "numbers": [1, -5, 10**12, 2.5, float("inf"), True, None, "x"],

@@ -10,6 +10,7 @@ import pytest
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.extents import Extent, stamp_of
+from risolve.files.reader import opened
 from tests.messages import shows
 
 VALUES = (np.arange(7 * 3 * 2) - 20j).reshape(7, 3, 2).astype(np.complex64)
@@ -24,7 +25,7 @@ def written(directory: Path) -> Path:
 
 
 def extent_of(path: Path, name: str = "field") -> Extent:
-    with hdf5.opened(path, "make it") as reader:
+    with opened(path, "make it") as reader:
         return reader.extent(name, np.complex64, "scene 3 2")
 
 
@@ -105,7 +106,7 @@ def test_a_data_set_in_chunks_is_refused(tmp_path: Path) -> None:
 
 def test_another_shape_or_type_is_refused_as_when_it_is_read(tmp_path: Path) -> None:
     path = written(tmp_path)
-    with hdf5.opened(path, "make it") as reader:
+    with opened(path, "make it") as reader:
         for dtype, shape in ((np.complex64, "scene 4 2"), (np.float32, "scene 3 2")):
             with pytest.raises(MeasurementError) as extent:
                 reader.extent("field", dtype, shape)

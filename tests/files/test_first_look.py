@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from risolve.errors import ChangedFileError, MeasurementError, StateError
-from risolve.files import first_look, hdf5
+from risolve.files import first_look
+from risolve.files.contents import Look
 from risolve.files.extents import stamp_of_path
 from risolve.files.first_look import looked_at
-from risolve.files.hdf5_objects import Look
+from risolve.files.reader import opened
 from tests.messages import shows
 
 
@@ -33,7 +34,7 @@ def test_each_file_has_a_look_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert looks[paths[0]].stamp == stamp_of_path(paths[0])
     assert looks[paths[1]] == Look((), {"": "there is no such file"})
     gone = looks[paths[1]]
-    with pytest.raises(MeasurementError, match=shows("gone.h5: ")), hdf5.opened(paths[1], "", gone):
+    with pytest.raises(MeasurementError, match=shows("gone.h5: ")), opened(paths[1], "", gone):
         pass
 
 
@@ -57,7 +58,7 @@ def test_a_file_that_the_child_does_not_survive_costs_that_file_alone(
     endless = looks[paths[1]]
     with (
         pytest.raises(MeasurementError, match=shows("b.h5: ... field ... 1536 MB")),
-        hdf5.opened(paths[1], "", endless),
+        opened(paths[1], "", endless),
     ):
         pass
 
@@ -115,7 +116,7 @@ def test_a_recorder_that_appends_scene_by_scene_is_read(tmp_path: Path, packer: 
 def test_what_failed_in_the_child_is_not_touched(tmp_path: Path) -> None:
     path = sound(tmp_path / "a.h5")
     look = Look(stamp_of_path(path), {"field": "needs much", "attribute format": "has none"})
-    with hdf5.opened(path, "", look) as reader:
+    with opened(path, "", look) as reader:
         with pytest.raises(MeasurementError, match=shows("a.h5: field: needs much")):
             reader.dataset("field", "any")
         with pytest.raises(MeasurementError, match=shows("a.h5: attribute format: has none")):
@@ -127,7 +128,7 @@ def test_a_file_that_changed_since_the_look_is_refused(tmp_path: Path) -> None:
     look = looked_at([path])[path]
     with h5py.File(path, "r+") as file:
         file["more"] = 1.0
-    with pytest.raises(ChangedFileError), hdf5.opened(path, "", look):
+    with pytest.raises(ChangedFileError), opened(path, "", look):
         pass
 
 

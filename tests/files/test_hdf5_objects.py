@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from risolve.errors import ChangedFileError, MeasurementError
-from risolve.files import hdf5
+from risolve.files.reader import opened
 from tests.architecture.source import modules
 from tests.measurement_files import Change
 from tests.messages import shows
@@ -31,7 +31,7 @@ def file_with(path: Path, change: Change) -> Path:
 
 
 def read(path: Path, name: str) -> np.ndarray:
-    with hdf5.opened(path, "make it") as reader:
+    with opened(path, "make it") as reader:
         return reader.array(name, np.float64, "row column")
 
 
@@ -147,7 +147,7 @@ def test_a_fill_value_that_says_so_may_stand_for_what_is_missing(tmp_path: Path)
         file.create_dataset("field", (6, 4), "f8", chunks=(1, 4), fillvalue=np.nan)[:2] = 1.0
 
     path = file_with(tmp_path / "file.h5", change)
-    with hdf5.opened(path, "make it") as reader:
+    with opened(path, "make it") as reader:
         values = reader.array("field", np.float64, "row column", finite=False)
     assert np.isnan(values[2:]).all()
     assert (values[:2] == 1.0).all()
@@ -164,7 +164,7 @@ def test_attributes_that_are_neither_text_nor_numbers_are_refused(
     tmp_path: Path, value: object, law: str
 ) -> None:
     path = file_with(tmp_path / "file.h5", lambda file: file.attrs.__setitem__("size", value))
-    with hdf5.opened(path, "make it") as reader, pytest.raises(MeasurementError, match=shows(law)):
+    with opened(path, "make it") as reader, pytest.raises(MeasurementError, match=shows(law)):
         reader.attribute("size")
 
 
@@ -173,19 +173,19 @@ def test_attributes_that_are_neither_text_nor_numbers_are_refused(
 )
 def test_numbers_of_every_type_are_positive_numbers(tmp_path: Path, value: object) -> None:
     path = file_with(tmp_path / "file.h5", lambda file: file.attrs.__setitem__("size", value))
-    with hdf5.opened(path, "make it") as reader:
+    with opened(path, "make it") as reader:
         assert reader.positive("size") == 0.5
 
 
 def test_text_that_is_not_utf8_is_text(tmp_path: Path) -> None:
     path = file_with(tmp_path / "file.h5", lambda file: file.attrs.__setitem__("name", b"a\xff\x1b"))
-    with hdf5.opened(path, "make it") as reader:
+    with opened(path, "make it") as reader:
         reader.attribute("name").encode("utf-8")
 
 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "file.h5")
-    with pytest.raises(MeasurementError, match=shows("file.h5: ... pipe")):
+    with pytest.raises(MeasurementError, match=shows("file.h5: ... FIFO")):
         read(tmp_path / "file.h5", "kept")
 
 
@@ -207,7 +207,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, change:
     path = file_with(tmp_path / "file.h5", lambda file: None)
 
     def read_twice() -> None:
-        with hdf5.opened(path, "make it") as reader:
+        with opened(path, "make it") as reader:
             reader.array("kept", np.float64, "row column")
             if change == "written":
                 os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
@@ -226,7 +226,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, change:
 
 def test_a_file_that_changes_after_its_last_numbers_is_refused(tmp_path: Path) -> None:
     path = file_with(tmp_path / "file.h5", lambda file: None)
-    with pytest.raises(ChangedFileError), hdf5.opened(path, "make it"):
+    with pytest.raises(ChangedFileError), opened(path, "make it"):
         os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
 
 

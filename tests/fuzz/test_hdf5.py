@@ -14,7 +14,12 @@ from risolve.errors import MeasurementError
 
 @pytest.mark.parametrize(
     ("name", "n_inputs"),
-    [("measurements, bytes", 120), ("measurements, structure", 80), ("results and parts, bytes", 100)],
+    [
+        ("measurements, archive", 120),
+        ("measurements, bytes", 120),
+        ("measurements, structure", 80),
+        ("results and parts, bytes", 100),
+    ],
 )
 def test_every_input_is_accepted_or_refused_in_one_line(name: str, n_inputs: int) -> None:
     (subject,) = (subject for subject in subjects() if subject.name == name)
