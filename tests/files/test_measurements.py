@@ -212,7 +212,7 @@ WRONG: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     ),
     "source without azimuth": (
         damage("truth/azimuth_deg", (3, 1), np.nan),
-        "truth/azimuth_deg: -180 to 180 ... got nan in scene 3, slot 1",
+        "truth/azimuth_deg: -180 to 180 ... got nan ... scene 3, slot 1",
     ),
     "truth of fewer scenes": (
         exchange("truth/n_sources", lambda v: v[:3]),

@@ -19,6 +19,7 @@ from risolve.files.measurement_stream import first_looks, measurement_stream
 from risolve.words.inspection import inspect_lines
 from tests.localization import localized
 from tests.measurement_files import as_npz, spread_scenes, worlds, write_user_file
+from tests.messages import shows
 
 Files = dict[str, bytes]
 
