@@ -87,7 +87,7 @@ def locate(
         warnings.warn(lossy, stacklevel=2)
     parts, doubts = [], Doubts(Path(_WHERE), localizer, count)
     for scenes in torch.arange(observation.n_scenes).split(_SCENES_AT_ONCE):
-        part = replace(observation.select(scenes), limits=localizer.limits)
+        part = replace(observation.select(scenes), stated=localizer.stated)
         rows = located_sources(estimator, (_WHERE,), 0, scenes, part, localize(part, localizer, count))
         doubts.look(0, Chunk(tuple(scenes.tolist()), (Unit(0, 0),) * len(scenes), part, {}), rows)
         parts.append(rows)
@@ -223,7 +223,7 @@ def bound(
     except ValueError as error:
         raise ValueError(f"places are [source] or [{n_scenes}, source], got {shapes}") from error
     places = np.stack((np.deg2rad(full[0]), np.deg2rad(full[1]), 1.0 / full[2]), -1)
-    double = replace(observation.to(torch.complex128), limits=_told(known))
+    double = replace(observation.to(torch.complex128), stated=_told(known))
     function = constant_bound if is_constant else unconditional_bound
     assert double.noise_power is not None
     found = function(double, torch.from_numpy(places), torch.from_numpy(full[3].copy()), double.noise_power)

@@ -82,12 +82,14 @@ class FieldOfView:
             )
         )
 
-    def limits(self, array: Array) -> Limits:
-        """What is stated of what the array sees.
+    def limits(self, array: Array) -> Limits | None:
+        """What is stated of what the array sees; None where nothing is.
 
         Raises:
             ValueError: all of it is nearer than half a wavelength.
         """
+        if self == FieldOfView():
+            return None
         seen = visible(array)
         nothing = Searched((-math.inf, math.inf), (-math.inf, math.inf), (0.0, math.inf))
         azimuth, elevation, (nearest, farthest) = self.searched(nothing)

@@ -169,7 +169,7 @@ class _Locator:
         locate = partial(localize, localizer=self._localizer, n_sources=self.options.n_sources)
         chunk, estimate = computed(self.path, read, locate)
         if chunk.observation is not None:
-            within = replace(chunk.observation, limits=self._localizer.limits)
+            within = replace(chunk.observation, stated=self._localizer.stated)
             chunk = replace(chunk, observation=within)
         part = _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
         if place is not None:

@@ -102,8 +102,8 @@ class Described(Protocol):
 @dataclass(frozen=True)
 class Localizer:
     """An estimator for one array, what it was made with, whether what it finds is refined, where it searches,
-    within which limits, the angle that is taken as 0 because the array does not tell it, and the model behind
-    the covariance it reads.
+    what is stated of the places, the angle that is taken as 0 because the array does not tell it, and the
+    model behind the covariance that it reads.
     """
 
     array: Array
@@ -112,7 +112,7 @@ class Localizer:
     refines: bool
     grid: Grid
     searched: Searched
-    limits: Limits
+    stated: Limits | None
     taken: str | None
     model: Model | None
 
@@ -123,7 +123,7 @@ def localize(observation: Observation, localizer: Localizer, n_sources: int | No
     Raises:
         ValueError: more sources than the snapshots determine.
     """
-    observation = replace(observation, array=localizer.array, limits=localizer.limits)
+    observation = replace(observation, array=localizer.array, stated=localizer.stated)
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
     found = localizer.estimator.estimate(observation, covariance_of(observation, counts, localizer), counts)
     if not localizer.refines:
@@ -168,9 +168,9 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
     field = options.field_of_view.settled(known.array)
     searched = field.searched(usual_field(known.array))
     try:
-        limits = field.limits(known.array)
+        stated = field.limits(known.array)
         azimuth, elevation = radians(searched.azimuth_deg), radians(searched.elevation_deg)
-        grid = grid_for(known.array, azimuth, elevation, searched.range_m).within(limits)
+        grid = grid_for(known.array, azimuth, elevation, searched.range_m).within(stated)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     n_points, n_elements = grid.n_points, known.array.n_elements
@@ -182,7 +182,7 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
     settings = _settings(known, options, LOADING)
     estimator = estimator_of(name, grid, settings)
     taken = None if field == options.field_of_view else _taken(field)
-    return Localizer(known.array, estimator, settings, refines, grid, searched, limits, taken, None)
+    return Localizer(known.array, estimator, settings, refines, grid, searched, stated, taken, None)
 
 
 def _taken(settled: FieldOfView) -> str:
@@ -203,8 +203,8 @@ def _learned_localizer(known: Described, options: Options, name: str, refines: b
         model = options.model
         accept(model.params)
     params = model.params
-    limits = options.field_of_view.limits(known.array)
-    grid = model_grid.grid(params).within(limits)
+    stated = options.field_of_view.limits(known.array)
+    grid = model_grid.grid(params).within(stated)
     settings = _settings(known, options, params.covariance.diagonal_loading)
     if probe(name).covariance_kind == "predicted":
         # the network counts, and knows no larger number than those it was trained on
@@ -213,7 +213,7 @@ def _learned_localizer(known: Described, options: Options, name: str, refines: b
     array = replace(known.array, spherical_amplitude=params.array.spherical_amplitude)
     searched = options.field_of_view.searched(model_field(params))
     estimator = estimator_of(name, grid, settings)
-    return Localizer(array, estimator, settings, refines, grid, searched, limits, None, model)
+    return Localizer(array, estimator, settings, refines, grid, searched, stated, None, model)
 
 
 def model_field(params: ModelParams) -> Searched:

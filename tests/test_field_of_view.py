@@ -71,8 +71,10 @@ def test_limits_that_are_none_are_refused(field: FieldOfView, numbers: str) -> N
 
 def test_limits_are_what_is_stated_of_what_the_array_sees() -> None:
     seen = visible(PLANE)
-    nothing = FieldOfView().limits(PLANE)
-    assert torch.equal(nothing.low, seen.low) and torch.equal(nothing.high, seen.high)
+    assert FieldOfView().limits(PLANE) is None
+    open_range = FieldOfView((-10.0, 10.0)).limits(PLANE)
+    assert open_range is not None
+    assert torch.equal(open_range.low[1:], seen.low[1:]) and torch.equal(open_range.high[1:], seen.high[1:])
     stated = FieldOfView((-30.0, 45.0), 10.0, (0.5, math.inf)).limits(PLANE)
     assert stated.low.tolist() == [math.radians(-30.0), math.radians(10.0), 0.0]
     assert stated.high.tolist() == [math.radians(45.0), math.radians(10.0), 2.0]

@@ -182,7 +182,7 @@ def joined(
     *,
     looked: bool,
 ) -> Estimate:
-    """One estimate of groups of scenes, within the limits; a scene that is in none has no source.
+    """One estimate of groups of scenes, within what is stated; a scene that is in none has no source.
 
     looked: whether the groups are maxima of a likelihood, and say whether they converged.
     """
@@ -193,9 +193,13 @@ def joined(
     candidates = torch.full((n_scenes, n_places, 3), torch.nan, dtype=torch.float64)
     resolved = torch.ones(n_scenes, dtype=torch.bool)
     converged = torch.ones(n_scenes, dtype=torch.bool)
+    stated = observation.stated
     for scenes, group in groups:
-        sources[scenes, : group.sources.shape[1]] = observation.limits.held(group.sources)
-        candidates[scenes, : group.candidates.shape[1]] = observation.limits.held(group.candidates)
+        placed, offered = group.sources, group.candidates
+        if stated is not None:
+            placed, offered = stated.held(placed), stated.held(offered)
+        sources[scenes, : placed.shape[1]] = placed
+        candidates[scenes, : offered.shape[1]] = offered
         resolved[scenes] = group.resolved
         if group.converged is not None:
             converged[scenes] = group.converged

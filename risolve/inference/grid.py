@@ -81,11 +81,13 @@ class Grid:
         """Points where sources may be found."""
         return int(self.inside.sum())
 
-    def within(self, limits: Limits) -> "Grid":
-        """The same, sources found no farther than a step from the limits alone: every source within them has
-        such a point beside it.
+    def within(self, stated: Limits | None) -> "Grid":
+        """The same, sources found no farther than a step from what is stated: every source within has such a
+        point beside it.
         """
-        moved = cosines_from_sources(limits.held(self.sources)) - cosines_from_sources(self.sources)
+        if stated is None:
+            return self
+        moved = cosines_from_sources(stated.held(self.sources)) - cosines_from_sources(self.sources)
         return replace(self, inside=(moved.abs() <= self.steps + _ROUNDING).all(-1))
 
 

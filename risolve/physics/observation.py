@@ -20,7 +20,8 @@ class Observation(Batched):
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
 
     source_model: `independent`, s_l free in every snapshot; `constant`, one s for all snapshots.
-    noise_power: sigma^2 of each scene, None where it is not known. limits: where its sources may be.
+    noise_power: sigma^2 of each scene, None where it is not known. stated: what is known of the places of its
+    sources, None where nothing is.
     """
 
     snapshots: Snapshots
@@ -29,7 +30,7 @@ class Observation(Batched):
     codes: Codes
     source_model: SourceModel
     noise_power: Powers | None
-    limits: Limits
+    stated: Limits | None
 
     SHARED: ClassVar = ("channel", "codes")
 
@@ -41,15 +42,15 @@ class Observation(Batched):
         codes: Numbers | None = None,
         source_model: str = "independent",
         noise_power: Numbers | float | None = None,
-        limits: Limits | None = None,
+        stated: Limits | None = None,
     ) -> None:
         """Of one scene or many, in NumPy, which is copied, or torch, which is shared.
 
         snapshots: complex [scene, snapshot, antenna], or of one scene without the first axis. channel:
         [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
         element] of exp(j phase), or one set a scene; None where there is no surface.
-        noise_power: one number, or one a scene, in the unit of |snapshot|^2. limits: None for all that the
-        array sees; `locate` states them.
+        noise_power: one number, or one a scene, in the unit of |snapshot|^2. stated: limits of the places of
+        sources; `locate` states them.
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
@@ -96,10 +97,15 @@ class Observation(Batched):
             "codes": c.to(y.device, dtype),
             "source_model": source_model,
             "noise_power": None if noise_power is None else _powers(noise_power, n_scenes, y.device),
-            "limits": limits or visible(array),
+            "stated": stated,
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def limits(self) -> Limits:
+        """Where its sources may be: what is stated, else all that the array sees."""
+        return self.stated or visible(self.array)
 
     @property
     def n_snapshots(self) -> int:
