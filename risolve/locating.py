@@ -181,13 +181,15 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
         )
     settings = _settings(known, options, LOADING)
     estimator = estimator_of(name, grid, settings)
-    taken = None if field == options.field_of_view else _taken(field)
+    taken = _taken(options.field_of_view, field)
     return Localizer(known.array, estimator, settings, refines, grid, searched, stated, taken, None)
 
 
-def _taken(settled: FieldOfView) -> str:
-    """The angle that a line of elements was told."""
-    return "elevation" if settled.elevation_deg == 0.0 else "azimuth"
+def _taken(stated: FieldOfView, settled: FieldOfView) -> str | None:
+    """The angle that a line of elements was told beside what is stated."""
+    if stated.azimuth_deg != settled.azimuth_deg:
+        return "azimuth"
+    return "elevation" if stated.elevation_deg != settled.elevation_deg else None
 
 
 def _learned_localizer(known: Described, options: Options, name: str, refines: bool, where: str) -> Localizer:

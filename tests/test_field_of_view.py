@@ -274,6 +274,15 @@ def test_a_line_locates_by_its_own_angle(array: risolve.Array, angle: str) -> No
     assert np.isfinite(getattr(limit, f"{angle}_std_deg")).all()
 
 
+def test_what_is_taken_is_named_beside_what_is_stated() -> None:
+    """An upright line tells no place at a known elevation but by range; its azimuth is what was taken."""
+    seen = risolve.Observation(np.ones((2, 4)) + 1j, UPRIGHT)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        risolve.locate(seen, sources=1, elevation=0.0)
+    assert any("on a line" in str(one.message) and "azimuth" in str(one.message) for one in said)
+
+
 def test_known_names_are_checked() -> None:
     observation = make_scenes(WIDE, 1, 20.0, 1).observation
     places = {"azimuth": [1.0], "elevation": [1.0], "range": [1.0], "power": [1.0]}
