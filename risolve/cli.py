@@ -115,7 +115,7 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
     for name, unit, usual in _COORDINATES:
         localize.add_argument(
             f"--{name}",
-            type=float,
+            type=_limit,
             nargs="+",
             metavar=unit,
             help=f"LOW HIGH, or one number that is known; {usual} searched where nothing is stated",
@@ -246,6 +246,19 @@ def _field_of_view(arguments: argparse.Namespace) -> FieldOfView:
             raise MeasurementError(f"--field-of-view states all limits: leave it or {twice[0]} out")
         stated = {name: limits[2 * i : 2 * i + 2] for i, name in enumerate(stated)}
     return FieldOfView(*(_coordinate(f"--{name}", values) for name, values in stated.items()))
+
+
+def _limit(text: str) -> float:
+    """A number of a coordinate.
+
+    Raises:
+        ArgumentTypeError: none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        law = f"LOW HIGH or one number, got {text!r}; name files before it, or behind --"
+        raise argparse.ArgumentTypeError(law) from None
 
 
 def _coordinate(option: str, values: Sequence[float] | None) -> Interval | float | None:

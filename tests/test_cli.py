@@ -140,6 +140,15 @@ def test_an_error_is_one_line_and_status_2(tmp_path: Path, arguments: list[str],
     assert sorted(file.name for file in tmp_path.iterdir()) == ["user.h5"]
 
 
+def test_a_file_behind_limits_is_told_where_it_belongs(tmp_path: Path) -> None:
+    path = write_user_file(tmp_path / "user.h5", spread_scenes(1))
+    status, out, err = risolve("localize", "--azimuth", "-75", "75", path)
+    assert (status, out) == (2, "")
+    assert re.search(shows("--azimuth: ... user.h5' ... --"), err.splitlines()[-1])
+    status, out, err = risolve("localize", "--azimuth", "-75", "75", "--", path)
+    assert status == 0
+
+
 def test_warnings_go_to_standard_error(tmp_path: Path) -> None:
     path = changed(
         write_user_file(tmp_path / "user.h5", spread_scenes(2)), with_values("codes", lambda v: 0.8 * v)
