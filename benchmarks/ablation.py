@@ -257,7 +257,7 @@ def from_first_map(model: Model, observation: Observation) -> Prediction:
     """
     settings = MapSettings(model_grid.grid(model.params), (0,))
     values = fit_maps(observation, settings).values[:, 0]
-    places = model.trained.dictionary.grid.cosines.expand(len(values), -1, -1)
+    places = model.trained.dictionary.grid.coordinates.expand(len(values), -1, -1)
     return replace(predicted(model, observation), occupancy=1e-9 * values / values.max(), places=places)
 
 

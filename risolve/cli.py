@@ -44,8 +44,8 @@ OF_CLONE = {
 """Commands about the pipeline -> what each does."""
 
 _COORDINATES = (
-    ("azimuth", "DEGREES", "-60 to 60"),
-    ("elevation", "DEGREES", "-30 to 30"),
+    ("azimuth", "DEGREES", "-60 to 60, or all round"),
+    ("elevation", "DEGREES", "-30 to 30, or all"),
     ("range", "M", "up to the Fraunhofer distance"),
 )
 """What may be stated of a place: name, unit, and what is searched where nothing is."""

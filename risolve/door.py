@@ -49,9 +49,10 @@ def locate(
     sources: how many every scene has; None to count them, at most 8. azimuth, elevation (degrees), range (m):
     what is known of the places. (lowest, highest) binds search, refinement and answer; a number is known, so
     that it is no unknown and has no standard deviation (range = inf: plane waves); None states nothing: -60
-    to 60, -30 to 30 and, of ranges, a fifth of the aperture to the Fraunhofer distance are searched, or what
-    a model that is needed was trained on, and the answer may lie beside, which is a warning. A line of
-    elements does not tell elevation, a vertical one azimuth: what is not stated of it is taken as 0.
+    to 60, -30 to 30 (all round, where the antennas see that) and, of ranges, a fifth of the aperture to the
+    Fraunhofer distance are searched, or what a model that is needed was trained on, and the answer may lie
+    beside, which is a warning. A line of elements does not tell elevation, a vertical one azimuth: what is
+    not stated of it is taken as 0.
     estimator: a name of `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm:
     probability that counting takes noise for a source. model: a trained network, or its file, for an
     estimator that reads one.
@@ -209,7 +210,7 @@ def bound(
         name: _numbers(name, strength, "fciu" if is_constant else "fiu"),
     }
     for angle in ("azimuth", "elevation"):
-        check_angles(angle, given[angle].ravel().tolist())
+        check_angles(angle, given[angle].ravel().tolist(), observation.limits)
     for positive in ("range", *(() if is_constant else ("power",))):
         if not (given[positive] > 0.0).all():
             raise ValueError(f"{positive} is positive, got {given[positive].min():g}")

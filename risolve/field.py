@@ -10,20 +10,23 @@ import torch
 from jaxtyping import Shaped
 
 from risolve.physics.array import Array
-from risolve.physics.geometry import aperture, fraunhofer_distance, is_line, line_direction
+from risolve.physics.geometry import aperture, fraunhofer_distance, is_line, line_tells
 from risolve.physics.limits import Limits, visible
 
 _AZIMUTH_DEG, _ELEVATION_DEG = (-60.0, 60.0), (-30.0, 30.0)
-"""Searched where nothing is stated."""
+"""Searched in front of an array where nothing is stated."""
+
+_STEEPEST_DEG = 85.0
+"""Highest elevation searched all around an array where nothing is stated."""
+
+_ROUND_DEG = 360.0
+"""A whole turn."""
 
 _NEAREST_M = 1e-9
 """Nearest range that may be stated, as the law of a true range."""
 
 _NEAREST = 0.2
 """Nearest range searched, in apertures, where none is stated; the farthest is the Fraunhofer distance."""
-
-_UPRIGHT = 1e-6
-"""Share of the direction of a line beside the vertical, below which it is vertical."""
 
 Interval: TypeAlias = tuple[float, float]
 
@@ -52,7 +55,7 @@ class Searched(NamedTuple):
 class FieldOfView:
     """What is stated of the places of sources, degrees and m: it binds what is searched and what is answered.
 
-    What is not stated is searched where it usually lies, and may be answered anywhere in front of the array.
+    What is not stated is searched where it usually lies, and may be answered anywhere that the array sees.
     """
 
     azimuth_deg: Coordinate = None
@@ -67,7 +70,7 @@ class FieldOfView:
         """
         if not is_line(array.elements) or isinstance(self.azimuth_deg, float):
             return self
-        if _is_upright(array):
+        if line_tells(array.elements) == "elevation":
             return replace(self, azimuth_deg=0.0) if self.azimuth_deg is None else self
         return replace(self, elevation_deg=0.0) if self.elevation_deg is None else self
 
@@ -82,15 +85,16 @@ class FieldOfView:
             )
         )
 
-    def limits(self, array: Array) -> Limits | None:
-        """What is stated of what the array sees; None where nothing is.
+    def limits(self, array: Array, n_antennas: int) -> Limits | None:
+        """What is stated of what the array sees, behind which there are so many antennas; None where nothing
+        is.
 
         Raises:
-            ValueError: all of it is nearer than half a wavelength.
+            ValueError: all of it is nearer than half a wavelength, or beside what the array sees.
         """
         if self == FieldOfView():
             return None
-        seen = visible(array)
+        seen = visible(array, n_antennas)
         nothing = Searched((-math.inf, math.inf), (-math.inf, math.inf), (0.0, math.inf))
         azimuth, elevation, (nearest, farthest) = self.searched(nothing)
         low = torch.tensor(
@@ -105,14 +109,31 @@ class FieldOfView:
                 f"field of view: range reaches beyond half a wavelength, {array.wavelength / 2.0:.4g} m; got "
                 f"{_ends((nearest, farthest))} m"
             )
-        return Limits(torch.maximum(low, seen.low), torch.minimum(high, seen.high))
+        if azimuth[1] - azimuth[0] >= _ROUND_DEG:
+            # a whole turn has no ends
+            low[0], high[0] = -math.inf, math.inf
+        held = Limits(torch.maximum(low, seen.low), torch.minimum(high, seen.high))
+        if bool((held.low > held.high).any()):
+            (least, most), (lowest, highest) = torch.rad2deg(
+                torch.stack((seen.low, seen.high), -1)[:2]
+            ).tolist()
+            raise ValueError(
+                f"field of view: the array sees azimuth {_ends((least, most))}, elevation "
+                f"{_ends((lowest, highest))} degrees; got {Searched(azimuth, elevation, (nearest, farthest))}"
+            )
+        return held
 
 
-def usual_field(array: Array) -> Searched:
-    """Where sources are looked for if nobody says it."""
+def usual_field(array: Array, n_antennas: int) -> Searched:
+    """Where sources are looked for if nobody says it: in front, or all around where antennas see that."""
     nearest = max(_NEAREST * aperture(array.elements), array.wavelength / 2.0)
     farthest = fraunhofer_distance(aperture(array.elements), array.wavelength)
-    return Searched(_AZIMUTH_DEG, _ELEVATION_DEG, (nearest, max(farthest, 10.0 * nearest)))
+    azimuth, elevation = _AZIMUTH_DEG, _ELEVATION_DEG
+    low, high = (ends.tolist() for ends in (visible(array, n_antennas).low, visible(array, n_antennas).high))
+    if high[0] > math.pi / 2:
+        azimuth = (max(-_ROUND_DEG / 2, math.degrees(low[0])), _ROUND_DEG / 2)
+        elevation = (0.0 if low[1] == 0.0 else -_STEEPEST_DEG, _STEEPEST_DEG)
+    return Searched(azimuth, elevation, (nearest, max(farthest, 10.0 * nearest)))
 
 
 def coordinate_of(name: str, value: object) -> Coordinate:
@@ -136,17 +157,18 @@ def coordinate_of(name: str, value: object) -> Coordinate:
     return ends[0] if held.shape == () else (ends[0], ends[1])
 
 
-def check_angles(name: str, angles_deg: Iterable[float]) -> None:
-    """Refuse angles that are not in front of the array, or radians.
+def check_angles(name: str, angles_deg: Iterable[float], seen: Limits) -> None:
+    """Refuse angles that the array does not see, or radians.
 
     Raises:
         ValueError: the law with its numbers.
     """
     held = list(angles_deg)
     refuse_radians(name, held)
-    beyond = [angle for angle in held if not -90.0 < angle < 90.0]
+    low, high, law = _law(name, seen)
+    beyond = [angle for angle in held if not low <= angle <= high]
     if beyond:
-        raise ValueError(f"{name} is within +-90 degrees, in front of the array; got {beyond[0]:g}")
+        raise ValueError(f"{name} is {law}; got {beyond[0]:g}")
 
 
 def refuse_radians(name: str, angles: Iterable[float]) -> None:
@@ -162,8 +184,8 @@ def refuse_radians(name: str, angles: Iterable[float]) -> None:
             )
 
 
-def check_field(field: FieldOfView) -> None:
-    """Refuse limits that are none.
+def check_field(field: FieldOfView, seen: Limits) -> None:
+    """Refuse limits that are none, or reach beyond what an array sees.
 
     Raises:
         ValueError: the law with its numbers.
@@ -172,9 +194,11 @@ def check_field(field: FieldOfView) -> None:
         if stated is None:
             continue
         low, high = _interval(stated)
-        if not (-90.0 < low <= high < 90.0 and (low < high or isinstance(stated, float))):
-            law = f"{name} is lowest < highest, or a number, within +-90 degrees, in front of the array"
-            raise ValueError(f"field of view: {law}; got {low:g} to {high:g}")
+        least, most, law = _law(name, seen)
+        if not (least <= low <= high <= most and (low < high or isinstance(stated, float))):
+            raise ValueError(
+                f"field of view: {name} is lowest < highest, or a number, {law}; got {low:g} to {high:g}"
+            )
     if field.range_m is None:
         return
     nearest, farthest = _interval(field.range_m)
@@ -206,9 +230,12 @@ def _ends(interval: Interval) -> str:
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
-def _is_upright(array: Array) -> bool:
-    x, _, z = line_direction(array.elements).tolist()
-    return math.hypot(x, z) < _UPRIGHT
+def _law(name: str, seen: Limits) -> tuple[float, float, str]:
+    """Least and largest angle of an array, degrees, and the same in words."""
+    if name == "azimuth" and float(seen.high[0]) > math.pi / 2:
+        return -_ROUND_DEG / 2, _ROUND_DEG / 2, f"within +-{_ROUND_DEG / 2:g} degrees"
+    inside = math.nextafter(_ROUND_DEG / 4, 0.0)
+    return -inside, inside, f"within +-{_ROUND_DEG / 4:g} degrees, in front of the array"
 
 
 def _is_multiple(value: float, unit: float) -> bool:

@@ -33,7 +33,7 @@ from risolve.inference.grid import Grid, grid_for, search_grid
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.physics.array import Array
 from risolve.physics.geometry import radians
-from risolve.physics.limits import Limits
+from risolve.physics.limits import Limits, visible
 from risolve.physics.observation import Observation, SourceModel
 from risolve.running.work import work_key
 
@@ -164,16 +164,17 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
     name, refines = options.estimator.removesuffix(REFINED), options.estimator.endswith(REFINED)
     if needs_model(options.estimator):
         return _learned_localizer(known, options, name, refines, where)
-    check_field(options.field_of_view)
-    field = options.field_of_view.settled(known.array)
-    searched = field.searched(usual_field(known.array))
+    array, n_antennas = known.array, known.n_antennas
+    check_field(options.field_of_view, visible(array, n_antennas))
+    field = options.field_of_view.settled(array)
+    searched = field.searched(usual_field(array, n_antennas))
     try:
-        stated = field.limits(known.array)
+        stated = field.limits(array, n_antennas)
         azimuth, elevation = radians(searched.azimuth_deg), radians(searched.elevation_deg)
-        grid = grid_for(known.array, azimuth, elevation, searched.range_m).within(stated)
+        grid = grid_for(array, azimuth, elevation, searched.range_m).within(stated)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    n_points, n_elements = grid.n_points, known.array.n_elements
+    n_points, n_elements = grid.n_points, array.n_elements
     if n_points * n_elements > _MOST_STEERING:
         raise ValueError(
             f"{where}: steering vectors of all points are in memory at once, G N at most {_MOST_STEERING}; "
@@ -182,7 +183,7 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
     settings = _settings(known, options, LOADING)
     estimator = estimator_of(name, grid, settings)
     taken = _taken(options.field_of_view, field)
-    return Localizer(known.array, estimator, settings, refines, grid, searched, stated, taken, None)
+    return Localizer(array, estimator, settings, refines, grid, searched, stated, taken, None)
 
 
 def _taken(stated: FieldOfView, settled: FieldOfView) -> str | None:
@@ -205,7 +206,7 @@ def _learned_localizer(known: Described, options: Options, name: str, refines: b
         model = options.model
         accept(model.params)
     params = model.params
-    stated = options.field_of_view.limits(known.array)
+    stated = options.field_of_view.limits(known.array, known.n_antennas)
     grid = model_grid.grid(params).within(stated)
     settings = _settings(known, options, params.covariance.diagonal_loading)
     if probe(name).covariance_kind == "predicted":

@@ -66,26 +66,26 @@ def test_radians_are_refused_as_a_number_too() -> None:
 )
 def test_limits_that_are_none_are_refused(field: FieldOfView, numbers: str) -> None:
     with pytest.raises(ValueError, match=shows(numbers)):
-        check_field(field)
+        check_field(field, visible(PLANE, PLANE.n_elements))
 
 
 def test_limits_are_what_is_stated_of_what_the_array_sees() -> None:
-    seen = visible(PLANE)
-    assert FieldOfView().limits(PLANE) is None
-    open_range = FieldOfView((-10.0, 10.0)).limits(PLANE)
+    seen = visible(PLANE, PLANE.n_elements)
+    assert FieldOfView().limits(PLANE, PLANE.n_elements) is None
+    open_range = FieldOfView((-10.0, 10.0)).limits(PLANE, PLANE.n_elements)
     assert open_range is not None
     assert torch.equal(open_range.low[1:], seen.low[1:]) and torch.equal(open_range.high[1:], seen.high[1:])
-    stated = FieldOfView((-30.0, 45.0), 10.0, (0.5, math.inf)).limits(PLANE)
+    stated = FieldOfView((-30.0, 45.0), 10.0, (0.5, math.inf)).limits(PLANE, PLANE.n_elements)
     assert stated.low.tolist() == [math.radians(-30.0), math.radians(10.0), 0.0]
     assert stated.high.tolist() == [math.radians(45.0), math.radians(10.0), 2.0]
     assert stated.is_free.tolist() == [True, False, True] and stated.n_free == 2
-    assert float(FieldOfView(range_m=(0.01, 1.0)).limits(PLANE).high[2]) == 10.0
+    assert float(FieldOfView(range_m=(0.01, 1.0)).limits(PLANE, PLANE.n_elements).high[2]) == 10.0
     with pytest.raises(ValueError, match=r"0\.1 m; got 0\.05 m"):
-        FieldOfView(range_m=0.05).limits(PLANE)
+        FieldOfView(range_m=0.05).limits(PLANE, PLANE.n_elements)
 
 
 def test_infinity_is_no_limit() -> None:
-    limits = FieldOfView((-30.0, 45.0), 10.0, (0.5, math.inf)).limits(PLANE)
+    limits = FieldOfView((-30.0, 45.0), 10.0, (0.5, math.inf)).limits(PLANE, PLANE.n_elements)
     degrees = torch.deg2rad(torch.tensor([[-30.0, 10.0], [0.0, 10.0], [0.0, 10.0]], dtype=torch.float64))
     reach = torch.tensor([[1.0], [0.0], [2.0]], dtype=torch.float64)
     touched = limits.touched(torch.cat((degrees, reach), 1))
@@ -136,7 +136,10 @@ def test_a_known_coordinate_has_one_plane_of_the_grid() -> None:
 def test_points_inside_surround_every_place_within_limits() -> None:
     array = risolve.planar(16, 16, spacing=0.1, wavelength=0.2)
     field = FieldOfView((20.0, 50.0), (40.0, 60.0), (0.5, 3.0))
-    limits, searched = field.limits(array), field.searched(usual_field(array))
+    limits, searched = (
+        field.limits(array, array.n_elements),
+        field.searched(usual_field(array, array.n_elements)),
+    )
     whole = grid_for(array, radians(searched.azimuth_deg), radians(searched.elevation_deg), searched.range_m)
     grid = whole.within(limits)
     assert whole.n_inside == whole.n_points
@@ -146,7 +149,7 @@ def test_points_inside_surround_every_place_within_limits() -> None:
     places = limits.low + share * (limits.high - limits.low)
     from_points = (
         torch.stack((places[:, 0].sin() * places[:, 1].cos(), places[:, 1].sin(), places[:, 2]), -1)[:, None]
-        - grid.cosines
+        - grid.coordinates
     ).abs()
     nearest = (from_points <= 0.5 * grid.steps + 1e-9).all(-1)
     assert (nearest & grid.inside).any(1).all()
@@ -281,6 +284,97 @@ def test_what_is_taken_is_named_beside_what_is_stated() -> None:
         warnings.simplefilter("always")
         risolve.locate(seen, sources=1, elevation=0.0)
     assert any("on a line" in str(one.message) and "azimuth" in str(one.message) for one in said)
+
+
+ANGLE = 2.0 * np.pi * np.arange(8) / 8
+RING = risolve.Array(0.05 * np.stack((np.sin(ANGLE), 0.0 * ANGLE, np.cos(ANGLE)), -1), 0.1)
+DOOR = risolve.Array(RING.elements[:, [1, 0, 2]], 0.1)
+CUBE = risolve.Array(0.04 * (np.indices((3, 3, 3)).reshape(3, -1).T - 1.0), 0.1)
+COLUMN = risolve.Array(np.outer(np.arange(4.0), [0.0, 0.0, 0.05]), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("array", "azimuth", "elevation"),
+    [
+        (PLANE, (-90, 90), (-90, 90)),
+        (LINE, (-90, 90), (-90, 90)),
+        (COLUMN, (0, 180), (-90, 90)),
+        (RING, (-math.inf, math.inf), (0, 90)),
+        (DOOR, (0, 180), (-90, 90)),
+        (CUBE, (-math.inf, math.inf), (-90, 90)),
+    ],
+)
+def test_what_elements_see_follows_from_where_they_are(
+    array: risolve.Array, azimuth: tuple[float, float], elevation: tuple[float, float]
+) -> None:
+    seen = visible(array, array.n_elements)
+    degrees = torch.rad2deg(torch.stack((seen.low, seen.high))[:, :2]).T.tolist()
+    assert degrees[0] == pytest.approx(azimuth) and degrees[1] == pytest.approx(elevation)
+    # elements of a surface are seen from its front alone
+    assert float(visible(array, array.n_elements + 1).high[0]) == math.pi / 2
+
+
+def _seen(array: risolve.Array, places: torch.Tensor, noise: float = 0.1) -> risolve.Observation:
+    """One source a scene."""
+    random = np.random.default_rng(8)
+    wave = array.steering(places).numpy()[:, None]
+    numbers = random.normal(size=(2, len(places), 40, array.n_elements))
+    amplitude = np.exp(2j * np.pi * random.random((len(places), 40, 1)))
+    spread = noise / 2.0**0.5 * (numbers[0] + 1j * numbers[1])
+    return risolve.Observation(amplitude * wave + spread, array, noise_power=noise**2)
+
+
+def _placed(azimuth_deg: list[float], elevation_deg: float, inverse_range: float = 0.0) -> torch.Tensor:
+    degrees = torch.tensor([[a, elevation_deg] for a in azimuth_deg], dtype=torch.float64)
+    reach = torch.full((len(azimuth_deg), 1), inverse_range, dtype=torch.float64)
+    return torch.cat((torch.deg2rad(degrees), reach), 1)
+
+
+@pytest.mark.parametrize("estimator", ["ml", "ml_unconditional", "music", "beamformer+ml", "sbl", "nomp"])
+def test_a_circle_sees_all_round(estimator: str) -> None:
+    azimuth = [-179.0, 180.0, 121.0, 95.0, -90.0, 10.0]
+    seen = _seen(RING, _placed(azimuth, 0.0))
+    found = risolve.locate(seen, sources=1, elevation=0, range=np.inf, estimator=estimator)
+    beside = (found["azimuth_deg"] - azimuth + 180.0) % 360.0 - 180.0
+    np.testing.assert_allclose(beside, 0.0, atol=1.0)
+    assert np.abs(found["azimuth_deg"]).max() <= 180.0
+    counted = risolve.locate(seen, elevation=0, range=np.inf, estimator=estimator)
+    assert counted.scenes[:, 2].tolist() == [1] * len(azimuth)
+
+
+def test_limits_of_a_circle_hold_behind_it() -> None:
+    seen = _seen(RING, _placed([150.0, -150.0, 20.0], 0.0))
+    with pytest.warns(UserWarning):
+        found = risolve.locate(seen, sources=1, azimuth=(100, 180), elevation=0, range=np.inf)
+    assert float(found["azimuth_deg"][0]) == pytest.approx(150.0, abs=1.0)
+    assert ((found["azimuth_deg"] >= 100.0) & (found["azimuth_deg"] <= 180.0)).all()
+    with pytest.raises(ValueError, match=shows("+-90 degrees ... got -100 to 20")):
+        risolve.locate(_seen(PLANE, _placed([0.0], 0.0)), azimuth=(-100, 20))
+    with pytest.raises(ValueError, match=shows("elevation 0 to 90 ... -20 to -10")):
+        risolve.locate(seen, sources=1, elevation=(-20, -10))
+
+
+@pytest.mark.parametrize("elevation", [-70.0, 0.0, 45.0])
+def test_a_volume_tells_every_direction(elevation: float) -> None:
+    azimuth = [-179.5, -100.0, 0.0, 100.0, 179.5]
+    seen = _seen(CUBE, _placed(azimuth, elevation, 1.0))
+    found = risolve.locate(seen, sources=1)
+    true = _unit(np.array(azimuth), np.full(5, elevation))
+    place = _unit(found["azimuth_deg"], found["elevation_deg"])
+    assert np.rad2deg(np.arccos(np.clip((true * place).sum(-1), -1.0, 1.0))).max() < 1.0
+    limit = risolve.bound(
+        seen,
+        azimuth=np.array(azimuth)[:, None],
+        elevation=[elevation],
+        range=[1.0],
+        power=[1.0],
+    )
+    np.testing.assert_allclose(found["azimuth_std_deg"], limit.azimuth_std_deg[:, 0], rtol=0.3)
+
+
+def _unit(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
+    phi, theta = np.deg2rad(azimuth), np.deg2rad(elevation)
+    return np.stack((np.sin(phi) * np.cos(theta), np.sin(theta), np.cos(phi) * np.cos(theta)), -1)
 
 
 def test_known_names_are_checked() -> None:

@@ -21,6 +21,7 @@ from risolve.inference.assessment import Likelihood, likelihood_at, no_likelihoo
 from risolve.inference.counting import CountingRule
 from risolve.inference.grid import Grid
 from risolve.networks.trained import Prediction
+from risolve.physics.geometry import turned
 from risolve.physics.observation import Observation
 from risolve.shapes import SourceMask, Sources
 
@@ -193,11 +194,9 @@ def joined(
     candidates = torch.full((n_scenes, n_places, 3), torch.nan, dtype=torch.float64)
     resolved = torch.ones(n_scenes, dtype=torch.bool)
     converged = torch.ones(n_scenes, dtype=torch.bool)
-    stated = observation.stated
+    within = turned if observation.stated is None else observation.stated.held
     for scenes, group in groups:
-        placed, offered = group.sources, group.candidates
-        if stated is not None:
-            placed, offered = stated.held(placed), stated.held(offered)
+        placed, offered = within(group.sources), within(group.candidates)
         sources[scenes, : placed.shape[1]] = placed
         candidates[scenes, : offered.shape[1]] = offered
         resolved[scenes] = group.resolved

@@ -38,7 +38,6 @@ from risolve.inference.hypotheses import likeliest_sources
 from risolve.inference.unconditional import UnconditionalRefinement, refine_unconditional
 from risolve.networks.counting import Evidence
 from risolve.networks.trained import Prediction
-from risolve.physics.geometry import sources_from_cosines
 from risolve.physics.observation import Observation
 
 _CANDIDATES = 12
@@ -61,8 +60,7 @@ class _Candidates(NamedTuple):
 def _candidates(prediction: Prediction, grid: Grid, n_kept: int) -> _Candidates:
     maxima = local_maxima(prediction.occupancy, grid, n_kept)
     cosines = prediction.places.gather(1, maxima.point[..., None].expand(-1, -1, 3)).double()
-    low, high = grid.cosines.amin(0), grid.cosines.amax(0)
-    places = sources_from_cosines(torch.minimum(torch.maximum(cosines, low), high))
+    places = grid.sources_at(grid.in_box(cosines))
     logits = prediction.occupancy.gather(1, maxima.point).double()
     return _Candidates(
         places.masked_fill(~maxima.usable[..., None], torch.nan),

@@ -235,7 +235,7 @@ def _aliases(
 
     There are as many slots as the peak with most places fills; False in the mask where a slot holds none.
     """
-    low, high = grid.cosines[:, :2].amin(0), grid.cosines[:, :2].amax(0)
+    low, high = grid.coordinates[:, :2].amin(0), grid.coordinates[:, :2].amax(0)
     period = (
         0.5 * array.wavelength / torch.tensor([lattice.spacing_x, lattice.spacing_y], dtype=torch.float64)
     )
@@ -255,7 +255,7 @@ def _aliases(
 
 def _range_axis(grid: Grid) -> Float[Tensor, " range"]:
     """Inverse ranges of the planes of the grid and of places between them."""
-    planes = grid.cosines[:, 2].unique()
+    planes = grid.coordinates[:, 2].unique()
     n = _RANGES_A_PLANE * (planes.shape[0] - 1) + 1
     return torch.linspace(float(planes[0]), float(planes[-1]), n, dtype=torch.float64)
 

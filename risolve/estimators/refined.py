@@ -11,7 +11,6 @@ from risolve.inference.assessment import likelihood_of
 from risolve.inference.grid import Grid
 from risolve.inference.likelihood import Refinement, best_subset, refine
 from risolve.inference.search import cheaper
-from risolve.physics.geometry import cosines_from_sources, sources_from_cosines
 from risolve.physics.observation import Observation
 
 _REACH = (0.25, 0.25, 0.4)
@@ -96,9 +95,8 @@ def _surroundings(
     """Every candidate and the places before and behind it along u, v and w, within the box of the grid."""
     reach = torch.diag(torch.tensor(_REACH, dtype=candidates.dtype))
     offsets = torch.cat((torch.zeros_like(reach[:1]), reach, -reach)) * grid.steps
-    places = cosines_from_sources(candidates)[:, :, None] + offsets
-    low, high = grid.cosines.amin(0), grid.cosines.amax(0)
-    return sources_from_cosines(torch.minimum(torch.maximum(places, low), high)).flatten(1, 2)
+    places = grid.coordinates_of(candidates)[:, :, None] + offsets
+    return grid.sources_at(grid.in_box(places)).flatten(1, 2)
 
 
 def _differs(

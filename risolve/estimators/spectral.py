@@ -22,7 +22,6 @@ from risolve.estimators.contract import (
 from risolve.estimators.counted import told_or_counted
 from risolve.inference.grid import Grid, grid_steering, local_maxima, placed, stencils
 from risolve.networks.trained import Prediction
-from risolve.physics.geometry import sources_from_cosines
 from risolve.physics.observation import Observation
 
 _KINDS: dict[CovarianceKind, type[Reading]] = {
@@ -86,7 +85,7 @@ class SpectralEstimator:
             around = stencils(self.grid, maxima.point)
             values = -1.0 / self.spectrum(part, rows[around.flatten(1)].mT, count)
             strongest = placed(values.unflatten(1, around.shape[1:]), maxima, self.grid)
-            candidates = sources_from_cosines(strongest.cosines)
+            candidates = self.grid.sources_at(strongest.coordinates)
             resolved = strongest.usable[:, :count].all(-1) & (rank(part) >= count)
             return Group(candidates[:, :count], resolved, candidates)
 

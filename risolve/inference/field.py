@@ -17,7 +17,6 @@ from risolve.inference.noise import estimated_noise_power
 from risolve.inference.scaling import unit_scale
 from risolve.inference.unconditional import UnconditionalRefinement
 from risolve.modulus import squared_modulus
-from risolve.physics.geometry import cosines_from_sources
 from risolve.physics.observation import Observation
 from risolve.shapes import Powers
 
@@ -44,9 +43,9 @@ class Field(Batched):
     def prior_of(self, sources: Float[Tensor, "scene source 3"]) -> Float[Tensor, "scene source"]:
         """The prior at the grid points nearest to sources; that of the border outside the grid."""
         n_w, n_v, n_u = self.grid.shape
-        low = self.grid.cosines.amin(0)
+        low = self.grid.coordinates.amin(0)
         steps = torch.where(self.grid.steps > 0.0, self.grid.steps, 1.0)
-        index = ((cosines_from_sources(sources) - low) / steps).round().long()
+        index = ((self.grid.coordinates_of(sources) - low) / steps).round().long()
         u, v, w = (index[..., axis].clamp(0, n - 1) for axis, n in enumerate((n_u, n_v, n_w)))
         point = (w * n_v + v) * n_u + u
         return self.prior.gather(1, point)

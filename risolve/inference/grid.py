@@ -1,7 +1,8 @@
-"""Search grid in direction cosines and inverse range, and the peaks of a spectrum on it.
+"""Search grid in direction and inverse range, and the peaks of a spectrum on it.
 
-Uniform in (u, v, w): the width of a beam is then the same everywhere in (u, v), and the curvature of the wave
-front is nearly linear in w, so that few range planes suffice. Points run over w slowest and u fastest.
+In front of an array uniform in (u, v, w): the width of a beam is then the same everywhere in (u, v), and the
+curvature of the wave front is nearly linear in w, so that few range planes suffice. All around an array
+uniform in (azimuth, elevation, w). Points run over w slowest and over u, or the azimuth, fastest.
 """
 
 import math
@@ -16,7 +17,7 @@ from risolve.physics.array import Array
 from risolve.physics.geometry import (
     cosines_from_sources,
     is_line,
-    line_direction,
+    line_tells,
     nearest_spacing,
     sources_from_cosines,
 )
@@ -30,9 +31,6 @@ _FOCUS_PHASE = 2.5 * math.pi
 """Change of the quadratic phase at the farthest element from one range plane to the next: half of it, the
 most that a source is off a plane, leaves a square array half of its gain."""
 
-_LEVEL = 1e-6
-"""Share of the direction of a line along a coordinate, below which the line has no part along it."""
-
 _ROUNDING = 1e-12
 """Of direction cosines, and of inverse ranges in 1/m."""
 
@@ -42,36 +40,39 @@ MOST_POINTS = 50_000
 
 @dataclass(frozen=True)
 class Grid:
-    """Points of a lattice (n_w, n_v, n_u), as cosine triples (u, v, w) and as sources.
+    """Points of a lattice (n_w, n_v, n_u), by their coordinates and as sources.
 
-    inside: where sources may be found.
+    coordinates: (u, v, w), or (azimuth, elevation, w) of a grid `around` the array. inside: where sources may
+    be found. closed: the azimuths go all round, the first beside the last.
     """
 
     shape: tuple[int, int, int]
-    cosines: Float[Tensor, "point 3"]
+    coordinates: Float[Tensor, "point 3"]
     sources: Float[Tensor, "point 3"]
     inside: Bool[Tensor, " point"]
+    around: bool = False
+    closed: bool = False
 
     @property
     def n_points(self) -> int:
-        return self.cosines.shape[0]
+        return self.coordinates.shape[0]
 
     @property
     def steps(self) -> Float[Tensor, " 3"]:
-        """Distance of neighbouring points in (u, v, w); 0 along an axis of one point."""
+        """Distance of neighbouring points along the coordinates; 0 along an axis of one point."""
         return torch.stack([axis[min(1, len(axis) - 1)] - axis[0] for axis in self.axes])
 
     @property
     def axes(self) -> tuple[Float[Tensor, " u"], Float[Tensor, " v"], Float[Tensor, " w"]]:
-        """Coordinates of the points along u, v and w."""
-        lattice = self.cosines.reshape(*self.shape, 3)
+        """Coordinates of the points along u, v and w, or azimuth, elevation and w."""
+        lattice = self.coordinates.reshape(*self.shape, 3)
         return lattice[0, 0, :, 0], lattice[0, :, 0, 1], lattice[:, 0, 0, 2]
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "Grid":
         """The same grid in another precision and on another device."""
         return replace(
             self,
-            cosines=self.cosines.to(device, dtype),
+            coordinates=self.coordinates.to(device, dtype),
             sources=self.sources.to(device, dtype),
             inside=self.inside.to(device),
         )
@@ -87,8 +88,37 @@ class Grid:
         """
         if stated is None:
             return self
-        moved = cosines_from_sources(stated.held(self.sources)) - cosines_from_sources(self.sources)
-        return replace(self, inside=(moved.abs() <= self.steps + _ROUNDING).all(-1))
+        own, held = (self.coordinates_of(places) for places in (self.sources, stated.held(self.sources)))
+        return replace(self, inside=(self.apart(held, own) <= self.steps + _ROUNDING).all(-1))
+
+    def coordinates_of(self, sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """Coordinates of sources; azimuths of a grid around are those nearest to its middle."""
+        if not self.around:
+            return cosines_from_sources(sources)
+        azimuths = self.axes[0]
+        beside = sources[..., :1] - (azimuths[0] + azimuths[-1]) / 2
+        turns = 2.0 * math.pi * torch.round(beside / (2.0 * math.pi))
+        return torch.cat((sources[..., :1] - turns, sources[..., 1:]), dim=-1)
+
+    def sources_at(self, coordinates: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """Sources of coordinates."""
+        return coordinates if self.around else sources_from_cosines(coordinates)
+
+    def apart(
+        self, first: Float[Tensor, "*first 3"], second: Float[Tensor, "*second 3"]
+    ) -> Float[Tensor, "*both 3"]:
+        """Distance of two places along every coordinate, of azimuths the shorter way round."""
+        distance = (first - second).abs()
+        if not self.around:
+            return distance
+        shorter = torch.minimum(distance[..., :1], (2.0 * math.pi - distance[..., :1]).abs())
+        return torch.cat((shorter, distance[..., 1:]), dim=-1)
+
+    def in_box(self, coordinates: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """The nearest coordinates within the box that the lattice fills."""
+        low, high = self.coordinates.amin(0), self.coordinates.amax(0)
+        held = torch.minimum(torch.maximum(coordinates, low), high)
+        return torch.cat((coordinates[..., :1], held[..., 1:]), dim=-1) if self.closed else held
 
 
 class Maxima(NamedTuple):
@@ -99,12 +129,12 @@ class Maxima(NamedTuple):
 
 
 class Peaks(NamedTuple):
-    """Local maxima of a spectrum, best first: (u, v, w) between the points, and the value at the point.
+    """Local maxima of a spectrum, best first: coordinates between the points, and the value at the point.
 
     NaN in both where a slot is not usable: the spectrum has fewer local maxima.
     """
 
-    cosines: Float[Tensor, "scene peak 3"]
+    coordinates: Float[Tensor, "scene peak 3"]
     score: Float[Tensor, "scene peak"]
     usable: Bool[Tensor, "scene peak"]
 
@@ -165,7 +195,9 @@ def grid_for(
 
     D_x and D_y are the extents of the array plus one spacing, e its farthest element from the origin. An
     element h out of the plane adds h u / q_z to the path, so that D_x and D_y grow by the extent in z times
-    the largest u / q_z and v / q_z. At least three points along u and v and two along w.
+    the largest u / q_z and v / q_z. Where azimuths reach beyond +-pi/2 the steps are of azimuth and elevation
+    instead, D_x and D_y the diameters of the array seen along y and of the whole. At least three points along
+    u and v and two along w.
 
     Raises:
         ValueError: more than `MOST_POINTS` points, elements in a point, or on a line where neither angle is
@@ -174,12 +206,19 @@ def grid_for(
     elements, wavelength = array.elements, array.wavelength
     extent = elements.amax(0) - elements.amin(0)
     _require_told(elements, azimuth, elevation)
-    box = search_grid(2, 2, 2, azimuth, elevation, range_).cosines
-    span = (box[-1] - box[0]).tolist()
     spacing = nearest_spacing(elements)
-    # the steepest view across an array that is not flat
-    slopes = [math.tan(max(abs(angle) for angle in angles)) for angles in (azimuth, elevation)]
-    wide, high = (float(extent[axis] + extent[2] * slopes[axis]) + spacing for axis in (0, 1))
+    around = not -math.pi / 2 < azimuth[0] <= azimuth[1] < math.pi / 2
+    closed = azimuth[1] - azimuth[0] >= 2.0 * math.pi
+    if around:
+        from_centre = elements - elements.mean(0)
+        wide, high = (2.0 * float(e.norm(dim=-1).max()) + spacing for e in (from_centre[:, ::2], from_centre))
+        span = [azimuth[1] - azimuth[0], elevation[1] - elevation[0], 1.0 / range_[0] - 1.0 / range_[1]]
+    else:
+        box = search_grid(2, 2, 2, azimuth, elevation, range_).coordinates
+        span = (box[-1] - box[0]).tolist()
+        # the steepest view across an array that is not flat
+        slopes = [math.tan(max(abs(angle) for angle in angles)) for angles in (azimuth, elevation)]
+        wide, high = (float(extent[axis] + extent[2] * slopes[axis]) + spacing for axis in (0, 1))
     steps = (
         _BEAM_SHARE * wavelength / wide,
         _BEAM_SHARE * wavelength / high,
@@ -196,7 +235,28 @@ def grid_for(
             f"of phase in range: {wide / wavelength:.3g} x {high / wavelength:.3g} wavelengths need "
             f"{n_u} x {n_v} x {n_w} = {n_u * n_v * n_w} in this field of view; narrow it"
         )
+    if around:
+        return _grid_around(n_u - closed, n_v, n_w, azimuth, elevation, range_)
     return search_grid(n_u, n_v, n_w, azimuth, elevation, range_)
+
+
+def _grid_around(
+    n_azimuths: int,
+    n_elevations: int,
+    n_w: int,
+    azimuth: tuple[float, float],
+    elevation: tuple[float, float],
+    range_: tuple[float, float],
+) -> Grid:
+    """Lattice uniform in (azimuth, elevation, w); all azimuths from -pi on where they fill a whole turn."""
+    closed = azimuth[1] - azimuth[0] >= 2.0 * math.pi
+    end = math.pi - 2.0 * math.pi / n_azimuths
+    azimuths = _axis(*((-math.pi, end) if closed else azimuth), n_azimuths)
+    elevations, w = _axis(*elevation, n_elevations), _axis(1.0 / range_[1], 1.0 / range_[0], n_w)
+    grid_w, grid_elevation, grid_azimuth = torch.meshgrid(w, elevations, azimuths, indexing="ij")
+    places = torch.stack((grid_azimuth, grid_elevation, grid_w), dim=-1).reshape(-1, 3)
+    inside = torch.ones(len(places), dtype=torch.bool)
+    return Grid((n_w, n_elevations, n_azimuths), places, places, inside, around=True, closed=closed)
 
 
 def _require_told(elements: Elements, azimuth: tuple[float, float], elevation: tuple[float, float]) -> None:
@@ -209,8 +269,7 @@ def _require_told(elements: Elements, azimuth: tuple[float, float], elevation: t
         raise ValueError(f"a direction needs elements at two places or more; got {len(elements)} at one")
     if not is_line(elements):
         return
-    x, y, z = line_direction(elements).tolist()
-    told = "azimuth" if abs(y) < _LEVEL else "elevation" if math.hypot(x, z) < _LEVEL else "one of the two"
+    told = line_tells(elements)
     asked = [
         name
         for name, (low, high) in (("azimuth", azimuth), ("elevation", elevation))
@@ -267,8 +326,16 @@ def local_maxima(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: in
     n_scenes = spectrum.shape[0]
     spectrum = spectrum.masked_fill(~grid.inside, -math.inf)
     lattice = spectrum.reshape(n_scenes, 1, *grid.shape)
-    _, highest = torch.nn.functional.max_pool3d(lattice, 3, stride=1, padding=1, return_indices=True)
-    is_peak = highest.reshape(n_scenes, -1) == torch.arange(grid.n_points)
+    number = torch.arange(grid.n_points)
+    own = number
+    if grid.closed:
+        lattice, own = (
+            torch.cat((values[..., -1:], values, values[..., :1]), dim=-1)
+            for values in (lattice, number.reshape(grid.shape))
+        )
+    beside = (1, 1, 0 if grid.closed else 1)
+    _, highest = torch.nn.functional.max_pool3d(lattice, 3, stride=1, padding=beside, return_indices=True)
+    is_peak = own.flatten()[highest.reshape(n_scenes, -1)] == number
     n_kept = min(n_peaks, grid.n_points)
     score, point = spectrum.masked_fill(~is_peak, -math.inf).topk(n_kept, dim=1)
     missing = (0, n_peaks - n_kept)
@@ -281,16 +348,19 @@ def local_maxima(spectrum: Float[Tensor, "scene point"], grid: Grid, n_peaks: in
 def stencils(grid: Grid, point: Int[Tensor, "scene peak"]) -> Int[Tensor, "scene peak 7"]:
     """Every point, then its neighbours before it along u, v, w, then those after it.
 
-    Along an axis on whose boundary a point lies, the point stands for both neighbours.
+    Along an axis on whose boundary a point lies, the point stands for both neighbours, unless the grid is
+    closed there.
     """
     n_w, n_v, n_u = grid.shape
-    reach = []
-    for n, stride in ((n_u, 1), (n_v, n_u), (n_w, n_u * n_v)):
+    before: list[Tensor] = []
+    after: list[Tensor] = []
+    for n, stride, closed in ((n_u, 1, grid.closed), (n_v, n_u, False), (n_w, n_u * n_v, False)):
         index = (point // stride) % n
-        reach.append(((index > 0) & (index < n - 1)) * stride)
-    steps = torch.stack(reach, dim=-1)
-    middle = point[..., None]
-    return torch.cat((middle, middle - steps, middle + steps), dim=-1)
+        has_both = torch.full_like(index, closed, dtype=torch.bool) | ((index > 0) & (index < n - 1))
+        for side, neighbours in ((-1, before), (1, after)):
+            neighbours.append(torch.where(has_both, (index + side) % n - index, 0) * stride)
+    steps = torch.stack((torch.zeros_like(point), *before, *after), dim=-1)
+    return point[..., None] + steps
 
 
 def placed(values: Float[Tensor, "scene peak 7"], maxima: Maxima, grid: Grid) -> Peaks:
@@ -304,13 +374,13 @@ def placed(values: Float[Tensor, "scene peak 7"], maxima: Maxima, grid: Grid) ->
     most half a step away all the same.
     """
     middle, before, after = values[..., :1], values[..., 1:4], values[..., 4:]
-    cosines = grid.cosines[maxima.point] + grid.steps * vertex(before, middle, after)
+    places = grid.coordinates[maxima.point] + grid.steps * vertex(before, middle, after)
     score = middle[..., 0].masked_fill(~maxima.usable, -math.inf)
     order = score.argsort(dim=1, descending=True, stable=True)
     usable = maxima.usable.gather(1, order)
-    cosines = cosines.gather(1, order[..., None].expand_as(cosines))
+    places = places.gather(1, order[..., None].expand_as(places))
     return Peaks(
-        cosines.masked_fill(~usable[..., None], math.nan),
+        places.masked_fill(~usable[..., None], math.nan),
         score.gather(1, order).masked_fill(~usable, math.nan),
         usable,
     )

@@ -26,7 +26,6 @@ from risolve.inference.projection import grouped_snapshots, responses
 from risolve.inference.search import leading
 from risolve.inference.unconditional import UnconditionalRefinement, refine_unconditional
 from risolve.modulus import squared_modulus
-from risolve.physics.geometry import cosines_from_sources, sources_from_cosines
 
 
 class _Effort(NamedTuple):
@@ -203,8 +202,8 @@ def _same_cells(
     own: Int[Tensor, " source"],
 ) -> Bool[Tensor, "scene subset"]:
     """True for subsets in the cells, place by place, of the first K places or of a better subset."""
-    cosines = cosines_from_sources(pool)
-    apart = ((cosines[:, :, None] - cosines[:, None]).abs() / grid.steps).amax(-1)
+    places = grid.coordinates_of(pool)
+    apart = (grid.apart(places[:, :, None], places[:, None]) / grid.steps).amax(-1)
     cell = (apart <= _SAME_CELL).long().argmax(-1)
     cells = cell.gather(1, members.flatten(1)).unflatten(1, members.shape[1:]).sort(-1).values
     repeated = torch.tril((cells[:, :, None] == cells[:, None]).all(-1), diagonal=-1).any(-1)
@@ -246,18 +245,16 @@ def _proposals(
     """Places where each source would stand best, between the grid points, and whether each is one."""
     decrease = left_out_decrease(scenes, fit.sources, fit.powers, fit.noise_power)
     found = peaks((decrease + scenes.prior.float()[:, None]).flatten(0, 1), scenes.grid, _PROPOSED)
-    low, high = scenes.grid.cosines.amin(0), scenes.grid.cosines.amax(0)
-    inside = torch.minimum(torch.maximum(found.cosines.nan_to_num(nan=0.0), low), high)
+    inside = scenes.grid.in_box(found.coordinates.nan_to_num(nan=0.0))
     n_scenes = decrease.shape[0]
-    return sources_from_cosines(inside).reshape(n_scenes, -1, 3), found.usable.reshape(n_scenes, -1)
+    return scenes.grid.sources_at(inside).reshape(n_scenes, -1, 3), found.usable.reshape(n_scenes, -1)
 
 
 def _neighbours(grid: Grid, sources: Float[Tensor, "scene source 3"]) -> Float[Tensor, "scene place 3"]:
     """The eight directions one cell of the grid away from each source, at its range."""
     steps = [(u, v, 0) for v in (-1, 0, 1) for u in (-1, 0, 1) if (u, v) != (0, 0)]
-    cosines = cosines_from_sources(sources)[:, :, None] + grid.steps * torch.tensor(steps)
-    low, high = grid.cosines.amin(0), grid.cosines.amax(0)
-    return sources_from_cosines(torch.minimum(torch.maximum(cosines.flatten(1, 2), low), high))
+    places = grid.coordinates_of(sources)[:, :, None] + grid.steps * torch.tensor(steps)
+    return grid.sources_at(grid.in_box(places.flatten(1, 2)))
 
 
 def _is_misfit(scenes: Field, fit: UnconditionalRefinement) -> Bool[Tensor, " scene"]:

@@ -17,7 +17,6 @@ from torch import Tensor
 from risolve.inference.detection import Detector, explained, gains, pair_gains
 from risolve.inference.grid import local_maxima
 from risolve.inference.likelihood import Refinement, refine
-from risolve.physics.geometry import cosines_from_sources
 
 _SAME = 1e-6
 """Share of J by which a minimum is less than another, and not the same one."""
@@ -204,7 +203,7 @@ def _same_cell(
 ) -> Bool[Tensor, "scene source rank"]:
     """True where a grid point is within a cell of a source along every axis."""
     grid = detector.grid
-    apart = (cosines_from_sources(sources) - grid.cosines[point]).abs()
+    apart = grid.apart(grid.coordinates_of(sources), grid.coordinates[point])
     return (apart <= 1.01 * grid.steps).all(-1)
 
 

@@ -46,7 +46,7 @@ class Dictionary:
 
     def places(self, offsets: Float[Tensor, "scene point 3"]) -> Float[Tensor, "scene point 3"]:
         """(u, v, w) at offsets, in cells, from the grid points."""
-        return self.grid.cosines + offsets * self.grid.steps
+        return self.grid.coordinates + offsets * self.grid.steps
 
     def mirror_sources(self, sources: Sources, mirror: Mirror) -> Sources:
         """Sources seen in the mirror: azimuth changes sign for u, elevation for v."""

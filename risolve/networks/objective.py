@@ -117,7 +117,9 @@ def batch_loss(
 
     def offset() -> Tensor:
         softness = settings.focal_exponents[1]
-        return offset_loss(outputs.offsets, cosines, present, grid.cosines, grid.steps, occupied, softness)
+        return offset_loss(
+            outputs.offsets, cosines, present, grid.coordinates, grid.steps, occupied, softness
+        )
 
     def likelihood() -> Tensor:
         if examples.observation is None:

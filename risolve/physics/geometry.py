@@ -15,6 +15,12 @@ from torch import Tensor
 
 from risolve.shapes import Elements
 
+_LEVEL = 1e-6
+"""Share of the direction of a line along a coordinate, below which the line has no part along it."""
+
+_ALONG = 0.98
+"""Share of a direction along a coordinate from which it counts as being along it."""
+
 
 def planar_array(n_horizontal: int, n_vertical: int, spacing: float) -> Elements:
     """Uniform planar array, indices -(n-1)/2 ... (n-1)/2 times the spacing (m), float64.
@@ -56,6 +62,38 @@ def line_direction(elements: Elements) -> Float[Tensor, " 3"]:
     """Direction along which elements extend farthest, a unit vector of either sign."""
     direction: Tensor = torch.linalg.svd(elements - elements.mean(0), full_matrices=False).Vh[0]
     return direction
+
+
+def line_tells(elements: Elements) -> str:
+    """Which angle elements on a line tell: azimuth, elevation, or the cone about them, one of the two.
+
+    >>> line_tells(planar_array(4, 1, 0.5)), line_tells(planar_array(1, 4, 0.5))
+    ('azimuth', 'elevation')
+    """
+    x, y, z = line_direction(elements).tolist()
+    if abs(y) < _LEVEL:
+        return "azimuth"
+    return "elevation" if math.hypot(x, z) < _LEVEL else "one of the two"
+
+
+def blind_axis(elements: Elements, wavelength: float) -> int | None:
+    """Axis (0, 1, 2 of x, y, z) of which elements do not tell one side from the other; None of a volume.
+
+    It is the normal of elements within a quarter of a wavelength of a plane, where it is within 11 degrees
+    of the axis, and z of any other plane. A line is blind all around: across z, or across x where it runs
+    along z.
+
+    >>> blind_axis(planar_array(4, 4, 0.5), 1.0)
+    2
+    """
+    from_centre = elements - elements.mean(0)
+    if is_line(elements):
+        return 0 if float(line_direction(elements)[2].abs()) > _ALONG else 2
+    normal = torch.linalg.svd(from_centre, full_matrices=False).Vh[2]
+    depth = from_centre @ normal
+    if float(depth.amax() - depth.amin()) >= wavelength / 4.0:
+        return None
+    return int(normal.abs().argmax()) if float(normal.abs().amax()) > _ALONG else 2
 
 
 def aperture(elements: Elements) -> float:
@@ -136,6 +174,13 @@ def cosines_from_sources(sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*
     """(u, v, w) of (azimuth, elevation, inverse range)."""
     q = directions(sources[..., :2])
     return torch.stack((q[..., 0], q[..., 1], sources[..., 2]), dim=-1)
+
+
+def turned(sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """The same sources with azimuths from -pi to pi; those that are stay as they are, bit for bit."""
+    azimuth = sources[..., :1]
+    turns = torch.where(azimuth.abs() > math.pi, torch.round(azimuth / (2.0 * math.pi)), 0.0)
+    return torch.cat((azimuth - 2.0 * math.pi * turns, sources[..., 1:]), dim=-1)
 
 
 def radians(limits_deg: tuple[float, float]) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from risolve.physics.array import Array
+from risolve.physics.geometry import blind_axis, turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,11 @@ class Limits:
         return int(self.is_free.sum())
 
     def held(self, sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-        """The nearest sources within the limits, coordinate by coordinate; NaN stays NaN."""
-        return torch.minimum(torch.maximum(sources, self.low), self.high)
+        """The nearest sources within the limits, coordinate by coordinate; NaN stays NaN.
+
+        Azimuths are from -pi to pi.
+        """
+        return torch.minimum(torch.maximum(turned(sources), self.low), self.high)
 
     def touched(self, sources: Float[Tensor, "*batch 3"]) -> Bool[Tensor, "*batch 3"]:
         """True for the unknown coordinates of sources that are at a limit; infinity is none."""
@@ -45,11 +49,22 @@ class Limits:
         return self.low.repeat(n_sources)[None], self.high.repeat(n_sources)[None]
 
 
-def visible(array: Array) -> Limits:
-    """What an array sees: the front half space, no nearer than half a wavelength."""
+def visible(array: Array, n_antennas: int) -> Limits:
+    """What elements see, no nearer than half a wavelength.
+
+    Of a surface, which has as many antennas as elements nowhere, and of antennas in the x-y plane or on a
+    line across z: the front half space. Of antennas in the x-z plane: all azimuths, and elevations from 0. In
+    the y-z plane, or on a line along z: azimuths from 0 to pi. Of a volume: every direction.
+    """
     quarter = math.pi / 2
     below = math.nextafter(quarter, 0.0)
-    return Limits(
-        torch.tensor([-quarter, -below, 0.0], dtype=torch.float64),
-        torch.tensor([quarter, below, 2.0 / array.wavelength], dtype=torch.float64),
-    )
+    nearest = 2.0 / array.wavelength
+    blind = blind_axis(array.elements, array.wavelength) if n_antennas == array.n_elements else 2
+    azimuth, elevation = {
+        0: ((0.0, math.pi), (-below, below)),
+        1: ((-math.inf, math.inf), (0.0, below)),
+        2: ((-quarter, quarter), (-below, below)),
+        None: ((-math.inf, math.inf), (-below, below)),
+    }[blind]
+    low, high = zip(azimuth, elevation, (0.0, nearest), strict=True)
+    return Limits(torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64))

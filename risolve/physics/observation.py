@@ -105,7 +105,7 @@ class Observation(Batched):
     @property
     def limits(self) -> Limits:
         """Where its sources may be: what is stated, else all that the array sees."""
-        return self.stated or visible(self.array)
+        return self.stated or visible(self.array, self.n_antennas)
 
     @property
     def n_snapshots(self) -> int:

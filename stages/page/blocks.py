@@ -185,8 +185,8 @@ def spectra_figure(examples: ExampleSpectra, params: Params) -> FigureBlock | No
             f"{list(shape)}; `dvc repro evaluate` writes it"
         )
     half = grid.steps[:2] / 2.0
-    u_low, v_low = (grid.cosines[0, :2] - half).tolist()
-    u_high, v_high = (grid.cosines[-1, :2] + half).tolist()
+    u_low, v_low = (grid.coordinates[0, :2] - half).tolist()
+    u_high, v_high = (grid.coordinates[-1, :2] + half).tolist()
     edges = (u_low, u_high, v_low, v_high)
     return FigureBlock("spectra", tuple(_spectra_panels(examples, edges)), ())
 

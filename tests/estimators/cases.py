@@ -69,13 +69,13 @@ def network_prediction(
     """What a good network would say, in its precision: occupancy of width 0.7 cells at every source, places
     half of the way from the points to them, the true count with probability 0.95, an SNR of 10 dB.
     """
-    apart = cosines_from_sources(sources)[:, :, None] - grid.cosines
+    apart = cosines_from_sources(sources)[:, :, None] - grid.coordinates
     squared = (apart / grid.steps).square().sum(-1).nan_to_num(nan=torch.inf)
     near, nearest = squared.min(1)
     occupancy = torch.exp(-0.5 * near / 0.7**2).clamp(1e-4, 1.0 - 1e-4).logit()
     own = apart.gather(1, nearest[:, None, :, None].expand(-1, -1, -1, 3))[:, 0]
     moved = (own.abs() <= grid.steps).all(-1, keepdim=True)
-    places = grid.cosines + torch.where(moved, 0.5 * own, 0.0)
+    places = grid.coordinates + torch.where(moved, 0.5 * own, 0.0)
     n_counts = sources.shape[1] + 1
     count = (~sources[..., 0].isnan()).sum(-1, keepdim=True)
     others = (1.0 - _SURE) / (n_counts - 1)
@@ -97,7 +97,7 @@ def drawn_prediction(
 
     The map is rounded to float32, as a network gives it, whatever the precision of the covariance.
     """
-    cells = (cosines_from_sources(sources)[:, :, None] - grid.cosines) / grid.steps
+    cells = (cosines_from_sources(sources)[:, :, None] - grid.coordinates) / grid.steps
     splats = torch.exp(-0.5 * (cells / 0.7).square().sum(-1)).nan_to_num(nan=0.0)
     powers = (splats.amax(1) + 1e-6).float().to(torch.empty((), dtype=dtype).real.dtype)
     wave = observation.array.steering(grid.sources).mT

@@ -240,7 +240,7 @@ def test_a_scene_of_few_maxima_gets_the_points_of_highest_occupancy_beside_them(
     assert found.n_sources.tolist() == [2] * 4
 
 
-GRID_DISTANCE = ((GRID.cosines - GRID.cosines[400]) / GRID.steps).square().sum(-1)
+GRID_DISTANCE = ((GRID.coordinates - GRID.coordinates[400]) / GRID.steps).square().sum(-1)
 """Squared distance of every point from one of them, in cells: a map with a single maximum."""
 
 
