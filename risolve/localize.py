@@ -221,7 +221,8 @@ def _in_unit_of_file(found: LocatedSources, first_scene: int, chunk: Chunk) -> F
         n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
         snapshots, channel = units[np.searchsorted(chunk.scenes, found.scene - first_scene)].T
         values[:, VALUES.index("power_db")] += 10.0 * math.log10(4.0) * (snapshots - channel)
-        values[:, VALUES.index("log_likelihood")] -= math.log(4.0) * n_numbers * snapshots
+        for name in ("log_likelihood", "rival_log_likelihood"):
+            values[:, VALUES.index(name)] -= math.log(4.0) * n_numbers * snapshots
     return values
 
 

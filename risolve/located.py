@@ -58,9 +58,18 @@ def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor,
             estimate.likelihood.covariance[..., 2, 2].sqrt()[..., None] + known[2],
             of_scene[:, None].expand(-1, azimuth.shape[1], -1),
             limits.touched(estimate.sources).any(-1, keepdim=True).double(),
+            _rival_values(estimate),
         ),
         dim=-1,
     )
+
+
+def _rival_values(estimate: Estimate) -> Float[Tensor, "scene source value"]:
+    if estimate.rivals is None:
+        return torch.full((*estimate.present.shape, 4), torch.nan, dtype=torch.float64)
+    azimuth, elevation, inverse_range = estimate.rivals.places.unbind(-1)
+    angles = torch.rad2deg(azimuth), torch.rad2deg(elevation)
+    return torch.stack((*angles, 1.0 / inverse_range, estimate.rivals.log_likelihood), -1)
 
 
 def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scene"]:

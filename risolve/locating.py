@@ -31,6 +31,7 @@ from risolve.identifiability import Limit, most_sources
 from risolve.inference.counting import CountingRule
 from risolve.inference.grid import Grid, grid_for, search_grid
 from risolve.inference.maps import MapSettings, fit_maps
+from risolve.inference.rivals import rivals
 from risolve.physics.array import Array
 from risolve.physics.geometry import radians
 from risolve.physics.limits import Limits, visible
@@ -118,7 +119,7 @@ class Localizer:
 
 
 def localize(observation: Observation, localizer: Localizer, n_sources: int | None) -> Estimate:
-    """Sources of a batch of scenes; the number of them is counted where it is not given.
+    """Sources of a batch of scenes, with their rivals; their number is counted where it is not given.
 
     Raises:
         ValueError: more sources than the snapshots determine.
@@ -126,9 +127,10 @@ def localize(observation: Observation, localizer: Localizer, n_sources: int | No
     observation = replace(observation, array=localizer.array, stated=localizer.stated)
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
     found = localizer.estimator.estimate(observation, covariance_of(observation, counts, localizer), counts)
-    if not localizer.refines:
-        return found
-    return refined(observation, found, localizer.grid, localizer.settings.n_iterations)
+    grid, n_iterations = localizer.grid, localizer.settings.n_iterations
+    if localizer.refines:
+        found = refined(observation, found, grid, n_iterations)
+    return replace(found, rivals=rivals(observation, found.sources, grid, n_iterations))
 
 
 def covariance_of(

@@ -182,8 +182,9 @@ def test_limits_may_be_arrays_and_a_source_at_one_is_a_warning() -> None:
 
 def test_codes_that_lose_power_are_a_warning() -> None:
     own = make_scenes(WIDE, 1, 20.0, 1).observation
-    with pytest.warns(UserWarning, match=r"\|c\| from 0.8 to 0.8"):
+    with pytest.warns(UserWarning) as said:
         risolve.locate(scene(codes=0.8 * own.codes, noise_power=None), sources=1)
+    assert any("|c| from 0.8 to 0.8" in str(one.message) for one in said)
 
 
 def test_a_network_is_of_one_amplitude_law(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from risolve.identifiability import most_sources
 from risolve.inference.assessment import Likelihood, likelihood_at, no_likelihood
 from risolve.inference.counting import CountingRule
 from risolve.inference.grid import Grid
+from risolve.inference.rivals import Rivals
 from risolve.networks.trained import Prediction
 from risolve.physics.geometry import turned
 from risolve.physics.observation import Observation
@@ -54,7 +55,7 @@ class Estimate:
     places among which the method chose its sources, best first, NaN-padded. likelihood: what the snapshots
     say of the sources. converged: the maximum of a likelihood was reached; None where none was looked for.
     count_confidence: probability that the number of sources is right; None where it was told, or the method
-    states none.
+    states none. rivals: other places that answer alike; None where they were not looked for.
     """
 
     sources: Sources
@@ -63,6 +64,7 @@ class Estimate:
     likelihood: Likelihood
     converged: Bool[Tensor, " scene"] | None
     count_confidence: Float[Tensor, " scene"] | None = None
+    rivals: Rivals | None = None
 
     @property
     def present(self) -> SourceMask:

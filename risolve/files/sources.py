@@ -39,18 +39,23 @@ VALUES = (
     *("azimuth_deg", "elevation_deg", "range_m", "x_m", "y_m", "z_m", "power_db"),
     *("azimuth_std_deg", "elevation_std_deg", "range_std_m"),
     *("inverse_range_per_m", "inverse_range_std_per_m", "log_likelihood", "misfit", "at_limit"),
+    *("rival_azimuth_deg", "rival_elevation_deg", "rival_range_m", "rival_log_likelihood"),
 )
 """Columns beside file, scene and source.
 
 Standard deviations are NaN of coordinates that were stated as numbers. misfit: J of the scene over its mean
 at a true model, sigma^2 (L M - (a + c/2) K) with a = L (`independent`) or 1 (`constant`) amplitudes and c
 unknown coordinates a source; NaN where the noise power is not given. at_limit: 1 where a coordinate of the
-source is at a limit, stated or of what the array sees; 0 elsewhere.
+source is at a limit, stated or of what the array sees; 0 elsewhere. rival: another place of the source that
+answers nearly alike, and the log-likelihood of the scene with the source there; NaN where there is none.
 """
 
 CONFIDENCE = "count_confidence"
 
 _REASON = "left_out/reason"
+
+_NEWER = frozenset(VALUES[VALUES.index("at_limit") :])
+"""Columns that earlier files lack."""
 
 _HEAD = 200
 """Bytes of a JSON file within which it says what it is."""
@@ -180,14 +185,10 @@ def sources_in(reader: Reader) -> LocatedSources:
     files = tuple(str(reader.attribute("files")).split("\n"))
     left_out = [reader.array(f"left_out/{name}", np.int64, "left") for name in ("file", "scene")]
     rows = {name: reader.array(f"sources/{name}", np.int64, "row") for name in ("file", "scene", "source")}
-    values = [reader.array(f"sources/{name}", np.float64, "row", finite=False) for name in VALUES[:-1]]
-    # a file of before the limits does not say it
-    newer = f"sources/{VALUES[-1]}"
-    values.append(
-        reader.array(newer, np.float64, "row", finite=False)
-        if reader.has(newer)
-        else np.full_like(values[0], np.nan)
-    )
+    # a file of before the limits, or the rivals, does not say them
+    asked = [name for name in VALUES if name not in _NEWER or reader.has(f"sources/{name}")]
+    held = {name: reader.array(f"sources/{name}", np.float64, "row", finite=False) for name in asked}
+    values = [held.get(name, np.full(len(rows["file"]), np.nan)) for name in VALUES]
     scenes = np.stack(
         [reader.array(f"scenes/{name}", np.int64, "located") for name in ("file", "scene", "n_sources")],
         axis=-1,

@@ -63,7 +63,7 @@ def shrunk(detector: Detector, fit: Refinement, n_iterations: int) -> Refinement
     """The source left out without which the others leave the least J, all refined together."""
     n_scenes, n_sources = fit.sources.shape[:2]
     scene = torch.arange(n_scenes).repeat_interleave(n_sources)
-    others = _without(fit.sources, [(k,) for k in range(n_sources)]).flatten(0, 1)
+    others = without(fit.sources, [(k,) for k in range(n_sources)]).flatten(0, 1)
     observation = detector.observation
     screened = refine(observation.select(scene), others, _SCREENING)
     first = leading(scene, screened.residual, 1)
@@ -148,7 +148,7 @@ def leading(scene: Int[Tensor, " row"], residual: Float[Tensor, " row"], n_kept:
 
 def _single_proposals(detector: Detector, best: Refinement, n_proposals: int) -> Proposals:
     n_scenes, n_sources = best.sources.shape[:2]
-    others = _without(best.sources, [(k,) for k in range(n_sources)])
+    others = without(best.sources, [(k,) for k in range(n_sources)])
     taken = explained(detector, others)
     gain = gains(detector, taken)
     maxima = local_maxima(gain.flatten(0, 1), detector.grid, n_proposals)
@@ -167,7 +167,7 @@ def _pair_proposals(detector: Detector, best: Refinement, n_proposals: int) -> P
     scenes, starts = [], []
     grid, n_sources = detector.grid, best.sources.shape[1]
     for pair in itertools.combinations(range(n_sources), 2):
-        taken = explained(detector, _without(best.sources, [pair]))
+        taken = explained(detector, without(best.sources, [pair]))
         points = gains(detector, taken)[:, 0].topk(min(_PAIRED, grid.n_points), dim=-1).indices
         most, partner = pair_gains(detector, taken, points).max(-1)
         # The gain of a point with its best partner, as a spectrum: points that were not paired are below all.
@@ -187,7 +187,7 @@ def _pair_proposals(detector: Detector, best: Refinement, n_proposals: int) -> P
     return Proposals(torch.cat(scenes), torch.cat(starts))
 
 
-def _without(
+def without(
     sources: Float[Tensor, "scene source 3"], left_out: list[tuple[int, ...]]
 ) -> Float[Tensor, "scene hypothesis other 3"]:
     """The sources without some of them, one hypothesis each."""

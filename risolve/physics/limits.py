@@ -31,6 +31,12 @@ class Limits:
         """Coordinates of a source that are unknown."""
         return int(self.is_free.sum())
 
+    @property
+    def variances(self) -> Float[Tensor, " 3"]:
+        """Of coordinates that may be anywhere within their limits, (high - low)^2 / 12; all round, 2 pi."""
+        width = self.high - self.low
+        return torch.where(width.isinf(), 2.0 * math.pi, width).square() / 12.0
+
     def held(self, sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """The nearest sources within the limits, coordinate by coordinate; NaN stays NaN.
 

@@ -14,6 +14,9 @@ _SIGMAS = 5.0
 """Standard errors 1 / sqrt(L M) by which the power received may fall below the noise power by chance."""
 
 
+_AS_LIKELY = 7.0
+"""Log-likelihood below which a rival is not ruled out: odds of a thousand."""
+
 _ROUNDING = 1e-9
 """Of a place at a limit, degrees, or relative to a range."""
 
@@ -30,6 +33,7 @@ class Doubts:
         self._full: list[int] = []
         self._outside: list[int] = []
         self._at_limit: list[int] = []
+        self._rivalled: list[int] = []
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
         """Count those of a chunk."""
@@ -52,6 +56,9 @@ class Doubts:
         self._outside += (part.scene[beyond | nearer] - first_scene).tolist()
         at_limit = part.values[:, VALUES.index("at_limit")] == 1.0
         self._at_limit += (part.scene[at_limit] - first_scene).tolist()
+        below = part.values[:, VALUES.index("log_likelihood")]
+        below = below - part.values[:, VALUES.index("rival_log_likelihood")]
+        self._rivalled += (part.scene[below < _AS_LIKELY] - first_scene).tolist()
 
     def lines(self) -> list[str]:
         """What was found, in words."""
@@ -87,5 +94,11 @@ class Doubts:
             lines.append(
                 f"{self._path}: {len(self._at_limit)} sources are at a limit of the field of view, the first "
                 f"in scene {self._at_limit[0]}: they may lie beyond, or be none"
+            )
+        if self._rivalled:
+            lines.append(
+                f"{self._path}: {len(self._rivalled)} sources are ambiguous, the first in scene "
+                f"{self._rivalled[0]}: another place, rival_azimuth_deg and so on, is as likely, within "
+                f"{_AS_LIKELY:g} of log-likelihood; narrower limits choose"
             )
         return lines

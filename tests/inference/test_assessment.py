@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+import risolve
 from risolve.bounds.cramer_rao import conditional_bound, constant_bound
+from risolve.field import FieldOfView
 from risolve.inference.assessment import likelihood_at, likelihood_of, unconditional_likelihood
 from risolve.inference.likelihood import refine
 from risolve.inference.projection import amplitude_noise, source_responses
@@ -92,6 +94,23 @@ def test_amplitudes_within_their_noise_place_nothing() -> None:
     assert scenes.observation.noise_power is not None
     loud = replace(scenes.observation, noise_power=1e4 * scenes.observation.noise_power)
     assert bool(likelihood_at(loud, scenes.sources[:, :1]).covariance.isnan().all())
+
+
+def test_a_coordinate_that_is_not_told_leaves_the_others_their_deviations() -> None:
+    """A flat circle tells nothing of the elevation of sources in its plane, and all of their azimuths."""
+    angle = 2.0 * np.pi * np.arange(6) / 6
+    ring = risolve.Array(0.04 * np.stack((np.sin(angle), 0.0 * angle, np.cos(angle)), -1), 0.1)
+    place = torch.tensor([[[0.5, 0.0, 0.0]]], dtype=torch.float64)
+    random = np.random.default_rng(2)
+    amplitude = np.exp(2j * np.pi * random.random((1, 50, 1)))
+    numbers = random.normal(size=(2, 1, 50, 6))
+    noise = 0.1 / 2.0**0.5 * (numbers[0] + 1j * numbers[1])
+    seen = risolve.Observation(amplitude @ ring.steering(place).numpy() + noise, ring, noise_power=0.01)
+    free = likelihood_at(seen, place).covariance[0, 0].diagonal()
+    flat = FieldOfView(elevation_deg=0.0).limits(ring, 6)
+    told = likelihood_at(replace(seen, stated=flat), place).covariance[0, 0].diagonal()
+    assert free.isnan().tolist() == [False, True, False] and told.tolist()[1] == 0.0
+    torch.testing.assert_close(free[::2], told[::2], rtol=1e-6, atol=0.0)
 
 
 def test_log_likelihood_is_that_of_the_gaussian_density() -> None:

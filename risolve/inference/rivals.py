@@ -1,0 +1,108 @@
+"""Rivals: other places of a source at which the snapshots are nearly as likely.
+
+Elements more than half a wavelength apart, a code book whose beams have mirror images, or antennas in a plane
+leave several places that answer alike. Each source is left out in turn, and put where the grid says that it
+would explain most, far from where it was.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from risolve.inference.assessment import log_likelihood
+from risolve.inference.detection import Detector, detectors, explained, gains
+from risolve.inference.grid import Grid, local_maxima
+from risolve.inference.likelihood import refine
+from risolve.inference.search import leading, without
+from risolve.physics.observation import Observation
+
+_APART = 2.0
+"""Cells of half a beam along u or v, or azimuth or elevation, from which a place is another direction."""
+
+_LEAST_SHARE = 0.4
+"""Of what a source explains, that a point of the grid must explain in its stead: between the points half of
+it is lost.
+"""
+
+_TRIED = 2
+"""Places that are tried for each source."""
+
+_SCREENING = 4
+"""Steps of the refinement after which these are compared."""
+
+
+class Rivals(NamedTuple):
+    """The best other place of each source, and the log-likelihood of the scene with the source there.
+
+    NaN where no other direction explains nearly as much.
+    """
+
+    places: Float[Tensor, "scene source 3"]
+    log_likelihood: Float[Tensor, "scene source"]
+
+
+def rivals(
+    observation: Observation, sources: Float[Tensor, "scene source 3"], grid: Grid, n_iterations: int
+) -> Rivals:
+    """Rivals of NaN-padded sources within the grid; the other sources may move a little."""
+    places = torch.full_like(sources, torch.nan)
+    likelihood = torch.full_like(sources[..., 0], torch.nan)
+    present = ~sources[..., 0].isnan()
+    for count in sorted(set(present.sum(-1).tolist()) - {0}):
+        scenes = torch.nonzero(present.sum(-1) == count).flatten()
+        slots = torch.nonzero(present[scenes])[:, 1].reshape(-1, count)
+        part, own = observation.select(scenes), sources[scenes[:, None], slots]
+        for piece, detector in detectors(part, grid):
+            scene, source, starts = _starts(detector, own[piece])
+            if scene.numel() == 0:
+                continue
+            number = scene * count + source
+            seen = part.select(piece.start + scene)
+            kept = leading(number, refine(seen, starts, _SCREENING).residual, 1)
+            scene, source, seen = scene[kept], source[kept], seen.select(kept)
+            fit = refine(seen, starts[kept], n_iterations)
+            moved = fit.sources[torch.arange(len(kept)), source]
+            stays = _is_apart(grid, moved[:, None], own[piece][scene])[:, 0].all(-1)
+            row = piece.start + scene[stays]
+            where = scenes[row], slots[row, source[stays]]
+            places[where] = moved[stays]
+            likelihood[where] = log_likelihood(seen, fit.residual)[stays]
+    return Rivals(places, likelihood)
+
+
+class _Starts(NamedTuple):
+    """Scene and source of each start, and all sources of the scene with that one put elsewhere."""
+
+    scene: Int[Tensor, " start"]
+    source: Int[Tensor, " start"]
+    sources: Float[Tensor, "start source 3"]
+
+
+def _starts(detector: Detector, sources: Float[Tensor, "scene source 3"]) -> _Starts:
+    grid, (n_scenes, n_sources) = detector.grid, sources.shape[:2]
+    taken = explained(detector, without(sources, [(k,) for k in range(n_sources)]))
+    gain = gains(detector, taken).flatten(0, 1)
+    # as many maxima may be those of the sources themselves
+    maxima = local_maxima(gain, grid, n_sources + _TRIED)
+    share = gain.gather(1, maxima.point).unflatten(0, (n_scenes, n_sources))
+    own = taken.residual - refine(detector.observation, sources, 0).residual[:, None]
+    point, usable = (values.unflatten(0, (n_scenes, n_sources)) for values in maxima)
+    found = grid.sources[point].flatten(1, 2)
+    elsewhere = _is_apart(grid, found, sources).all(-1).unflatten(1, point.shape[1:])
+    usable = usable & elsewhere & (share > _LEAST_SHARE * own[..., None])
+    usable &= usable.cumsum(-1) <= _TRIED
+    scene, source, rank = torch.nonzero(usable, as_tuple=True)
+    moved = sources[scene].clone()
+    moved[torch.arange(len(scene)), source] = grid.sources[point[scene, source, rank]]
+    return _Starts(scene, source, moved)
+
+
+def _is_apart(
+    grid: Grid, places: Float[Tensor, "scene place 3"], sources: Float[Tensor, "scene source 3"]
+) -> Bool[Tensor, "scene place source"]:
+    """True for places in another direction than a source; along an axis of one point nothing is apart."""
+    apart = grid.apart(grid.coordinates_of(places)[:, :, None], grid.coordinates_of(sources)[:, None])
+    distance: Tensor = (apart / grid.steps)[..., :2].nan_to_num(nan=0.0, posinf=0.0).amax(-1)
+    return distance > _APART
