@@ -110,9 +110,11 @@ def test_places_know_no_unit_of_snapshots_or_channel(
         changed(path, with_values("noise_power", lambda v: v * snapshots**2))
     scaled = localized(path, estimator="nomp")
     _, n_snapshots, n_antennas = scenes.observation.snapshots.shape
+    more_likely = -2.0 * n_snapshots * n_antennas * math.log(snapshots)
     by = {
         "power_db": 20.0 * math.log10(snapshots / channel),
-        "log_likelihood": -2.0 * n_snapshots * n_antennas * math.log(snapshots),
+        "log_likelihood": more_likely,
+        "rival_log_likelihood": more_likely,
     }
     for name in VALUES:
         expected = column(own, name) + by.get(name, 0.0)
