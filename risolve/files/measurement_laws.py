@@ -168,9 +168,15 @@ def check_type(reader: Reader, name: str, field: StoredField, is_exact: bool) ->
 
 
 def lossy_codes(codes: Complex[np.ndarray, "..."]) -> str | None:
-    """That elements lose power, in words; None where all |c| that are finite are 1."""
+    """That elements lose power, in words; None where all |c| that are finite are 1, or codes are sums of
+    codes, larger than 1.
+    """
     modulus = np.abs(codes[np.isfinite(codes)])
-    if not modulus.size or np.abs(modulus - 1.0).max() <= _UNIT_MODULUS:
+    if (
+        not modulus.size
+        or np.abs(modulus - 1.0).max() <= _UNIT_MODULUS
+        or modulus.max() > 1.0 + _UNIT_MODULUS
+    ):
         return None
     between = f"|c| from {modulus.min():.3g} to {modulus.max():.3g}"
     return f"codes: {between}, not 1: taken as elements that lose power"

@@ -10,9 +10,13 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.physics.array import Array, Numbers, tensor_of
 from risolve.physics.limits import Limits, visible
+from risolve.physics.reception import whitened, without_static
 from risolve.shapes import Channel, Codes, Powers, Snapshots
 
 SourceModel: TypeAlias = Literal["independent", "constant"]
+
+Background: TypeAlias = Literal["none", "static"]
+"""What antennas receive beside the sources."""
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -43,18 +47,25 @@ class Observation(Batched):
         source_model: str = "independent",
         noise_power: Numbers | float | None = None,
         stated: Limits | None = None,
+        *,
+        background: str = "none",
     ) -> None:
         """Of one scene or many, in NumPy, which is copied, or torch, which is shared.
 
         snapshots: complex [scene, snapshot, antenna], or of one scene without the first axis. channel:
         [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
         element] of exp(j phase), or one set a scene; None where there is no surface.
-        noise_power: one number, or one a scene, in the unit of |snapshot|^2. stated: limits of the places of
-        sources; `locate` states them.
+        noise_power: one number, or one a scene, in the unit of |snapshot|^2; or of each antenna, [scene or 1,
+        antenna], or a covariance, [scene or 1, antenna, antenna], which whitens snapshots and channel
+        (`whitened`), so that the noise power held is 1. stated: limits of the places of sources; `locate`
+        states them. background: "static" where each antenna also receives something that is the same in all
+        snapshots, as the direct path beside a surface: it is projected out, which leaves one snapshot less
+        (`without_static`).
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
-            ValueError: shapes that do not agree, or an unknown source model.
+            ValueError: shapes that do not agree, an unknown source model or background, noise that is none,
+                or a static background that cannot be told from sources.
         """
         if not isinstance(array, Array):
             raise TypeError(f"array is an Array, got {type(array).__name__}")
@@ -90,13 +101,22 @@ class Observation(Batched):
         dtype = torch.promote_types(torch.promote_types(y.dtype, H.dtype), c.dtype)
         if source_model not in get_args(SourceModel):
             raise ValueError(f"source_model is independent or constant, got {source_model!r}")
+        y, H, c = y.to(dtype), H.to(y.device, dtype), c.to(y.device, dtype)
+        power = None if noise_power is None else _powers(noise_power, n_scenes, n_antennas, y.device)
+        if power is not None and power.ndim == 3:
+            y, H = whitened(y, H, power)
+            power = torch.ones(n_scenes, dtype=torch.float64, device=y.device)
+        if background not in get_args(Background):
+            raise ValueError(f"background is none or static, got {background!r}")
+        if background == "static":
+            y, c = without_static(y, c, source_model)
         held = {
-            "snapshots": y.to(dtype),
+            "snapshots": y,
             "array": array,
-            "channel": H.to(y.device, dtype),
-            "codes": c.to(y.device, dtype),
+            "channel": H,
+            "codes": c,
             "source_model": source_model,
-            "noise_power": None if noise_power is None else _powers(noise_power, n_scenes, y.device),
+            "noise_power": power,
             "stated": stated,
         }
         for name, value in held.items():
@@ -197,19 +217,27 @@ def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:
     return held
 
 
-def _powers(values: Numbers | float, n_scenes: int, device: torch.device) -> Tensor:
-    """One power a scene.
+def _powers(values: Numbers | float, n_scenes: int, n_antennas: int, device: torch.device) -> Tensor:
+    """Noise power of every scene, or the covariance of the noise of every scene or of all.
 
     Raises:
-        TypeError: powers that are complex.
-        ValueError: not one number, nor one a scene.
+        TypeError: complex powers.
+        ValueError: neither one number, nor one a scene, one an antenna, or a covariance.
     """
     held = tensor_of("noise_power", values)
+    rows, matrix = (1, n_scenes), (n_antennas, n_antennas)
+    if held.ndim == 3 and held.shape[0] in rows and held.shape[1:] == matrix:
+        return held.to(device, torch.complex128)
     if held.is_complex():
         raise TypeError(f"noise_power is a power |n|^2 and real, got {held.dtype}")
+    if held.ndim == 2 and held.shape[0] in rows and held.shape[1] == n_antennas:
+        return torch.diag_embed(held.to(device, torch.complex128))
     if held.ndim == 0:
         held = held.expand(n_scenes)
     if held.shape != (n_scenes,):
-        law = f"one number, or one a scene, [{n_scenes}]"
+        law = (
+            f"one number, one a scene, [{n_scenes}], one an antenna, [{n_scenes} or 1, {n_antennas}], or a "
+            f"covariance, [{n_scenes} or 1, {n_antennas}, {n_antennas}]"
+        )
         raise ValueError(f"noise_power is {law}; got {list(held.shape)}")
     return held.to(device)

@@ -9,6 +9,7 @@ from risolve.files.source import Chunk
 from risolve.files.sources import VALUES, LocatedSources
 from risolve.locating import Localizer
 from risolve.physics.observation import estimated_snr
+from risolve.physics.reception import static_share
 
 _SIGMAS = 5.0
 """Standard errors 1 / sqrt(L M) by which the power received may fall below the noise power by chance."""
@@ -16,6 +17,9 @@ _SIGMAS = 5.0
 
 _AS_LIKELY = 7.0
 """Log-likelihood below which a rival is not ruled out: odds of a thousand."""
+
+_STATIC = 0.5
+"""Share of the power received that is the same under all codes, above that of the codes, and is no source."""
 
 _ROUNDING = 1e-9
 """Of a place at a limit, degrees, or relative to a range."""
@@ -34,6 +38,7 @@ class Doubts:
         self._outside: list[int] = []
         self._at_limit: list[int] = []
         self._rivalled: list[int] = []
+        self._static: list[int] = []
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
         """Count those of a chunk."""
@@ -43,6 +48,10 @@ class Doubts:
             n_numbers = chunk.observation.n_snapshots * chunk.observation.n_antennas
             noisy = np.array(chunk.scenes)[snr < -_SIGMAS / math.sqrt(n_numbers)]
             self._noisy += noisy[np.isin(noisy, located)].tolist()
+        if chunk.observation is not None and chunk.observation.source_model == "constant":
+            share = static_share(chunk.observation.snapshots, chunk.observation.codes).numpy()
+            same = np.array(chunk.scenes)[share > _STATIC]
+            self._static += same[np.isin(same, located)].tolist()
         self._full += located[part.scenes[:, 2] == self._most].tolist()
         first = part.source == 0
         if chunk.observation is not None and self._fits:
@@ -78,6 +87,12 @@ class Doubts:
                 f"{self._path}: noise_power: the sources leave more than sigma^2, misfit above 1, in "
                 f"{len(self._left)} scenes, the first {self._left[0]}: is it in the unit of |y|^2, and are "
                 "channel, codes and positions those of the measurement?"
+            )
+        if self._static:
+            lines.append(
+                f"{self._path}: most of what is received is the same under all codes in {len(self._static)} "
+                f"scenes, the first {self._static[0]}, as a direct path beside the surface is: state "
+                "background = static"
             )
         if self._full:
             lines.append(

@@ -1,0 +1,123 @@
+"""Noise that is not alike, and a static background: against least squares with all unknowns written out."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import risolve
+from risolve.inference.likelihood import concentrated_residual
+from risolve.physics.observation import Observation
+from tests.messages import shows
+
+ARRAY = risolve.planar(4, 4, spacing=0.05, wavelength=0.1)
+PLACE = torch.tensor([[[0.35, -0.2, 1.5]]], dtype=torch.float64)
+PRESENT = torch.ones((1, 1), dtype=torch.bool)
+L, M, N = 12, 3, 16
+
+
+def numbers(*shape: int, seed: int = 5) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return (random.normal(size=shape) + 1j * random.normal(size=shape)) / 2.0**0.5
+
+
+CHANNEL, CODES = numbers(M, N), np.exp(2j * np.pi * np.random.default_rng(1).random((L, N)))
+WAVE = ARRAY.steering(PLACE).numpy()[0, 0]
+ROOT = np.linalg.cholesky(numbers(M, M, seed=6) @ numbers(M, M, seed=6).conj().T + 0.1 * np.eye(M))
+
+
+def seen(snapshots: np.ndarray, **changes: Any) -> Observation:
+    return Observation(
+        **({"snapshots": snapshots, "array": ARRAY, "channel": CHANNEL, "codes": CODES} | changes)
+    )
+
+
+def residual(observation: Observation) -> float:
+    return float(concentrated_residual(observation, PLACE, PRESENT))
+
+
+def left(columns: np.ndarray, values: np.ndarray) -> float:
+    """What least squares leaves."""
+    return float(np.sum(np.abs(values - columns @ np.linalg.lstsq(columns, values, rcond=None)[0]) ** 2))
+
+
+def test_coloured_noise_is_weighed_by_its_covariance() -> None:
+    R = ROOT @ ROOT.conj().T
+    y = numbers(L, M)
+    own = seen(y, noise_power=R[None])
+    W = np.linalg.inv(ROOT)
+    expected = sum(
+        left((W @ (CHANNEL * c) @ WAVE)[:, None], W @ row) for c, row in zip(CODES, y, strict=True)
+    )
+    assert residual(own) == pytest.approx(expected, rel=1e-6)
+    assert own.noise_power is not None and own.noise_power.tolist() == [1.0]
+
+
+def test_noise_of_each_antenna_is_a_diagonal_covariance() -> None:
+    power = np.array([1.0, 4.0, 0.25])
+    y = numbers(L, M)
+    by_antenna, by_matrix = seen(y, noise_power=power[None]), seen(y, noise_power=np.diag(power)[None])
+    assert torch.equal(by_antenna.snapshots, by_matrix.snapshots)
+    torch.testing.assert_close(
+        by_antenna.snapshots[0], torch.from_numpy(y / power**0.5).to(by_antenna.snapshots.dtype)
+    )
+    alike = seen(y, noise_power=np.full((1, M), 0.3))
+    plain = seen(y, noise_power=0.3)
+    assert residual(alike) == pytest.approx(residual(plain) / 0.3, rel=1e-6)
+    limits = [
+        risolve.bound(one, azimuth=[20.0], elevation=[-10.0], range=[0.7], power=[1.0])
+        for one in (alike, plain)
+    ]
+    np.testing.assert_allclose(limits[0].position_std_m, limits[1].position_std_m, rtol=1e-6)
+
+
+@pytest.mark.parametrize("is_coded", [True, False])
+def test_a_static_background_is_an_unknown_of_each_antenna(is_coded: bool) -> None:
+    y = numbers(L, M if is_coded else N)
+    if is_coded:
+        own = seen(y, source_model="constant", background="static")
+        rows = np.concatenate([(CHANNEL * c) @ WAVE for c in CODES])
+        columns = np.column_stack((rows, np.tile(np.eye(M), (L, 1))))
+        expected = left(columns, y.reshape(-1))
+    else:
+        own = Observation(y, ARRAY, background="static")
+        columns = np.column_stack((np.kron(np.eye(L), WAVE[:, None]), np.tile(np.eye(N), (L, 1))))
+        expected = left(columns, y.reshape(-1))
+    assert own.n_snapshots == L - 1
+    assert residual(own) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_source_beside_a_direct_path_is_located() -> None:
+    random = np.random.default_rng(4)
+    array = risolve.planar(8, 8, spacing=0.05, wavelength=0.1)
+    place = torch.tensor([[0.4, -0.2, 1.0]], dtype=torch.float64)
+    codes = np.exp(2j * np.pi * random.random((48, 64)))
+    y = (codes * array.steering(place).numpy()) @ numbers(1, 64).T
+    z = y + 0.05 * np.abs(y).mean() * numbers(48, 1, seed=9) + 10.0 * np.abs(y).mean() * np.exp(2j)
+    known: dict[str, Any] = {"channel": numbers(1, 64), "codes": codes, "source_model": "constant"}
+    found = risolve.locate(Observation(z, array, **known, background="static"))
+    assert len(found) == 1
+    np.testing.assert_allclose(found["azimuth_deg"], np.rad2deg(0.4), atol=0.5)
+    np.testing.assert_allclose(found["elevation_deg"], np.rad2deg(-0.2), atol=0.5)
+    with pytest.warns(UserWarning, match=shows("background ... static")):
+        risolve.locate(Observation(z, array, **known), sources=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"background": "moving"}, "moving"),
+        ({"background": "static"}, "`independent` ... `constant`"),
+        (
+            {"background": "static", "source_model": "constant", "codes": np.ones((L, N))},
+            "`constant` ... codes",
+        ),
+        ({"noise_power": -np.ones((1, M))}, "noise_power ... scene 0 is -1"),
+        ({"noise_power": np.ones((1, 2))}, "[1, 2]"),
+        ({"noise_power": numbers(1, M, M)}, "noise_power ... scene 0"),
+    ],
+)
+def test_what_is_no_noise_and_no_background_is_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=shows(told)):
+        seen(numbers(L, M), **changes)
