@@ -4,7 +4,7 @@
     constant      2 min(L M, N) >= 2 K + 3 K        one amplitude a source
 
 min(M, N) and min(L M, N) bound the rank of B_l and of the stacked B. The first makes K < M, without which the
-projection P_G^perp of a snapshot leaves nothing.
+projection P_G^perp of a snapshot leaves nothing. Where the rank of the channel is known it stands for M.
 """
 
 from typing import Literal, NamedTuple
@@ -20,7 +20,7 @@ class Limit(NamedTuple):
 def most_sources(
     source_model: Literal["independent", "constant"], n_snapshots: int, n_antennas: int, n_elements: int
 ) -> Limit:
-    """Most sources that L snapshots of N elements at M antennas determine.
+    """Most sources that L snapshots of N elements at M antennas, or through a channel of rank M, determine.
 
     >>> most_sources("independent", 16, 16, 144).n_sources, most_sources("constant", 16, 16, 144).n_sources
     (14, 57)

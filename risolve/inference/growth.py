@@ -12,6 +12,7 @@ from risolve.inference.counting import CountingRule, is_source
 from risolve.inference.detection import Detector
 from risolve.inference.likelihood import Refinement, refine
 from risolve.inference.search import grown, shrunk
+from risolve.physics.observation import received_rank
 
 Improve: TypeAlias = Callable[[Detector, Refinement], Refinement]
 """A search that lowers J of the sources found so far."""
@@ -84,5 +85,6 @@ def _needed(detector: Detector, group: Located, rule: CountingRule, n_iterations
 def _most(detector: Detector, rule: CountingRule) -> int:
     """Sources looked for at most, no more than the snapshots determine."""
     seen = detector.observation
-    law = most_sources(seen.source_model, seen.n_snapshots, seen.n_antennas, seen.n_elements)
+    rank = received_rank(seen) if seen.source_model == "independent" else seen.n_antennas
+    law = most_sources(seen.source_model, seen.n_snapshots, rank, seen.n_elements)
     return min(rule.most, law.n_sources)

@@ -194,14 +194,29 @@ def stacked_match(observation: Observation) -> Complex[Tensor, "scene element"]:
     return match
 
 
+def received_rank(observation: Observation) -> int:
+    """Rank of the channel, the least of all scenes: numbers that a snapshot brings independently of others.
+
+    Counts singular values as `sensing_rank` does.
+    """
+    channel = observation.channel.to(torch.complex128)
+    n_antennas, n_elements = channel.shape[1:]
+    gram = channel @ channel.mH if n_antennas <= n_elements else channel.mH @ channel
+    return int(_significant(torch.linalg.eigvalsh(gram)).amin())
+
+
 def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:
     """Rank of the stacked sensing matrix B = [B_1; ...; B_L]: K sources can be told apart only if K <= rank.
 
     Counts singular values above 1e-5 of the largest, which single-precision channels and codes can resolve.
     """
-    eigenvalues = torch.linalg.eigvalsh(stacked_gram(observation.to(torch.complex128)))
-    rank: Tensor = (eigenvalues > 1e-10 * eigenvalues[:, -1:]).sum(-1)
-    return rank
+    return _significant(torch.linalg.eigvalsh(stacked_gram(observation.to(torch.complex128))))
+
+
+def _significant(eigenvalues: Float[Tensor, "scene n"]) -> Int[Tensor, " scene"]:
+    """How many eigenvalues, in ascending order, stand above the rounding of the largest."""
+    count: Tensor = (eigenvalues > 1e-10 * eigenvalues[:, -1:]).sum(-1)
+    return count
 
 
 def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:

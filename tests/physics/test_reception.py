@@ -8,7 +8,7 @@ import torch
 
 import risolve
 from risolve.inference.likelihood import concentrated_residual
-from risolve.physics.observation import Observation
+from risolve.physics.observation import Observation, received_rank
 from tests.messages import shows
 
 ARRAY = risolve.planar(4, 4, spacing=0.05, wavelength=0.1)
@@ -100,8 +100,9 @@ def test_a_source_beside_a_direct_path_is_located() -> None:
     assert len(found) == 1
     np.testing.assert_allclose(found["azimuth_deg"], np.rad2deg(0.4), atol=0.5)
     np.testing.assert_allclose(found["elevation_deg"], np.rad2deg(-0.2), atol=0.5)
-    with pytest.warns(UserWarning, match=shows("background ... static")):
+    with pytest.warns(UserWarning) as said:
         risolve.locate(Observation(z, array, **known), sources=1)
+    assert any("background = static" in str(one.message) for one in said)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +122,30 @@ def test_a_source_beside_a_direct_path_is_located() -> None:
 def test_what_is_no_noise_and_no_background_is_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=shows(told)):
         seen(numbers(L, M), **changes)
+
+
+def test_a_channel_of_rank_one_determines_no_independent_source() -> None:
+    """Sixteen antennas behind one path see one number a snapshot; a code book turns it into places."""
+    rank_one = np.outer(numbers(6), numbers(N, seed=8))
+    y = ((CODES * WAVE) * numbers(L, 1, seed=7)) @ rank_one.T + 0.01 * numbers(L, 6, seed=9)
+    free = Observation(y, ARRAY, rank_one, CODES)
+    assert received_rank(free) == 1
+    for sources in (None, 1):
+        with pytest.raises(ValueError, match=shows("rank 1 ... 0 sources ... constant")):
+            risolve.locate(free, sources=sources)
+    assert risolve.locate(free, sources=0).scenes[:, 2].tolist() == [0]
+    y = (CODES * WAVE) @ rank_one.T + 0.01 * numbers(L, 6, seed=9)
+    same = risolve.locate(Observation(y, ARRAY, rank_one, CODES, "constant"), sources=1)
+    np.testing.assert_allclose(same["azimuth_deg"], np.rad2deg(0.35), atol=0.5)
+
+
+def test_one_code_for_all_snapshots_determines_as_much_as_one_snapshot() -> None:
+    y = np.tile((CHANNEL * CODES[0]) @ WAVE, (L, 1)) + 0.01 * numbers(L, M)
+    known: dict[str, Any] = {"source_model": "constant", "codes": np.tile(CODES[0], (L, 1))}
+    with pytest.raises(ValueError, match=shows("rank 3 ... 1 sources, got 2 ... codes")):
+        risolve.locate(seen(y, **known), sources=2)
+
+
+def test_one_antenna_is_told_of_the_model_of_a_pilot() -> None:
+    with pytest.raises(ValueError, match=shows("M = 1 ... constant")):
+        risolve.locate(Observation(numbers(L, 1), ARRAY, CHANNEL[:1], CODES))
