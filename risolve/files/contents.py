@@ -1,6 +1,6 @@
 """What a file of any format holds: named values and arrays, and what of them is not read.
 
-A format is a module of `risolve.files.formats` with a `FORMAT`. It says of an open file what it holds; the
+A format is a module of `risolve.formats` with a `FORMAT`. It says of an open file what it holds; the
 laws of measurements, covariances and results are those of `risolve.files.reader` and of who asks it, the same
 for every format.
 """

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.contents import Attributes, Look
-from risolve.files.formats.registry import format_for
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import (
     ANY_RECEIVER,
@@ -37,6 +36,7 @@ from risolve.files.measurement_stream import (
     measurement_stream,
 )
 from risolve.files.reader import reading
+from risolve.files.registry import format_for
 from risolve.files.source import FORMAT, VERSION, Chunk
 from risolve.files.truth import truth_in
 from risolve.inference.scaling import require_usable

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files.contents import Contents, Look, Refused, StoredField, StoredGroup, Unread
 from risolve.files.extents import Extent, Stamp, broken_finiteness, stamp_of_path
-from risolve.files.formats.registry import format_of
+from risolve.files.registry import format_of
 
 
 class Reader:

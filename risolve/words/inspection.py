@@ -15,11 +15,11 @@ from risolve.files import sources as sources_file
 from risolve.files.checkpoint import declared_checkpoint
 from risolve.files.contents import Refused, Unread
 from risolve.files.first_look import looked_at
-from risolve.files.formats.registry import format_of
 from risolve.files.hdf5 import shard_paths
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.model import Tuning, calibration_of, tunings_of, weights_of
 from risolve.files.reader import Reader, opened
+from risolve.files.registry import format_of
 from risolve.networks.counting import OF_NETWORK, CountRule
 from risolve.networks.trained import Calibration
 from risolve.words.inspection_measurements import measurement_lines

@@ -14,8 +14,8 @@ import torch
 import risolve
 from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files import hdf5
-from risolve.files.formats.registry import FORMATS
 from risolve.files.measurement_stream import first_looks, measurement_stream
+from risolve.files.registry import FORMATS
 from risolve.words.inspection import inspect_lines
 from tests.localization import localized
 from tests.measurement_files import as_npz, spread_scenes, worlds, write_user_file
@@ -141,7 +141,7 @@ def test_numbers_may_lie_in_another_order(archive: Path, turned: Callable[[np.nd
 
 def test_columns_are_read_up_to_a_limit(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_in(archive) | {"codes.npy": npy(np.asfortranarray(np.ones((1, 9, 40), np.complex64)))}
-    monkeypatch.setattr("risolve.files.formats.npz.MOST_BYTES", 2000)
+    monkeypatch.setattr("risolve.formats.npz.MOST_BYTES", 2000)
     law = refusal(rewritten(archive, files))
     assert law.startswith("codes: at most 2000 bytes column by column (Fortran order), got 2880; ")
 

@@ -1,22 +1,24 @@
-"""Every format that is read: what the modules of this package call `FORMAT`.
+"""Every format that is read: what the modules of `risolve.formats` call `FORMAT`.
 
-A new format is one module of the package; files of it are then known by their first bytes, and written under
-names with its endings.
+A new format is one module of that package, which is loaded by name; files of it are then known by their first
+bytes, and written under names with its endings.
 """
 
 import pkgutil
 import sys
 from pathlib import Path
 
-import risolve.files.formats
 from risolve.files.contents import Format, Refused
 from risolve.files.regular import IrregularFileError, opened
+
+_PACKAGE = "risolve.formats"
 
 
 def _formats() -> tuple[Format, ...]:
     """In the order of the modules' names."""
-    names = (m.name for m in pkgutil.iter_modules(risolve.files.formats.__path__, "risolve.files.formats."))
-    return tuple(pkgutil.resolve_name(name).FORMAT for name in names if name != __name__)
+    package = pkgutil.resolve_name(_PACKAGE)
+    names = (module.name for module in pkgutil.iter_modules(package.__path__, f"{_PACKAGE}."))
+    return tuple(pkgutil.resolve_name(name).FORMAT for name in names)
 
 
 FORMATS = _formats()
