@@ -18,6 +18,7 @@ from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files import hdf5
 from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
+from risolve.files.foreign import as_measurements
 from risolve.files.measurement_laws import (
     AXES,
     COMPLEX,
@@ -29,8 +30,9 @@ from risolve.files.measurement_laws import (
     lossy_codes,
     unusable,
 )
+from risolve.files.naming import PLAIN, Naming
 from risolve.files.precision import Single, as_single
-from risolve.files.reader import Reader, reading
+from risolve.files.reader import Reader, opened
 from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
@@ -217,14 +219,18 @@ def measurement_stream(
     if looks is not None and path not in looks:
         raise ChangedFileError(f"{path}: was not there when the files were checked; run again")
     look = None if looks is None else looks[path]
-    with reading(path, FORMAT, VERSION, origin.made_by, look) as reader:
-        yield MeasurementStream(reader, origin)
+    with opened(path, origin.made_by, look) as reader:
+        held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
+        held.require(FORMAT, VERSION)
+        yield MeasurementStream(held, origin)
 
 
-def first_looks(files: Sequence[Path]) -> Mapping[Path, Look]:
-    """First looks at files of measurements, or at the shards of directories.
+def first_looks(files: Sequence[Path], naming: Naming = PLAIN) -> Mapping[Path, Look]:
+    """First looks at files of measurements, or at the shards of directories; naming: what their user says of
+    them.
 
     Raises:
         MeasurementError: a directory without shards or with a gap in their numbers.
     """
-    return looked_at([path for file in files for path in hdf5.source_paths(file, MADE_BY)])
+    looks = looked_at([path for file in files for path in hdf5.source_paths(file, MADE_BY)])
+    return {path: look._replace(naming=naming) for path, look in looks.items()}

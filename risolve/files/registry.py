@@ -6,9 +6,13 @@ bytes, and written under names with its endings.
 
 import pkgutil
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from risolve.files.contents import Format, Refused
+from numpy.typing import NDArray
+
+from risolve.files.contents import Attributes, Format, Refused
 from risolve.files.regular import IrregularFileError, opened
 
 _PACKAGE = "risolve.formats"
@@ -43,21 +47,23 @@ def format_of(path: Path) -> Format:
     for form in FORMATS:
         if path.suffix in form.suffixes:
             raise Refused(f"not {form.name}")
-    raise Refused(f"{described()} is read, got a file of another kind")
+    raise Refused(f"{described(FORMATS)} is read, got a file of another kind")
 
 
-def format_for(path: Path) -> Format:
-    """The format that a file of this name is written in.
+def writer_for(path: Path) -> Callable[[Path, Attributes, Mapping[str, NDArray[Any]]], None]:
+    """What writes a file in the format of its name.
 
     Raises:
-        ValueError: an ending of no format.
+        ValueError: an ending of no format that is written.
     """
     for form in FORMATS:
-        if path.suffix in form.suffixes:
-            return form
-    raise ValueError(f"{described()} is written, got {path}")
+        if path.suffix in form.suffixes and form.write is not None:
+            return form.write
+    written = [form for form in FORMATS if form.write is not None]
+    raise ValueError(f"{described(written)} is written, got {path}")
 
 
-def described() -> str:
-    """The formats, with the endings of their files."""
-    return " or ".join(f"{form.name} ({', '.join(form.suffixes)})" for form in FORMATS)
+def described(formats: Sequence[Format]) -> str:
+    """Formats, with the endings of their files."""
+    names = {form.name: ", ".join(form.suffixes) for form in formats}
+    return " or ".join(f"{name} ({endings})" for name, endings in names.items())

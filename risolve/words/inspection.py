@@ -15,9 +15,11 @@ from risolve.files import sources as sources_file
 from risolve.files.checkpoint import declared_checkpoint
 from risolve.files.contents import Refused, Unread
 from risolve.files.first_look import looked_at
+from risolve.files.foreign import as_measurements
 from risolve.files.hdf5 import shard_paths
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.model import Tuning, calibration_of, tunings_of, weights_of
+from risolve.files.naming import PLAIN, Naming
 from risolve.files.reader import Reader, opened
 from risolve.files.registry import format_of
 from risolve.networks.counting import OF_NETWORK, CountRule
@@ -33,31 +35,33 @@ _KINDS = {
 }
 
 
-def inspect_lines(path: Path) -> tuple[list[str], str | None]:
-    """Lines that explain a file or a directory of shards, and what is wrong with it, if anything.
+def inspect_lines(path: Path, naming: Naming = PLAIN) -> tuple[list[str], str | None]:
+    """Lines that explain a file or a directory of shards, and what is wrong with it, if anything; naming:
+    what its user says of it.
 
     Raises:
         MeasurementError, CheckpointError: missing, damaged, or of no kind that the project knows.
     """
     if path.is_dir():
         shards = shard_paths(path, "a directory of shards is explained, or a single file")
-        lines, fault = inspect_lines(shards[0])
+        lines, fault = inspect_lines(shards[0], naming)
         return [f"{path}: {len(shards)} shards; the first of them:", *lines], fault
     if path.is_file() and _is_checkpoint(path):
         return _checkpoint_lines(path), None
     made_by = "measurements, covariances, bounds, estimates, sources and models are explained"
     with opened(path, made_by, looked_at([path])[path]) as reader:
-        return explained(reader)
+        return explained(reader, naming)
 
 
-def explained(reader: Reader) -> tuple[list[str], str | None]:
+def explained(reader: Reader, naming: Naming = PLAIN) -> tuple[list[str], str | None]:
     """Lines that explain an open file, and what is wrong with it, if anything.
 
     Raises:
         MeasurementError: its format and version cannot be read.
     """
+    own = as_measurements(reader, naming)
     form, version = (
-        str(reader.attribute(name)) if reader.has_attribute(name) else "" for name in ("format", "version")
+        str(own.attribute(name)) if own.has_attribute(name) else "" for name in ("format", "version")
     )
     what = _KINDS.get(form)
     kind = f"{form} {version}".strip()
@@ -65,7 +69,7 @@ def explained(reader: Reader) -> tuple[list[str], str | None]:
     lines = [f"{reader.path}: {known}"]
     fault = None
     try:
-        lines += _details(reader, form)
+        lines += _details(own, form)
     except MeasurementError as error:
         fault = str(error)
     return [*lines, "", *_contents(reader)], fault
