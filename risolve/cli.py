@@ -144,7 +144,9 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
 
 def _add_convert(convert: argparse.ArgumentParser) -> None:
     convert.description = "Write a file of another program as measurements (docs/files.md)."
-    convert.add_argument("file", type=Path, metavar="IN", help="MATLAB, HDF5 or NumPy")
+    convert.add_argument(
+        "files", type=Path, nargs="+", metavar="IN", help="a file, or recordings made together, in order"
+    )
     convert.add_argument(
         "out", type=Path, metavar="OUT", help=f"a new file: {', '.join(convert_setup.KINDS)}"
     )
@@ -214,8 +216,8 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
 
 
 def _convert(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    check_target(arguments.out, [arguments.file], convert_setup.KINDS)
-    done = convert_setup.convert_file(arguments.file, arguments.out, naming_of(arguments), remark)
+    check_target(arguments.out, arguments.files, convert_setup.KINDS)
+    done = convert_setup.convert_files(arguments.files, arguments.out, naming_of(arguments), remark)
     return [f"{done}: {arguments.out}"], 0
 
 

@@ -1,7 +1,7 @@
 """Reads files of measurements of any format and writes one in the format of the project."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from risolve.errors import MeasurementError
 from risolve.files.contents import Attributes
 from risolve.files.measurement_laws import AXES
-from risolve.files.measurement_stream import MeasurementStream, first_looks, measurement_stream
+from risolve.files.measurement_stream import (
+    MeasurementStream,
+    first_looks,
+    measurement_stream,
+    recorded_stream,
+)
 from risolve.files.naming import Naming
 from risolve.files.registry import FORMATS, writer_for
 from risolve.files.source import FORMAT, VERSION
@@ -24,14 +29,17 @@ _MOST_BYTES = 2**30
 _OPTIONAL = ("noise_power", "truth/n_sources", "truth/azimuth_deg", "truth/elevation_deg", "truth/range_m")
 
 
-def convert_file(source: Path, out: Path, naming: Naming, remark: Callable[[str], None]) -> str:
-    """Write the measurements of a file as `risolve localize` reads them; returns what was written, in words.
+def convert_files(sources: Sequence[Path], out: Path, naming: Naming, remark: Callable[[str], None]) -> str:
+    """Write the measurements of a file, or of recordings that were made together, as `risolve localize` reads
+    them; returns what was written, in words.
 
     Raises:
         MeasurementError: a file that cannot be read, breaks the format, or is larger than what is converted.
         StateError: the result cannot be written.
     """
-    with measurement_stream(source, first_looks([source], naming)) as stream:
+    looks = first_looks(sources, naming)
+    alone = len(sources) == 1
+    with measurement_stream(sources[0], looks) if alone else recorded_stream(sources, looks) as stream:
         stream.truth()
         for warning in stream.warnings:
             remark(warning)

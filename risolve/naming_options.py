@@ -35,6 +35,15 @@ def add_naming(parser: argparse.ArgumentParser) -> None:
         "--positions-in", choices=("m", "wavelengths"), default="m", help="unit of positions; default m"
     )
     group.add_argument("--conjugate", action="store_true", help="the phases have the other sign: e^{-j w t}")
+    group.add_argument(
+        "--snapshots", type=int, metavar="L", help="taken of a recording; of a covariance, those behind it"
+    )
+    group.add_argument(
+        "--from", type=int, default=0, dest="first", metavar="SAMPLE", help="where to begin; default 0"
+    )
+    group.add_argument(
+        "--window", type=int, default=1024, metavar="W", help="samples of a snapshot of sound; default 1024"
+    )
     group.add_argument("--noise-power", type=float, metavar="P", help="of all scenes, in |snapshots|^2")
 
 
@@ -52,6 +61,9 @@ def naming_of(arguments: argparse.Namespace) -> Naming:
         in_wavelengths=arguments.positions_in == "wavelengths",
         is_conjugate=arguments.conjugate,
         noise_power=arguments.noise_power,
+        n_snapshots=arguments.snapshots,
+        first=arguments.first,
+        window=arguments.window,
     )
 
 

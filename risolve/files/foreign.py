@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from risolve.files.contents import Contents, Made, Refused, StoredField, StoredGroup, Unread, made
 from risolve.files.naming import ARRAYS, NUMBERS, PLAIN, Naming
 from risolve.files.reader import Reader
+from risolve.files.recordings import snapshots_of
 from risolve.files.source import FORMAT, VERSION
 
 _COMPLEX = ("snapshots", "channel", "codes")
@@ -45,9 +46,12 @@ def as_measurements(reader: Reader, naming: Naming) -> Reader:
         attributes.setdefault("format", FORMAT)
         attributes.setdefault("version", VERSION)
     if naming.frequency_hz is not None:
+        attributes["frequency_hz"] = naming.frequency_hz
         attributes["wavelength_m"] = naming.speed / naming.frequency_hz
     elif "wavelength_m" not in attributes and "frequency_hz" in attributes:
         attributes["wavelength_m"] = naming.speed / own.positive("frequency_hz")
+    if "samples" in objects and not {"snapshots", "covariance"} & objects.keys():
+        objects["snapshots"] = snapshots_of(own, naming)
     if naming.positions is not None:
         objects["element_positions_m"] = made(np.array(naming.positions))
     if naming.noise_power is not None:

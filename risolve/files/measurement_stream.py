@@ -6,7 +6,7 @@ reason, and the others are read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ from risolve.files.measurement_laws import (
 from risolve.files.naming import PLAIN, Naming
 from risolve.files.precision import Single, as_single
 from risolve.files.reader import Reader, opened
+from risolve.files.recordings import joined
 from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
@@ -223,6 +224,21 @@ def measurement_stream(
         held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
         held.require(FORMAT, VERSION)
         yield MeasurementStream(held, origin)
+
+
+@contextmanager
+def recorded_stream(paths: Sequence[Path], looks: Mapping[Path, Look]) -> Iterator[MeasurementStream]:
+    """Open recordings that were made together as measurements, channel after channel; looks: what
+    `first_looks` said.
+
+    Raises:
+        MeasurementError: as `measurement_stream`, or recordings that do not agree.
+        ChangedFileError: as `measurement_stream`.
+    """
+    with ExitStack() as stack:
+        readers = [stack.enter_context(opened(path, MADE_BY, looks[path])) for path in paths]
+        held = as_measurements(joined(readers), looks[paths[0]].naming)
+        yield MeasurementStream(held)
 
 
 def first_looks(files: Sequence[Path], naming: Naming = PLAIN) -> Mapping[Path, Look]:
