@@ -17,6 +17,7 @@ from risolve.files.contents import Contents, Made, Refused, StoredField, StoredG
 from risolve.files.naming import ARRAYS, NUMBERS, PLAIN, Naming
 from risolve.files.reader import Reader
 from risolve.files.recordings import snapshots_of
+from risolve.files.sample_covariance import snapshots_behind
 from risolve.files.source import FORMAT, VERSION
 
 _COMPLEX = ("snapshots", "channel", "codes")
@@ -31,7 +32,7 @@ def as_measurements(reader: Reader, naming: Naming) -> Reader:
     """An open file under the names and in the forms of the format.
 
     Raises:
-        MeasurementError: a name that is not in the file, or units that are not known.
+        MeasurementError: a name that is not in the file, or what tells no snapshots or no wavelength.
     """
     attributes, objects = (dict(held) for held in reader.contents())
     own = reader.with_contents(Contents(attributes, objects, reader.is_foreign))
@@ -45,32 +46,60 @@ def as_measurements(reader: Reader, naming: Naming) -> Reader:
     if reader.is_foreign or naming != PLAIN:
         attributes.setdefault("format", FORMAT)
         attributes.setdefault("version", VERSION)
-    if naming.frequency_hz is not None:
-        attributes["frequency_hz"] = naming.frequency_hz
-        attributes["wavelength_m"] = naming.speed / naming.frequency_hz
-    elif "wavelength_m" not in attributes and "frequency_hz" in attributes:
-        attributes["wavelength_m"] = naming.speed / own.positive("frequency_hz")
-    if "samples" in objects and not {"snapshots", "covariance"} & objects.keys():
-        objects["snapshots"] = snapshots_of(own, naming)
-    if naming.positions is not None:
-        objects["element_positions_m"] = made(np.array(naming.positions))
-    if naming.noise_power is not None:
-        objects["noise_power"] = made(np.array(naming.noise_power))
-    fields = {name: field for name, field in objects.items() if isinstance(field, StoredField)}
-    if naming.in_wavelengths and "element_positions_m" in fields:
-        positions, wavelength = fields["element_positions_m"], own.positive("wavelength_m")
-        objects["element_positions_m"] = _turned(positions, lambda values: wavelength * values, np.float64)
-    for name in fields.keys() & _COMPLEX:
-        objects[name] = _as_complex(fields[name], name)
+    _state(own, naming, attributes, objects)
+    _make_snapshots(own, naming, objects)
+    for name in _fields(objects).keys() & _COMPLEX:
+        objects[name] = _as_complex(_fields(objects)[name], name)
     snapshots = objects.get("snapshots")
     if isinstance(snapshots, StoredField) and len(snapshots.shape) == 3:
         if naming.is_conjugate:
             objects["snapshots"] = _turned(snapshots, np.conj, snapshots.dtype)
-        for name in fields.keys() & {*_ONE_A_SCENE, *_OF_SOURCES}:
-            objects[name] = _by_scene(fields[name], name, snapshots.shape[0])
-        if "channel" not in objects and "codes" not in objects:
-            objects |= _without_surface(*snapshots.shape[1:])
+        for name in _fields(objects).keys() & {*_ONE_A_SCENE, *_OF_SOURCES}:
+            objects[name] = _by_scene(_fields(objects)[name], name, snapshots.shape[0])
+        ordinary = _without_surface(*snapshots.shape[1:])
+        if "covariance" in objects and "codes" not in objects:
+            objects["codes"] = ordinary["codes"]
+            objects.setdefault("channel", ordinary["channel"])
+        elif not {"channel", "codes"} & objects.keys():
+            objects |= ordinary
     return own
+
+
+def _state(own: Reader, naming: Naming, attributes: dict[str, Any], objects: Objects) -> None:
+    """Enter what the user states, and lambda = c / f."""
+    if naming.n_snapshots is not None:
+        attributes["n_snapshots"] = naming.n_snapshots
+    if naming.frequency_hz is not None:
+        attributes["frequency_hz"] = naming.frequency_hz
+    named = dict(naming.names)
+    is_told = naming.frequency_hz is not None or ("frequency_hz" in named and "wavelength_m" not in named)
+    if is_told or ("frequency_hz" in attributes and "wavelength_m" not in attributes):
+        attributes["wavelength_m"] = naming.speed / own.positive("frequency_hz")
+    if naming.positions is not None:
+        objects["element_positions_m"] = made(np.array(naming.positions))
+    if naming.noise_power is not None:
+        objects["noise_power"] = made(np.array(naming.noise_power))
+    positions = objects.get("element_positions_m")
+    if naming.in_wavelengths and isinstance(positions, StoredField):
+        wavelength = own.positive("wavelength_m")
+        objects["element_positions_m"] = _turned(positions, lambda values: wavelength * values, np.float64)
+
+
+def _make_snapshots(own: Reader, naming: Naming, objects: Objects) -> None:
+    """Enter snapshots of a recording, or that have a covariance, where the file has none of its own."""
+    covariance = objects.get("covariance")
+    if "snapshots" in objects or not {"samples", "covariance"} & objects.keys():
+        if naming.n_snapshots is not None or naming.first:
+            law = "of a recording or a covariance; the file holds"
+            raise own.fault("--snapshots, --from", f"{law} {own.listed()}")
+    elif isinstance(covariance, StoredField):
+        objects["snapshots"] = snapshots_behind(own, _as_complex(covariance, "covariance"))
+    else:
+        objects["snapshots"] = snapshots_of(own, naming)
+
+
+def _fields(objects: Objects) -> dict[str, StoredField]:
+    return {name: field for name, field in objects.items() if isinstance(field, StoredField)}
 
 
 def _number(reader: Reader, name: str, theirs: str) -> Any:
