@@ -107,7 +107,8 @@ def snapshots_of(reader: Reader, naming: Naming) -> Made:
             last = min(start + step, count)
             rows = slice(naming.first + start * width, naming.first + last * width)
             frames = field.read(rows).reshape(last - start, width, shape[2])
-            snapshots[0, start:last] = np.einsum("t,ltm->lm", wave, frames)
+            with np.errstate(over="ignore", invalid="ignore"):
+                snapshots[0, start:last] = np.einsum("t,ltm->lm", wave, frames)
         return snapshots[scenes]
 
     return Made(np.dtype(np.complex128), shape, None, read)

@@ -55,8 +55,8 @@ class SampleField(StoredField):
             raise Refused(str(error)) from error
         with np.errstate(invalid="ignore"):
             real = numbers.astype(self.dtype.type(0).real.dtype) - self.dtype.type(self.zero).real
-        paired: NDArray[Any] = real.view(self.dtype)
-        return paired if self.factor == 1.0 else (paired * self.factor).astype(self.dtype)
+            paired: NDArray[Any] = real.view(self.dtype)
+            return paired if self.factor == 1.0 else (paired * self.factor).astype(self.dtype)
 
     def pieces(self) -> list[tuple[slice, ...]]:
         """None, nothing is packed."""

@@ -59,7 +59,8 @@ class SoundField(StoredField):
             wide = np.zeros((*numbers.shape[:2], 4), np.uint8)
             wide[..., 1:] = numbers if self.stored.dtype.byteorder != ">" else numbers[..., ::-1]
             return (wide.view("<i4")[..., 0] >> 8).astype(self.dtype)
-        return numbers.astype(self.dtype) - (128.0 if self.n_bits == 8 else 0.0)
+        with np.errstate(invalid="ignore"):
+            return numbers.astype(self.dtype) - (128.0 if self.n_bits == 8 else 0.0)
 
     def pieces(self) -> list[tuple[slice, ...]]:
         """None, nothing is packed."""

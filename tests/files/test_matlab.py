@@ -14,12 +14,13 @@ import scipy.sparse
 import torch
 
 import risolve
+from benchmarks.fuzz._hdf5_valid import write_matlab_hdf5
 from risolve.errors import MeasurementError
 from risolve.files.measurement_stream import first_looks, measurement_stream
 from risolve.files.reader import opened
 from risolve.words.inspection import inspect_lines
 from tests.localization import localized
-from tests.matlab_files import as_matlab, as_matlab_hdf5, variables, write_matlab_hdf5
+from tests.matlab_files import as_matlab, as_matlab_hdf5, variables
 from tests.measurement_files import spread_scenes, worlds, write_user_file
 from tests.messages import shows
 
