@@ -27,6 +27,7 @@ from risolve.running.terminal import print_lines, tell
 from risolve.tune import TuningOptions, checked, tuning_key
 from risolve.words.inspection import inspect_lines
 from risolve.words.sources import estimator_lines, source_lines, summary_line
+from risolve.words.tried import tried_lines
 from risolve.words.truth import score_lines
 
 FAULTY = 2
@@ -295,7 +296,7 @@ def _coordinate(option: str, values: Sequence[float] | None) -> Interval | float
 
 
 def _inspect(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    lines, fault = inspect_lines(arguments.file, naming_of(arguments))
+    lines, fault = inspect_lines(arguments.file, naming_of(arguments), tried_lines)
     if fault is None:
         return lines, 0
     remark(f"error: {fault}")

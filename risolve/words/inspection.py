@@ -1,7 +1,9 @@
 """What a file is, in words: any file that the project writes or reads."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -35,7 +37,18 @@ _KINDS = {
 }
 
 
-def inspect_lines(path: Path, naming: Naming = PLAIN) -> tuple[list[str], str | None]:
+More: TypeAlias = Callable[[MeasurementStream], list[str]]
+"""Further lines about measurements."""
+
+
+def nothing_more(stream: MeasurementStream) -> list[str]:
+    """No further lines."""
+    return []
+
+
+def inspect_lines(
+    path: Path, naming: Naming = PLAIN, more: More = nothing_more
+) -> tuple[list[str], str | None]:
     """Lines that explain a file or a directory of shards, and what is wrong with it, if anything; naming:
     what its user says of it.
 
@@ -44,16 +57,18 @@ def inspect_lines(path: Path, naming: Naming = PLAIN) -> tuple[list[str], str | 
     """
     if path.is_dir():
         shards = shard_paths(path, "a directory of shards is explained, or a single file")
-        lines, fault = inspect_lines(shards[0], naming)
+        lines, fault = inspect_lines(shards[0], naming, more)
         return [f"{path}: {len(shards)} shards; the first of them:", *lines], fault
     if path.is_file() and _is_checkpoint(path):
         return _checkpoint_lines(path), None
     made_by = "measurements, covariances, bounds, estimates, sources and models are explained"
     with opened(path, made_by, looked_at([path])[path]) as reader:
-        return explained(reader, naming)
+        return explained(reader, naming, more)
 
 
-def explained(reader: Reader, naming: Naming = PLAIN) -> tuple[list[str], str | None]:
+def explained(
+    reader: Reader, naming: Naming = PLAIN, more: More = nothing_more
+) -> tuple[list[str], str | None]:
     """Lines that explain an open file, and what is wrong with it, if anything.
 
     Raises:
@@ -69,7 +84,7 @@ def explained(reader: Reader, naming: Naming = PLAIN) -> tuple[list[str], str | 
     lines = [f"{reader.path}: {known}"]
     fault = None
     try:
-        lines += _details(own, form)
+        lines += _details(own, form, more)
     except MeasurementError as error:
         fault = str(error)
     return [*lines, "", *_contents(reader)], fault
@@ -85,9 +100,9 @@ def _is_checkpoint(path: Path) -> bool:
     return False
 
 
-def _details(reader: Reader, form: str) -> list[str]:
+def _details(reader: Reader, form: str, more: More) -> list[str]:
     for file, explain in (
-        (measurements_file, _measurement_lines),
+        (measurements_file, partial(_measurement_lines, more)),
         (covariance_file, _covariance_lines),
         (bound_file, _bound_lines),
         (estimates_file, _estimate_lines),
@@ -99,8 +114,9 @@ def _details(reader: Reader, form: str) -> list[str]:
     return []
 
 
-def _measurement_lines(reader: Reader) -> list[str]:
-    return measurement_lines(MeasurementStream(reader))
+def _measurement_lines(more: More, reader: Reader) -> list[str]:
+    stream = MeasurementStream(reader)
+    return measurement_lines(stream) + more(stream)
 
 
 def _covariance_lines(reader: Reader) -> list[str]:
