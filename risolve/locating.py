@@ -28,6 +28,7 @@ from risolve.files.model import Model, read_model
 from risolve.files.model_fit import differences
 from risolve.files.model_params import ModelParams
 from risolve.files.naming import PLAIN, Naming
+from risolve.files.registry import with_beside
 from risolve.identifiability import Limit, most_sources
 from risolve.inference.counting import CountingRule
 from risolve.inference.grid import Grid, grid_for, search_grid
@@ -255,7 +256,7 @@ def localization_key(files: Sequence[Path], options: Options, naming: Naming = P
         MeasurementError: a file that is missing.
         ValueError: an unknown estimator.
     """
-    inputs = [path for file in files for path in source_paths(file, MADE_BY)]
+    inputs = with_beside([path for file in files for path in source_paths(file, MADE_BY)])
     if needs_model(options.estimator) and isinstance(options.model, Path) and options.model.is_file():
         inputs.append(options.model)
     named = {"model": None, "files": [str(file) for file in files], "naming": asdict(naming)}

@@ -152,7 +152,7 @@ class Format(NamedTuple):
     one, by its first bytes. opened: what a file holds, for the length of a block; given laws by name of what
     is not to be touched, and a function that is told each name before it is looked at; raises `Refused`.
     write: writes attributes and data sets, whole or not at all, equal content as equal bytes; None where
-    files are only read.
+    files are only read. beside: ending of the file of the same name that holds the numbers, where one does.
     """
 
     name: str
@@ -160,6 +160,7 @@ class Format(NamedTuple):
     begins: Callable[[BinaryIO], bool]
     opened: Callable[[Path, Mapping[str, str], Callable[[str], None]], AbstractContextManager[Contents]]
     write: Callable[[Path, Attributes, Mapping[str, NDArray[Any]]], None] | None
+    beside: str | None = None
 
 
 def as_complex(dtype: np.dtype[Any]) -> np.dtype[Any]:

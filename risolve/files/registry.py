@@ -50,6 +50,13 @@ def format_of(path: Path) -> Format:
     raise Refused(f"{described(FORMATS)} is read, got a file of another kind")
 
 
+def with_beside(paths: Sequence[Path]) -> list[Path]:
+    """Files, and those that hold their numbers, by the endings of their names."""
+    endings = {suffix: form.beside for form in FORMATS for suffix in form.suffixes}
+    beside = [(path, endings.get(path.suffix)) for path in paths]
+    return [*paths, *(path.with_suffix(ending) for path, ending in beside if ending is not None)]
+
+
 def writer_for(path: Path) -> Callable[[Path, Attributes, Mapping[str, NDArray[Any]]], None]:
     """What writes a file in the format of its name.
 

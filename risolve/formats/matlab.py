@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from risolve.errors import MeasurementError
 from risolve.files.contents import (
     MOST_ATTRIBUTE_BYTES,
-    MOST_BYTES,
     Contents,
     Format,
     Refused,
@@ -52,13 +51,16 @@ _COMPLEX = 0x800
 _LETTERS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _HEAD_BYTES, _MOST_AXES, _MOST_DEPTH, _MOST_VARIABLES = 2**16, 32, 16, 10_000
-_MOST_STRUCTURE_BYTES = 2**26
+_MOST_BYTES, _MOST_STRUCTURE_BYTES = 2**28, 2**26
 _EXPANSION = 1100
 """Bytes that one packed byte may stand for, of deflate."""
 
 _DAMAGED = "the file is damaged, save it again"
 
 Order: TypeAlias = Literal["little", "big"]
+
+Held: TypeAlias = bytes | memoryview
+"""Bytes of a variable, which parts of it share."""
 
 
 class _Element(NamedTuple):
@@ -70,7 +72,7 @@ class _Element(NamedTuple):
     following: int
 
 
-def _element(held: bytes, at: int, order: Order) -> _Element:
+def _element(held: Held, at: int, order: Order) -> _Element:
     """The data element at a place; up to four bytes may stand in its tag.
 
     Raises:
@@ -95,7 +97,7 @@ class _Matrix:
     numbers: int
 
 
-def _matrix(held: bytes, order: Order) -> _Matrix:
+def _matrix(held: Held, order: Order) -> _Matrix:
     """Class, shape and name of a variable, of the first bytes of its element.
 
     Raises:
@@ -118,7 +120,7 @@ def _matrix(held: bytes, order: Order) -> _Matrix:
     named = _element(held, at, order)
     if named.kind != _INT8 or named.last > len(held):
         raise Refused(f"no name of a variable; {_DAMAGED}")
-    name = held[named.first : named.last].decode("latin-1")
+    name = bytes(held[named.first : named.last]).decode("latin-1")
     return _Matrix(name, class_, bool(word & _COMPLEX), shape, named.following)
 
 
@@ -132,7 +134,7 @@ class MatlabField(StoredField):
 
     matrix: _Matrix
     order: Order
-    body: Callable[[], bytes]
+    body: Callable[[], Held]
 
     def read(self, rows: slice | tuple[()]) -> NDArray[Any]:
         """Some rows, () for all.
@@ -142,8 +144,8 @@ class MatlabField(StoredField):
         """
         held, at = self.body(), self.matrix.numbers
         code = _NUMBERS[self.matrix.class_]
-        parts = []
-        for _ in range(2 if self.matrix.is_complex else 1):
+        whole = np.empty(self.shape, self.dtype)
+        for part in (whole.real, whole.imag) if self.matrix.is_complex else (whole,):
             element = _element(held, at, self.order)
             stored = _STORED.get(element.kind)
             size = math.prod(self.shape) * (np.dtype(stored).itemsize if stored else 0)
@@ -152,13 +154,11 @@ class MatlabField(StoredField):
                     f"{code} {self.shape}, got {element.last - element.first} bytes of type {element.kind}, "
                     f"{len(held) - element.first} stored; {_DAMAGED}"
                 )
-            part = np.frombuffer(held[element.first : element.last], _dtype(stored, self.order))
-            parts.append(part.astype(code).reshape(self.shape, order="F"))
+            numbers = np.frombuffer(held[element.first : element.last], _dtype(stored, self.order))
+            with np.errstate(invalid="ignore", over="ignore"):
+                part[...] = numbers.reshape(self.shape, order="F")
             at = element.following
-        whole = parts[0].astype(self.dtype)
-        if self.matrix.is_complex:
-            whole.imag = parts[1]
-        return np.ascontiguousarray(whole[rows])
+        return np.asarray(whole[rows])
 
     def pieces(self) -> list[tuple[slice, ...]]:
         """None, after a look at the whole.
@@ -180,7 +180,7 @@ class _Variables:
         self.held = Contents({}, {}, is_foreign=True)
         self._order, self._unread, self._before = order, unread, before
 
-    def enter(self, head: bytes, body: Callable[[], bytes]) -> None:
+    def enter(self, head: Held, body: Callable[[], Held]) -> None:
         """Enter a variable; head: its first bytes, body: all of them."""
         matrix = _matrix(head, self._order)
         # what stands behind objects has no name
@@ -189,7 +189,7 @@ class _Variables:
                 raise Refused(f"names of letters, digits and _, got {matrix.name!r}")
             self._enter(matrix.name, matrix, body, 0)
 
-    def _enter(self, name: str, matrix: _Matrix, body: Callable[[], bytes], depth: int) -> None:
+    def _enter(self, name: str, matrix: _Matrix, body: Callable[[], Held], depth: int) -> None:
         """Enter a variable, or a field of a structure, under a name; or the law that it breaks."""
         objects = self.held.objects
         if name in objects or len(objects) >= _MOST_VARIABLES:
@@ -213,20 +213,20 @@ class _Variables:
         except Refused as refused:
             objects[name] = Unread(str(refused))
 
-    def _enter_numbers(self, name: str, matrix: _Matrix, body: Callable[[], bytes]) -> None:
+    def _enter_numbers(self, name: str, matrix: _Matrix, body: Callable[[], Held]) -> None:
         dtype = np.dtype(_NUMBERS[matrix.class_])
         if matrix.is_complex:
             dtype = np.result_type(dtype, np.complex64)
         n_bytes = math.prod(matrix.shape) * dtype.itemsize
-        if n_bytes > MOST_BYTES:
-            raise Refused(f"at most {MOST_BYTES} bytes, got {n_bytes}; save it with -v7.3")
+        if n_bytes > _MOST_BYTES:
+            raise Refused(f"at most {_MOST_BYTES} bytes, got {n_bytes}; save it with -v7.3")
         field = MatlabField(dtype, matrix.shape, None, matrix, self._order, body)
         if math.prod(matrix.shape) == 1:
             state(self.held, name, field.read(()))
         else:
             self.held.objects[name] = field
 
-    def _enter_text(self, name: str, matrix: _Matrix, body: Callable[[], bytes]) -> None:
+    def _enter_text(self, name: str, matrix: _Matrix, body: Callable[[], Held]) -> None:
         held = body()
         letters = _element(held, matrix.numbers, self._order)
         code, n_bytes = _LETTERS.get(letters.kind), letters.last - letters.first
@@ -238,10 +238,10 @@ class _Variables:
             raise Refused(f"text in one row, got {matrix.shape}")
         if code.startswith("utf-") and code != "utf-8":
             code += "-le" if self._order == "little" else "-be"
-        text = held[letters.first : letters.last].decode(code, "backslashreplace").replace("\0", "")
+        text = bytes(held[letters.first : letters.last]).decode(code, "backslashreplace").replace("\0", "")
         state(self.held, name, np.array(text))
 
-    def _enter_fields(self, name: str, matrix: _Matrix, body: Callable[[], bytes], depth: int) -> None:
+    def _enter_fields(self, name: str, matrix: _Matrix, body: Callable[[], Held], depth: int) -> None:
         held, order = body(), self._order
         if len(held) > _MOST_STRUCTURE_BYTES:
             raise Refused(f"a structure of at most {_MOST_STRUCTURE_BYTES} bytes, got {len(held)}")
@@ -252,14 +252,18 @@ class _Variables:
             raise Refused(f"no names of fields; {_DAMAGED}")
         at = names.following
         for start in range(names.first, names.last, length):
-            field = held[start : start + length].partition(b"\0")[0].decode("latin-1")
+            field = bytes(held[start : start + length]).partition(b"\0")[0].decode("latin-1")
             inner = _element(held, at, order)
             if inner.kind != _MATRIX or inner.last > len(held) or not _NAME.fullmatch(field):
                 raise Refused(f"a field {field!r} at byte {at} of {len(held)}; {_DAMAGED}")
             part = slice(inner.first, inner.last)
             own = _matrix(held[part], order)
-            self._enter(f"{name}/{field}", own, partial(bytes, held[part]), depth + 1)
+            self._enter(f"{name}/{field}", own, partial(_itself, held[part]), depth + 1)
             at = inner.following
+
+
+def _itself(held: Held) -> Held:
+    return held
 
 
 def _head(stored: Extent) -> bytes:
@@ -271,21 +275,21 @@ def _head(stored: Extent) -> bytes:
     return _unpacked(_read(stored, min(stored.shape[0], _HEAD_BYTES)), _HEAD_BYTES)[0]
 
 
-def _whole(stored: Extent, size: int) -> bytes:
+def _whole(stored: Extent, size: int) -> memoryview:
     """The bytes of a variable that is packed.
 
     Raises:
         Refused: damaged, or larger than what is read.
     """
-    if size > 2 * MOST_BYTES:
-        raise Refused(f"at most {2 * MOST_BYTES} bytes, got {size}; save it with -v7.3")
+    if size > 2 * _MOST_BYTES:
+        raise Refused(f"at most {2 * _MOST_BYTES} bytes, got {size}; save it with -v7.3")
     held, is_whole = _unpacked(_read(stored, stored.shape[0]), size + _TAG_BYTES + 1)
     if not is_whole or len(held) != size + _TAG_BYTES:
         raise Refused(f"{size} bytes declared, {len(held) - _TAG_BYTES} or more packed; {_DAMAGED}")
-    return held[_TAG_BYTES:]
+    return memoryview(held)[_TAG_BYTES:]
 
 
-def _unpacked(packed: bytes, most: int) -> tuple[bytes, bool]:
+def _unpacked(packed: Held, most: int) -> tuple[bytes, bool]:
     """What is packed, as many bytes as asked for, and whether it ends there."""
     unpack = zlib.decompressobj()
     try:
@@ -294,9 +298,9 @@ def _unpacked(packed: bytes, most: int) -> tuple[bytes, bool]:
         raise Refused(f"cannot be unpacked ({error}); {_DAMAGED}") from error
 
 
-def _read(stored: Extent, most: int) -> bytes:
+def _read(stored: Extent, most: int) -> memoryview:
     try:
-        return stored.read(0, most).tobytes()
+        return stored.read(0, most).data
     except MeasurementError as error:
         raise Refused(str(error).removeprefix(f"{stored.path}: {stored.name}: ")) from error
 

@@ -22,6 +22,7 @@ from risolve.files.contents import (
     Refused,
     Unread,
     made,
+    plain,
     state,
 )
 from risolve.files.hdf5_objects import Hdf5Field, guarded, is_hdf5, is_matlab, open_file
@@ -71,10 +72,10 @@ def _enter(held: Contents, name: str, field: Hdf5Field) -> None:
         Refused: damaged, or neither numbers nor text.
     """
     with guarded():
-        said = {key: field.dataset.attrs.get(key) for key in ("MATLAB_class", "MATLAB_empty")}
+        said = {key: plain(field.dataset.attrs.get(key)) for key in ("MATLAB_class", "MATLAB_empty")}
     if field.dtype.kind not in READABLE:
         raise Refused(f"numbers, text or one structure, got {field.dtype}, as of a cell array")
-    if said["MATLAB_empty"]:
+    if isinstance(said["MATLAB_empty"], int | float) and said["MATLAB_empty"]:
         shape = tuple(field.read(()).ravel()[: _MOST_AXES + 1].tolist())
         if 0 not in shape or len(shape) > _MOST_AXES:
             raise Refused(f"the shape of an empty array, got {str(shape)[:80]}")
@@ -82,7 +83,7 @@ def _enter(held: Contents, name: str, field: Hdf5Field) -> None:
         return
     turned = ReversedField(field.dtype, field.shape[::-1], None, field.packed, field.dataset)
     n_values = math.prod(field.shape)
-    if said["MATLAB_class"] in (b"char", "char"):
+    if isinstance(said["MATLAB_class"], str) and said["MATLAB_class"] == "char":
         if turned.dtype.kind != "u" or turned.shape[:1] != (1,) or 4 * n_values > MOST_ATTRIBUTE_BYTES:
             law = f"a row of at most {MOST_ATTRIBUTE_BYTES // 4} letters"
             raise Refused(f"{law}, got {turned.dtype} {turned.shape}")

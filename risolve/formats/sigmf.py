@@ -29,6 +29,7 @@ from risolve.files.regular import IrregularFileError, content, opened
 _MOST_META_BYTES, _MOST_CHANNELS = 10**7, 4096
 _TYPE = re.compile(r"(?P<kind>[cr])(?P<letter>[fiu])(?P<bits>8|16|32|64)(?:_(?P<order>le|be))?")
 _BITS = {"f": (32, 64), "i": (8, 16, 32), "u": (8, 16, 32)}
+_DATA = ".sigmf-data"
 _ELSEWHERE = ("core:dataset", "core:metadata_only", "core:trailing_bytes")
 
 
@@ -88,7 +89,7 @@ def _opened(path: Path, unread: Mapping[str, str], before: Callable[[str], None]
     before("samples")
     held = Contents({}, {}, is_foreign=True)
     try:
-        field = _samples(path.with_suffix(".sigmf-data"), whole, captures)
+        field = _samples(path.with_suffix(_DATA), whole, captures)
         held.objects["samples"] = field
         positions = _positions(whole, captures, field.shape[1])
         if positions is not None:
@@ -205,4 +206,4 @@ def _is_point(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
 
 
-FORMAT = Format("a SigMF recording", (".sigmf-meta",), _begins, _opened, None)
+FORMAT = Format("a SigMF recording", (".sigmf-meta",), _begins, _opened, None, _DATA)

@@ -23,6 +23,9 @@ _OPTIONS = Options(CLASSICAL, 1, FieldOfView(), 0.01, Path())
 _BETTER = 0.8
 """Share of what is left as it is, below which something else fits better."""
 
+_GOOD = 50.0
+"""What is left (%) of what explains a scene, where nothing can be looked for as it is."""
+
 _SPACING = (0.05, 5.0)
 """Wavelengths between neighbouring elements that are tried."""
 
@@ -47,7 +50,7 @@ def tried_lines(stream: MeasurementStream) -> list[str]:
     lines, as_it_is = [], _tried(seen)
     if as_it_is is not None:
         lines.append(f"one source leaves {as_it_is.left:.3g} % of the power of a scene: {as_it_is.place}")
-    bound = _BETTER * (100.0 if as_it_is is None else as_it_is.left)
+    bound = _GOOD if as_it_is is None else _BETTER * as_it_is.left
     for what, other in _others(seen):
         found = _tried(other)
         if found is not None and found.left < bound:

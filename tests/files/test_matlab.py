@@ -255,7 +255,7 @@ def test_declared_sizes_are_compared_with_the_bytes(tmp_path: Path, held: dict[s
     shape = np.array([3, 7], np.int32).tobytes()
     assert content.count(shape) == 1
     path.write_bytes(content.replace(shape, np.array([2**31 - 1, 2**10], np.int32).tobytes()))
-    assert re.match(shows(f"snapshots: at most {2**29} bytes, got {8 * 2**10 * (2**31 - 1)}"), refusal(path))
+    assert re.match(shows(f"snapshots: at most {2**28} bytes, got {8 * 2**10 * (2**31 - 1)}"), refusal(path))
     path.write_bytes(content.replace(shape, np.array([3, 8], np.int32).tobytes()))
     assert re.match(shows("snapshots: f8 (3, 8), got 168 bytes ... 168"), refusal(path, first_looks([path])))
     path.write_bytes(content[:-8])

@@ -17,6 +17,8 @@ from risolve.files.extents import stamp_of_path
 from risolve.files.measurement_stream import measurement_stream
 from risolve.files.naming import LIGHT, Naming
 from risolve.files.reader import opened
+from risolve.locating import localization_key
+from tests.localization import OPTIONS
 from tests.messages import shows
 from tests.recordings import elements, geometry, paths, write_sigmf, write_wav
 
@@ -161,6 +163,14 @@ def test_a_wrong_recording_is_one_line(tmp_path: Path, case: str) -> None:
     else:
         (tmp_path / "rec.sigmf-data").write_bytes(bytes(5120))
     assert re.search(shows(law), refusal(path))
+
+
+def test_other_samples_are_other_work(tmp_path: Path) -> None:
+    path = write_sigmf(tmp_path / "rec.sigmf-meta", baseband(), "cf32_le", captures=[CAPTURE])
+    first = localization_key([path], OPTIONS)
+    assert localization_key([path], OPTIONS) == first
+    write_sigmf(path, 2 * baseband(), "cf32_le", captures=[CAPTURE])
+    assert localization_key([path], OPTIONS) != first
 
 
 def test_samples_that_are_gone_are_named(tmp_path: Path) -> None:
