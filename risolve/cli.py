@@ -1,4 +1,4 @@
-"""The command line: risolve localize | finetune | inspect | trials | adopt | set | estimators."""
+"""The command line: risolve localize | convert | finetune | inspect | trials | adopt | set | estimators."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from risolve import convert as convert_setup
 from risolve import tune as tuning_setup
 from risolve.errors import MeasurementError, StateError
 from risolve.field import FieldOfView, Interval
@@ -18,6 +19,7 @@ from risolve.files.sources import write_sources
 from risolve.finetune import finetune_files
 from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
 from risolve.locating import CLASSICAL, Options, localization_key, needs_model
+from risolve.naming_options import add_naming, naming_of
 from risolve.networks.health import TrainingDiverged
 from risolve.running.entry import Parser, run
 from risolve.running.target import check_target, parts
@@ -25,6 +27,7 @@ from risolve.running.terminal import print_lines, tell
 from risolve.tune import TuningOptions, checked, tuning_key
 from risolve.words.inspection import inspect_lines
 from risolve.words.sources import estimator_lines, source_lines, summary_line
+from risolve.words.tried import tried_lines
 from risolve.words.truth import score_lines
 
 FAULTY = 2
@@ -58,7 +61,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve localize | finetune | inspect | trials | adopt | set | estimators"""
+    """risolve localize | convert | finetune | inspect | trials | adopt | set | estimators"""
 
     def command() -> None:
         if sys.argv[1:2] and sys.argv[1] in OF_CLONE:
@@ -81,12 +84,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"risolve {version('risolve')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
+    _add_convert(commands.add_parser("convert", help="write files of other programs as measurements"))
     _add_finetune(
         commands.add_parser("finetune", help="tune a trained network on measurements without truth")
     )
     inspect = commands.add_parser("inspect", help="explain a file")
     held = "measurements, covariances, bounds, estimates, sources or a model"
     inspect.add_argument("file", type=Path, help=held)
+    add_naming(inspect)
     inspect.set_defaults(command=_inspect)
     for name, what in OF_CLONE.items():
         commands.add_parser(name, help=f"{what} (in a clone)")
@@ -134,7 +139,20 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"network, for an estimator that reads one; default {_MODEL}",
     )
+    add_naming(localize)
     localize.set_defaults(command=_localize)
+
+
+def _add_convert(convert: argparse.ArgumentParser) -> None:
+    convert.description = "Write a file of another program as measurements (docs/files.md)."
+    convert.add_argument(
+        "files", type=Path, nargs="+", metavar="IN", help="a file, or recordings made together, in order"
+    )
+    convert.add_argument(
+        "out", type=Path, metavar="OUT", help=f"a new file: {', '.join(convert_setup.KINDS)}"
+    )
+    add_naming(convert)
+    convert.set_defaults(command=_convert)
 
 
 def _add_finetune(finetune: argparse.ArgumentParser) -> None:
@@ -180,13 +198,15 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         false_alarm=arguments.false_alarm,
         model=arguments.model or _MODEL,
     )
-    looks, workers = first_looks(arguments.files), len(os.sched_getaffinity(0))
+    naming = naming_of(arguments)
+    looks, workers = first_looks(arguments.files, naming), len(os.sched_getaffinity(0))
     if arguments.out is None:
         found = localize_files(arguments.files, looks, options, remark, None, workers)
         lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
         check_target(arguments.out, arguments.files, sources_file.KINDS)
-        with parts(arguments.out, localization_key(arguments.files, options), "[0-9]*-[0-9]*.h5") as work:
+        key = localization_key(arguments.files, options, naming)
+        with parts(arguments.out, key, "[0-9]*-[0-9]*.h5") as work:
             found = localize_files(arguments.files, looks, options, remark, work, workers)
             check_target(arguments.out, arguments.files, sources_file.KINDS)
             write_sources(arguments.out, found.sources)
@@ -194,6 +214,12 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     if found.scores:
         lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
     return lines, LEFT_OUT if found.sources.left_out else 0
+
+
+def _convert(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    check_target(arguments.out, arguments.files, convert_setup.KINDS)
+    done = convert_setup.convert_files(arguments.files, arguments.out, naming_of(arguments), remark)
+    return [f"{done}: {arguments.out}"], 0
 
 
 def _needs_model(estimator: str) -> bool:
@@ -270,7 +296,7 @@ def _coordinate(option: str, values: Sequence[float] | None) -> Interval | float
 
 
 def _inspect(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    lines, fault = inspect_lines(arguments.file)
+    lines, fault = inspect_lines(arguments.file, naming_of(arguments), tried_lines)
     if fault is None:
         return lines, 0
     remark(f"error: {fault}")

@@ -27,6 +27,8 @@ from risolve.files.measurement_stream import MADE_BY
 from risolve.files.model import Model, read_model
 from risolve.files.model_fit import differences
 from risolve.files.model_params import ModelParams
+from risolve.files.naming import PLAIN, Naming
+from risolve.files.registry import with_beside
 from risolve.identifiability import Limit, most_sources
 from risolve.inference.counting import CountingRule
 from risolve.inference.grid import Grid, grid_for, search_grid
@@ -282,17 +284,19 @@ def _require_same_system(known: Described, options: Options, where: str, params:
         )
 
 
-def localization_key(files: Sequence[Path], options: Options) -> str:
-    """Digest of what the sources of some files depend on: the files, the options, the model, the code.
+def localization_key(files: Sequence[Path], options: Options, naming: Naming = PLAIN) -> str:
+    """Digest of what the sources of some files depend on: the files, what is said of them, the options, the
+    model, the code.
 
     Raises:
         MeasurementError: a file that is missing.
         ValueError: an unknown estimator.
     """
-    inputs = [path for file in files for path in source_paths(file, MADE_BY)]
+    inputs = with_beside([path for file in files for path in source_paths(file, MADE_BY)])
     if needs_model(options.estimator) and isinstance(options.model, Path) and options.model.is_file():
         inputs.append(options.model)
-    parameters = asdict(options) | {"model": None, "files": [str(file) for file in files]}
+    named = {"model": None, "files": [str(file) for file in files], "naming": asdict(naming)}
+    parameters = asdict(options) | named
     return work_key("risolve.localize", parameters, inputs)
 
 

@@ -16,6 +16,7 @@ from risolve.errors import ChangedFileError
 from risolve.estimators.contract import Estimate
 from risolve.field import FieldOfView
 from risolve.files.measurement_stream import first_looks
+from risolve.files.naming import Naming
 from risolve.files.sources import joined, read_sources, write_sources
 from risolve.localize import localize, localize_files
 from risolve.locating import Localizer, Options, localization_key
@@ -79,13 +80,14 @@ def test_other_measurements_and_other_options_are_another_piece_of_work(tmp_path
     assert localization_key([path], OPTIONS) == first
     assert localization_key([path], replace(OPTIONS, model=Path("also gone.pt"))) == first
     keys = {first, localization_key([other], OPTIONS), localization_key([path, other], OPTIONS)}
+    keys.add(localization_key([path], OPTIONS, Naming(is_conjugate=True)))
     keys |= {
         localization_key([path], replace(OPTIONS, **option))
         for option in ({"n_sources": None}, {"false_alarm": 0.1})
     }
     changed(path, at("snapshots", (0, 0, 0), 1.0))
     assert localization_key([path], OPTIONS) not in keys
-    assert len(keys) == 5
+    assert len(keys) == 6
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.fuzz import _npz
+from benchmarks.fuzz import _foreign, _npz
 from benchmarks.fuzz._frame import Subject
 from benchmarks.fuzz._hdf5_bytes import damaged
 from benchmarks.fuzz._hdf5_structure import odd_file
@@ -18,6 +18,7 @@ from risolve.files.contents import Look
 from risolve.files.extents import stamp_of_path
 from risolve.files.first_look import look
 from risolve.files.measurement_stream import measurement_stream
+from risolve.files.naming import PLAIN, Naming
 from risolve.files.reader import opened
 from risolve.files.source import computed
 from risolve.localize import localize
@@ -33,7 +34,13 @@ _EVERY = 40
 """Measurements that are located: one in so many, it takes ten times as long as reading them."""
 
 
-def first_look_here(path: Path) -> Mapping[Path, Look]:
+SAID = Naming(
+    frequency_hz=1e3, speed=343.0, positions=((0.0, 0.0, 0.0), (0.05, 0.0, 0.0), (0.0, 0.05, 0.0)), window=256
+)
+"""What a recording does not hold."""
+
+
+def first_look_here(path: Path, naming: Naming = PLAIN) -> Mapping[Path, Look]:
     """What a child would say of a file; a limit that it runs into ends this process as it would the child."""
     unread: dict[str, str] = {}
 
@@ -44,16 +51,16 @@ def first_look_here(path: Path) -> Mapping[Path, Look]:
     stamp = stamp_of_path(path)
     look(path, say)
     signal.setitimer(signal.ITIMER_PROF, 0.0)
-    return {path: Look(stamp, unread)}
+    return {path: Look(stamp, unread, naming)}
 
 
-def read_measurements(path: Path) -> None:
+def read_measurements(path: Path, naming: Naming = PLAIN) -> None:
     """As `risolve localize` reads them, or in their turn `risolve inspect`."""
     turn = zlib.crc32(path.read_bytes())
     if turn % 2:
-        read_any(path)
+        read_any(path, naming)
         return
-    with measurement_stream(path, first_look_here(path)) as stream:
+    with measurement_stream(path, first_look_here(path, naming)) as stream:
         localizer = localizer_for(stream, OPTIONS, str(stream.path))
         stream.truth()
         for chunk in map(stream.read, stream.chunk_scenes()):
@@ -61,10 +68,10 @@ def read_measurements(path: Path) -> None:
                 computed(path, chunk, lambda observation: localize(observation, localizer, 1))
 
 
-def read_any(path: Path) -> None:
+def read_any(path: Path, naming: Naming = PLAIN) -> None:
     """As `risolve inspect` reads any file."""
     with opened(path, "", first_look_here(path)[path]) as reader:
-        _, fault = explained(reader)
+        _, fault = explained(reader, naming)
     if fault is not None:
         raise MeasurementError(fault)
 
@@ -74,10 +81,15 @@ def subjects() -> Sequence[Subject]:
     """The readers."""
     with TemporaryDirectory() as directory:
         measurements, others = measurement_files(Path(directory)), other_files(Path(directory))
+        matlab_hdf5 = _foreign.matlab_hdf5(Path(directory))
     return [
         Subject(name, make, read, ending)
         for name, make, read, ending in (
             ("measurements, archive", _npz.make, read_measurements, ".npz"),
+            ("MATLAB 5 to 7", _foreign.matlab, read_measurements, ".mat"),
+            ("MATLAB 7.3", matlab_hdf5, read_measurements, ".mat"),
+            ("SigMF", _foreign.sigmf, read_measurements, ".sigmf-meta"),
+            ("sound", _foreign.sound, lambda path: read_measurements(path, SAID), ".wav"),
             ("measurements, bytes", _bytes(measurements), read_measurements, ".h5"),
             ("measurements, structure", lambda n, path: odd_file(path, n, SEED), read_measurements, ".h5"),
             ("results and parts, bytes", _bytes(others), read_any, ".h5"),

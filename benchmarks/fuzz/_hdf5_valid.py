@@ -1,6 +1,6 @@
 """Small files that are right, of every kind and layout: what the fuzzers begin with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from risolve.files import bounds as bound_file
 from risolve.files import covariances as covariance_file
 from risolve.files import estimates as estimates_file
 from risolve.files import sources as sources_file
+
+_MATLAB_BYTES = 512
+"""What MATLAB puts before HDF5."""
 
 ANY, NEWEST = ("earliest", "latest"), ("latest", "latest")
 
@@ -60,6 +63,38 @@ def write(path: Path, content: Content, generation: tuple[str, str] = ANY, **opt
                 file.attrs.update(values)
             else:
                 file.create_dataset(name, data=values, **(options if np.ndim(values) else {}))
+
+
+def write_matlab_hdf5(path: Path, held: Mapping[str, Any], **options: Any) -> Path:
+    """Variables as `save -v7.3` lays them out: two axes at least, all turned round, complex numbers as
+    compounds, text as uint16.
+    """
+    with h5py.File(path, "w", userblock_size=_MATLAB_BYTES) as file:
+        _put(file, held, options)
+    head = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 .".ljust(124) + b"\0\2IM"
+    with path.open("r+b") as raw:
+        raw.write(head.ljust(_MATLAB_BYTES, b"\0"))
+    return path
+
+
+def _put(group: h5py.Group, held: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    for name, value in held.items():
+        if isinstance(value, Mapping):
+            inner = group.create_group(name)
+            inner.attrs["MATLAB_class"] = np.bytes_("struct")
+            _put(inner, value, options)
+            continue
+        is_text = isinstance(value, str)
+        values = (
+            np.array([ord(letter) for letter in value], np.uint16)[None] if is_text else np.asarray(value)
+        )
+        values = np.atleast_2d(values).T
+        if values.dtype.kind == "c":
+            pair = np.empty(values.shape, [("real", values.real.dtype), ("imag", values.real.dtype)])
+            pair["real"], pair["imag"] = values.real, values.imag
+            values = pair
+        dataset = group.create_dataset(name, data=values, **options)
+        dataset.attrs["MATLAB_class"] = np.bytes_("char" if is_text else "double")
 
 
 def _bytes_of(directory: Path, make: Callable[[Path], None]) -> bytes:

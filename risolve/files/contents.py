@@ -1,6 +1,6 @@
 """What a file of any format holds: named values and arrays, and what of them is not read.
 
-A format is a module of `risolve.files.formats` with a `FORMAT`. It says of an open file what it holds; the
+A format is a module of `risolve.formats` with a `FORMAT`. It says of an open file what it holds; the
 laws of measurements, covariances and results are those of `risolve.files.reader` and of who asks it, the same
 for every format.
 """
@@ -16,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risolve.files.extents import Stamp
+from risolve.files.naming import PLAIN, Naming
 
 READABLE = "biufcS"
 """Kinds of numpy types that are read: numbers and bytes of fixed length; no references, nothing variable."""
+
+_PARTS = (("real", "imag"), ("re", "im"), ("r", "i"))
+"""Names of the parts of complex numbers, as MATLAB, Octave and Armadillo have them."""
 
 MOST_BYTES = 2**29
 """Of a data set that is not read row by row: of packed data that are unpacked at once, of columns."""
@@ -35,11 +39,12 @@ class Refused(Exception):
 
 class Look(NamedTuple):
     """What a first look at a file said: its stamp, and laws by the names of what is not to be touched, "" for
-    the file itself.
+    the file itself; and what its user says of it.
     """
 
     stamp: Stamp
     unread: Mapping[str, str]
+    naming: Naming = PLAIN
 
 
 @dataclass(frozen=True)
@@ -95,27 +100,78 @@ class StoredField(ABC):
 
 
 @dataclass(frozen=True)
+class Made(StoredField):
+    """A data set that is made when its rows are read, of others of the file or of none. make: some rows, ()
+    for all.
+    """
+
+    make: Callable[[slice | tuple[()]], NDArray[Any]]
+
+    def read(self, rows: slice | tuple[()]) -> NDArray[Any]:
+        """Some rows, () for all.
+
+        Raises:
+            Refused: as what it is made of.
+        """
+        return self.make(rows)
+
+    def pieces(self) -> list[tuple[slice, ...]]:
+        """None, nothing is packed."""
+        return []
+
+    def rehearse(self, piece: tuple[slice, ...]) -> None:
+        """Nothing is packed."""
+
+
+def made(values: NDArray[Any]) -> Made:
+    """A data set of values that are known."""
+    return Made(values.dtype, values.shape, None, lambda rows: np.asarray(values[rows]))
+
+
+@dataclass(frozen=True)
 class Contents:
-    """Attributes of a file (values, or why they are not read), and objects by their path."""
+    """Attributes of a file (values, or why they are not read), and objects by their path. is_foreign: of a
+    program that knows no format of this project, where names alone say what a file is.
+    """
 
     attributes: dict[str, Any]
     objects: dict[str, StoredField | StoredGroup | Unread]
+    is_foreign: bool = False
+
+
+def state(held: Contents, name: str, value: NDArray[Any]) -> None:
+    """Enter one number, or text, as an attribute and as a data set without axes."""
+    held.attributes[name] = plain(value.reshape(()))
+    held.objects[name] = made(value.reshape(()))
 
 
 class Format(NamedTuple):
     """One kind of file.
 
-    name: as messages have it. suffixes: endings of the names of files that are written so. begins: whether an
-    open file is one, by its first bytes. opened: what a file holds, for the length of a block; given laws by
-    name of what is not to be touched, and a function that is told each name before it is looked at; raises
-    `Refused`. write: writes attributes and data sets, whole or not at all, equal content as equal bytes.
+    name: as messages have it. suffixes: endings of the names of such files. begins: whether an open file is
+    one, by its first bytes. opened: what a file holds, for the length of a block; given laws by name of what
+    is not to be touched, and a function that is told each name before it is looked at; raises `Refused`.
+    write: writes attributes and data sets, whole or not at all, equal content as equal bytes; None where
+    files are only read. beside: ending of the file of the same name that holds the numbers, where one does.
     """
 
     name: str
     suffixes: tuple[str, ...]
     begins: Callable[[BinaryIO], bool]
     opened: Callable[[Path, Mapping[str, str], Callable[[str], None]], AbstractContextManager[Contents]]
-    write: Callable[[Path, Attributes, Mapping[str, NDArray[Any]]], None]
+    write: Callable[[Path, Attributes, Mapping[str, NDArray[Any]]], None] | None
+    beside: str | None = None
+
+
+def as_complex(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The complex type that a compound of real and imaginary part is, byte for byte; another type stays."""
+    if dtype.names not in _PARTS or dtype.fields is None:
+        return dtype
+    (real, first), (imaginary, second) = (dtype.fields[name][:2] for name in dtype.names)
+    is_pair = real == imaginary and real.kind == "f" and real.itemsize in (4, 8)
+    if not is_pair or (first, second, dtype.itemsize) != (0, real.itemsize, 2 * real.itemsize):
+        return dtype
+    return np.dtype(f"{real.byteorder}c{dtype.itemsize}")
 
 
 def plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 from risolve.errors import StateError
 from risolve.files.contents import Look, Refused, StoredField, Unread
 from risolve.files.extents import stamp_of_path
-from risolve.files.formats.registry import format_of
+from risolve.files.registry import format_of
 
 Say: TypeAlias = Callable[[str | None, str | None], None]
 """Is told (name, None) before an object is looked at, and (name, law) of one that is refused."""

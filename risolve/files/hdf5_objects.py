@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from risolve.files.contents import MOST_BYTES, READABLE, Refused, StoredField
+
+_SIGNATURE, _MATLAB = b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3 MAT-file"
+_FIRST_BLOCK = 512
+"""Bytes that a program may put before the signature (MATLAB does), or twice as many, and so on."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,12 @@ class Hdf5Field(StoredField):
                 "unpacked (h5repack -f NONE)"
             )
         with guarded():
-            values: NDArray[Any] = self.dataset[rows]
-        return values
+            values = self.stored(rows)
+        return values.view(self.dtype) if values.dtype.names else values
+
+    def stored(self, rows: slice | tuple[()]) -> NDArray[Any]:
+        """Some rows, () for all, as the library has them."""
+        return np.asarray(self.dataset[rows])
 
     def pieces(self) -> list[tuple[slice, ...]]:
         """Where the chunks that are stored of a data set that is read in chunks lie.
@@ -77,6 +86,23 @@ class Hdf5Field(StoredField):
         of_row = math.prod(self.shape[1:]) * self.dtype.itemsize
         first = self.shape[0] if self.shape else 1
         return of_row * (len(range(*rows.indices(first))) if isinstance(rows, slice) else first)
+
+
+def is_hdf5(file: BinaryIO) -> bool:
+    """Whether an open file has the signature, behind what a program may put before it."""
+    place, n_bytes = 0, file.seek(0, 2)
+    while place < n_bytes:
+        file.seek(place)
+        if file.read(len(_SIGNATURE)) == _SIGNATURE:
+            return True
+        place = 2 * place or _FIRST_BLOCK
+    return False
+
+
+def is_matlab(file: BinaryIO) -> bool:
+    """Whether an open file begins as MATLAB begins its HDF5 files."""
+    file.seek(0)
+    return file.read(len(_MATLAB)) == _MATLAB
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from risolve.files.contents import (
     StoredField,
     StoredGroup,
     Unread,
+    as_complex,
     plain,
 )
 from risolve.files.hdf5_objects import Hdf5Field, guarded
@@ -129,13 +130,14 @@ class _Surveyor:
         dataset = h5py.Dataset(held)
         shape = tuple(map(int, dataset.shape))
         offset = held.get_offset() if layout == h5py.h5d.CONTIGUOUS else None
-        readable = dataset.dtype.kind in READABLE
+        dtype = as_complex(dataset.dtype)
+        readable = dtype.kind in READABLE
         declared = math.prod(shape) * held.get_type().get_size() if readable else 0
         if declared and layout == h5py.h5d.CONTIGUOUS:
             self._require_contiguous(declared, held.get_storage_size(), offset)
         elif declared and layout == h5py.h5d.CHUNKED:
             self._require_chunks(dataset, declared, bool(filters))
-        return Hdf5Field(dataset.dtype, shape, offset, bool(filters), dataset)
+        return Hdf5Field(dtype, shape, offset, bool(filters), dataset)
 
     def _require_contiguous(self, declared: int, stored: int, offset: int | None) -> None:
         if offset is None or stored == 0:

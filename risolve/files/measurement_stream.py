@@ -6,7 +6,7 @@ reason, and the others are read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files import hdf5
 from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
+from risolve.files.foreign import as_measurements
 from risolve.files.measurement_laws import (
     AXES,
     COMPLEX,
@@ -29,8 +30,10 @@ from risolve.files.measurement_laws import (
     lossy_codes,
     unusable,
 )
+from risolve.files.naming import PLAIN, Naming
 from risolve.files.precision import Single, as_single
-from risolve.files.reader import Reader, reading
+from risolve.files.reader import Reader, opened
+from risolve.files.recordings import joined
 from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
@@ -217,14 +220,33 @@ def measurement_stream(
     if looks is not None and path not in looks:
         raise ChangedFileError(f"{path}: was not there when the files were checked; run again")
     look = None if looks is None else looks[path]
-    with reading(path, FORMAT, VERSION, origin.made_by, look) as reader:
-        yield MeasurementStream(reader, origin)
+    with opened(path, origin.made_by, look) as reader:
+        held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
+        held.require(FORMAT, VERSION)
+        yield MeasurementStream(held, origin)
 
 
-def first_looks(files: Sequence[Path]) -> Mapping[Path, Look]:
-    """First looks at files of measurements, or at the shards of directories.
+@contextmanager
+def recorded_stream(paths: Sequence[Path], looks: Mapping[Path, Look]) -> Iterator[MeasurementStream]:
+    """Open recordings that were made together as measurements, channel after channel; looks: what
+    `first_looks` said.
+
+    Raises:
+        MeasurementError: as `measurement_stream`, or recordings that do not agree.
+        ChangedFileError: as `measurement_stream`.
+    """
+    with ExitStack() as stack:
+        readers = [stack.enter_context(opened(path, MADE_BY, looks[path])) for path in paths]
+        held = as_measurements(joined(readers), looks[paths[0]].naming)
+        yield MeasurementStream(held)
+
+
+def first_looks(files: Sequence[Path], naming: Naming = PLAIN) -> Mapping[Path, Look]:
+    """First looks at files of measurements, or at the shards of directories; naming: what their user says of
+    them.
 
     Raises:
         MeasurementError: a directory without shards or with a gap in their numbers.
     """
-    return looked_at([path for file in files for path in hdf5.source_paths(file, MADE_BY)])
+    looks = looked_at([path for file in files for path in hdf5.source_paths(file, MADE_BY)])
+    return {path: look._replace(naming=naming) for path, look in looks.items()}

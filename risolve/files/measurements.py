@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.contents import Attributes, Look
-from risolve.files.formats.registry import format_for
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import (
     ANY_RECEIVER,
@@ -37,6 +36,7 @@ from risolve.files.measurement_stream import (
     measurement_stream,
 )
 from risolve.files.reader import reading
+from risolve.files.registry import writer_for
 from risolve.files.source import FORMAT, VERSION, Chunk
 from risolve.files.truth import truth_in
 from risolve.inference.scaling import require_usable
@@ -75,11 +75,11 @@ def write_measurements(path: Path | str, observation: Observation) -> None:
     """
     if not isinstance(observation, Observation):
         raise TypeError(f"write_measurements takes a risolve.Observation, got {type(observation).__name__}")
-    form = format_for(Path(path))
+    write = writer_for(Path(path))
     require_usable(observation)
     if observation.array.spherical_amplitude:
         raise ValueError("a file of measurements is of an array without spherical_amplitude; got one with it")
-    form.write(Path(path), *_contents(observation))
+    write(Path(path), *_contents(observation))
 
 
 def _contents(observation: Observation) -> tuple[Attributes, dict[str, NDArray[Any]]]:

@@ -13,7 +13,10 @@ from numpy.typing import DTypeLike, NDArray
 from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files.contents import Contents, Look, Refused, StoredField, StoredGroup, Unread
 from risolve.files.extents import Extent, Stamp, broken_finiteness, stamp_of_path
-from risolve.files.formats.registry import format_of
+from risolve.files.registry import format_of
+
+_MOST_LISTED = 24
+"""Data sets that a line names."""
 
 
 class Reader:
@@ -29,6 +32,27 @@ class Reader:
     def fault(self, field: str, law: str) -> MeasurementError:
         """The error that names this file, a field of it and the law that the field breaks."""
         return MeasurementError(f"{self.path}: {field}: {law}")
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether names alone say what the file is."""
+        return self._held.is_foreign
+
+    def with_contents(self, held: Contents) -> "Reader":
+        """The same file, holding something else."""
+        return Reader(self.path, self.kind, held, self.stamp)
+
+    def require(self, form: str, version: int) -> None:
+        """Refuse another format or version.
+
+        Raises:
+            MeasurementError: which are stated.
+        """
+        if not self.has_attribute("format"):
+            law = f'a {form} file says format = "{form}", this one says nothing'
+            raise self.fault("attribute format", law)
+        self.choice("format", (form,))
+        self.choice("version", (version,))
 
     def has(self, name: str) -> bool:
         """True where the file has a data set or a group of this name.
@@ -121,8 +145,7 @@ class Reader:
             MeasurementError: it is missing, another thing, damaged, or does not stand in the file itself.
         """
         if not self.has(name):
-            held = ", ".join(path for path, _ in self.fields()) or "no data set"
-            raise self.fault(name, f"missing; the file holds {held}")
+            raise self.fault(name, f"missing; the file holds {self.listed()}")
         self._require_read(name)
         field = self._held.objects[name]
         if not isinstance(field, StoredField):
@@ -169,6 +192,12 @@ class Reader:
             if isinstance(held, StoredField) and (held.shape or name not in self._held.attributes)
         ]
 
+    def listed(self) -> str:
+        """What the file holds, in a line."""
+        held = [f"{name} {field.shape}" for name, field in self.fields()]
+        more = f" and {len(held) - _MOST_LISTED} more" if len(held) > _MOST_LISTED else ""
+        return f"{', '.join(held[:_MOST_LISTED])}{more}" if held else "no data set"
+
     def contents(self) -> tuple[dict[str, Any], dict[str, StoredField | StoredGroup | Unread]]:
         """All attributes and objects by name, also those that are not read."""
         return self._held.attributes, self._held.objects
@@ -204,12 +233,7 @@ def reading(path: Path, form: str, version: int, made_by: str, look: Look | None
         MeasurementError: missing, of a kind that is not read, truncated, or of another format or version.
     """
     with opened(path, made_by, look) as reader:
-        if not reader.has_attribute("format"):
-            raise reader.fault(
-                "attribute format", f'a {form} file says format = "{form}", this one says nothing'
-            )
-        reader.choice("format", (form,))
-        reader.choice("version", (version,))
+        reader.require(form, version)
         yield reader
 
 

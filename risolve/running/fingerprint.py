@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PLUG_INS = {
     "risolve.estimators.registry": "risolve.estimators",
-    "risolve.files.formats.registry": "risolve.files.formats",
+    "risolve.files.registry": "risolve.formats",
 }
 """Module -> package of which it loads every module without naming one."""
 

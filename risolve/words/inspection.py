@@ -1,7 +1,9 @@
 """What a file is, in words: any file that the project writes or reads."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,11 +17,13 @@ from risolve.files import sources as sources_file
 from risolve.files.checkpoint import declared_checkpoint
 from risolve.files.contents import Refused, Unread
 from risolve.files.first_look import looked_at
-from risolve.files.formats.registry import format_of
+from risolve.files.foreign import as_measurements
 from risolve.files.hdf5 import shard_paths
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.model import Tuning, calibration_of, tunings_of, weights_of
+from risolve.files.naming import PLAIN, Naming
 from risolve.files.reader import Reader, opened
+from risolve.files.registry import format_of
 from risolve.networks.counting import OF_NETWORK, CountRule
 from risolve.networks.trained import Calibration
 from risolve.words.inspection_measurements import measurement_lines
@@ -33,31 +37,46 @@ _KINDS = {
 }
 
 
-def inspect_lines(path: Path) -> tuple[list[str], str | None]:
-    """Lines that explain a file or a directory of shards, and what is wrong with it, if anything.
+More: TypeAlias = Callable[[MeasurementStream], list[str]]
+"""Further lines about measurements."""
+
+
+def nothing_more(stream: MeasurementStream) -> list[str]:
+    """No further lines."""
+    return []
+
+
+def inspect_lines(
+    path: Path, naming: Naming = PLAIN, more: More = nothing_more
+) -> tuple[list[str], str | None]:
+    """Lines that explain a file or a directory of shards, and what is wrong with it, if anything; naming:
+    what its user says of it.
 
     Raises:
         MeasurementError, CheckpointError: missing, damaged, or of no kind that the project knows.
     """
     if path.is_dir():
         shards = shard_paths(path, "a directory of shards is explained, or a single file")
-        lines, fault = inspect_lines(shards[0])
+        lines, fault = inspect_lines(shards[0], naming, more)
         return [f"{path}: {len(shards)} shards; the first of them:", *lines], fault
     if path.is_file() and _is_checkpoint(path):
         return _checkpoint_lines(path), None
     made_by = "measurements, covariances, bounds, estimates, sources and models are explained"
     with opened(path, made_by, looked_at([path])[path]) as reader:
-        return explained(reader)
+        return explained(reader, naming, more)
 
 
-def explained(reader: Reader) -> tuple[list[str], str | None]:
+def explained(
+    reader: Reader, naming: Naming = PLAIN, more: More = nothing_more
+) -> tuple[list[str], str | None]:
     """Lines that explain an open file, and what is wrong with it, if anything.
 
     Raises:
         MeasurementError: its format and version cannot be read.
     """
+    own = as_measurements(reader, naming)
     form, version = (
-        str(reader.attribute(name)) if reader.has_attribute(name) else "" for name in ("format", "version")
+        str(own.attribute(name)) if own.has_attribute(name) else "" for name in ("format", "version")
     )
     what = _KINDS.get(form)
     kind = f"{form} {version}".strip()
@@ -65,7 +84,7 @@ def explained(reader: Reader) -> tuple[list[str], str | None]:
     lines = [f"{reader.path}: {known}"]
     fault = None
     try:
-        lines += _details(reader, form)
+        lines += _details(own, form, more)
     except MeasurementError as error:
         fault = str(error)
     return [*lines, "", *_contents(reader)], fault
@@ -81,9 +100,9 @@ def _is_checkpoint(path: Path) -> bool:
     return False
 
 
-def _details(reader: Reader, form: str) -> list[str]:
+def _details(reader: Reader, form: str, more: More) -> list[str]:
     for file, explain in (
-        (measurements_file, _measurement_lines),
+        (measurements_file, partial(_measurement_lines, more)),
         (covariance_file, _covariance_lines),
         (bound_file, _bound_lines),
         (estimates_file, _estimate_lines),
@@ -95,8 +114,9 @@ def _details(reader: Reader, form: str) -> list[str]:
     return []
 
 
-def _measurement_lines(reader: Reader) -> list[str]:
-    return measurement_lines(MeasurementStream(reader))
+def _measurement_lines(more: More, reader: Reader) -> list[str]:
+    stream = MeasurementStream(reader)
+    return measurement_lines(stream) + more(stream)
 
 
 def _covariance_lines(reader: Reader) -> list[str]:

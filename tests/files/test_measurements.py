@@ -171,7 +171,7 @@ WRONG: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     ),
     "no snapshots": (
         removal("snapshots"),
-        "snapshots: missing; ... channel, codes, element_positions_m",
+        "snapshots: missing; ... channel ... codes ... element_positions_m",
     ),
     "NaN": (
         damage("snapshots", (2, 3, 1), np.nan),

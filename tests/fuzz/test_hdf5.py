@@ -19,6 +19,10 @@ from risolve.errors import MeasurementError
         ("measurements, bytes", 120),
         ("measurements, structure", 80),
         ("results and parts, bytes", 100),
+        ("MATLAB 5 to 7", 120),
+        ("MATLAB 7.3", 100),
+        ("SigMF", 100),
+        ("sound", 100),
     ],
 )
 def test_every_input_is_accepted_or_refused_in_one_line(name: str, n_inputs: int) -> None:

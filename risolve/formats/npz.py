@@ -34,6 +34,7 @@ from risolve.files.contents import (
     StoredField,
     StoredGroup,
     Unread,
+    as_complex,
     plain,
 )
 from risolve.files.extents import Extent, stamp_of_path
@@ -219,7 +220,7 @@ def _header(head: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise Refused(f"at most {_MOST_AXES} axes of 0 to {_LONGEST_AXIS}, got {str(shape)[:160]}")
     if dtype.itemsize == 0:
         raise Refused(f"numbers or text, got {dtype} {shape}, which has no bytes")
-    return shape, by_columns, dtype
+    return shape, by_columns, as_complex(dtype)
 
 
 def _attribute(held: NpzField | Unread) -> Any:

@@ -7,22 +7,12 @@ from typing import BinaryIO
 
 from risolve.files import hdf5
 from risolve.files.contents import Contents, Format
-from risolve.files.hdf5_objects import open_file
+from risolve.files.hdf5_objects import is_hdf5, is_matlab, open_file
 from risolve.files.hdf5_survey import survey
-
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_FIRST_BLOCK = 512
-"""Bytes that a program may put before the signature (MATLAB does), or twice as many, and so on."""
 
 
 def _begins(file: BinaryIO) -> bool:
-    place, n_bytes = 0, file.seek(0, 2)
-    while place < n_bytes:
-        file.seek(place)
-        if file.read(len(_SIGNATURE)) == _SIGNATURE:
-            return True
-        place = 2 * place or _FIRST_BLOCK
-    return False
+    return is_hdf5(file) and not is_matlab(file)
 
 
 @contextmanager
