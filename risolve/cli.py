@@ -1,4 +1,4 @@
-"""The command line: risolve localize | finetune | inspect | trials | adopt | set | estimators."""
+"""The command line: risolve localize | plot | finetune | inspect | trials | adopt | set | estimators."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from risolve import tune as tuning_setup
+from risolve.drawing import count_scenes, draw_sources
 from risolve.errors import MeasurementError, StateError
 from risolve.field import FieldOfView, Interval
 from risolve.files import sources as sources_file
@@ -19,6 +20,8 @@ from risolve.finetune import finetune_files
 from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
 from risolve.locating import CLASSICAL, Options, localization_key, needs_model
 from risolve.networks.health import TrainingDiverged
+from risolve.pictures.kinds import KINDS as PICTURES
+from risolve.pictures.view import MOST_SCENES
 from risolve.running.entry import Parser, run
 from risolve.running.target import check_target, parts
 from risolve.running.terminal import print_lines, tell
@@ -50,6 +53,8 @@ _COORDINATES = (
 )
 """What may be stated of a place: name, unit, and what is searched where nothing is."""
 
+_PICTURE = "picture: .png, .svg, or .html, which turns"
+
 Outcome: TypeAlias = tuple[list[str], int]
 """Lines for standard output, and the exit status."""
 
@@ -58,7 +63,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve localize | finetune | inspect | trials | adopt | set | estimators"""
+    """risolve localize | plot | finetune | inspect | trials | adopt | set | estimators"""
 
     def command() -> None:
         if sys.argv[1:2] and sys.argv[1] in OF_CLONE:
@@ -81,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"risolve {version('risolve')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
+    _add_plot(commands.add_parser("plot", help="draw scenes of a measurement file and their sources"))
     _add_finetune(
         commands.add_parser("finetune", help="tune a trained network on measurements without truth")
     )
@@ -98,14 +104,35 @@ def parser() -> argparse.ArgumentParser:
 def _add_localize(localize: argparse.ArgumentParser) -> None:
     localize.description = "Locate the sources of every scene of measurement files (docs/formats.md)."
     localize.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
-    localize.add_argument(
+    localize.add_argument("--out", type=Path, metavar="FILE", help="result: .csv, .json or .h5")
+    localize.add_argument("--plot", type=Path, metavar="FILE", help=_PICTURE)
+    _add_options(localize)
+    localize.set_defaults(command=_localize)
+
+
+def _add_plot(plot: argparse.ArgumentParser) -> None:
+    plot.description = (
+        "Locate the sources of one scene, or of the first few, and draw them beside the spectrum of the "
+        "snapshots, along range and in space, with the truth where the file holds one."
+    )
+    plot.add_argument("file", type=Path, metavar="FILE", help="file, or directory of shards")
+    most = f"number of a scene, from 0; default: all, {MOST_SCENES} at most, in small"
+    plot.add_argument("--scene", type=int, metavar="N", help=most)
+    plot.add_argument("--out", type=Path, required=True, metavar="FILE", help=_PICTURE)
+    _add_options(plot)
+    plot.set_defaults(command=_plot)
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    """How sources are located."""
+    command.add_argument(
         "--estimator",
         default=CLASSICAL,
         metavar="NAME",
         help=f"`risolve estimators`, or NAME+ml to refine what it finds; default {CLASSICAL}",
     )
-    localize.add_argument("--sources", type=int, metavar="K", help="sources of every scene; default: counted")
-    localize.add_argument(
+    command.add_argument("--sources", type=int, metavar="K", help="sources of every scene; default: counted")
+    command.add_argument(
         "--field-of-view",
         type=float,
         nargs=6,
@@ -113,28 +140,26 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
         help="all six limits at once: degrees and m",
     )
     for name, unit, usual in _COORDINATES:
-        localize.add_argument(
+        command.add_argument(
             f"--{name}",
             type=_limit,
             nargs="+",
             metavar=unit,
             help=f"LOW HIGH, or one number that is known; {usual} searched where nothing is stated",
         )
-    localize.add_argument(
+    command.add_argument(
         "--false-alarm",
         type=float,
         default=0.01,
         metavar="P",
         help="probability that counting takes noise for a source; default 0.01",
     )
-    localize.add_argument("--out", type=Path, metavar="FILE", help="result: .csv, .json or .h5")
-    localize.add_argument(
+    command.add_argument(
         "--model",
         type=Path,
         metavar="FILE",
         help=f"network, for an estimator that reads one; default {_MODEL}",
     )
-    localize.set_defaults(command=_localize)
 
 
 def _add_finetune(finetune: argparse.ArgumentParser) -> None:
@@ -167,20 +192,10 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 
 
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    reads_model = _needs_model(arguments.estimator)
-    if arguments.model is not None and not reads_model:
-        raise MeasurementError(
-            f"--model: {arguments.estimator} reads no network; leave --model out, or take an estimator that "
-            "reads one (`risolve estimators`)"
-        )
-    options = Options(
-        estimator=arguments.estimator,
-        n_sources=arguments.sources,
-        field_of_view=_field_of_view(arguments),
-        false_alarm=arguments.false_alarm,
-        model=arguments.model or _MODEL,
-    )
+    options = _options(arguments)
     looks, workers = first_looks(arguments.files), len(os.sched_getaffinity(0))
+    if arguments.plot is not None:
+        check_target(arguments.plot, arguments.files, PICTURES)
     if arguments.out is None:
         found = localize_files(arguments.files, looks, options, remark, None, workers)
         lines = [*source_lines(found.sources), summary_line(found.sources)]
@@ -191,9 +206,47 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
             check_target(arguments.out, arguments.files, sources_file.KINDS)
             write_sources(arguments.out, found.sources)
         lines = [f"{summary_line(found.sources)}: {arguments.out}"]
+    if arguments.plot is not None:
+        n_scenes = len(found.sources.scenes)
+        lines.append(draw_sources(arguments.plot, arguments.files, looks, options, found.sources, n_scenes))
     if found.scores:
         lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
     return lines, LEFT_OUT if found.sources.left_out else 0
+
+
+def _plot(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    options, files = _options(arguments), [arguments.file]
+    looks = first_looks(files)
+    check_target(arguments.out, files, PICTURES)
+    n_scenes, scene = count_scenes(arguments.file, looks), arguments.scene
+    if scene is not None and not 0 <= scene < n_scenes:
+        law = f"a number from 0 to {n_scenes - 1}, of the {n_scenes} scenes of {arguments.file}"
+        raise MeasurementError(f"--scene: {law}; got {scene}")
+    scenes = range(min(n_scenes, MOST_SCENES)) if scene is None else range(scene, scene + 1)
+    found = localize_files(files, looks, options, remark, None, 1, scenes).sources
+    drawn = draw_sources(arguments.out, files, looks, options, found, n_scenes)
+    return [*source_lines(found), drawn], LEFT_OUT if found.left_out else 0
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """How sources are located.
+
+    Raises:
+        MeasurementError: an unknown estimator, a model that it does not read, or places that are none.
+    """
+    reads_model = _needs_model(arguments.estimator)
+    if arguments.model is not None and not reads_model:
+        raise MeasurementError(
+            f"--model: {arguments.estimator} reads no network; leave --model out, or take an estimator that "
+            "reads one (`risolve estimators`)"
+        )
+    return Options(
+        estimator=arguments.estimator,
+        n_sources=arguments.sources,
+        field_of_view=_field_of_view(arguments),
+        false_alarm=arguments.false_alarm,
+        model=arguments.model or _MODEL,
+    )
 
 
 def _needs_model(estimator: str) -> bool:
