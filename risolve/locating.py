@@ -271,6 +271,8 @@ def _require_same_system(known: Described, options: Options, where: str, params:
         CheckpointError: everything that differs.
     """
     faults = differences(params, known.array, known.n_antennas, known.n_snapshots)
+    if known.array.spherical_amplitude and not params.array.spherical_amplitude:
+        faults.append("the amplitude is spherical, and was plane in training")
     try:
         require_inside(options.field_of_view, model_field(params))
     except ValueError as error:

@@ -13,6 +13,13 @@ from risolve.files.regular import IrregularFileError, content
 _MOST_BYTES = 10**7
 """Of a table of positions."""
 
+_MODELS = {
+    "source_model": ("independent", "constant"),
+    "amplitude": ("plane", "spherical"),
+    "background": ("none", "static"),
+}
+"""Attributes of the format that say of what model the snapshots are, and their values."""
+
 _LINE = "x y z of an element in every line (m)"
 
 
@@ -44,6 +51,10 @@ def add_naming(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--window", type=int, default=1024, metavar="W", help="samples of a snapshot of sound; default 1024"
     )
+    for name, choices in _MODELS.items():
+        group.add_argument(
+            f"--{name.replace('_', '-')}", choices=choices, help="in place of what the file says"
+        )
     group.add_argument("--noise-power", type=float, metavar="P", help="of all scenes, in |snapshots|^2")
 
 
@@ -64,6 +75,9 @@ def naming_of(arguments: argparse.Namespace) -> Naming:
         n_snapshots=arguments.snapshots,
         first=arguments.first,
         window=arguments.window,
+        attributes=tuple(
+            (name, value) for name in _MODELS if (value := getattr(arguments, name)) is not None
+        ),
     )
 
 

@@ -54,6 +54,11 @@ def as_measurements(reader: Reader, naming: Naming) -> Reader:
     if isinstance(snapshots, StoredField) and len(snapshots.shape) == 3:
         if naming.is_conjugate:
             objects["snapshots"] = _turned(snapshots, np.conj, snapshots.dtype)
+        n_scenes, _, n_antennas = snapshots.shape
+        powers = _fields(objects).get("noise_power")
+        if powers is not None and powers.shape == (1, n_scenes) == (1, n_antennas) != (1, 1):
+            law = f"[scene] or [scene, antenna], of {n_scenes} scenes and as many antennas; got"
+            raise own.fault("noise_power", f"{law} {powers.shape}, which may be either")
         for name in _fields(objects).keys() & {*_ONE_A_SCENE, *_OF_SOURCES}:
             objects[name] = _by_scene(_fields(objects)[name], name, snapshots.shape[0])
         ordinary = _without_surface(*snapshots.shape[1:])
@@ -69,6 +74,7 @@ def _state(own: Reader, naming: Naming, attributes: dict[str, Any], objects: Obj
     """Enter what the user states, and lambda = c / f."""
     if naming.n_snapshots is not None:
         attributes["n_snapshots"] = naming.n_snapshots
+    attributes.update(naming.attributes)
     if naming.frequency_hz is not None:
         attributes["frequency_hz"] = naming.frequency_hz
     named = dict(naming.names)

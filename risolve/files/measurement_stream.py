@@ -8,7 +8,7 @@ reason, and the others are read.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -31,13 +31,14 @@ from risolve.files.measurement_laws import (
     unusable,
 )
 from risolve.files.naming import PLAIN, Naming
+from risolve.files.noise import is_by_antenna, noise_covariance
 from risolve.files.precision import Single, as_single
 from risolve.files.reader import Reader, opened
 from risolve.files.recordings import joined
 from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
-from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.observation import Background, Observation, SourceModel
 
 MADE_BY = "docs/formats.md describes the format of measurements"
 SIMULATED = "`simulate` writes such files, docs/formats.md describes them"
@@ -88,20 +89,34 @@ class MeasurementStream:
             self.source_model = "constant" if chosen == "constant" else "independent"
         positions = doubles(reader, "element_positions_m", self._read("element_positions_m", slice(None)))
         reader.require_finite("element_positions_m", positions)
-        self.array = Array(torch.from_numpy(positions), wavelength, origin.spherical_amplitude)
+        self.background: Background = "none"
+        if reader.has_attribute("background"):
+            self.background = reader.choice("background", get_args(Background))
+        is_spherical = origin.spherical_amplitude
+        if reader.has_attribute("amplitude"):
+            is_spherical = reader.choice("amplitude", ("plane", "spherical")) == "spherical"
+        self.array = Array(torch.from_numpy(positions), wavelength, is_spherical)
         self.warnings = [] if origin.is_simulated else check_units(reader, self.array)
-        self._noise_power = (
-            column(reader, "noise_power", ("scene",), self.sizes.scenes)
-            if reader.has("noise_power")
-            else None
-        )
+        self._noise_power = self._noise_covariance = None
+        if is_by_antenna(reader):
+            self._noise_covariance = noise_covariance(reader, self.sizes)
+        elif reader.has("noise_power"):
+            self._noise_power = self._power_of_noise()
         self._shared = {name: self._read_shared(name) for name in ("channel", "codes")}
         if not origin.is_simulated:
             self._warn_of_lossy_codes()
 
+    def _power_of_noise(self) -> NDArray[np.float64] | None:
+        """sigma^2 of every scene; None where all are 0, which a simulation without noise may state."""
+        power = column(self.reader, "noise_power", ("scene",), self.sizes.scenes)
+        if power.any() or self.origin.is_simulated:
+            return power
+        self.warnings.append(f"{self.path}: noise_power: 0 in all scenes, taken as not stated")
+        return None
+
     @property
     def n_snapshots(self) -> int:
-        return self.sizes.snapshots
+        return self.sizes.snapshots - (self.background == "static")
 
     @property
     def n_antennas(self) -> int:
@@ -115,7 +130,7 @@ class MeasurementStream:
     @property
     def knows_noise_power(self) -> bool:
         """Whether the file states the noise power of every scene."""
-        return self._noise_power is not None
+        return self._noise_power is not None or self._noise_covariance is not None
 
     def chunk_scenes(self) -> list[range]:
         """The scenes of every chunk."""
@@ -154,16 +169,25 @@ class MeasurementStream:
                 noise_power = np.ldexp(noise_power, -2 * exponents.astype(np.int32))
             beyond = np.flatnonzero(~(np.isfinite(noise_power) & (noise_power > 0.0))).tolist()
             reasons = dict.fromkeys(beyond, "noise_power: nothing beside |snapshots|^2, or all") | reasons
+        noise: NDArray[Any] | None = noise_power
+        if self._noise_covariance is not None:
+            every = (self.sizes.scenes, self.n_antennas, self.n_antennas)
+            own = np.broadcast_to(self._noise_covariance, every)[scenes]
+            noise = own * np.ldexp(1.0, -2 * exponents.astype(np.int32))[:, None, None]
         of_channel = np.broadcast_to(held["channel"].exponents, exponents.shape)
         units = (Unit(*pair) for pair in zip(exponents.tolist(), of_channel.tolist(), strict=True))
-        observation = Observation(
-            snapshots=torch.from_numpy(held["snapshots"].values),
-            channel=torch.from_numpy(held["channel"].values),
-            codes=torch.from_numpy(held["codes"].values),
-            array=self.array,
-            source_model=self.source_model,
-            noise_power=None if noise_power is None else torch.from_numpy(noise_power),
-        )
+        try:
+            observation = Observation(
+                snapshots=torch.from_numpy(held["snapshots"].values),
+                channel=torch.from_numpy(held["channel"].values),
+                codes=torch.from_numpy(held["codes"].values),
+                array=self.array,
+                source_model=self.source_model,
+                noise_power=None if noise is None else torch.from_numpy(noise),
+                background=self.background,
+            )
+        except ValueError as error:
+            raise self.reader.fault("attribute background", str(error)) from error
         whole = Chunk(tuple(range(first, last)), tuple(units), observation, {})
         return whole.without({first + scene: reason for scene, reason in reasons.items()})
 

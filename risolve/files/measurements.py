@@ -1,6 +1,7 @@
 """Measurement files, "risolve-measurements" version 1: what a receiver has, and of simulation the truth.
 
-attributes      format, version, wavelength_m, source_model ("independent" | "constant")
+attributes      format, version, wavelength_m, source_model ("independent" | "constant"),
+                amplitude ("plane" | "spherical"), background ("none" | "static")
 snapshots       complex64 [scene, snapshot, antenna]
 channel         complex64 [scene or 1, antenna, element]
 codes           complex64 [scene or 1, snapshot, element]
@@ -69,16 +70,14 @@ def write_measurements(path: Path | str, observation: Observation) -> None:
 
     Raises:
         TypeError: what is no observation.
-        ValueError: a name with the ending of no format (.h5, .hdf5, .npz); an array whose amplitude falls
-            with distance, which no format can say; an observation that no source can be located in.
+        ValueError: a name with the ending of no format (.h5, .hdf5, .npz), or an observation that no source
+            can be located in.
         StateError: the file cannot be written.
     """
     if not isinstance(observation, Observation):
         raise TypeError(f"write_measurements takes a risolve.Observation, got {type(observation).__name__}")
     write = writer_for(Path(path))
     require_usable(observation)
-    if observation.array.spherical_amplitude:
-        raise ValueError("a file of measurements is of an array without spherical_amplitude; got one with it")
     write(Path(path), *_contents(observation))
 
 
@@ -98,6 +97,8 @@ def _contents(observation: Observation) -> tuple[Attributes, dict[str, NDArray[A
         "wavelength_m": observation.array.wavelength,
         "source_model": observation.source_model,
     }
+    if observation.array.spherical_amplitude:
+        attributes = {**attributes, "amplitude": "spherical"}
     return attributes, {name: values.cpu().numpy() for name, values in datasets.items()}
 
 
@@ -216,6 +217,7 @@ def _require_same_system(first: Observation, own: Observation, path: Path) -> No
     for field, same in (
         ("element_positions_m", torch.equal(first.array.elements, own.array.elements)),
         ("attribute wavelength_m", first.array.wavelength == own.array.wavelength),
+        ("attribute amplitude", first.array.spherical_amplitude == own.array.spherical_amplitude),
         ("attribute source_model", first.source_model == own.source_model),
         ("noise_power", (first.noise_power is None) == (own.noise_power is None)),
         ("snapshots", first.snapshots.shape[1:] == own.snapshots.shape[1:]),

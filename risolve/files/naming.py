@@ -8,11 +8,15 @@ from risolve.errors import MeasurementError
 LIGHT = 299_792_458.0
 """m/s"""
 
-NUMBERS = ("wavelength_m", "frequency_hz", "sample_rate_hz", "n_snapshots", "source_model")
+STATED = ("source_model", "amplitude", "background")
+"""Attributes that say of what model the snapshots are."""
+
+NUMBERS = ("wavelength_m", "frequency_hz", "sample_rate_hz", "n_snapshots", *STATED)
 """Attributes that a name may stand for."""
 
 ARRAYS = (
-    *("snapshots", "samples", "covariance", "channel", "codes", "element_positions_m", "noise_power"),
+    *("snapshots", "samples", "covariance", "channel", "codes", "element_positions_m"),
+    *("noise_power", "noise_covariance"),
     *("truth", "truth/n_sources", "truth/azimuth_deg", "truth/elevation_deg", "truth/range_m"),
 )
 _SHORT = {"positions": "element_positions_m", "wavelength_hz": "frequency_hz"}
@@ -26,7 +30,7 @@ class Naming:
     speed: of the waves (m/s). positions: of the elements (m). in_wavelengths: positions are multiples of the
     wavelength. is_conjugate: phases have the other sign. n_snapshots: taken of a recording; of a covariance,
     those that it is the mean of. first: sample of a recording to begin with. window: samples of a snapshot of
-    sound.
+    sound. attributes: of the format, in place of those of the file.
     """
 
     names: tuple[tuple[str, str], ...] = ()
@@ -39,6 +43,7 @@ class Naming:
     n_snapshots: int | None = None
     first: int = 0
     window: int = 1024
+    attributes: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for option, value, least in (

@@ -16,9 +16,19 @@ _SAME = 1e-6
 def whitened(
     snapshots: Snapshots, channel: Channel, covariance: Complex[Tensor, "#scene antenna antenna"]
 ) -> tuple[Snapshots, Channel]:
-    """Snapshots and channel behind W, W R W^H = I, of noise with the covariance R: its power is then 1.
+    """Snapshots and channel behind W of `whitening`, y <- W y and H <- W H: the power of the noise is then 1.
 
-        y <- W y,   H <- W H,   W = C^-1 of R = C C^H
+    Raises:
+        ValueError: as `whitening`.
+    """
+    W = whitening(covariance)
+    return (snapshots @ W.mT).to(snapshots.dtype), (W @ channel).to(channel.dtype)
+
+
+def whitening(
+    covariance: Complex[Tensor, "scene antenna antenna"],
+) -> Complex[Tensor, "scene antenna antenna"]:
+    """W with W R W^H = I of a covariance R of noise, W = C^-1 of R = C C^H.
 
     Raises:
         ValueError: a covariance that is not Hermitian and positive definite, naming the first scene.
@@ -34,8 +44,8 @@ def whitened(
             "noise_power: a covariance of the noise is Hermitian and positive definite; the least eigenvalue "
             f"of scene {scene} is {least:.3g}"
         )
-    W = torch.linalg.inv(factor)
-    return (snapshots @ W.mT).to(snapshots.dtype), (W @ channel).to(channel.dtype)
+    inverse: Tensor = torch.linalg.inv(factor)
+    return inverse
 
 
 def without_static(
