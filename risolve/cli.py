@@ -1,4 +1,4 @@
-"""The command line: risolve localize | convert | finetune | inspect | trials | adopt | set | estimators."""
+"""The command line: risolve localize | plot | convert | finetune | inspect | trials | adopt | set | estimators."""
 
 import argparse
 import os
@@ -10,17 +10,20 @@ from typing import NoReturn, TypeAlias
 
 from risolve import convert as convert_setup
 from risolve import tune as tuning_setup
+from risolve.drawing import count_scenes, draw_sources
 from risolve.errors import MeasurementError, StateError
-from risolve.field import FieldOfView, Interval
 from risolve.files import sources as sources_file
 from risolve.files.measurement_stream import first_looks
 from risolve.files.model import Tuning, write_model
 from risolve.files.sources import write_sources
 from risolve.finetune import finetune_files
 from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
-from risolve.locating import CLASSICAL, Options, localization_key, needs_model
+from risolve.locating import localization_key
+from risolve.locating_options import MODEL, add_locating, options_of
 from risolve.naming_options import add_naming, naming_of
 from risolve.networks.health import TrainingDiverged
+from risolve.pictures.kinds import KINDS as PICTURES
+from risolve.pictures.view import MOST_SCENES
 from risolve.running.entry import Parser, run
 from risolve.running.target import check_target, parts
 from risolve.running.terminal import print_lines, tell
@@ -36,9 +39,6 @@ FAULTY = 2
 LEFT_OUT = 3
 """Exit status where some scenes were used and others left out."""
 
-_MODEL = Path("data/calibration/learned.pt")
-"""What `calibrate` writes."""
-
 OF_CLONE = {
     "trials": "list the complete trials of the search, best first",
     "adopt": "write the best trial of the search into params.yaml",
@@ -46,12 +46,7 @@ OF_CLONE = {
 }
 """Commands about the pipeline -> what each does."""
 
-_COORDINATES = (
-    ("azimuth", "DEGREES", "-60 to 60, or all round"),
-    ("elevation", "DEGREES", "-30 to 30, or all"),
-    ("range", "M", "up to the Fraunhofer distance"),
-)
-"""What may be stated of a place: name, unit, and what is searched where nothing is."""
+_PICTURE = "picture: .png, .svg, or .html, which turns"
 
 Outcome: TypeAlias = tuple[list[str], int]
 """Lines for standard output, and the exit status."""
@@ -61,7 +56,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve localize | convert | finetune | inspect | trials | adopt | set | estimators"""
+    """risolve localize | plot | convert | finetune | inspect | trials | adopt | set | estimators"""
 
     def command() -> None:
         if sys.argv[1:2] and sys.argv[1] in OF_CLONE:
@@ -84,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"risolve {version('risolve')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
+    _add_plot(commands.add_parser("plot", help="draw scenes of a measurement file and their sources"))
     _add_convert(commands.add_parser("convert", help="write files of other programs as measurements"))
     _add_finetune(
         commands.add_parser("finetune", help="tune a trained network on measurements without truth")
@@ -103,44 +99,25 @@ def parser() -> argparse.ArgumentParser:
 def _add_localize(localize: argparse.ArgumentParser) -> None:
     localize.description = "Locate the sources of every scene of measurement files (docs/formats.md)."
     localize.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
-    localize.add_argument(
-        "--estimator",
-        default=CLASSICAL,
-        metavar="NAME",
-        help=f"`risolve estimators`, or NAME+ml to refine what it finds; default {CLASSICAL}",
-    )
-    localize.add_argument("--sources", type=int, metavar="K", help="sources of every scene; default: counted")
-    localize.add_argument(
-        "--field-of-view",
-        type=float,
-        nargs=6,
-        metavar=("AZ_LOW", "AZ_HIGH", "EL_LOW", "EL_HIGH", "R_LOW", "R_HIGH"),
-        help="all six limits at once: degrees and m",
-    )
-    for name, unit, usual in _COORDINATES:
-        localize.add_argument(
-            f"--{name}",
-            type=_limit,
-            nargs="+",
-            metavar=unit,
-            help=f"LOW HIGH, or one number that is known; {usual} searched where nothing is stated",
-        )
-    localize.add_argument(
-        "--false-alarm",
-        type=float,
-        default=0.01,
-        metavar="P",
-        help="probability that counting takes noise for a source; default 0.01",
-    )
     localize.add_argument("--out", type=Path, metavar="FILE", help="result: .csv, .json or .h5")
-    localize.add_argument(
-        "--model",
-        type=Path,
-        metavar="FILE",
-        help=f"network, for an estimator that reads one; default {_MODEL}",
-    )
+    localize.add_argument("--plot", type=Path, metavar="FILE", help=_PICTURE)
+    add_locating(localize)
     add_naming(localize)
     localize.set_defaults(command=_localize)
+
+
+def _add_plot(plot: argparse.ArgumentParser) -> None:
+    plot.description = (
+        "Locate the sources of one scene, or of the first few, and draw them beside the spectrum of the "
+        "snapshots, along range and in space, with the truth where the file holds one."
+    )
+    plot.add_argument("file", type=Path, metavar="FILE", help="file, or directory of shards")
+    most = f"number of a scene, from 0; default: all, {MOST_SCENES} at most, in small"
+    plot.add_argument("--scene", type=int, metavar="N", help=most)
+    plot.add_argument("--out", type=Path, required=True, metavar="FILE", help=_PICTURE)
+    add_locating(plot)
+    add_naming(plot)
+    plot.set_defaults(command=_plot)
 
 
 def _add_convert(convert: argparse.ArgumentParser) -> None:
@@ -162,7 +139,7 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
     )
     finetune.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
     finetune.add_argument(
-        "--model", type=Path, default=_MODEL, metavar="FILE", help=f"network to tune; default {_MODEL}"
+        "--model", type=Path, default=MODEL, metavar="FILE", help=f"network to tune; default {MODEL}"
     )
     finetune.add_argument("--out", type=Path, required=True, metavar="FILE", help="the tuned network: .pt")
     finetune.add_argument(
@@ -185,21 +162,11 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 
 
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    reads_model = _needs_model(arguments.estimator)
-    if arguments.model is not None and not reads_model:
-        raise MeasurementError(
-            f"--model: {arguments.estimator} reads no network; leave --model out, or take an estimator that "
-            "reads one (`risolve estimators`)"
-        )
-    options = Options(
-        estimator=arguments.estimator,
-        n_sources=arguments.sources,
-        field_of_view=_field_of_view(arguments),
-        false_alarm=arguments.false_alarm,
-        model=arguments.model or _MODEL,
-    )
+    options = options_of(arguments)
     naming = naming_of(arguments)
     looks, workers = first_looks(arguments.files, naming), len(os.sched_getaffinity(0))
+    if arguments.plot is not None:
+        check_target(arguments.plot, arguments.files, PICTURES)
     if arguments.out is None:
         found = localize_files(arguments.files, looks, options, remark, None, workers)
         lines = [*source_lines(found.sources), summary_line(found.sources)]
@@ -211,22 +178,32 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
             check_target(arguments.out, arguments.files, sources_file.KINDS)
             write_sources(arguments.out, found.sources)
         lines = [f"{summary_line(found.sources)}: {arguments.out}"]
+    if arguments.plot is not None:
+        n_scenes = len(found.sources.scenes)
+        lines.append(draw_sources(arguments.plot, arguments.files, looks, options, found.sources, n_scenes))
     if found.scores:
         lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
     return lines, LEFT_OUT if found.sources.left_out else 0
+
+
+def _plot(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    options, files = options_of(arguments), [arguments.file]
+    looks = first_looks(files, naming_of(arguments))
+    check_target(arguments.out, files, PICTURES)
+    n_scenes, scene = count_scenes(arguments.file, looks), arguments.scene
+    if scene is not None and not 0 <= scene < n_scenes:
+        law = f"a number from 0 to {n_scenes - 1}, of the {n_scenes} scenes of {arguments.file}"
+        raise MeasurementError(f"--scene: {law}; got {scene}")
+    scenes = range(min(n_scenes, MOST_SCENES)) if scene is None else range(scene, scene + 1)
+    found = localize_files(files, looks, options, remark, None, 1, scenes).sources
+    drawn = draw_sources(arguments.out, files, looks, options, found, n_scenes)
+    return [*source_lines(found), drawn], LEFT_OUT if found.left_out else 0
 
 
 def _convert(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     check_target(arguments.out, arguments.files, convert_setup.KINDS)
     done = convert_setup.convert_files(arguments.files, arguments.out, naming_of(arguments), remark)
     return [f"{done}: {arguments.out}"], 0
-
-
-def _needs_model(estimator: str) -> bool:
-    try:
-        return needs_model(estimator)
-    except ValueError as error:
-        raise MeasurementError(f"--estimator: {error}; `risolve estimators` explains them") from error
 
 
 def _finetune(arguments: argparse.Namespace, remark: Remark) -> Outcome:
@@ -256,43 +233,6 @@ def _outcome(tuning: Tuning) -> str:
         )
     change = f"likelihood loss {tuning.loss_before:.5f}, then {tuning.loss_after:.5f}"
     return f"{scenes}: {change} in epoch {tuning.best_epoch} of {tuning.epochs}"
-
-
-def _field_of_view(arguments: argparse.Namespace) -> FieldOfView:
-    """What the options state of the places.
-
-    Raises:
-        MeasurementError: a coordinate that is no interval and no number, or is stated twice.
-    """
-    stated = {name: getattr(arguments, name) for name, _, _ in _COORDINATES}
-    limits = arguments.field_of_view
-    if limits is not None:
-        twice = [f"--{name}" for name, values in stated.items() if values is not None]
-        if twice:
-            raise MeasurementError(f"--field-of-view states all limits: leave it or {twice[0]} out")
-        stated = {name: limits[2 * i : 2 * i + 2] for i, name in enumerate(stated)}
-    return FieldOfView(*(_coordinate(f"--{name}", values) for name, values in stated.items()))
-
-
-def _limit(text: str) -> float:
-    """A number of a coordinate.
-
-    Raises:
-        ArgumentTypeError: none.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        law = f"LOW HIGH or one number, got {text!r}; name files before it, or behind --"
-        raise argparse.ArgumentTypeError(law) from None
-
-
-def _coordinate(option: str, values: Sequence[float] | None) -> Interval | float | None:
-    if values is None:
-        return None
-    if len(values) > 2:
-        raise MeasurementError(f"{option}: LOW HIGH or one number, got {len(values)} numbers")
-    return values[0] if len(values) == 1 else (values[0], values[1])
 
 
 def _inspect(arguments: argparse.Namespace, remark: Remark) -> Outcome:

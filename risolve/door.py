@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike
 from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
-from risolve.field import CoordinateLike, FieldOfView, check_angles, coordinate_of
+from risolve.field import CoordinateLike, FieldOfView, Searched, check_angles, coordinate_of
 from risolve.files.measurement_laws import lossy_codes
 from risolve.files.model import Model, read_model
 from risolve.files.source import Chunk, Unit
@@ -25,12 +26,48 @@ from risolve.located import located_sources
 from risolve.locating import CLASSICAL, Options, localize, localizer_for, needs_model
 from risolve.physics.limits import Limits
 from risolve.physics.observation import Observation
+from risolve.pictures.view import MOST_SCENES, Shot, view_of
 from risolve.words.doubts import Doubts
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 _SCENES_AT_ONCE = 256
 """Scenes that `locate` looks at together."""
 
 _WHERE = "the observation"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class FoundSources(LocatedSources):
+    """What `locate` found, with the observation in which, and where it searched: what a figure is made of."""
+
+    observation: Observation
+    searched: Searched
+
+    def plot(self, scene: int | None = None) -> "matplotlib.figure.Figure":
+        """A figure of one scene, or of the first 12 of several where none is named; its `savefig` writes it.
+
+        The spectrum over the unknown coordinates with the sources and the ellipses of two standard
+        deviations; of one scene also each source from near by and along range, and all of it in space.
+
+        Raises:
+            TypeError: a scene that is no whole number.
+            ValueError: a scene that was not located.
+        """
+        # matplotlib takes a second to load, and most results are never drawn
+        from risolve.pictures.figure import figure_of
+
+        n_scenes = self.observation.n_scenes
+        first, n_drawn = (0, min(n_scenes, MOST_SCENES)) if scene is None else (operator.index(scene), 1)
+        if not 0 <= first < n_scenes:
+            raise ValueError(f"scene is a number from 0 to {n_scenes - 1}, of {n_scenes} scenes; got {first}")
+        located = list(self.of_scenes())[first : first + n_drawn]
+        views = [
+            view_of(Shot("", number, self.estimator), self.observation, number, self.searched, rows)
+            for number, rows in located
+        ]
+        return figure_of(views, n_scenes)
 
 
 def locate(
@@ -43,7 +80,7 @@ def locate(
     estimator: str = CLASSICAL,
     false_alarm: float = 0.01,
     model: Model | Path | str | None = None,
-) -> LocatedSources:
+) -> FoundSources:
     """Sources of every scene of an observation.
 
     sources: how many every scene has; None to count them, at most 8. azimuth, elevation (degrees), range (m):
@@ -58,8 +95,8 @@ def locate(
     estimator that reads one.
 
     The result has a row a source, with azimuth_deg, elevation_deg, range_m and their standard deviations,
-    power_db in the unit of |snapshot|^2 and more (`LocatedSources`). What cannot be right about a scene, as
-    sources beside the limits or more than was counted up to, is a `UserWarning`.
+    power_db in the unit of |snapshot|^2 and more (`LocatedSources`); `plot` draws it. What cannot be right
+    about a scene, as sources beside the limits or more than was counted up to, is a `UserWarning`.
 
     Raises:
         TypeError: what is no observation, no number and no limits.
@@ -94,7 +131,8 @@ def locate(
         parts.append(rows)
     for line in doubts.lines():
         warnings.warn(line, stacklevel=2)
-    return joined(parts)
+    within = replace(observation, array=localizer.array, stated=localizer.stated)
+    return FoundSources(**vars(joined(parts)), observation=within, searched=localizer.searched)
 
 
 def estimator_names() -> list[str]:

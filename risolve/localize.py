@@ -60,8 +60,11 @@ def localize_files(
     remark: Callable[[str], None],
     work: Path | None,
     workers: int,
+    scenes: range | None = None,
 ) -> Localization:
     """Sources of every scene of some files, or of directories of shards, in bounded memory.
+
+    scenes: the numbers of those that are located of each file, None for all.
 
     looks: what `first_looks` said of the files, before anything else was done with them. What is odd, left
     out or beyond what was searched goes to `remark`, one line each. work: a directory that keeps what is
@@ -86,14 +89,15 @@ def localize_files(
                 if first_scene == 0:
                     remark(f"{file}: {options.estimator} searches {localizer.searched}")
                 truth, doubts = stream.truth(), Doubts(path, localizer, options.n_sources)
-                chunks = stream.chunk_scenes()
+                chunks = _asked(stream, first_scene, scenes)
                 kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
                 finished = _finished(kept)
                 asked = [own for own in zip(chunks, kept, strict=True) if own[1] not in finished]
                 locator = _Locator(path, looks, options, tuple(files), number, first_scene)
                 located = shared_out(locator, asked, min(workers, len(asked) // LEAST_CHUNKS))
-                done = stream.sizes.scenes - sum(len(scenes) for scenes, _ in asked)
-                progress = Progress(f"localize {path.name}", stream.sizes.scenes, "scenes", done)
+                total = sum(map(len, chunks))
+                done = total - sum(len(scenes) for scenes, _ in asked)
+                progress = Progress(f"localize {path.name}", total, "scenes", done)
                 for scenes, place in zip(chunks, kept, strict=True):
                     if place in finished:
                         part = finished[place]
@@ -114,6 +118,16 @@ def localize_files(
     for file_number, scene, reason in sources.left_out:
         remark(f"{files[file_number]}: scene {scene} is left out: {reason}")
     return Localization(sources, tuple(scores))
+
+
+def _asked(stream: Source, first_scene: int, scenes: range | None) -> list[range]:
+    """The scenes of a stream that are located, chunk by chunk; first_scene: number of its first."""
+    chunks = stream.chunk_scenes()
+    if scenes is None:
+        return chunks
+    start, stop = scenes.start - first_scene, scenes.stop - first_scene
+    within = [range(max(own.start, start), min(own.stop, stop)) for own in chunks]
+    return [own for own in within if own]
 
 
 def _finished(kept: Sequence[Path | None]) -> dict[Path | None, LocatedSources]:

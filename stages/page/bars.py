@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from stages.page.figures import INK, MUTED, PAPER, REFINED, MethodStyle, svg
+from risolve.pictures.style import INK, MUTED, PAPER
+from stages.page.figures import REFINED, MethodStyle, svg
 
 GOSPA_PARTS = {
     "gospa_location_m": ("location", "#2f4858"),

@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from risolve.metrics.intervals import wilson
+from risolve.pictures.style import INK
 from stages.page import figures
 from stages.page.blocks import FigureBlock, panel
-from stages.page.figures import INK, MethodStyle, line
+from stages.page.figures import MethodStyle, line
 from stages.page.tables import ABSENT, Cell, Row, Table, number
 
 

@@ -11,9 +11,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from risolve.metrics.intervals import wilson
+from risolve.pictures.style import BLUE, INK, MUTED, PAPER
 from stages.page import curves, figures
 from stages.page.blocks import FigureBlock, columns_for, large, panel, snr_values
-from stages.page.figures import BLUE, INK, MUTED, PAPER, MethodStyle
+from stages.page.figures import MethodStyle
 from stages.page.strata_tables import cells_by_count
 
 _SHARES = LinearSegmentedColormap.from_list("shares", [PAPER, BLUE])

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from stages.page.figures import DASHED, DOTTED, INK, MUTED, MethodStyle, limit_style, line
+from risolve.pictures.style import INK, MUTED
+from stages.page.figures import DASHED, DOTTED, MethodStyle, limit_style, line
 
 
 @dataclass(frozen=True)

@@ -7,53 +7,20 @@ any other a dashed line with hollow markers. What is started at the truth is a l
 markers.
 """
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.typing import RcKeyType
+
+from risolve.pictures.style import BLUE, GREEN, INK, ORANGE, PAPER, PURPLE, SKY, VERMILION, styled, svg_of
 
 REFINED = "+ml"
 
-INK, MUTED, RULE, PAPER = "#1f2429", "#5c6670", "#d9dee3", "#ffffff"
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-
 SMALL, LARGE = (3.7, 2.9), (4.8, 3.4)
 """Sizes of a panel (inches)."""
-
-_STYLE: dict[RcKeyType, Any] = {
-    "svg.hashsalt": "risolve",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 8.0,
-    "axes.edgecolor": "#9aa4ad",
-    "axes.linewidth": 0.8,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6eaed",
-    "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 3.0,
-    "ytick.major.size": 3.0,
-    "figure.facecolor": PAPER,
-    "lines.linewidth": 1.5,
-    "lines.markersize": 5.0,
-}
 
 
 @dataclass(frozen=True)
@@ -170,7 +137,7 @@ def svg_row(
     draws: Sequence[Callable[[Axes], None]], legend: Iterable[MethodStyle], width: float, height: float
 ) -> bytes:
     """Panels side by side, the whole of a size (inches), over a legend of methods where there is one."""
-    with matplotlib.rc_context(_STYLE):
+    with styled():
         figure = Figure(figsize=(width, height), layout="constrained")
         for position, draw in enumerate(draws):
             draw(figure.add_subplot(1, len(draws), position + 1))
@@ -178,10 +145,7 @@ def svg_row(
         if handles:
             columns = min(len(handles), 3)
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-        buffer = io.BytesIO()
-        # savefig would lay the figure out and draw it twice.
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
-    return buffer.getvalue()
+        return svg_of(figure)
 
 
 def line(style: MethodStyle) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from stages.page.figures import INK, REFINED, MethodStyle, method_styles, svg_row
+from risolve.pictures.style import INK
+from stages.page.figures import REFINED, MethodStyle, method_styles, svg_row
 
 _AXES = {
     "position_jitter_m": ("position jitter", "mm", 1e3),

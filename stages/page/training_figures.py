@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from stages.page.figures import BLUE, GREEN, INK, MUTED, ORANGE, RULE, VERMILION, svg
+from risolve.pictures.style import BLUE, GREEN, INK, MUTED, ORANGE, RULE, VERMILION
+from stages.page.figures import svg
 from stages.page.run_files import NORMS, ExampleSpectra
 
 TRAIN_COLOUR, VALIDATION_COLOUR = BLUE, VERMILION

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from stages.page.figures import INK, RULE, svg_row
+from risolve.pictures.style import INK, RULE
+from stages.page.figures import svg_row
 from stages.params.search import Choices, Interval, Range, Search
 
 _WIDTH, _HEIGHT = 8.0, 4.2

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from risolve.pictures.style import INK
 from stages.page import curves, figures
 from stages.page.bars import gospa_bars
 from stages.page.curves import Quantity
@@ -114,7 +115,7 @@ def test_a_limit_is_a_thin_dark_line_whatever_it_is_called() -> None:
     styles = method_styles(["genie", "genie_unconditional", "ml"])
     for name in ("genie", "genie_unconditional"):
         assert styles[name].limit and not styles[name].strongest
-        assert styles[name].colour == figures.INK and styles[name].marker == ""
+        assert styles[name].colour == INK and styles[name].marker == ""
         assert "(started at the truth, no method)" in styles[name].label
     assert figures.line(styles["genie"])["linewidth"] < figures.line(styles["ml"])["linewidth"]
 

@@ -1,0 +1,1 @@
+"""What a person looks at: located sources beside the spectrum of their snapshots, as figures and as pages."""
