@@ -61,10 +61,9 @@ def figure_of(views: Sequence[View], n_scenes: int) -> Figure:
         look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 11.0, "weight": "bold"}
         figure.text(0.5, 1.0 - 0.2 / high, heading_of(views, n_scenes), **look)
         marks: list[Artist] = [*handles(views)]
-        if len(views) > 1:
+        if len(views) > 1 and any(len(plane_of(view)) == 2 for view in views):
             marks.append(Patch(color=BLUE, label=f"energy explained, {DEPTH_DB:g} dB to dark"))
-        if marks:
-            figure.legend(handles=marks, loc="lower center", ncols=len(marks), frameon=False)
+        figure.legend(handles=marks, loc="lower center", ncols=max(len(marks), 1), frameon=False)
         # ticks are made when a figure is drawn
         figure.draw_without_rendering()
     return figure

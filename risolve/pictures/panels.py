@@ -135,9 +135,8 @@ def _points(view: View, axis: int) -> Float[Tensor, " place"]:
     """Places along a coordinate, close enough that no peak is missed."""
     low, high = view.window[axis]
     array = view.observation.array
-    if axis == 2:
-        n_points = _MOST
-    else:
+    n_points = _MOST
+    if axis != 2 and len(plane_of(view)) == 2:
         in_beams = (high - low) * aperture(array.elements) / array.wavelength
         n_points = min(max(math.ceil(_POINTS_OF_BEAM * in_beams), _FEWEST), _MOST)
     return torch.linspace(low, high, n_points, dtype=torch.float64)

@@ -35,7 +35,7 @@ _MARGIN, _APERTURES = 1.15, 4.0
 _SIDE = math.pi / 3.0
 """To which azimuth rings reach at least."""
 
-_ZOOM = 1.5
+_ZOOM = 1.15
 
 
 class Shape(NamedTuple):
