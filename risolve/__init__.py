@@ -63,6 +63,7 @@ PUBLIC = {
     "circular": "risolve.physics.array",
     "Observation": "risolve.physics.observation",
     "locate": "risolve.door",
+    "FoundSources": "risolve.door",
     "LocatedSources": "risolve.files.sources",
     "bound": "risolve.door",
     "PlaceBound": "risolve.door",

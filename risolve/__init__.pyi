@@ -1,3 +1,4 @@
+from risolve.door import FoundSources as FoundSources
 from risolve.door import PlaceBound as PlaceBound
 from risolve.door import bound as bound
 from risolve.door import estimator_names as estimator_names
