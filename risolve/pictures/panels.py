@@ -69,6 +69,8 @@ def draw_spectrum(axes: Axes, view: View) -> AxesImage | None:
         interpolation="bilinear",
     )
     axes.grid(visible=False)
+    # an ellipse may reach far beyond what was searched
+    axes.autoscale(enable=False)
     name_axes(axes, plane)
     draw_places(axes, view, plane)
     draw_numbers(axes, in_plane(view.sources, plane), in_plane(view.places, plane))
@@ -81,6 +83,7 @@ def _draw_curve(axes: Axes, view: View, axis: int) -> None:
     lattice[:, axis] = line
     curve = np.stack((shown(axis, line), view.explained_db(lattice, view.sources[:0]).numpy()))
     axes.plot(*curve, color=BLUE)
+    axes.set_xlim(*shown(axis, line[[0, -1]]))
     axes.set_ylabel(EXPLAINED)
     axes.margins(y=0.12)
     name_axes(axes, (axis,))

@@ -15,7 +15,7 @@ from risolve.inference.assessment import likelihood_at
 from risolve.inference.detection import CHUNK_VALUES, detectors, explained, gains
 from risolve.inference.grid import Grid
 from risolve.metrics.assignment import pair
-from risolve.physics.geometry import aperture, cosines_from_sources, fraunhofer_distance
+from risolve.physics.geometry import aperture, fraunhofer_distance
 from risolve.physics.observation import Observation
 
 MOST_SCENES = 12
@@ -116,7 +116,7 @@ class View:
         parts = []
         for part in places.split(max(1, CHUNK_VALUES // max(n_numbers, observation.n_elements))):
             inside = torch.ones(len(part), dtype=torch.bool)
-            grid = Grid((len(part), 1, 1), cosines_from_sources(part), part, inside)
+            grid = Grid((len(part), 1, 1), part, part, inside, around=True)
             ((_, detector),) = detectors(observation, grid)
             parts.append(gains(detector, explained(detector, beside[None, None]))[0, 0])
         # on unit scale sum_l |y_l|^2 = L M

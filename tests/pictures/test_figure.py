@@ -62,6 +62,13 @@ def test_a_close_up_shows_an_ellipse_of_two_deviations(view: View, figure: Figur
         assert low < np.min(x) and np.max(x) < high
 
 
+def test_an_ellipse_does_not_widen_what_was_searched(view: View) -> None:
+    wide = figure_of([replace(view, covariance=1e6 * view.covariance)], 1)
+    spectrum = titled(wide, "Spectrum")
+    for ends, (low, high) in zip((spectrum.get_xlim(), spectrum.get_ylim()), view.window, strict=False):
+        np.testing.assert_allclose(ends, np.rad2deg([low, high]))
+
+
 def test_an_ellipse_is_the_edge_of_its_covariance() -> None:
     covariance = torch.tensor([[4.0, 1.5], [1.5, 1.0]], dtype=torch.float64)
     edge = ellipse(covariance)
