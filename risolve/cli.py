@@ -1,4 +1,4 @@
-"""The command line: risolve localize | plot | convert | finetune | inspect | trials | adopt | set | estimators."""
+"""The command line: localize | plot | convert | finetune | inspect | trials | adopt | set | estimators."""
 
 import argparse
 import os
