@@ -1,4 +1,4 @@
-"""The command line: risolve localize | plot | convert | finetune | inspect | estimators, and of a clone."""
+"""The command line: localize | plot | convert | finetune | inspect | trials | adopt | set | estimators."""
 
 import argparse
 import os
@@ -39,14 +39,14 @@ FAULTY = 2
 LEFT_OUT = 3
 """Exit status where some scenes were used and others left out."""
 
-_PICTURE = "picture: .png, .svg, or .html, which turns"
-
 OF_CLONE = {
     "trials": "list the complete trials of the search, best first",
     "adopt": "write the best trial of the search into params.yaml",
     "set": "write values into params.yaml, and nothing else",
 }
 """Commands about the pipeline -> what each does."""
+
+_PICTURE = "picture: .png, .svg, or .html, which turns"
 
 Outcome: TypeAlias = tuple[list[str], int]
 """Lines for standard output, and the exit status."""
@@ -56,7 +56,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve COMMAND"""
+    """risolve localize | plot | convert | finetune | inspect | trials | adopt | set | estimators"""
 
     def command() -> None:
         if sys.argv[1:2] and sys.argv[1] in OF_CLONE:
@@ -162,7 +162,8 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 
 
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    options, naming = options_of(arguments), naming_of(arguments)
+    options = options_of(arguments)
+    naming = naming_of(arguments)
     looks, workers = first_looks(arguments.files, naming), len(os.sched_getaffinity(0))
     if arguments.plot is not None:
         check_target(arguments.plot, arguments.files, PICTURES)
@@ -185,12 +186,6 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     return lines, LEFT_OUT if found.sources.left_out else 0
 
 
-def _convert(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    check_target(arguments.out, arguments.files, convert_setup.KINDS)
-    done = convert_setup.convert_files(arguments.files, arguments.out, naming_of(arguments), remark)
-    return [f"{done}: {arguments.out}"], 0
-
-
 def _plot(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     options, files = options_of(arguments), [arguments.file]
     looks = first_looks(files, naming_of(arguments))
@@ -203,6 +198,12 @@ def _plot(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     found = localize_files(files, looks, options, remark, None, 1, scenes).sources
     drawn = draw_sources(arguments.out, files, looks, options, found, n_scenes)
     return [*source_lines(found), drawn], LEFT_OUT if found.left_out else 0
+
+
+def _convert(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    check_target(arguments.out, arguments.files, convert_setup.KINDS)
+    done = convert_setup.convert_files(arguments.files, arguments.out, naming_of(arguments), remark)
+    return [f"{done}: {arguments.out}"], 0
 
 
 def _finetune(arguments: argparse.Namespace, remark: Remark) -> Outcome:

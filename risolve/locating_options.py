@@ -1,4 +1,4 @@
-"""Options that say how sources are located, and where they may be."""
+"""How sources are located, as options of a command."""
 
 import argparse
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _COORDINATES = (
 
 
 def add_locating(command: argparse.ArgumentParser) -> None:
-    """How sources are located."""
+    """The options that say how a command locates sources."""
     command.add_argument(
         "--estimator",
         default=CLASSICAL,

@@ -24,6 +24,7 @@ SIGMAS = 2.0
 """Standard deviations to the edge of an ellipse, an ellipsoid and a band."""
 
 LOCATED, TRUE, SPREAD = "located", "true", f"{SIGMAS:g} standard deviations"
+RIVAL = "rival, nearly alike"
 
 HALO = [patheffects.withStroke(linewidth=2.6, foreground=PAPER)]
 
@@ -35,6 +36,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
         "markersize": 7.0,
         "linestyle": "",
     },
+    RIVAL: {"marker": "o", "color": VERMILION, "markersize": 8.0, "linestyle": "", "fillstyle": "none"},
     TRUE: {"marker": "x", "color": INK, "markersize": 7.0, "markeredgewidth": 1.8, "linestyle": ""},
     SPREAD: {"color": VERMILION, "linewidth": 1.3},
 }
@@ -81,6 +83,7 @@ def handles(views: Sequence[View]) -> list[Line2D]:
     """What the marks in pictures of some views mean."""
     held = {
         LOCATED: any(view.n_sources for view in views),
+        RIVAL: any(bool(view.rivals.isfinite().any()) for view in views),
         TRUE: any(view.truth is not None for view in views),
         SPREAD: any(bool(view.deviations.isfinite().any()) for view in views),
     }
@@ -88,15 +91,15 @@ def handles(views: Sequence[View]) -> list[Line2D]:
 
 
 def draw_places(axes: Axes, view: View, plane: Sequence[int]) -> None:
-    """Sources with their numbers and ellipses, and true places, in the plane of two coordinates."""
+    """Sources with their ellipses, their rivals, and true places, in the plane of two coordinates."""
     for place, covariance in zip(view.sources, view.covariance, strict=True):
         edge = place.repeat(_EDGE, 1)
         edge[:, [*plane]] += ellipse(covariance[[*plane]][:, [*plane]])
         edge[:, 2] = edge[:, 2].clamp_min(0.0)
         axes.plot(*in_plane(edge, plane).T, path_effects=HALO, zorder=3.0, **_LOOKS[SPREAD])
-    located, true = view.places.split((view.n_sources, len(view.places) - view.n_sources))
-    axes.plot(*in_plane(located, plane).T, zorder=4.0, **_LOOKS[LOCATED])
-    axes.plot(*in_plane(true, plane).T, zorder=5.0, path_effects=HALO, **_LOOKS[TRUE])
+    axes.plot(*in_plane(view.rivals, plane).T, zorder=4.0, path_effects=HALO, **_LOOKS[RIVAL])
+    axes.plot(*in_plane(view.sources, plane).T, zorder=4.0, **_LOOKS[LOCATED])
+    axes.plot(*in_plane(view.true, plane).T, zorder=5.0, path_effects=HALO, **_LOOKS[TRUE])
 
 
 def ellipse(covariance: Float[Tensor, "2 2"]) -> Float[Tensor, "point 2"]:
@@ -117,10 +120,12 @@ def root(covariance: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
 
 
 def draw_numbers(
-    axes: Axes, places: Float[np.ndarray, "source 2"], beside: Float[np.ndarray, "place 2"]
+    axes: Axes, places: Float[np.ndarray, "mark 2"], beside: Float[np.ndarray, "place 2"]
 ) -> None:
-    """The number of each source, at the side of its mark where most room is beside all marks; limits of the
-    axes are set.
+    """The number of each source, at the side of its mark where most room is beside all marks, "?" behind that
+    of its rival; limits of the axes are set.
+
+    places: of sources, then of their rivals, NaN where one has none.
     """
     extent = axes.get_window_extent()
     size = 72.0 / axes.figure.dpi * np.array([extent.width, extent.height])
@@ -128,21 +133,25 @@ def draw_numbers(
     taken = list((beside - low) / (high - low) * size)
     turns = math.pi / 4.0 * np.arange(1, 9)
     sides = _AWAY * np.stack((np.cos(turns), np.sin(turns)), -1)
+    n_sources = len(places) // 2
     for number, place in enumerate((places - low) / (high - low) * size):
+        if not np.isfinite(place).all():
+            continue
         middles = place + sides
         edge = np.minimum(middles, size - middles).min(-1)
         room = np.minimum(edge, np.hypot(*(middles[:, None] - np.array(taken)).T).min(0))
         # equal rooms are told apart by more than rounding
         best = int(room.round(6).argmax())
         taken.append(middles[best])
-        axes.annotate(str(number), places[number].tolist(), sides[best].tolist(), **_NUMBER)
+        text = str(number) if number < n_sources else f"{number - n_sources}?"
+        axes.annotate(text, places[number].tolist(), sides[best].tolist(), **_NUMBER)
 
 
 def draw_on_curve(
     axes: Axes, view: View, number: int, axis: int, curve: Float[np.ndarray, "2 place"]
-) -> Float[np.ndarray, " 2"]:
-    """A source on a curve over one coordinate, the interval of its deviation, and its true place; where the
-    mark of the source is.
+) -> Float[np.ndarray, "2 2"]:
+    """A source on a curve over one coordinate, the interval of its deviation, its rival in angle and its true
+    place; where the marks of the source and of its rival are.
     """
     middle, half = view.sources[number, axis], SIGMAS * view.deviations[number, axis]
     low, x, high = shown(axis, torch.stack((middle - half, middle, middle + half)))
@@ -153,7 +162,10 @@ def draw_on_curve(
         true = shown(axis, view.truth[number, [axis]])
         look = _LOOKS[TRUE] | {"path_effects": HALO, "clip_on": False}
         axes.plot(true, np.interp(true, *curve), zorder=5.0, **look)
-    return np.array([x, level])
+    rival = float(shown(axis, view.rivals[number, [axis]])[0]) if axis != 2 else math.nan
+    rival_level = float(np.interp(rival, *curve))
+    axes.plot([rival], [rival_level], zorder=4.0, path_effects=HALO, **_LOOKS[RIVAL])
+    return np.array([[x, level], [rival, rival_level]])
 
 
 def name_axes(axes: Axes, plane: Sequence[int]) -> None:

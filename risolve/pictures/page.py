@@ -35,7 +35,7 @@ _BUTTONS = {
 _CAPTION = (
     "Drag to turn; the number of a source goes near to it. z leaves the surface to the front, y points "
     f"upwards. Dots are elements, circles located sources with the ellipsoids of {SIGMAS:g} standard "
-    "deviations, crosses true places; dotted lines stand on the plane y = 0."
+    "deviations, hollow ones their rivals, crosses true places; dotted lines stand on the plane y = 0."
 )
 
 _STYLE = f"""
@@ -48,7 +48,7 @@ button {{ font: inherit; min-width: 2.6rem; min-height: 2.2rem; }}
 path {{ fill: none; stroke-linecap: round; vector-effect: non-scaling-stroke; }}
 path.stem {{ stroke-dasharray: 2 4; }}
 text {{ font-size: 14px; fill: {MUTED}; stroke: {PAPER}; stroke-width: 3px; paint-order: stroke; }}
-text.located {{ font-weight: bold; fill: {VERMILION}; }}
+text.located, text.rival {{ font-weight: bold; fill: {VERMILION}; }}
 table {{ border-collapse: collapse; }}
 td, th {{ border-bottom: 1px solid {RULE}; padding: .2rem .8rem; text-align: right; }}
 """
@@ -111,16 +111,21 @@ def _section(view: View) -> str:
 def _table(view: View) -> str:
     """Places of located and true sources, side by side."""
     columns = ("azimuth (degrees)", "elevation (degrees)", "range (m)")
-    heads = ["source", *columns, *(f"true {name}" for name in columns if view.truth is not None)]
+    has_rivals = bool(view.rivals.isfinite().any())
+    heads = ["source", *columns, *(f"rival {name}" for name in columns if has_rivals)]
+    heads += [f"true {name}" for name in columns if view.truth is not None]
     lines = ["".join(f'<th scope="col">{name}</th>' for name in heads)]
     located, deviations = view.sources.numpy(), view.deviations.numpy()
     true = np.full((0, 3), np.nan) if view.truth is None else view.truth.numpy()
+    untold = np.full(3, np.nan)
     for number in range(max(len(located), len(true))):
         cells = ["missed", "", "", ""]
         if number < len(located):
             cells = [str(number), *_place(located[number], deviations[number])]
+        if has_rivals:
+            cells += _place(view.rivals[number].numpy() if number < len(located) else untold, untold)
         if view.truth is not None:
-            cells += _place(true[number], np.full(3, np.nan))
+            cells += _place(true[number], untold)
         lines.append("".join(f"<td>{cell}</td>" for cell in cells))
     if not view.n_sources:
         lines.append(f'<td colspan="{len(heads)}">no source located</td>')

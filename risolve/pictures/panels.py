@@ -73,7 +73,8 @@ def draw_spectrum(axes: Axes, view: View) -> AxesImage | None:
     axes.autoscale(enable=False)
     name_axes(axes, plane)
     draw_places(axes, view, plane)
-    draw_numbers(axes, in_plane(view.sources, plane), in_plane(view.places, plane))
+    numbered = torch.cat((view.sources, view.rivals))
+    draw_numbers(axes, in_plane(numbered, plane), in_plane(view.places, plane))
     return image
 
 
@@ -88,8 +89,8 @@ def _draw_curve(axes: Axes, view: View, axis: int) -> None:
     axes.margins(y=0.12)
     name_axes(axes, (axis,))
     marks = [draw_on_curve(axes, view, number, axis, curve) for number in range(view.n_sources)]
-    places = np.reshape(marks, (view.n_sources, 2))
-    draw_numbers(axes, places, places)
+    places = np.reshape(marks, (-1, 2, 2)).swapaxes(0, 1).reshape(-1, 2)
+    draw_numbers(axes, places, places[np.isfinite(places).all(-1)])
 
 
 def draw_close_up(axes: Axes, view: View, number: int) -> None:

@@ -1,4 +1,4 @@
-"""A scene in space: elements, sources with the ellipsoids of their errors and true places, as lines."""
+"""A scene in space: elements, sources with the ellipsoids of their errors, rivals, true places; as lines."""
 
 import math
 from typing import Any, NamedTuple
@@ -22,6 +22,14 @@ LOOKS: dict[str, dict[str, Any]] = {
     "stem": {"color": VERMILION, "linewidth": 0.7, "linestyle": ":"},
     "spread": {"color": VERMILION, "linewidth": 0.9},
     "located": {"color": VERMILION, "linestyle": "", "marker": "o", "markersize": 8.0},
+    "rival": {
+        "color": VERMILION,
+        "linestyle": "",
+        "marker": "o",
+        "fillstyle": "none",
+        "markersize": 8.0,
+        "markeredgewidth": 1.2,
+    },
     "true": {"color": INK, "linestyle": "", "marker": "x", "markersize": 6.0, "markeredgewidth": 1.6},
 }
 """Kind of a shape -> how it is drawn."""
@@ -77,9 +85,10 @@ def shapes(view: View) -> list[Shape]:
             drawn += [Shape("spread", line, "") for line in ellipsoid(source, covariance, reach)]
         text = str(number) if is_inside else f"{number} at {metres(float(source[2]))}"
         drawn.append(Shape("located", at[None], text))
-    for place in view.places[view.n_sources :]:
-        drawn.append(Shape("true", _at(place, reach)[None], ""))
-    return drawn
+    for number, place in enumerate(view.rivals):
+        if bool(place.isfinite().all()):
+            drawn.append(Shape("rival", _at(place, reach)[None], f"{number}?"))
+    return drawn + [Shape("true", _at(place, reach)[None], "") for place in view.true]
 
 
 def _at(source: Float[Tensor, " 3"], reach: float) -> Float[np.ndarray, " 3"]:
@@ -114,7 +123,7 @@ def draw_space(axes: Axes3D, view: View) -> None:
         x, y, z = points.T
         axes.plot(z, x, y, **LOOKS[kind])
         if text:
-            is_number = kind == "located"
+            is_number = kind in {"located", "rival"}
             axes.text(
                 *(z[-1], x[-1], y[-1], f"  {text}"),
                 color=VERMILION if is_number else MUTED,

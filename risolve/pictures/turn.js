@@ -29,6 +29,7 @@ for (const figure of document.querySelectorAll("figure.space")) {
       const marks = {
         element: (x, y) => `M${x} ${y}h0`,
         located: (x, y) => `M${x} ${y}h0`,
+        rival: (x, y) => `M${x} ${y}m${-CROSS} 0a${CROSS} ${CROSS} 0 1 0 ${2 * CROSS} 0a${CROSS} ${CROSS} 0 1 0 ${-2 * CROSS} 0`,
         true: (x, y) => `M${x} ${y}m${-CROSS} ${-CROSS}l${2 * CROSS} ${2 * CROSS}m0 ${-2 * CROSS}l${-2 * CROSS} ${2 * CROSS}`,
       };
       const mark = marks[kind];

@@ -44,7 +44,8 @@ class View:
 
     observation: of this scene alone, with what is stated of places. searched: where sources were looked for.
     sources: (azimuth (rad), elevation (rad), inverse range (1/m)). covariance: of the errors of each, NaN
-    where it is not known, 0 of a coordinate that is. truth: row k the true place of source k, NaN where it
+    where it is not known, 0 of a coordinate that is. rivals: another place of each that answers nearly alike,
+    NaN where there is none. truth: row k the true place of source k, NaN where it
     has none, then those of no source; None where no truth is known.
     """
 
@@ -54,6 +55,7 @@ class View:
     sources: Float[Tensor, "source 3"]
     covariance: Float[Tensor, "source 3 3"]
     power_db: Float[Tensor, " source"]
+    rivals: Float[Tensor, "source 3"]
     truth: Float[Tensor, "truth 3"] | None
 
     @property
@@ -66,10 +68,14 @@ class View:
         return self.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
 
     @property
+    def true(self) -> Float[Tensor, "place 3"]:
+        """True places, those of no source last; none where no truth is known."""
+        return self.sources[:0] if self.truth is None else self.truth[self.truth.isfinite().all(-1)]
+
+    @property
     def places(self) -> Float[Tensor, "place 3"]:
-        """Located and true places together."""
-        true = self.sources[:0] if self.truth is None else self.truth[self.truth.isfinite().all(-1)]
-        return torch.cat((self.sources, true))
+        """Located places, their rivals and true places together."""
+        return torch.cat((self.sources, self.rivals[self.rivals.isfinite().all(-1)], self.true))
 
     @property
     def free(self) -> list[bool]:
@@ -131,10 +137,15 @@ def view_of(
     values: Float[np.ndarray, "source value"],
 ) -> View:
     """The view of a row of an observation from its rows of located sources, without a truth."""
-    columns = ("azimuth_deg", "elevation_deg", "inverse_range_per_m")
-    places = values[:, [VALUES.index(name) for name in columns]]
-    degree = math.radians(1.0)
-    sources = torch.from_numpy(places * (degree, degree, 1.0))
+    sources, rivals = (
+        torch.from_numpy(values[:, [VALUES.index(name) for name in names]])
+        for names in (
+            ("azimuth_deg", "elevation_deg", "inverse_range_per_m"),
+            ("rival_azimuth_deg", "rival_elevation_deg", "rival_range_m"),
+        )
+    )
+    rivals = torch.cat((torch.deg2rad(rivals[:, :2]), 1.0 / rivals[:, 2:]), -1)
+    sources = torch.cat((torch.deg2rad(sources[:, :2]), sources[:, 2:]), -1)
     own = observation.select(slice(row, row + 1))
     return View(
         shot,
@@ -143,6 +154,7 @@ def view_of(
         sources,
         likelihood_at(own, sources[None]).covariance[0],
         torch.from_numpy(values[:, VALUES.index("power_db")]),
+        rivals,
         None,
     )
 

@@ -48,9 +48,11 @@ def one_view(
 
 
 def marks(axes: Axes, marker: str) -> np.ndarray:
-    """Places of all marks of a kind, a row each."""
-    drawn = [np.column_stack(line.get_data()) for line in axes.lines if line.get_marker() == marker]
-    return np.concatenate(drawn).astype(float) if drawn else np.empty((0, 2))
+    """Places of all filled marks of a kind, a row each."""
+    lines = [line for line in axes.lines if (line.get_marker(), line.get_fillstyle()) == (marker, "full")]
+    return np.concatenate(
+        [np.column_stack(line.get_data()).astype(float) for line in lines] or [np.empty((0, 2))]
+    )
 
 
 def titled(figure: Figure, start: str) -> Axes:

@@ -165,6 +165,20 @@ def test_a_source_without_deviation_has_no_ellipse(view: View) -> None:
     assert not [shape for shape in shapes(unknown) if shape.kind == "spread"]
 
 
+@pytest.mark.parametrize("known", [{}, {"elevation": 0.0, "range": np.inf}])
+def test_a_rival_is_hollow_and_named_after_its_source(known: dict[str, float]) -> None:
+    view = one_view(**known)
+    rivals = torch.full_like(view.sources, torch.nan)
+    rivals[1] = view.sources[1] + torch.tensor([-0.9, 0.2 * view.free[1], 0.0])
+    shown = replace(view, rivals=rivals)
+    spectrum = titled(figure_of([shown], 1), "Spectrum")
+    hollow = [line for line in spectrum.lines if line.get_fillstyle() == "none"]
+    places = np.concatenate([np.asarray(line.get_xdata(), dtype=float) for line in hollow])
+    assert places[np.isfinite(places)].tolist() == pytest.approx([float(torch.rad2deg(rivals[1, 0]))])
+    assert [text.get_text() for text in spectrum.texts] == ["0", "1", "1?"]
+    assert [shape.text for shape in shapes(shown) if shape.kind == "rival"] == ["1?"]
+
+
 def test_numbers_of_close_sources_stand_apart(view: View) -> None:
     """Points between the middles of numbers, and from every mark."""
     sources = torch.tensor([[0.0, 0.0, 0.5], [0.03, 0.01, 0.5], [0.03, -0.02, 0.5], [1.04, 0.5, 0.5]])
@@ -173,6 +187,7 @@ def test_numbers_of_close_sources_stand_apart(view: View) -> None:
         sources=sources.double(),
         covariance=torch.full((4, 3, 3), torch.nan, dtype=torch.float64),
         power_db=torch.zeros(4, dtype=torch.float64),
+        rivals=torch.full((4, 3), torch.nan, dtype=torch.float64),
         truth=None,
     )
     figure = figure_of([close], 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from risolve.pictures.kinds import KINDS
 from risolve.pictures.page import page
@@ -78,11 +79,22 @@ def test_sources_that_were_missed_and_scenes_without_one_are_told(view: View) ->
             sources=view.sources[:n_sources],
             covariance=view.covariance[:n_sources],
             power_db=view.power_db[:n_sources],
+            rivals=view.rivals[:n_sources],
         )
 
     missed = r"<tr><td>missed</td><td></td><td></td><td></td><td>[-\d.]+</td>"
     assert re.search(missed, page([first(1)], 1, PICTURE))
     assert re.search(r"<td[^>]*>no source", page([replace(first(0), truth=None)], 1, PICTURE))
+
+
+def test_a_rival_is_told(view: View) -> None:
+    rivals = view.sources.clone()
+    rivals[0] = torch.tensor([0.5, -0.25, 0.0])
+    rivals[1] = torch.nan
+    text = page([replace(view, rivals=rivals)], 1, PICTURE)
+    first, second = (re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", text)[1:])
+    assert first[4:7] == [f"{np.rad2deg(0.5):.3f}", f"{np.rad2deg(-0.25):.3f}", "inf"]
+    assert second[4:7] == ["", "", ""]
 
 
 def test_a_name_is_no_markup(view: View) -> None:
