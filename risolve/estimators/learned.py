@@ -33,8 +33,9 @@ from risolve.estimators.spectral import required
 from risolve.identifiability import most_sources
 from risolve.inference.assessment import unconditional_likelihood
 from risolve.inference.field import Field, field
-from risolve.inference.grid import Grid, local_maxima
+from risolve.inference.grid import Grid
 from risolve.inference.hypotheses import likeliest_sources
+from risolve.inference.peaks import local_maxima
 from risolve.inference.unconditional import UnconditionalRefinement, refine_unconditional
 from risolve.networks.counting import Evidence
 from risolve.networks.trained import Prediction

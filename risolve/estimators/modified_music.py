@@ -24,7 +24,8 @@ from risolve.estimators.counted import told_or_counted
 from risolve.estimators.lattice import Lattice, rectangular_lattice
 from risolve.estimators.music import column_space, signal_subspace
 from risolve.estimators.spectral import has_short_factor, rank, required, short_factor
-from risolve.inference.grid import Grid, vertex
+from risolve.inference.grid import Grid
+from risolve.inference.peaks import vertex
 from risolve.modulus import squared_norms
 from risolve.networks.trained import Prediction
 from risolve.physics.array import Array

@@ -19,8 +19,9 @@ from risolve.estimators.contract import (
 from risolve.estimators.counted import told_or_counted
 from risolve.estimators.refined import best_of_starts
 from risolve.inference.detection import Detector, detectors
-from risolve.inference.grid import Grid, local_maxima
+from risolve.inference.grid import Grid
 from risolve.inference.likelihood import Refinement
+from risolve.inference.peaks import local_maxima
 from risolve.inference.sparse_powers import sparse_powers
 from risolve.physics.observation import Observation
 

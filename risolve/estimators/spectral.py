@@ -20,7 +20,8 @@ from risolve.estimators.contract import (
     n_candidates,
 )
 from risolve.estimators.counted import told_or_counted
-from risolve.inference.grid import Grid, grid_steering, local_maxima, placed, stencils
+from risolve.inference.grid import Grid, grid_steering
+from risolve.inference.peaks import local_maxima, placed, stencils
 from risolve.networks.trained import Prediction
 from risolve.physics.observation import Observation
 

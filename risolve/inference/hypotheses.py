@@ -20,8 +20,9 @@ from torch import Tensor
 
 from risolve.inference.candidates import Match, Subsets, likeliest_subsets, marginal_gain, match
 from risolve.inference.field import Field
-from risolve.inference.grid import Grid, peaks
+from risolve.inference.grid import Grid
 from risolve.inference.left_out import left_out_decrease, whitened
+from risolve.inference.peaks import peaks
 from risolve.inference.projection import grouped_snapshots, responses
 from risolve.inference.search import leading
 from risolve.inference.unconditional import UnconditionalRefinement, refine_unconditional

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from risolve.inference.assessment import log_likelihood
 from risolve.inference.detection import Detector, detectors, explained, gains
-from risolve.inference.grid import Grid, local_maxima
+from risolve.inference.grid import Grid
 from risolve.inference.likelihood import refine
+from risolve.inference.peaks import local_maxima
 from risolve.inference.search import leading, without
 from risolve.physics.observation import Observation
 

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from risolve.inference.detection import Detector, explained, gains, pair_gains
-from risolve.inference.grid import local_maxima
 from risolve.inference.likelihood import Refinement, refine
+from risolve.inference.peaks import local_maxima
 
 _SAME = 1e-6
 """Share of J by which a minimum is less than another, and not the same one."""

@@ -7,18 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from risolve.inference.grid import (
-    MOST_POINTS,
-    Grid,
-    Maxima,
-    grid_for,
-    grid_steering,
-    local_maxima,
-    peaks,
-    placed,
-    search_grid,
-    stencils,
-)
+from risolve.inference.grid import MOST_POINTS, Grid, grid_for, grid_steering, search_grid
+from risolve.inference.peaks import Maxima, local_maxima, peaks, placed, stencils
 from risolve.physics.array import Array
 from risolve.physics.geometry import cosines_from_sources, planar_array, sources_from_cosines
 from tests.messages import shows

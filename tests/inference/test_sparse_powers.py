@@ -8,7 +8,8 @@ import torch
 
 from risolve.inference import sparse_powers as module
 from risolve.inference.detection import Detector, detectors
-from risolve.inference.grid import Grid, local_maxima, search_grid
+from risolve.inference.grid import Grid, search_grid
+from risolve.inference.peaks import local_maxima
 from risolve.inference.projection import grouped_snapshots
 from risolve.inference.sparse_powers import remaining_noise, sparse_powers
 from risolve.physics.observation import Observation, SourceModel
