@@ -34,10 +34,9 @@ class Likelihood:
     F - 2 C estimates the information at the true amplitudes, the expected curvature of J; F is the
     covariance of its slope, to which noise in the amplitudes adds. The inverse of either alone is less than
     the covariance of the error. Both approach the Cramer-Rao bound with the SNR or, of `constant` sources,
-    with L. A coordinate of which F tells less than its limits (`Limits.variances`) is NaN, and so are, where
-    F - 2 C is not positive definite, those with the largest share of noise, source by source; the others
-    stand beside them as if these were anywhere within their limits, or beside a source of which nothing is
-    told as if its place were known.
+    with L. Where F - 2 C is not positive definite, the sources whose amplitudes have most noise are NaN, and
+    the others stand beside them as if their places were known. So is, and do, a coordinate of which F tells
+    less than its limits (`Limits.variances`): stated ones, or those of antennas without a surface.
 
     Valid where 2 C is a small part of F. Where it is not (two antennas, or several sources at 0 dB), errors
     exceed it by half and more.
@@ -128,7 +127,7 @@ def unconditional_likelihood(
 def _error_covariance(
     observation: Observation, fit: Refinement
 ) -> Float[Tensor, "scene coordinate coordinate"]:
-    """(F - 2 C)^-1 F (F - 2 C)^-1 of the conditional likelihood, NaN of coordinates within their noise; see
+    """(F - 2 C)^-1 F (F - 2 C)^-1 of the conditional likelihood, NaN for what is within its noise; see
     `Likelihood`.
     """
     if fit.sources.shape[1] == 0:
@@ -139,33 +138,30 @@ def _error_covariance(
             for part in pieces(observation, 4 * fit.sources.shape[1])
         ]
     )
-    limits, n_sources = observation.limits, fit.sources.shape[1]
-    is_free, unknown = limits.is_free.repeat(n_sources), limits.variances.reciprocal().repeat(n_sources)
-    told = fit.fisher.diagonal(dim1=1, dim2=2)
-    share = (by_noise.diagonal(dim1=1, dim2=2) / told).nan_to_num(nan=torch.inf)
-    heard = is_free & (told > unknown)
-    loudest = share.masked_fill(~is_free, -torch.inf).unflatten(1, (n_sources, 3)).amax(-1)
-    identity = torch.eye(3 * n_sources, dtype=torch.float64)
+    limits = observation.limits
+    shares = (by_noise / fit.fisher).diagonal(dim1=1, dim2=2).unflatten(1, (-1, 3)).nan_to_num(nan=torch.inf)
+    share = torch.where(limits.is_free, shares, 0.0).amax(-1)
+    placed = torch.ones_like(share, dtype=torch.bool)
+    told = limits.is_free.expand_as(shares)
+    if observation.stated is not None or observation.n_antennas == observation.n_elements:
+        # through the codes of a surface all is told, but at the horizon
+        told = told & (fit.fisher.diagonal(dim1=1, dim2=2).unflatten(1, (-1, 3)) * limits.variances > 1.0)
+    identity = torch.eye(fit.fisher.shape[-1], dtype=torch.float64)
     while True:
-        # what is not heard of a source lies anywhere within its limits; one that is not heard at all is known
+        heard = (placed[..., None] & told).flatten(1)
         both = heard[:, :, None] & heard[:, None, :]
-        anywhere = torch.diag_embed(torch.where(heard, 0.0, unknown))
-        placed = heard.unflatten(1, (n_sources, 3)).any(-1).repeat_interleave(3, dim=1) & is_free
-        free = placed[:, :, None] & placed[:, None, :]
-        information = torch.where(free, fit.fisher + anywhere, identity)
-        factor, info = torch.linalg.cholesky_ex(information - torch.where(both, by_noise, 0.0))
-        lost = (info != 0) & heard.any(1)
+        factor, info = torch.linalg.cholesky_ex(torch.where(both, fit.fisher - by_noise, identity))
+        lost = (info != 0) & placed.any(1)
         if not bool(lost.any()):
             break
-        # one coordinate less: the noisiest of the noisiest source that has one
-        of_source = share.masked_fill(~heard, -torch.inf).unflatten(1, (n_sources, 3))
-        source = torch.where(of_source.amax(-1) > -torch.inf, loudest, -torch.inf).argmax(1)
-        coordinate = of_source[torch.arange(len(source)), source].argmax(1)
-        heard[lost, (3 * source + coordinate)[lost]] = False
+        # one source less: the one with the largest share of noise
+        noisiest = share.masked_fill(~placed, -torch.inf).argmax(1)
+        placed[lost, noisiest[lost]] = False
     inverse = torch.cholesky_inverse(factor)
-    covariance = inverse @ torch.where(free, information, 0.0) @ inverse
-    beside = torch.where(is_free, torch.where(heard, 0.0, torch.nan), 0.0)
-    return torch.where(both, covariance, beside[:, :, None] + beside[:, None, :])
+    covariance = inverse @ torch.where(both, fit.fisher, 0.0) @ inverse
+    unknown = (~placed[..., None] | (limits.is_free & ~told)).flatten(1)
+    beside = torch.where(unknown[:, :, None] | unknown[:, None, :], torch.nan, 0.0)
+    return torch.where(both, covariance, beside)
 
 
 def _own_blocks(

@@ -22,7 +22,8 @@ def whitened(
         ValueError: as `whitening`.
     """
     W = whitening(covariance)
-    return (snapshots @ W.mT).to(snapshots.dtype), (W @ channel).to(channel.dtype)
+    seen, through = snapshots.to(W.dtype) @ W.mT, W @ channel.to(W.dtype)
+    return seen.to(snapshots.dtype), through.to(channel.dtype)
 
 
 def whitening(
