@@ -174,7 +174,7 @@ def _by_scene(field: StoredField, name: str, n_scenes: int) -> StoredField:
         return _reshaped(field, (n_scenes, 1)) if is_row else field
     if n_values == 1:
         return Made(field.dtype, (n_scenes,), None, lambda rows: np.full(n_scenes, field.read(()))[rows])
-    return _reshaped(field, (n_scenes,)) if shape in ((n_scenes, 1), (1, n_scenes)) else field
+    return _reshaped(field, (n_values,)) if len(shape) == 2 and 1 in shape else field
 
 
 def _without_surface(n_snapshots: int, n_elements: int) -> dict[str, Made]:
