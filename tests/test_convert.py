@@ -134,7 +134,7 @@ def test_a_wrong_table_of_positions_is_one_line(theirs: Path, text: str, numbers
 def test_no_file_is_replaced(user: Path) -> None:
     for out in (user, user.with_name("there.h5")):
         out.touch()
-        with pytest.raises(MeasurementError, match=re.escape(str(out))):
+        with pytest.raises(MeasurementError, match=shows(str(out))):
             command("convert", user, out)
     with pytest.raises(MeasurementError, match=shows(".h5, .hdf5, .npz, got .mat")):
         command("convert", user, user.with_name("out.mat"))

@@ -105,6 +105,7 @@ FORMS: dict[str, Change] = {
     "a last axis of two": with_values("codes", lambda v: np.stack((v.real, v.imag), -1)),
     "one noise power": with_values("noise_power", lambda v: v[:1].reshape(())),
     "an array of one noise power": with_values("noise_power", lambda v: v[:1]),
+    "a matrix of one noise power": with_values("noise_power", lambda v: v[:1, None]),
     "a row of noise powers": with_values("noise_power", lambda v: v[None]),
 }
 
