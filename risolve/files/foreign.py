@@ -104,6 +104,9 @@ def _make_snapshots(own: Reader, naming: Naming, objects: Objects) -> None:
         objects["snapshots"] = snapshots_behind(own, _as_complex(covariance, "covariance"))
     else:
         objects["snapshots"] = snapshots_of(own, naming)
+        if "element_positions_m" not in objects:
+            law = "missing; a recording has none; state them, `--positions FILE`, channel by channel"
+            raise own.fault("element_positions_m", law)
 
 
 def _fields(objects: Objects) -> dict[str, StoredField]:

@@ -92,6 +92,9 @@ def snapshots_of(reader: Reader, naming: Naming) -> MadeField:
     if not is_sound:
         rows = slice(naming.first, naming.first + count)
         return MadeField(field.dtype, shape, None, lambda scenes: field.read(rows)[None][scenes])
+    if not reader.has_attribute("frequency_hz"):
+        law = "missing; real samples are taken at one frequency, `--frequency-hz F`"
+        raise reader.fault("attribute frequency_hz", law)
     rate, frequency = reader.positive("sample_rate_hz"), reader.positive("frequency_hz")
     if not frequency < 0.5 * rate:
         law = f"below half of the sample rate, {0.5 * rate:g} Hz"
