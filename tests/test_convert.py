@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -72,6 +73,18 @@ def test_what_is_called_otherwise_is_converted(user: Path, theirs: Path, ending:
     assert found.array.wavelength == pytest.approx(0.3, rel=1e-12)
     scored = localized(out)
     assert [len(score.agreement.deviation) for score in scored.scores] == [2, 2]
+
+
+def test_nothing_that_is_stated_is_lost(tmp_path: Path, user: Path) -> None:
+    own = variables(user)
+    del own["noise_power"]
+    covariance = 0.1 * np.eye(6) + 0.02
+    stated = {"background": "static", "amplitude": "spherical", "noise_covariance": covariance}
+    scipy.io.savemat(tmp_path / "stated.mat", own | stated)
+    command("convert", tmp_path / "stated.mat", tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert (file.attrs["background"], file.attrs["amplitude"]) == ("static", "spherical")
+        np.testing.assert_array_equal(file["noise_covariance"][()], covariance[None])
 
 
 def test_localize_and_inspect_take_the_same_words(user: Path, theirs: Path) -> None:

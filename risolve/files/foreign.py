@@ -20,7 +20,7 @@ from risolve.files.recordings import snapshots_of
 from risolve.files.sample_covariance import snapshots_behind
 from risolve.files.source import FORMAT, VERSION
 
-_COMPLEX = ("snapshots", "channel", "codes")
+_COMPLEX = ("snapshots", "channel", "codes", "noise_covariance")
 _ONE_A_SCENE = ("noise_power", "truth/n_sources")
 _OF_SOURCES = ("truth/azimuth_deg", "truth/elevation_deg", "truth/range_m")
 _REAL = "fiu"
@@ -181,7 +181,9 @@ def _by_scene(field: StoredField, name: str, n_scenes: int) -> StoredField:
         return MadeField(
             field.dtype, (n_scenes,), None, lambda rows: np.full(n_scenes, field.read(()).reshape(()))[rows]
         )
-    return _reshaped(field, (n_values,)) if len(shape) == 2 and 1 in shape else field
+    # a row of as many powers as there are antennas is meant for each of them
+    is_vector = len(shape) == 2 and 1 in shape and (name != "noise_power" or n_values == n_scenes)
+    return _reshaped(field, (n_values,)) if is_vector else field
 
 
 def _without_surface(n_snapshots: int, n_elements: int) -> dict[str, MadeField]:

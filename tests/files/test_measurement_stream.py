@@ -273,7 +273,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "too few noise powers": (
         with_values("noise_power", lambda v: v[:3]),
-        "noise_power: ... [scene] ... scene = 4 ... (3,)",
+        "noise_power: ... [scene ... 4 ... 3",
     ),
     "half a truth": (without("truth/range_m"), "truth/range_m: missing"),
     "a truth of other scenes": (
