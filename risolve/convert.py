@@ -26,7 +26,11 @@ KINDS = {ending: lambda path: False for form in FORMATS if form.write is not Non
 _MOST_BYTES = 2**30
 """Of all that is written, which is in memory at once."""
 
-_OPTIONAL = ("noise_power", "truth/n_sources", "truth/azimuth_deg", "truth/elevation_deg", "truth/range_m")
+_STATED = ("background", "amplitude")
+_OPTIONAL = (
+    *("noise_power", "noise_covariance"),
+    *("truth/n_sources", "truth/azimuth_deg", "truth/elevation_deg", "truth/range_m"),
+)
 
 
 def convert_files(sources: Sequence[Path], out: Path, naming: Naming, remark: Callable[[str], None]) -> str:
@@ -49,7 +53,10 @@ def convert_files(sources: Sequence[Path], out: Path, naming: Naming, remark: Ca
             "wavelength_m": stream.array.wavelength,
             "source_model": stream.source_model,
         }
-        writer_for(out)(out, attributes, _datasets(stream))
+        stated = {
+            name: stream.reader.attribute(name) for name in _STATED if stream.reader.has_attribute(name)
+        }
+        writer_for(out)(out, {**attributes, **stated}, _datasets(stream))
         S, L, M, N = stream.sizes
     return f"{S} scenes of {L} snapshots at {M} antennas, {N} elements"
 

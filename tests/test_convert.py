@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -74,6 +75,18 @@ def test_what_is_called_otherwise_is_converted(user: Path, theirs: Path, ending:
     assert [len(score.agreement.deviation) for score in scored.scores] == [2, 2]
 
 
+def test_nothing_that_is_stated_is_lost(tmp_path: Path, user: Path) -> None:
+    own = variables(user)
+    del own["noise_power"]
+    covariance = 0.1 * np.eye(6) + 0.02
+    stated = {"background": "static", "amplitude": "spherical", "noise_covariance": covariance}
+    scipy.io.savemat(tmp_path / "stated.mat", own | stated)
+    command("convert", tmp_path / "stated.mat", tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert (file.attrs["background"], file.attrs["amplitude"]) == ("static", "spherical")
+        np.testing.assert_array_equal(file["noise_covariance"][()], covariance[None])
+
+
 def test_localize_and_inspect_take_the_same_words(user: Path, theirs: Path) -> None:
     command("localize", user, "--sources", "2", "--out", user.with_name("a.csv"))
     command("localize", theirs, "--sources", "2", "--out", user.with_name("b.csv"), *NAMES, *UNITS)
@@ -134,7 +147,7 @@ def test_a_wrong_table_of_positions_is_one_line(theirs: Path, text: str, numbers
 def test_no_file_is_replaced(user: Path) -> None:
     for out in (user, user.with_name("there.h5")):
         out.touch()
-        with pytest.raises(MeasurementError, match=re.escape(str(out))):
+        with pytest.raises(MeasurementError, match=shows(str(out))):
             command("convert", user, out)
     with pytest.raises(MeasurementError, match=shows(".h5, .hdf5, .npz, got .mat")):
         command("convert", user, user.with_name("out.mat"))

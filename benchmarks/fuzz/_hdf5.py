@@ -61,7 +61,11 @@ def read_measurements(path: Path, naming: Naming = PLAIN) -> None:
         read_any(path, naming)
         return
     with measurement_stream(path, first_look_here(path, naming)) as stream:
-        localizer = localizer_for(stream, OPTIONS, str(stream.path))
+        try:
+            localizer = localizer_for(stream, OPTIONS, str(stream.path))
+        except ValueError as error:
+            # as `risolve localize` has it
+            raise MeasurementError(str(error)) from error
         stream.truth()
         for chunk in map(stream.read, stream.chunk_scenes()):
             if turn % _EVERY == 0:

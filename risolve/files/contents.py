@@ -100,7 +100,7 @@ class StoredField(ABC):
 
 
 @dataclass(frozen=True)
-class Made(StoredField):
+class MadeField(StoredField):
     """A data set that is made when its rows are read, of others of the file or of none. make: some rows, ()
     for all.
     """
@@ -123,9 +123,9 @@ class Made(StoredField):
         """Nothing is packed."""
 
 
-def made(values: NDArray[Any]) -> Made:
+def made(values: NDArray[Any]) -> MadeField:
     """A data set of values that are known."""
-    return Made(values.dtype, values.shape, None, lambda rows: np.asarray(values[rows]))
+    return MadeField(values.dtype, values.shape, None, lambda rows: np.asarray(values[rows]))
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,19 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from risolve.files.contents import Contents, Made, Refused, StoredField, StoredGroup, Unread, made
+from risolve.files.contents import Contents, MadeField, Refused, StoredField, StoredGroup, Unread, made
 from risolve.files.naming import ARRAYS, NUMBERS, PLAIN, Naming
 from risolve.files.reader import Reader
 from risolve.files.recordings import snapshots_of
 from risolve.files.sample_covariance import snapshots_behind
 from risolve.files.source import FORMAT, VERSION
 
-_COMPLEX = ("snapshots", "channel", "codes")
+_COMPLEX = ("snapshots", "channel", "codes", "noise_covariance")
 _ONE_A_SCENE = ("noise_power", "truth/n_sources")
 _OF_SOURCES = ("truth/azimuth_deg", "truth/elevation_deg", "truth/range_m")
 _REAL = "fiu"
+_MOST_SCENES = 2**26
+"""That one number is meant for."""
 
 Objects: TypeAlias = dict[str, StoredField | StoredGroup | Unread]
 
@@ -102,6 +104,9 @@ def _make_snapshots(own: Reader, naming: Naming, objects: Objects) -> None:
         objects["snapshots"] = snapshots_behind(own, _as_complex(covariance, "covariance"))
     else:
         objects["snapshots"] = snapshots_of(own, naming)
+        if "element_positions_m" not in objects:
+            law = "missing; a recording has none; state them, `--positions FILE`, channel by channel"
+            raise own.fault("element_positions_m", law)
 
 
 def _fields(objects: Objects) -> dict[str, StoredField]:
@@ -172,18 +177,22 @@ def _by_scene(field: StoredField, name: str, n_scenes: int) -> StoredField:
             return _reshaped(field, (1, n_values))
         is_row = n_scenes > 1 and shape in ((n_scenes,), (1, n_scenes))
         return _reshaped(field, (n_scenes, 1)) if is_row else field
-    if n_values == 1:
-        return Made(field.dtype, (n_scenes,), None, lambda rows: np.full(n_scenes, field.read(()))[rows])
-    return _reshaped(field, (n_scenes,)) if shape in ((n_scenes, 1), (1, n_scenes)) else field
+    if n_values == 1 and n_scenes <= _MOST_SCENES:
+        return MadeField(
+            field.dtype, (n_scenes,), None, lambda rows: np.full(n_scenes, field.read(()).reshape(()))[rows]
+        )
+    # a row of as many powers as there are antennas is meant for each of them
+    is_vector = len(shape) == 2 and 1 in shape and (name != "noise_power" or n_values == n_scenes)
+    return _reshaped(field, (n_values,)) if is_vector else field
 
 
-def _without_surface(n_snapshots: int, n_elements: int) -> dict[str, Made]:
+def _without_surface(n_snapshots: int, n_elements: int) -> dict[str, MadeField]:
     """Channel and codes of an array whose antennas are the elements."""
     dtype = np.dtype(np.complex64)
     channel, codes = (1, n_elements, n_elements), (1, n_snapshots, n_elements)
     return {
-        "channel": Made(dtype, channel, None, lambda rows: np.eye(n_elements, dtype=dtype)[None][rows]),
-        "codes": Made(dtype, codes, None, lambda rows: np.ones(codes, dtype)[rows]),
+        "channel": MadeField(dtype, channel, None, lambda rows: np.eye(n_elements, dtype=dtype)[None][rows]),
+        "codes": MadeField(dtype, codes, None, lambda rows: np.ones(codes, dtype)[rows]),
     }
 
 
@@ -192,12 +201,12 @@ def _turned(
     change: Callable[[NDArray[Any]], NDArray[Any]],
     dtype: DTypeLike,
     shape: tuple[int, ...] | None = None,
-) -> Made:
+) -> MadeField:
     """What a function makes of rows of a data set; shape: of the whole, None for the same."""
     kind = np.dtype(dtype)
-    return Made(kind, shape or field.shape, None, lambda rows: change(field.read(rows)).astype(kind))
+    return MadeField(kind, shape or field.shape, None, lambda rows: change(field.read(rows)).astype(kind))
 
 
-def _reshaped(field: StoredField, shape: tuple[int, ...]) -> Made:
+def _reshaped(field: StoredField, shape: tuple[int, ...]) -> MadeField:
     """The same numbers under another shape; they are read together."""
-    return Made(field.dtype, shape, None, lambda rows: np.reshape(field.read(()), shape)[rows])
+    return MadeField(field.dtype, shape, None, lambda rows: np.reshape(field.read(()), shape)[rows])

@@ -22,12 +22,14 @@ _MOST_LISTED = 24
 class Reader:
     """Checked access to one open file; sizes named in a shape agree between its data sets."""
 
-    def __init__(self, path: Path, kind: str, held: Contents, stamp: Stamp) -> None:
+    def __init__(
+        self, path: Path, kind: str, held: Contents, stamp: Stamp, stored: Contents | None = None
+    ) -> None:
         self.path = path
         self.kind = kind
         self.stamp = stamp
         self.sizes: dict[str, int] = {}
-        self._held = held
+        self._held, self._stored = held, stored or held
 
     def fault(self, field: str, law: str) -> MeasurementError:
         """The error that names this file, a field of it and the law that the field breaks."""
@@ -40,7 +42,7 @@ class Reader:
 
     def with_contents(self, held: Contents) -> "Reader":
         """The same file, holding something else."""
-        return Reader(self.path, self.kind, held, self.stamp)
+        return Reader(self.path, self.kind, held, self.stamp, self._stored)
 
     def require(self, form: str, version: int) -> None:
         """Refuse another format or version.
@@ -145,7 +147,8 @@ class Reader:
             MeasurementError: it is missing, another thing, damaged, or does not stand in the file itself.
         """
         if not self.has(name):
-            raise self.fault(name, f"missing; the file holds {self.listed()}")
+            law = f"missing; the file holds {self.listed()}"
+            raise self.fault(name, f"{law}; `--map {name}=THEIRS` says what it is called")
         self._require_read(name)
         field = self._held.objects[name]
         if not isinstance(field, StoredField):
@@ -186,15 +189,11 @@ class Reader:
 
     def fields(self) -> list[tuple[str, StoredField]]:
         """Every data set that can be read, with its path; a number that is an attribute is none."""
-        return [
-            (name, held)
-            for name, held in self._held.objects.items()
-            if isinstance(held, StoredField) and (held.shape or name not in self._held.attributes)
-        ]
+        return _fields(self._held)
 
     def listed(self) -> str:
         """What the file holds, in a line."""
-        held = [f"{name} {field.shape}" for name, field in self.fields()]
+        held = [f"{name} {field.shape}" for name, field in _fields(self._stored)]
         more = f" and {len(held) - _MOST_LISTED} more" if len(held) > _MOST_LISTED else ""
         return f"{', '.join(held[:_MOST_LISTED])}{more}" if held else "no data set"
 
@@ -218,6 +217,14 @@ class Reader:
         law = broken_finiteness(values, 0)
         if law is not None:
             raise self.fault(name, law)
+
+
+def _fields(held: Contents) -> list[tuple[str, StoredField]]:
+    return [
+        (name, field)
+        for name, field in held.objects.items()
+        if isinstance(field, StoredField) and (field.shape or name not in held.attributes)
+    ]
 
 
 def _short(value: Any) -> str:

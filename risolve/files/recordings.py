@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from risolve.files.contents import Contents, Made, StoredField, made
+from risolve.files.contents import Contents, MadeField, StoredField, made
 from risolve.files.naming import Naming
 from risolve.files.reader import Reader
 
@@ -46,7 +46,7 @@ def joined(readers: Sequence[Reader]) -> Reader:
     def read(rows: slice | tuple[()]) -> NDArray[Any]:
         return np.concatenate([field.read(rows) for field in fields], axis=1)
 
-    objects["samples"] = Made(fields[0].dtype, shape, None, read)
+    objects["samples"] = MadeField(fields[0].dtype, shape, None, read)
     name = "element_positions_m"
     if all(reader.has(name) for reader in readers):
         places = [reader.array(name, np.float64, "element 3") for reader in readers]
@@ -68,7 +68,7 @@ def samples_of(reader: Reader) -> StoredField:
     return field
 
 
-def snapshots_of(reader: Reader, naming: Naming) -> Made:
+def snapshots_of(reader: Reader, naming: Naming) -> MadeField:
     """Snapshots [1, snapshot, antenna] of a recording.
 
     Of complex samples each one; of real ones x_t every window of W samples, at the frequency f:
@@ -91,7 +91,10 @@ def snapshots_of(reader: Reader, naming: Naming) -> Made:
     shape = (1, count, field.shape[1])
     if not is_sound:
         rows = slice(naming.first, naming.first + count)
-        return Made(field.dtype, shape, None, lambda scenes: field.read(rows)[None][scenes])
+        return MadeField(field.dtype, shape, None, lambda scenes: field.read(rows)[None][scenes])
+    if not reader.has_attribute("frequency_hz"):
+        law = "missing; real samples are taken at one frequency, `--frequency-hz F`"
+        raise reader.fault("attribute frequency_hz", law)
     rate, frequency = reader.positive("sample_rate_hz"), reader.positive("frequency_hz")
     if not frequency < 0.5 * rate:
         law = f"below half of the sample rate, {0.5 * rate:g} Hz"
@@ -111,7 +114,7 @@ def snapshots_of(reader: Reader, naming: Naming) -> Made:
                 snapshots[0, start:last] = np.einsum("t,ltm->lm", wave, frames)
         return snapshots[scenes]
 
-    return Made(np.dtype(np.complex128), shape, None, read)
+    return MadeField(np.dtype(np.complex128), shape, None, read)
 
 
 def _stated(reader: Reader, name: str) -> float | None:

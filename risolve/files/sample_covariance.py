@@ -7,14 +7,14 @@ import numpy as np
 from jaxtyping import Complex
 from numpy.typing import NDArray
 
-from risolve.files.contents import Made, Refused, StoredField
+from risolve.files.contents import MadeField, Refused, StoredField
 from risolve.files.reader import Reader
 
 _ROUNDING = 1e-5
 """Of the largest eigenvalue: what single precision leaves of a Hermitian part, or of an eigenvalue of 0."""
 
 
-def snapshots_behind(reader: Reader, covariance: StoredField) -> Made:
+def snapshots_behind(reader: Reader, covariance: StoredField) -> MadeField:
     """Snapshots [scene, snapshot, antenna] of R = (1/L) sum_l y_l y_l^H [scene, antenna, antenna].
 
     Without codes a likelihood knows snapshots by R and L alone: any others with the same R have the same one.
@@ -37,7 +37,7 @@ def snapshots_behind(reader: Reader, covariance: StoredField) -> Made:
         held = covariance.read(rows).astype(np.complex128)
         return np.stack([_snapshots(one, n_snapshots) for one in held])
 
-    return Made(np.dtype(np.complex128), (shape[0], n_snapshots, shape[1]), None, read)
+    return MadeField(np.dtype(np.complex128), (shape[0], n_snapshots, shape[1]), None, read)
 
 
 def _snapshots(

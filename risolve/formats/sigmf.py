@@ -130,7 +130,8 @@ def _samples(path: Path, whole: Mapping[str, Any], captures: Sequence[dict[str, 
     elsewhere += ["core:header_bytes" for capture in captures if capture.get("core:header_bytes")][:1]
     if elsewhere:
         raise Refused(f"samples alone in {path.name}, {elsewhere[0]} says otherwise; write a plain recording")
-    kind, n_channels = whole.get("core:datatype"), whole.get("core:num_channels") or 1
+    kind, named = whole.get("core:datatype"), "core:num_channels" in whole
+    n_channels = whole["core:num_channels"] if named else 1
     found = _TYPE.fullmatch(kind) if isinstance(kind, str) else None
     if found is None or int(found["bits"]) not in _BITS[found["letter"]]:
         raise Refused(f"core:datatype as cf32_le, ci16_be or cu8, got {str(kind)[:80]!r}")

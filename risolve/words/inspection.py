@@ -74,7 +74,11 @@ def explained(
     Raises:
         MeasurementError: its format and version cannot be read.
     """
-    own = as_measurements(reader, naming)
+    own, fault = reader, None
+    try:
+        own = as_measurements(reader, naming)
+    except MeasurementError as error:
+        fault = str(error)
     form, version = (
         str(own.attribute(name)) if own.has_attribute(name) else "" for name in ("format", "version")
     )
@@ -82,9 +86,8 @@ def explained(
     kind = f"{form} {version}".strip()
     known = f"{kind}: {what}" if what else f"{reader.kind}, of no format known here ({form or None})"
     lines = [f"{reader.path}: {known}"]
-    fault = None
     try:
-        lines += _details(own, form, more)
+        lines += [] if fault is not None else _details(own, form, more)
     except MeasurementError as error:
         fault = str(error)
     return [*lines, "", *_contents(reader)], fault

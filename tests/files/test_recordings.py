@@ -18,6 +18,7 @@ from risolve.files.measurement_stream import measurement_stream
 from risolve.files.naming import LIGHT, Naming
 from risolve.files.reader import opened
 from risolve.locating import localization_key
+from risolve.words.inspection import inspect_lines
 from tests.localization import OPTIONS
 from tests.messages import shows
 from tests.recordings import elements, geometry, paths, write_sigmf, write_wav
@@ -143,7 +144,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no positions": (
         {"captures": [{"core:frequency": 1e9}]},
-        "element_positions_m: missing; ... samples (40, 16)",
+        "element_positions_m: missing; ... `--positions FILE`",
     ),
     "no place": ({"core:geolocation": [1, 2]}, "samples: core:geolocation ... [1, 2]"),
 }
@@ -240,7 +241,7 @@ def test_samples_are_those_of_another_reader(tmp_path: Path, dtype: type, n_chan
     ("changes", "law"),
     [
         ({"frequency_hz": 9000.0}, "attribute frequency_hz: ... 8000 Hz, got 9000"),
-        ({"frequency_hz": None}, "attribute frequency_hz: missing"),
+        ({"frequency_hz": None}, "attribute frequency_hz: missing; ... `--frequency-hz F`"),
         ({"window": 9000}, "samples: --from 0 ... 9000 ... 8000"),
         ({"positions": None}, "element_positions_m: missing"),
     ],
@@ -248,6 +249,17 @@ def test_samples_are_those_of_another_reader(tmp_path: Path, dtype: type, n_chan
 def test_sound_that_tells_no_snapshots_is_one_line(tmp_path: Path, changes: dict[str, Any], law: str) -> None:
     path = write_wav(tmp_path / "sound.wav", sound(), RATE)
     assert re.search(shows(law), refusal(path, **(HEARD | changes)))
+
+
+def test_inspect_lists_a_recording_that_lacks_something(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "sound.wav", sound(), RATE)
+    lines, fault = inspect_lines(path)
+    assert "attribute sample_rate_hz = 16000.0" in lines
+    assert any(re.match(r"samples +float32 +\(8000, 9\)", line) for line in lines)
+    assert fault is not None and fault.startswith(f"{path}: attribute frequency_hz: missing")
+    lines, fault = inspect_lines(path, Naming(**HEARD))
+    assert fault is None
+    assert "1 scenes of 15 snapshots at 9 antennas, surface of 9 elements" in lines
 
 
 def test_a_damaged_sound_is_one_line(tmp_path: Path) -> None:
