@@ -175,6 +175,9 @@ class MeasurementStream:
             own = np.broadcast_to(self._noise_covariance, every)[scenes]
             noise = own * np.ldexp(1.0, -2 * exponents.astype(np.int32))[:, None, None]
         of_channel = np.broadcast_to(held["channel"].exponents, exponents.shape)
+        if self._noise_covariance is not None:
+            # snapshots behind the noise have no unit, and the channel has that of the snapshots
+            exponents, of_channel = np.zeros_like(exponents), of_channel - exponents
         units = (Unit(*pair) for pair in zip(exponents.tolist(), of_channel.tolist(), strict=True))
         try:
             observation = Observation(
