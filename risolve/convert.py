@@ -16,7 +16,7 @@ from risolve.files.measurement_stream import (
     measurement_stream,
     recorded_stream,
 )
-from risolve.files.naming import Naming
+from risolve.files.naming import STATED, Naming
 from risolve.files.registry import FORMATS, writer_for
 from risolve.files.source import FORMAT, VERSION
 
@@ -26,7 +26,6 @@ KINDS = {ending: lambda path: False for form in FORMATS if form.write is not Non
 _MOST_BYTES = 2**30
 """Of all that is written, which is in memory at once."""
 
-_STATED = ("background", "amplitude")
 _OPTIONAL = (
     *("noise_power", "noise_covariance"),
     *("truth/n_sources", "truth/azimuth_deg", "truth/elevation_deg", "truth/range_m"),
@@ -53,9 +52,8 @@ def convert_files(sources: Sequence[Path], out: Path, naming: Naming, remark: Ca
             "wavelength_m": stream.array.wavelength,
             "source_model": stream.source_model,
         }
-        stated = {
-            name: stream.reader.attribute(name) for name in _STATED if stream.reader.has_attribute(name)
-        }
+        reader = stream.reader
+        stated = {name: reader.attribute(name) for name in STATED if reader.has_attribute(name)}
         writer_for(out)(out, {**attributes, **stated}, _datasets(stream))
         S, L, M, N = stream.sizes
     return f"{S} scenes of {L} snapshots at {M} antennas, {N} elements"

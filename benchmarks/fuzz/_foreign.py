@@ -26,7 +26,9 @@ _VALUES = (None, True, -1, 0, 1e308, 2**63, "", "cf32_le", "cu8", "rf64_be", [],
 def _variables() -> dict[str, Any]:
     content = measurements()
     truth = {name.partition("/")[2]: content.pop(name) for name in list(content) if name.startswith("truth/")}
-    return content.pop("@") | content | {"truth": truth}
+    # a row of three might be of scenes or of antennas
+    column = content["noise_power"][:, None]
+    return content.pop("@") | content | {"noise_power": column, "truth": truth}
 
 
 @cache
