@@ -5,6 +5,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from risolve.estimators.contract import Settings, require_determined
+from risolve.inference.condensing import condensed
 from risolve.inference.detection import Detector, detectors
 from risolve.inference.grid import Grid
 from risolve.inference.growth import Located, located
@@ -41,7 +42,7 @@ def told_or_counted(
         require_determined(observation, n_sources)
         return n_sources
     counts = torch.zeros(observation.n_scenes, dtype=torch.int64)
-    for piece, detector in detectors(observation, grid):
+    for piece, detector in detectors(condensed(observation), grid):
         for scenes, fit in searched(detector, None, settings):
             counts[piece.start + scenes] = fit.sources.shape[1]
     return counts

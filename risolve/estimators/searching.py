@@ -16,6 +16,7 @@ from risolve.estimators.contract import (
     joined,
     require_determined,
 )
+from risolve.inference.condensing import condensed
 from risolve.inference.detection import Detector, detectors
 from risolve.inference.grid import Grid
 from risolve.inference.growth import Located
@@ -69,7 +70,7 @@ class SearchEstimator:
         if n_sources is not None:
             require_determined(observation, n_sources)
         found = []
-        for piece, detector in detectors(observation, self.grid):
+        for piece, detector in detectors(condensed(observation), self.grid):
             told = None if n_sources is None else n_sources[piece]
             for scenes, fit in self.locate(detector, told, self.settings):
                 if fit.sources.shape[1]:

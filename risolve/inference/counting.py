@@ -85,8 +85,8 @@ def is_source(
         Kay, "Fundamentals of Statistical Signal Processing: Detection Theory", 1998, chapter 9 (unknown noise
         power); Stoica and Selen, "Model-order selection", IEEE Signal Process. Mag. 21 (2004), on BIC.
     """
-    n_numbers = observation.n_snapshots * observation.n_antennas
-    amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
+    n_numbers = observation.n_recorded * observation.n_antennas
+    amplitudes = observation.n_recorded if observation.source_model == "independent" else 1
     coordinates = observation.limits.n_free
     place = _COORDINATE * coordinates
     free = n_numbers - (amplitudes + place) * n_sources

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from risolve.inference.assessment import log_likelihood
+from risolve.inference.condensing import condensed
 from risolve.inference.detection import Detector, detectors, explained, gains
 from risolve.inference.grid import Grid
 from risolve.inference.likelihood import refine
@@ -55,21 +56,22 @@ def rivals(
         scenes = torch.nonzero(present.sum(-1) == count).flatten()
         slots = torch.nonzero(present[scenes])[:, 1].reshape(-1, count)
         part, own = observation.select(scenes), sources[scenes[:, None], slots]
-        for piece, detector in detectors(part, grid):
+        few = condensed(part)
+        for piece, detector in detectors(few, grid):
             scene, source, starts = _starts(detector, own[piece])
             if scene.numel() == 0:
                 continue
             number = scene * count + source
-            seen = part.select(piece.start + scene)
+            seen = few.select(piece.start + scene)
             kept = leading(number, refine(seen, starts, _SCREENING).residual, 1)
-            scene, source, seen = scene[kept], source[kept], seen.select(kept)
-            fit = refine(seen, starts[kept], n_iterations)
+            scene, source = scene[kept], source[kept]
+            fit = refine(seen.select(kept), starts[kept], n_iterations)
             moved = fit.sources[torch.arange(len(kept)), source]
             stays = _is_apart(grid, moved[:, None], own[piece][scene])[:, 0].all(-1)
             row = piece.start + scene[stays]
             where = scenes[row], slots[row, source[stays]]
             places[where] = moved[stays]
-            likelihood[where] = log_likelihood(seen, fit.residual)[stays]
+            likelihood[where] = log_likelihood(part.select(row), fit.residual[stays])
     return Rivals(places, likelihood)
 
 

@@ -25,7 +25,8 @@ class Observation(Batched):
 
     source_model: `independent`, s_l free in every snapshot; `constant`, one s for all snapshots.
     noise_power: sigma^2 of each scene, None where it is not known. stated: what is known of the places of its
-    sources, None where nothing is.
+    sources, None where nothing is. recorded: how many snapshots these stand for (`inference.condensing`),
+    None for themselves.
     """
 
     snapshots: Snapshots
@@ -35,6 +36,7 @@ class Observation(Batched):
     source_model: SourceModel
     noise_power: Powers | None
     stated: Limits | None
+    recorded: int | None
 
     SHARED: ClassVar = ("channel", "codes")
 
@@ -47,6 +49,7 @@ class Observation(Batched):
         source_model: str = "independent",
         noise_power: Numbers | float | None = None,
         stated: Limits | None = None,
+        recorded: int | None = None,
         *,
         background: str = "none",
     ) -> None:
@@ -118,6 +121,7 @@ class Observation(Batched):
             "source_model": source_model,
             "noise_power": power,
             "stated": stated,
+            "recorded": recorded,
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)
@@ -130,6 +134,11 @@ class Observation(Batched):
     @property
     def n_snapshots(self) -> int:
         return self.snapshots.shape[1]
+
+    @property
+    def n_recorded(self) -> int:
+        """Snapshots that were recorded."""
+        return self.n_snapshots if self.recorded is None else self.recorded
 
     @property
     def n_antennas(self) -> int:
