@@ -44,6 +44,17 @@ def test_the_page_runs_block_by_block() -> None:
     assert said.getvalue() == "azimuth is in degrees; -1.0472 is -60 degrees in radians\n"
 
 
+def test_every_recipe_runs() -> None:
+    """The page from its first block to its last."""
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/recipes.md").read_text("utf-8"), re.M | re.S)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for block in blocks:
+            exec(compile(block, "docs/recipes.md", "exec"), names)
+    assert len(blocks) > 10
+
+
 def test_public_names_are_there_and_typed() -> None:
     declared = re.findall(r" as (\w+)$", (ROOT / "risolve/__init__.pyi").read_text("utf-8"), re.M)
     assert sorted(declared) == sorted(risolve.PUBLIC)
