@@ -62,6 +62,13 @@ class FieldOfView:
     elevation_deg: Coordinate = None
     range_m: Coordinate = None
 
+    @property
+    def n_free(self) -> int:
+        """Coordinates that are not known."""
+        return sum(
+            not isinstance(stated, float) for stated in (self.azimuth_deg, self.elevation_deg, self.range_m)
+        )
+
     def settled(self, array: Array) -> "FieldOfView":
         """With the angle that a line of elements does not tell: 0 where it is not stated.
 

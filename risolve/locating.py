@@ -143,13 +143,14 @@ def _require_told(observation: Observation, n_sources: int | None) -> None:
         ValueError: the law with its numbers.
     """
     L, M, N = observation.n_snapshots, observation.n_antennas, observation.n_elements
+    n_free = observation.limits.n_free
     if observation.source_model == "independent":
         what, rank = "the channel", received_rank(observation)
-        most = most_sources("independent", L, rank, N)
+        most = most_sources("independent", L, rank, N, n_free)
     else:
         # of one scene: that of others differs by their codes alone
         what, rank = "channel and codes", int(sensing_rank(observation.select(slice(0, 1)))[0])
-        most = most_sources("constant", 1, rank, N)
+        most = most_sources("constant", 1, rank, N, n_free)
     if most.n_sources < (1 if n_sources is None else n_sources):
         raise ValueError(
             f"{observation.source_model} sources need {most.law}, where M and L M count ranks: {what} of M = "
@@ -251,7 +252,7 @@ def _learned_localizer(known: Described, options: Options, name: str, refines: b
     settings = _settings(known, options, params.covariance.diagonal_loading)
     if probe(name).covariance_kind == "predicted":
         # the network counts, and knows no larger number than those it was trained on
-        most = min(_most(known).n_sources, params.sources.max_sources)
+        most = min(_most(known, options).n_sources, params.sources.max_sources)
         settings = replace(settings, counting=replace(settings.counting, most=most))
     array = replace(known.array, spherical_amplitude=params.array.spherical_amplitude)
     searched = options.field_of_view.searched(model_field(params))
@@ -323,18 +324,20 @@ def probe(name: str) -> Estimator:
 
 
 def _settings(known: Described, options: Options, loading: float) -> Settings:
-    most = min(MOST_COUNTED, _most(known).n_sources)
+    most = min(MOST_COUNTED, _most(known, options).n_sources)
     counting = CountingRule("glrt", options.false_alarm, most)
     return Settings(loading, counting, ITERATIONS, FIT_ITERATIONS)
 
 
-def _most(known: Described) -> Limit:
-    return most_sources(known.source_model, known.n_snapshots, known.n_antennas, known.array.n_elements)
+def _most(known: Described, options: Options) -> Limit:
+    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_elements
+    n_free = options.field_of_view.settled(known.array).n_free
+    return most_sources(known.source_model, L, M, N, n_free)
 
 
 def _check_count(known: Described, options: Options, where: str) -> None:
     L, M, N = known.n_snapshots, known.n_antennas, known.array.n_elements
-    most, law = _most(known)
+    most, law = _most(known, options)
     if most < 1:
         raise ValueError(
             f"{where}: {known.source_model} sources need {law}: L = {L} snapshots, M = {M} antennas and "

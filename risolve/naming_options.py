@@ -14,7 +14,7 @@ _MOST_BYTES = 10**7
 """Of a table of positions."""
 
 _MODELS = {
-    "source_model": ("independent", "constant"),
+    "source_model": ("independent", "constant", "coherent"),
     "amplitude": ("plane", "spherical"),
     "background": ("none", "static"),
 }

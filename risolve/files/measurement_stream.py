@@ -38,7 +38,7 @@ from risolve.files.recordings import joined
 from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
-from risolve.physics.observation import Background, Observation, SourceModel
+from risolve.physics.observation import Background, GivenModel, Observation, SourceModel
 
 MADE_BY = "docs/formats.md describes the format of measurements"
 SIMULATED = "`simulate` writes such files, docs/formats.md describes them"
@@ -83,10 +83,9 @@ class MeasurementStream:
             check_type(reader, name, field, origin.is_simulated)
         self.sizes: Sizes = check_sizes(reader, {name: field.shape for name, field in self._fields.items()})
         wavelength = reader.positive("wavelength_m")
-        self.source_model: SourceModel = "independent"
+        self._given: GivenModel = "independent"
         if reader.has_attribute("source_model"):
-            chosen = reader.choice("source_model", ("independent", "constant"))
-            self.source_model = "constant" if chosen == "constant" else "independent"
+            self._given = reader.choice("source_model", get_args(GivenModel))
         positions = doubles(reader, "element_positions_m", self._read("element_positions_m", slice(None)))
         reader.require_finite("element_positions_m", positions)
         self.background: Background = "none"
@@ -116,7 +115,14 @@ class MeasurementStream:
 
     @property
     def n_snapshots(self) -> int:
+        if self._given == "coherent":
+            return 1
         return self.sizes.snapshots - (self.background == "static")
+
+    @property
+    def source_model(self) -> SourceModel:
+        """That of the snapshots as they are read: `coherent` sources leave one of `constant` ones."""
+        return "independent" if self._given == "independent" else "constant"
 
     @property
     def n_antennas(self) -> int:
@@ -185,12 +191,12 @@ class MeasurementStream:
                 channel=torch.from_numpy(held["channel"].values),
                 codes=torch.from_numpy(held["codes"].values),
                 array=self.array,
-                source_model=self.source_model,
+                source_model=self._given,
                 noise_power=None if noise is None else torch.from_numpy(noise),
                 background=self.background,
             )
         except ValueError as error:
-            raise self.reader.fault("attribute background", str(error)) from error
+            raise self.reader.fault("snapshots", str(error)) from error
         whole = Chunk(tuple(range(first, last)), tuple(units), observation, {})
         return whole.without({first + scene: reason for scene, reason in reasons.items()})
 

@@ -109,8 +109,10 @@ class Source(Protocol):
     path: Path
     sizes: Sizes
     array: Array
-    source_model: SourceModel
     warnings: list[str]
+
+    @property
+    def source_model(self) -> SourceModel: ...
 
     @property
     def n_snapshots(self) -> int: ...

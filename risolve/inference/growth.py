@@ -86,5 +86,5 @@ def _most(detector: Detector, rule: CountingRule) -> int:
     """Sources looked for at most, no more than the snapshots determine."""
     seen = detector.observation
     rank = received_rank(seen) if seen.source_model == "independent" else seen.n_antennas
-    law = most_sources(seen.source_model, seen.n_recorded, rank, seen.n_elements)
+    law = most_sources(seen.source_model, seen.n_recorded, rank, seen.n_elements, seen.limits.n_free)
     return min(rule.most, law.n_sources)

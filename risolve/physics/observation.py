@@ -10,10 +10,13 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.physics.array import Array, Numbers, tensor_of
 from risolve.physics.limits import Limits, visible
-from risolve.physics.reception import whitened, without_static
+from risolve.physics.reception import of_one_waveform, whitened, without_static
 from risolve.shapes import Channel, Codes, Powers, Snapshots
 
 SourceModel: TypeAlias = Literal["independent", "constant"]
+
+GivenModel: TypeAlias = Literal["independent", "constant", "coherent"]
+"""Source models of snapshots; `coherent` ones leave one snapshot of `constant` sources."""
 
 Background: TypeAlias = Literal["none", "static"]
 """What antennas receive beside the sources."""
@@ -58,12 +61,14 @@ class Observation(Batched):
         snapshots: complex [scene, snapshot, antenna], or of one scene without the first axis. channel:
         [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
         element] of exp(j phase), or one set a scene; None where there is no surface.
-        noise_power: one number, or one a scene, in the unit of |snapshot|^2; or of each antenna, [scene or 1,
-        antenna], or a covariance, [scene or 1, antenna, antenna], which whitens snapshots and channel
-        (`whitened`), so that the noise power held is 1. stated: limits of the places of sources; `locate`
-        states them. background: "static" where each antenna also receives something that is the same in all
-        snapshots, as the direct path beside a surface: it is projected out, which leaves one snapshot less
-        (`without_static`).
+        source_model: also `coherent`, the same waveform of all sources, each with a factor of its own: the
+        snapshots become one of `constant` sources, with the noise power that the rest of them shows where
+        none is given (`of_one_waveform`). noise_power: one number, or one a
+        scene, in the unit of |snapshot|^2; or of each antenna, [scene or 1, antenna], or a covariance, [scene
+        or 1, antenna, antenna], which whitens snapshots and channel (`whitened`), so that the noise power
+        held is 1. stated: limits of the places of sources; `locate` states them. background: "static" where
+        each antenna also receives something that is the same in all snapshots, as the direct path beside a
+        surface: it is projected out, which leaves one snapshot less (`without_static`).
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
@@ -102,8 +107,8 @@ class Observation(Batched):
                     f"these snapshots and this array, got {list(values.shape)}"
                 )
         dtype = torch.promote_types(torch.promote_types(y.dtype, H.dtype), c.dtype)
-        if source_model not in get_args(SourceModel):
-            raise ValueError(f"source_model is independent or constant, got {source_model!r}")
+        if source_model not in get_args(GivenModel):
+            raise ValueError(f"source_model is {', '.join(get_args(GivenModel))}, got {source_model!r}")
         y, H, c = y.to(dtype), H.to(y.device, dtype), c.to(y.device, dtype)
         power = None if noise_power is None else _powers(noise_power, n_scenes, n_antennas, y.device)
         if power is not None and power.ndim == 3:
@@ -113,6 +118,9 @@ class Observation(Batched):
             raise ValueError(f"background is none or static, got {background!r}")
         if background == "static":
             y, c = without_static(y, c, source_model)
+        if source_model == "coherent":
+            y, c, of_rest = of_one_waveform(y, c)
+            power, source_model = of_rest if power is None else power, "constant"
         held = {
             "snapshots": y,
             "array": array,

@@ -3,6 +3,8 @@
 Both leave snapshots, channel and codes by a linear map, after which the model is the plain one.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -73,11 +75,45 @@ def without_static(
         law = (
             "`constant` sources need codes that change: what is the same in all snapshots may be a source"
             if is_same
-            else "`independent` sources need one code for all snapshots; where codes change, `constant` ones"
+            else "sources need one code for all snapshots; where codes change, they are `constant`"
         )
         raise ValueError(f"a static background: {law}; got codes that differ by {float(change):.3g} at most")
     contrasts = _helmert(n_snapshots).to(snapshots.device, snapshots.dtype)
     return contrasts @ snapshots, codes[:, 1:] if is_same else contrasts @ codes
+
+
+class OneWaveform(NamedTuple):
+    """One snapshot, its code, and the noise power that the others show; None of a single snapshot."""
+
+    snapshots: Complex[Tensor, "scene one antenna"]
+    codes: Complex[Tensor, "#scene one element"]
+    noise_power: Float[Tensor, " scene"] | None
+
+
+def of_one_waveform(snapshots: Snapshots, codes: Codes) -> OneWaveform:
+    """One snapshot in place of those of sources that send the same waveform, under one code for all.
+
+        y_l = B a w_l + n_l,   a = sum_k a_k g_k   ->   z = sum_l w_l^* y_l = B a + n',   |w| = 1
+
+    w is the left singular vector of the largest singular value s_1 of the snapshots, which is the waveform of
+    largest likelihood where nothing is known of the places. Noise keeps its power in z,
+
+        sigma^2 = (sum |y|^2 - s_1^2) / ((L - 1) (M - 1)),
+
+    and what the unknown w takes of it falls as 1 / SNR. A factor that all g_k share is not told.
+
+    Raises:
+        ValueError: codes that change.
+    """
+    change = float((codes - codes[:, :1]).abs().amax())
+    if change > _SAME * float(codes.abs().amax()):
+        raise ValueError(
+            f"`coherent` sources need one code for all snapshots; got codes that differ by {change:.3g}"
+        )
+    _, s, v = torch.linalg.svd(snapshots.to(torch.complex128), full_matrices=False)
+    free = (snapshots.shape[1] - 1) * (snapshots.shape[2] - 1)
+    noise_power = s[:, 1:].square().sum(-1) / free if free else None
+    return OneWaveform((s[:, :1, None] * v[:, :1]).to(snapshots.dtype), codes[:, :1], noise_power)
 
 
 def static_share(snapshots: Snapshots, codes: Codes) -> Float[Tensor, " scene"]:

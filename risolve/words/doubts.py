@@ -43,6 +43,9 @@ _WORDS = {
     "falls with distance (amplitude = spherical)",
     "outside": "{n} sources lie beside the field searched, or nearer, the first in scene {first}: a wider "
     "field of view includes them",
+    "edge": "{n} peaks are at the nearest or farthest range searched, the first in scene {first}: a "
+    "source beyond has another direction too; widen the range, to inf where it may be far, or refine "
+    "the peaks (+ml)",
     "at limit": "{n} sources are at a limit of the field of view, the first in scene {first}: they may lie "
     "beyond, or be none",
     "rivalled": "{n} sources are ambiguous, the first in scene {first}: another place, rival_azimuth_deg and "
@@ -78,6 +81,8 @@ class Doubts:
             low, high = getattr(searched, name)
             beyond = beyond | (value(name) < low - _ROUNDING) | (value(name) > high + _ROUNDING)
         doubt("outside", part.scene, beyond)
+        if not self._fits:
+            doubt("edge", part.scene, self._is_at_edge(value("inverse_range_per_m")))
         doubt("at limit", part.scene, value("at_limit") == 1.0)
         doubt("rivalled", part.scene, value("log_likelihood") - value("rival_log_likelihood") < _AS_LIKELY)
         observation = chunk.observation
@@ -90,6 +95,13 @@ class Doubts:
         for name, wrong in _of_snapshots(observation, _SIGMAS / math.sqrt(n_numbers)).items():
             scenes = first_scene + np.array(chunk.scenes)
             doubt(name, scenes, wrong & np.isin(scenes, located))
+
+    def _is_at_edge(self, inverse_range: Float[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
+        """Whether a peak is no further than half a step from the first or last range of a grid of several."""
+        w, half = self._localizer.grid.axes[2].numpy(), float(self._localizer.grid.steps[2]) / 2.0
+        beside = (inverse_range < w[0] + half) & (w[0] > 0.0) | (inverse_range > w[-1] - half)
+        at_edge: Bool[np.ndarray, " row"] = beside & (len(w) > 1)
+        return at_edge
 
     def _has_twins(self, values: Float[np.ndarray, "source value"]) -> bool:
         """Whether two sources of a scene stand in one direction."""

@@ -26,7 +26,7 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
     """
     sizes, wavelength = stream.sizes, stream.array.wavelength
     frequency = _LIGHT / wavelength
-    most = most_sources(stream.source_model, sizes.snapshots, sizes.antennas, sizes.elements)
+    most = most_sources(stream.source_model, stream.n_snapshots, sizes.antennas, sizes.elements)
     lines = [
         f"{sizes.scenes} scenes of {sizes.snapshots} snapshots at {sizes.antennas} antennas, surface of "
         f"{sizes.elements} elements",

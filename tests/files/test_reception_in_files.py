@@ -97,5 +97,15 @@ def test_a_static_background_leaves_a_snapshot_less(tmp_path: Path) -> None:
     changed(user, attribute("background", "static"))
     assert held(user).n_snapshots == n_snapshots - 1
     changed(user, attribute("source_model", "independent"))
-    with pytest.raises(MeasurementError, match=shows("background ... `independent`")):
+    with pytest.raises(MeasurementError, match=shows("background ... `constant` ... codes")):
         held(user)
+
+
+def test_coherent_sources_of_a_file_are_one_snapshot(user: Path) -> None:
+    def one_code(file: Any) -> None:
+        codes = file["codes"][()]
+        del file["codes"]
+        file["codes"] = np.repeat(codes[:1, :1], codes.shape[1], axis=1)
+
+    own = held(changed(user, attribute("source_model", "coherent"), one_code))
+    assert own.n_snapshots == 1 and own.source_model == "constant"

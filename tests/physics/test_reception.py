@@ -149,3 +149,53 @@ def test_one_code_for_all_snapshots_determines_as_much_as_one_snapshot() -> None
 def test_one_antenna_is_told_of_the_model_of_a_pilot() -> None:
     with pytest.raises(ValueError, match=shows("M = 1 ... constant")):
         risolve.locate(Observation(numbers(L, 1), ARRAY, CHANNEL[:1], CODES))
+
+
+LINE = risolve.linear(8, spacing=0.05, wavelength=0.1)
+
+
+def one_waveform(azimuth: list[float], noise: float, n_scenes: int = 60) -> Observation:
+    """Sources that send the same waveform, each with a phase of its own: `coherent`."""
+    random = np.random.default_rng(3)
+    places = torch.tensor([[a, 0.0, 0.0] for a in np.deg2rad(azimuth)], dtype=torch.float64)
+    factors = np.exp(2j * np.pi * random.random((n_scenes, 1, len(azimuth))))
+    y = numbers(n_scenes, 50, 1) * (factors @ LINE.steering(places).numpy())
+    return Observation(y + noise * numbers(n_scenes, 50, 8, seed=6), LINE, source_model="coherent")
+
+
+@pytest.mark.parametrize("azimuth", [[-12.0, 20.0], [-45.0, -12.0, 14.0, 40.0]])
+def test_coherent_sources_are_counted_located_and_their_errors_stated(azimuth: list[float]) -> None:
+    """Four on a line of eight, where angles alone are unknown: 3 K = 12 of 16 real numbers."""
+    seen = one_waveform(azimuth, 0.3)
+    assert seen.n_snapshots == 1 and seen.source_model == "constant"
+    counted = risolve.locate(seen, elevation=0, range=np.inf)
+    assert (counted.scenes[:, 2] == len(azimuth)).mean() >= 0.95
+    found = risolve.locate(seen, sources=len(azimuth), elevation=0, range=np.inf)
+    places, deviations = (
+        found[name].reshape(seen.n_scenes, -1) for name in ("azimuth_deg", "azimuth_std_deg")
+    )
+    order = places.argsort(1)
+    ratio = (np.take_along_axis(places, order, 1) - azimuth) / np.take_along_axis(deviations, order, 1)
+    assert 0.85 < np.sqrt((ratio**2).mean()) < 1.15
+
+
+def test_the_rest_of_the_snapshots_shows_the_noise() -> None:
+    seen = one_waveform([10.0, 40.0], 0.3)
+    assert seen.noise_power is not None
+    assert float(seen.noise_power.mean()) == pytest.approx(0.09, rel=0.03)
+    told = Observation(numbers(2, 5, 8), LINE, source_model="coherent", noise_power=2.0)
+    assert told.noise_power is not None and told.noise_power.tolist() == [2.0, 2.0]
+    assert Observation(numbers(2, 1, 8), LINE, source_model="coherent").noise_power is None
+
+
+def test_coherent_sources_need_one_code() -> None:
+    with pytest.raises(ValueError, match=shows("`coherent` ... codes")):
+        seen(numbers(L, M), source_model="coherent")
+
+
+def test_a_known_coordinate_leaves_more_to_be_determined() -> None:
+    snapshot = Observation(numbers(1, 8), LINE, source_model="constant")
+    with pytest.raises(ValueError, match=shows("4 K ... 0 to 4 sources, got 5")):
+        risolve.locate(snapshot, sources=5, elevation=0)
+    with pytest.raises(ValueError, match=shows("3 K ... 0 to 5 sources, got 6")):
+        risolve.locate(snapshot, sources=6, elevation=0, range=np.inf)
