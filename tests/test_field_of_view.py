@@ -1,6 +1,7 @@
 """What is stated of places: an interval, a number or nothing; and that it binds every answer."""
 
 import math
+import re
 import warnings
 from typing import Any
 
@@ -375,6 +376,19 @@ def test_a_volume_tells_every_direction(elevation: float) -> None:
 def _unit(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     phi, theta = np.deg2rad(azimuth), np.deg2rad(elevation)
     return np.stack((np.sin(phi) * np.cos(theta), np.sin(theta), np.cos(phi) * np.cos(theta)), -1)
+
+
+def test_a_peak_at_the_edge_of_the_ranges_is_remarked() -> None:
+    """A spectrum of near ranges has a peak in a wrong direction where the source is far."""
+    plane = risolve.planar(6, 6, spacing=0.05, wavelength=0.1)
+    seen = _seen(plane, _placed([-20.0, 30.0], 5.0))
+    with pytest.warns(UserWarning) as said:
+        risolve.locate(seen, sources=1, estimator="music", range=(0.1, 1.0))
+    assert any(re.search(shows("2 peaks ... 0 ... +ml"), str(one.message)) for one in said)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wide = risolve.locate(seen, sources=1, estimator="music", range=(0.2, np.inf))
+    np.testing.assert_allclose(wide["azimuth_deg"], [-20.0, 30.0], atol=1.0)
 
 
 def test_known_names_are_checked() -> None:
