@@ -16,7 +16,7 @@ from risolve.inference.grid import grid_for
 from risolve.inference.likelihood import concentrated_residual
 from risolve.locating import needs_model
 from risolve.physics.geometry import radians
-from risolve.physics.limits import visible
+from risolve.physics.limits import mirrors, visible
 from risolve.physics.observation import Observation
 from tests.messages import shows
 from tests.worlds import SPREAD_SOURCES, WIDE, make_scenes
@@ -89,7 +89,7 @@ def test_infinity_is_no_limit() -> None:
     limits = FieldOfView((-30.0, 45.0), 10.0, (0.5, math.inf)).limits(PLANE, PLANE.n_elements)
     degrees = torch.deg2rad(torch.tensor([[-30.0, 10.0], [0.0, 10.0], [0.0, 10.0]], dtype=torch.float64))
     reach = torch.tensor([[1.0], [0.0], [2.0]], dtype=torch.float64)
-    touched = limits.touched(torch.cat((degrees, reach), 1))
+    touched = limits.touched(torch.cat((degrees, reach), 1), mirrors(PLANE, PLANE.n_elements))
     assert touched.tolist() == [[True, False, False], [False] * 3, [False, False, True]]
 
 
@@ -290,6 +290,7 @@ def test_what_is_taken_is_named_beside_what_is_stated() -> None:
 ANGLE = 2.0 * np.pi * np.arange(8) / 8
 RING = risolve.Array(0.05 * np.stack((np.sin(ANGLE), 0.0 * ANGLE, np.cos(ANGLE)), -1), 0.1)
 DOOR = risolve.Array(RING.elements[:, [1, 0, 2]], 0.1)
+WIDE_RING = risolve.Array(1.3 * RING.elements, 0.1)
 CUBE = risolve.Array(0.04 * (np.indices((3, 3, 3)).reshape(3, -1).T - 1.0), 0.1)
 COLUMN = risolve.Array(np.outer(np.arange(4.0), [0.0, 0.0, 0.05]), 0.1)
 
@@ -341,6 +342,32 @@ def test_a_circle_sees_all_round(estimator: str) -> None:
     assert np.abs(found["azimuth_deg"]).max() <= 180.0
     counted = risolve.locate(seen, elevation=0, range=np.inf, estimator=estimator)
     assert counted.scenes[:, 2].tolist() == [1] * len(azimuth)
+
+
+@pytest.mark.parametrize("estimator", ["ml", "ml_unconditional"])
+@pytest.mark.parametrize(
+    ("array", "azimuth", "elevation", "known"),
+    [
+        (WIDE_RING, 40.0, 6.0, {}),
+        (WIDE_RING, 40.0, 6.0, {"azimuth": (0, 80), "elevation": (-30, 30)}),
+        (DOOR, 8.0, 20.0, {}),
+        (DOOR, 172.0, 20.0, {}),
+    ],
+)
+def test_beside_a_mirror_the_answer_is_the_least_residual(
+    array: risolve.Array, azimuth: float, elevation: float, known: dict[str, Any], estimator: str
+) -> None:
+    """On the plane of the elements J has no slope across it, and points of the grid stand there."""
+    seen = _seen(array, _placed([azimuth] * 4, elevation))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = risolve.locate(seen, sources=1, range=np.inf, estimator=estimator, **known)
+    np.testing.assert_allclose(found["azimuth_deg"], azimuth, atol=2.0)
+    np.testing.assert_allclose(found["elevation_deg"], elevation, atol=2.0)
+
+
+def test_a_mirror_is_no_limit() -> None:
+    assert (risolve.locate(_seen(RING, _placed([40.0] * 8, 0.0)), sources=1)["at_limit"] == 0).all()
 
 
 def test_limits_of_a_circle_hold_behind_it() -> None:

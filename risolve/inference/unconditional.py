@@ -84,7 +84,7 @@ def refine_unconditional(
     check_start(observation, start)
     _check_powers(observation)
     low, high = observation.limits.of(start.shape[1])
-    place = torch.minimum(torch.maximum(start.double().flatten(1), low), high)
+    place = observation.limits.begun(start.double(), observation.mirrors).flatten(1)
     limits = (low.expand_as(place), high.expand_as(place))
     return _minimum(observation, place, limits, n_iterations)
 

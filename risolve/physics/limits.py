@@ -10,6 +10,9 @@ from torch import Tensor
 from risolve.physics.array import Array
 from risolve.physics.geometry import blind_axis, turned
 
+_OFF = 0.05
+"""Rad off a mirror at which a descent starts."""
+
 
 @dataclass(frozen=True, eq=False)
 class Limits:
@@ -44,11 +47,22 @@ class Limits:
         """
         return torch.minimum(torch.maximum(turned(sources), self.low), self.high)
 
-    def touched(self, sources: Float[Tensor, "*batch 3"]) -> Bool[Tensor, "*batch 3"]:
-        """True for the unknown coordinates of sources that are at a limit; infinity is none."""
+    def begun(self, sources: Float[Tensor, "*batch 3"], mirrors: "Limits") -> Float[Tensor, "*batch 3"]:
+        """The nearest sources to start a descent from: within the limits, and off those that are mirrors.
+
+        J is even about a mirror: a descent that starts on it has no slope to leave it by.
+        """
+        room = ((self.high - self.low) / 2.0).clamp_max(_OFF)
+        low = torch.where(self.low == mirrors.low, self.low + room, self.low)
+        high = torch.where(self.high == mirrors.high, self.high - room, self.high)
+        return torch.minimum(torch.maximum(sources, low), high)
+
+    def touched(self, sources: Float[Tensor, "*batch 3"], mirrors: "Limits") -> Bool[Tensor, "*batch 3"]:
+        """True for the unknown coordinates of sources that are at a limit; infinity and a mirror are none."""
         infinity = torch.tensor([-torch.inf, -torch.inf, 0.0], dtype=torch.float64)
-        least = (sources <= self.low) & (self.low > infinity)
-        return (least | (sources >= self.high)) & self.is_free
+        least = (sources <= self.low) & (self.low > infinity) & (self.low != mirrors.low)
+        most = (sources >= self.high) & (self.high != mirrors.high)
+        return (least | most) & self.is_free
 
     def of(self, n_sources: int) -> tuple[Float[Tensor, "1 coordinate"], Float[Tensor, "1 coordinate"]]:
         """Least and largest coordinates of some sources, source by source."""
@@ -65,12 +79,31 @@ def visible(array: Array, n_antennas: int) -> Limits:
     quarter = math.pi / 2
     below = math.nextafter(quarter, 0.0)
     nearest = 2.0 / array.wavelength
-    blind = blind_axis(array.elements, array.wavelength) if n_antennas == array.n_elements else 2
     azimuth, elevation = {
         0: ((0.0, math.pi), (-below, below)),
         1: ((-math.inf, math.inf), (0.0, below)),
         2: ((-quarter, quarter), (-below, below)),
         None: ((-math.inf, math.inf), (-below, below)),
-    }[blind]
+    }[_blind(array, n_antennas)]
     low, high = zip(azimuth, elevation, (0.0, nearest), strict=True)
     return Limits(torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64))
+
+
+def mirrors(array: Array, n_antennas: int) -> Limits:
+    """Limits of `visible` on which the elements lie, NaN where there is none: what they see on one side of it
+    they see on the other.
+
+    An elevation of 0 of antennas in the x-z plane; azimuths of 0 and pi in the y-z plane.
+    """
+    low, high = torch.full((2, 3), torch.nan, dtype=torch.float64)
+    match _blind(array, n_antennas):
+        case 0:
+            low[0], high[0] = 0.0, math.pi
+        case 1:
+            low[1] = 0.0
+    return Limits(low, high)
+
+
+def _blind(array: Array, n_antennas: int) -> int | None:
+    """The axis of `blind_axis`; z of a surface, whatever its elements."""
+    return blind_axis(array.elements, array.wavelength) if n_antennas == array.n_elements else 2

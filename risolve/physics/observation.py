@@ -9,7 +9,7 @@ from torch import Tensor
 
 from risolve.batched import Batched
 from risolve.physics.array import Array, Numbers, tensor_of
-from risolve.physics.limits import Limits, visible
+from risolve.physics.limits import Limits, mirrors, visible
 from risolve.physics.reception import of_one_waveform, whitened, without_static
 from risolve.shapes import Channel, Codes, Powers, Snapshots
 
@@ -138,6 +138,11 @@ class Observation(Batched):
     def limits(self) -> Limits:
         """Where its sources may be: what is stated, else all that the array sees."""
         return self.stated or visible(self.array, self.n_antennas)
+
+    @property
+    def mirrors(self) -> Limits:
+        """Those of all that the array sees on which its elements lie."""
+        return mirrors(self.array, self.n_antennas)
 
     @property
     def n_snapshots(self) -> int:

@@ -69,17 +69,20 @@ def without_static(
     n_snapshots = snapshots.shape[1]
     if n_snapshots < 2:
         raise ValueError(f"a static background needs 2 snapshots or more, got {n_snapshots}")
-    change = (codes - codes[:, :1]).abs().amax()
-    is_same = bool(change <= _SAME * codes.abs().amax())
-    if is_same == (source_model == "constant"):
+    change = (codes - codes[:, :1]).abs().amax((1, 2))
+    is_same = change <= _SAME * codes.abs().amax((1, 2))
+    is_constant = source_model == "constant"
+    wrong = torch.nonzero(is_same == is_constant).flatten()
+    if wrong.numel():
         law = (
             "`constant` sources need codes that change: what is the same in all snapshots may be a source"
-            if is_same
+            if is_constant
             else "sources need one code for all snapshots; where codes change, they are `constant`"
         )
-        raise ValueError(f"a static background: {law}; got codes that differ by {float(change):.3g} at most")
+        differ = float(change[wrong[0]])
+        raise ValueError(f"a static background: {law}; got codes that differ by {differ:.3g} at most")
     contrasts = _helmert(n_snapshots).to(snapshots.device, snapshots.dtype)
-    return contrasts @ snapshots, codes[:, 1:] if is_same else contrasts @ codes
+    return contrasts @ snapshots, contrasts @ codes if is_constant else codes[:, 1:]
 
 
 class OneWaveform(NamedTuple):

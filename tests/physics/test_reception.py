@@ -114,6 +114,15 @@ def test_a_source_beside_a_direct_path_is_located() -> None:
             {"background": "static", "source_model": "constant", "codes": np.ones((L, N))},
             "`constant` ... codes",
         ),
+        (
+            # one scene of two
+            {
+                "background": "static",
+                "source_model": "constant",
+                "codes": np.stack((CODES, np.ones((L, N)))),
+            },
+            "`constant` ... differ by 0",
+        ),
         ({"noise_power": -np.ones((1, M))}, "noise_power ... scene 0 is -1"),
         ({"noise_power": np.ones((1, 2))}, "[1, 2]"),
         ({"noise_power": numbers(1, M, M)}, "noise_power ... scene 0"),
@@ -121,7 +130,7 @@ def test_a_source_beside_a_direct_path_is_located() -> None:
 )
 def test_what_is_no_noise_and_no_background_is_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=shows(told)):
-        seen(numbers(L, M), **changes)
+        seen(np.stack((numbers(L, M), numbers(L, M))), **changes)
 
 
 def test_a_channel_of_rank_one_determines_no_independent_source() -> None:
