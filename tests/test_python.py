@@ -340,11 +340,10 @@ def test_a_scene_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         risolve.read_measurements(tmp_path / "gone.h5")
 
 
-def test_a_format_without_amplitude_law_writes_none(tmp_path: Path) -> None:
+def test_the_amplitude_law_goes_to_a_file_and_back(tmp_path: Path) -> None:
     array = risolve.Array(scene().array.elements, 0.3, spherical_amplitude=True)
-    with pytest.raises(ValueError, match="spherical_amplitude"):
-        risolve.write_measurements(tmp_path / "seen.h5", scene(array=array))
-    assert list(tmp_path.iterdir()) == []
+    risolve.write_measurements(tmp_path / "seen.h5", scene(array=array))
+    assert risolve.read_measurements(tmp_path / "seen.h5").array.spherical_amplitude
 
 
 def test_estimators_have_names() -> None:

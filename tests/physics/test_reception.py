@@ -109,7 +109,7 @@ def test_a_source_beside_a_direct_path_is_located() -> None:
     ("changes", "told"),
     [
         ({"background": "moving"}, "moving"),
-        ({"background": "static"}, "`independent` ... `constant`"),
+        ({"background": "static"}, "static ... `constant`"),
         (
             {"background": "static", "source_model": "constant", "codes": np.ones((L, N))},
             "`constant` ... codes",
