@@ -60,16 +60,15 @@ def localize_files(
     remark: Callable[[str], None],
     work: Path | None,
     workers: int,
-    scenes: range | None = None,
+    wanted: range | None = None,
 ) -> Localization:
     """Sources of every scene of some files, or of directories of shards, in bounded memory.
-
-    scenes: the numbers of those that are located of each file, None for all.
 
     looks: what `first_looks` said of the files, before anything else was done with them. What is odd, left
     out or beyond what was searched goes to `remark`, one line each. work: a directory that keeps what is
     located, so that a later call of the same goes on with it. workers: processes, at most, that share the
-    scenes where there are enough of them; their number changes no result.
+    scenes where there are enough of them; their number changes no result. wanted: the numbers of the scenes
+    that are located of each file, None for all.
 
     Raises:
         StateError: a worker process died.
@@ -89,7 +88,7 @@ def localize_files(
                 if first_scene == 0:
                     remark(f"{file}: {options.estimator} searches {localizer.searched}")
                 truth, doubts = stream.truth(), Doubts(path, localizer, options.n_sources)
-                chunks = _asked(stream, first_scene, scenes)
+                chunks = _asked(stream, first_scene, wanted)
                 kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
                 finished = _finished(kept)
                 asked = [own for own in zip(chunks, kept, strict=True) if own[1] not in finished]
