@@ -14,11 +14,15 @@ _MOST_BYTES = 10**7
 """Of a table of positions."""
 
 _MODELS = {
-    "source_model": ("independent", "constant", "coherent"),
-    "amplitude": ("plane", "spherical"),
-    "background": ("none", "static"),
+    "source_model": {
+        "independent": "amplitudes are free in every snapshot",
+        "constant": "the same in all",
+        "coherent": "of one waveform",
+    },
+    "amplitude": {"plane": "equal at all elements", "spherical": "falling with distance"},
+    "background": {"none": "sources alone", "static": "and what is the same in all snapshots"},
 }
-"""Attributes of the format that say of what model the snapshots are, and their values."""
+"""Attributes of the format that say of what model the snapshots are, their values, and these in words."""
 
 _LINE = "x y z of an element in every line (m)"
 
@@ -52,9 +56,8 @@ def add_naming(parser: argparse.ArgumentParser) -> None:
         "--window", type=int, default=1024, metavar="W", help="samples of a snapshot of sound; default 1024"
     )
     for name, choices in _MODELS.items():
-        group.add_argument(
-            f"--{name.replace('_', '-')}", choices=choices, help="in place of what the file says"
-        )
+        meant = "; ".join(f"{choice}: {words}" for choice, words in choices.items())
+        group.add_argument(f"--{name.replace('_', '-')}", choices=tuple(choices), help=meant)
     group.add_argument("--noise-power", type=float, metavar="P", help="of all scenes, in |snapshots|^2")
 
 
