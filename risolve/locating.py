@@ -31,13 +31,14 @@ from risolve.files.naming import PLAIN, Naming
 from risolve.files.registry import with_beside
 from risolve.identifiability import Limit, most_sources
 from risolve.inference.counting import CountingRule
+from risolve.inference.determinability import require_told, way_out
 from risolve.inference.grid import Grid, grid_for, search_grid
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.inference.rivals import rivals
 from risolve.physics.array import Array
 from risolve.physics.geometry import radians
 from risolve.physics.limits import Limits, visible
-from risolve.physics.observation import Observation, SourceModel, received_rank, sensing_rank
+from risolve.physics.observation import Observation, SourceModel
 from risolve.running.work import work_key
 
 CLASSICAL = "ml"
@@ -127,50 +128,13 @@ def localize(observation: Observation, localizer: Localizer, n_sources: int | No
         ValueError: more sources than the snapshots determine, or none at all behind their channel and codes.
     """
     observation = replace(observation, array=localizer.array, stated=localizer.stated)
-    _require_told(observation, n_sources)
+    require_told(observation, n_sources)
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
     found = localizer.estimator.estimate(observation, covariance_of(observation, counts, localizer), counts)
     grid, n_iterations = localizer.grid, localizer.settings.n_iterations
     if localizer.refines:
         found = refined(observation, found, grid, n_iterations)
     return replace(found, rivals=rivals(observation, found.sources, grid, n_iterations))
-
-
-def _require_told(observation: Observation, n_sources: int | None) -> None:
-    """Refuse scenes whose channel, or channel and codes together, bring too few independent numbers.
-
-    Raises:
-        ValueError: the law with its numbers.
-    """
-    L, M, N = observation.n_snapshots, observation.n_antennas, observation.n_elements
-    n_free = observation.limits.n_free
-    if observation.source_model == "independent":
-        what, rank = "the channel", received_rank(observation)
-        most = most_sources("independent", L, rank, N, n_free)
-    else:
-        # of one scene: that of others differs by their codes alone
-        what, rank = "channel and codes", int(sensing_rank(observation.select(slice(0, 1)))[0])
-        most = most_sources("constant", 1, rank, N, n_free)
-    if most.n_sources < (1 if n_sources is None else n_sources):
-        raise ValueError(
-            f"{observation.source_model} sources need {most.law}, where M and L M count ranks: {what} of M = "
-            f"{M} antennas, L = {L} snapshots and N = {N} elements have rank {rank}, which allows "
-            f"{most.n_sources} sources, got {'a count of them' if n_sources is None else n_sources}"
-            f"{_way_out(observation.source_model, rank, M)}"
-        )
-
-
-def _way_out(source_model: SourceModel, rank: int, n_antennas: int) -> str:
-    """What helps where too little is received."""
-    if source_model == "constant":
-        return "; take more codes, or codes that differ more"
-    if rank > 1:
-        return "; take more snapshots, or more antennas"
-    more = "antennas" if n_antennas == 1 else "paths between surface and antennas"
-    return (
-        f"; snapshots alone do not help: take more {more}, or, where what is sent is known, divide the "
-        "snapshots by it and state source_model = constant"
-    )
 
 
 def covariance_of(
@@ -342,7 +306,7 @@ def _check_count(known: Described, options: Options, where: str) -> None:
     if most < 1:
         raise ValueError(
             f"{where}: {known.source_model} sources need {law}: L = {L} snapshots, M = {M} antennas and "
-            f"N = {N} elements determine none{_way_out(known.source_model, M, M)}"
+            f"N = {N} elements determine none{way_out(known.source_model, M, M)}"
         )
     if options.n_sources is not None and not 0 <= options.n_sources <= most:
         raise ValueError(

@@ -205,7 +205,7 @@ def test_inspect_measurements(tmp_path: Path) -> None:
         "elements 0.005 m apart, 0.5 wavelengths; aperture 0.08276 m",
         "Fresnel distance 0.148 m, Fraunhofer distance 1.37 m: range can be told this side of the second",
         "sources: independent, amplitudes free in every snapshot",
-        "at most 11 sources can be determined (2 L min(M, N) >= (2 L + 3) K)",
+        "at most 11 sources can be determined (2 L min(M, N) >= (2 L + 3) K; the channel of rank 12)",
         "channel: one a scene, surface to antennas",
         "codes: one a scene, unit modulus, phases of 3 bits",
         "truth: sources a scene: 2 in 3",

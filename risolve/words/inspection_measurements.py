@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.source import TruePlaces
-from risolve.identifiability import most_sources
+from risolve.inference.determinability import determined
 from risolve.physics.geometry import aperture, fraunhofer_distance, fresnel_distance, nearest_spacing
 from risolve.physics.observation import Observation, estimated_snr
 
@@ -26,18 +26,20 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
     """
     sizes, wavelength = stream.sizes, stream.array.wavelength
     frequency = _LIGHT / wavelength
-    most = most_sources(stream.source_model, stream.n_snapshots, sizes.antennas, sizes.elements)
     lines = [
         f"{sizes.scenes} scenes of {sizes.snapshots} snapshots at {sizes.antennas} antennas, surface of "
         f"{sizes.elements} elements",
         f"wavelength {wavelength:.4g} m ({_hertz(frequency)})",
         *_array_lines(stream),
         f"sources: {stream.source_model}, {_MODELS[stream.source_model]}",
-        f"at most {most.n_sources} sources can be determined ({most.law})",
     ]
     chunk = stream.chunk(0, min(stream.chunk_size, sizes.scenes))
     if chunk.observation is not None:
-        lines += _system_lines(stream, chunk.observation)
+        what, rank, most = determined(chunk.observation)
+        lines += [
+            f"at most {most.n_sources} sources can be determined ({most.law}; {what} of rank {rank})",
+            *_system_lines(stream, chunk.observation),
+        ]
     lines += [f"scene {scene} cannot be located: {reason}" for scene, reason in chunk.left_out.items()]
     lines += [f"note: {warning}" for warning in stream.warnings]
     truth = stream.truth()
