@@ -89,11 +89,16 @@ def _together(scores: Sequence[SceneScore], n_true: int) -> list[str]:
     lines.append(
         f"Median error of found sources: azimuth {azimuth:.3g} deg, elevation {elevation:.3g} deg, {reach}"
     )
-    known = np.isfinite(over).all(axis=1)
-    if known.any():
-        spread = np.sqrt(np.mean(over[known] ** 2, axis=0))
+    if np.isfinite(over).any():
+        spread = (_known(_root_mean_square(column), ".2f") for column in over.T)
         lines.append(
-            f"Error over standard deviation, rms (1 if the deviations are right): azimuth {spread[0]:.2f}, "
-            f"elevation {spread[1]:.2f}, range {spread[2]:.2f}"
+            "Error over standard deviation, rms (1 if the deviations are right): "
+            "azimuth {}, elevation {}, range {}".format(*spread)
         )
     return lines
+
+
+def _root_mean_square(values: Float[np.ndarray, " value"]) -> float:
+    """Of the values that there are; NaN of none."""
+    held = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean(held**2))) if held.size else math.nan

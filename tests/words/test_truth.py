@@ -44,3 +44,15 @@ def test_an_infinite_range_has_no_error_in_metres() -> None:
     assert "nan" not in far + mixed
     assert "range -" in far
     assert "range 0.5 m" in mixed
+
+
+def test_a_deviation_that_is_claimed_is_judged_alone() -> None:
+    """Of plane waves the angles have one, and the range has none."""
+    truth, estimate = np.zeros((2, 3)), np.zeros((2, 3))
+    truth[:, 0] = 0.0, 0.5
+    estimate[:, 0] = 0.03, 0.54
+    spread = np.array([[0.01, 0.01, np.nan]] * 2)
+    outcome = agreement(truth, estimate, spread, math.radians(TOLERANCE_DEG))
+    text = "\n".join(score_lines([SceneScore(0, 0, truth, outcome)], TOLERANCE_DEG))
+    assert "azimuth 3.54, elevation 0.00, range -" in text
+    assert "over standard deviation" not in lines_of(([(0.0, 5.0)], [(0.0, 5.0)]))
