@@ -120,13 +120,13 @@ class FieldOfView:
             # a whole turn has no ends
             low[0], high[0] = -math.inf, math.inf
         held = Limits(torch.maximum(low, seen.low), torch.minimum(high, seen.high))
-        if bool((held.low > held.high).any()):
-            (least, most), (lowest, highest) = torch.rad2deg(
-                torch.stack((seen.low, seen.high), -1)[:2]
-            ).tolist()
+        if bool(((held.low > held.high) | (low < high) & (held.low >= held.high))[:2].any()):
+            ends = torch.rad2deg(torch.stack((seen.low, seen.high), -1)[:2])
+            (least, most), (lowest, highest) = ends.clamp(-_ROUND_DEG / 2, _ROUND_DEG / 2).tolist()
             raise ValueError(
                 f"field of view: the array sees azimuth {_ends((least, most))}, elevation "
-                f"{_ends((lowest, highest))} degrees; got {Searched(azimuth, elevation, (nearest, farthest))}"
+                f"{_ends((lowest, highest))} degrees, and no more than an edge of what is stated; got "
+                f"{self.searched(Searched((least, most), (lowest, highest), (nearest, farthest)))}"
             )
         return held
 

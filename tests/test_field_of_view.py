@@ -378,8 +378,9 @@ def test_limits_of_a_circle_hold_behind_it() -> None:
     assert ((found["azimuth_deg"] >= 100.0) & (found["azimuth_deg"] <= 180.0)).all()
     with pytest.raises(ValueError, match=shows("+-90 degrees ... got -100 to 20")):
         risolve.locate(_seen(PLANE, _placed([0.0], 0.0)), azimuth=(-100, 20))
-    with pytest.raises(ValueError, match=shows("elevation 0 to 90 ... -20 to -10")):
-        risolve.locate(seen, sources=1, elevation=(-20, -10))
+    for limits, shown in (((-20, -10), "-20 to -10"), ((-20, 0), "-20 to 0")):
+        with pytest.raises(ValueError, match=shows(f"azimuth -180 to 180 ... elevation 0 to 90 ... {shown}")):
+            risolve.locate(seen, sources=1, elevation=limits)
 
 
 @pytest.mark.parametrize("elevation", [-70.0, 0.0, 45.0])
