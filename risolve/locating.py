@@ -156,20 +156,18 @@ def _require_told(observation: Observation, n_sources: int | None) -> None:
             f"{observation.source_model} sources need {most.law}, where M and L M count ranks: {what} of M = "
             f"{M} antennas, L = {L} snapshots and N = {N} elements have rank {rank}, which allows "
             f"{most.n_sources} sources, got {'a count of them' if n_sources is None else n_sources}"
-            f"{_way_out(observation.source_model, rank)}"
+            f"{_way_out(observation.source_model, rank, M)}"
         )
 
 
-def _way_out(source_model: SourceModel, rank: int) -> str:
+def _way_out(source_model: SourceModel, rank: int, n_antennas: int) -> str:
     """What helps where too little is received."""
     if source_model == "constant":
         return "; take more codes, or codes that differ more"
     if rank > 1:
         return "; take more snapshots, or more antennas"
-    return (
-        "; snapshots alone do not help: take more antennas, or, where what is sent is known, divide the "
-        "snapshots by it and state source_model = constant"
-    )
+    more = "antennas" if n_antennas == 1 else "paths"
+    return f"; snapshots alone do not help: more {more} do, or divide by what is sent: source_model=constant"
 
 
 def covariance_of(
@@ -341,7 +339,7 @@ def _check_count(known: Described, options: Options, where: str) -> None:
     if most < 1:
         raise ValueError(
             f"{where}: {known.source_model} sources need {law}: L = {L} snapshots, M = {M} antennas and "
-            f"N = {N} elements determine none{_way_out(known.source_model, M)}"
+            f"N = {N} elements determine none{_way_out(known.source_model, M, M)}"
         )
     if options.n_sources is not None and not 0 <= options.n_sources <= most:
         raise ValueError(

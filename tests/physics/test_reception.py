@@ -140,7 +140,7 @@ def test_a_channel_of_rank_one_determines_no_independent_source() -> None:
     free = Observation(y, ARRAY, rank_one, CODES)
     assert received_rank(free) == 1
     for sources in (None, 1):
-        with pytest.raises(ValueError, match=shows("rank 1 ... 0 sources ... constant")):
+        with pytest.raises(ValueError, match=shows("rank 1 ... 0 sources ... paths ... constant")):
             risolve.locate(free, sources=sources)
     assert risolve.locate(free, sources=0).scenes[:, 2].tolist() == [0]
     y = (CODES * WAVE) @ rank_one.T + 0.01 * numbers(L, 6, seed=9)
