@@ -419,6 +419,33 @@ def test_a_peak_at_the_edge_of_the_ranges_is_remarked() -> None:
     np.testing.assert_allclose(wide["azimuth_deg"], [-20.0, 30.0], atol=1.0)
 
 
+def test_a_tilted_plane_has_two_places_that_are_both_told() -> None:
+    """The mirror image across the plane answers alike: one of the two, the other is its rival."""
+    flat = risolve.planar(4, 4, spacing=0.05, wavelength=0.1).elements.numpy()
+    turn = np.array([[1.0, 0.0, 1.0], [0.0, 2.0**0.5, 0.0], [-1.0, 0.0, 1.0]]) / 2.0**0.5
+    array = risolve.Array(flat @ turn.T, 0.1)
+    assert bool(visible(array, 16).high[0].isinf())
+    seen = _seen(array, _placed([120.0], 10.0))
+    with pytest.warns(UserWarning, match=shows("ambiguous")):
+        found = risolve.locate(seen, sources=1, range=np.inf)
+    both = sorted(float(found[name][0]) for name in ("azimuth_deg", "rival_azimuth_deg"))
+    # q - 2 (q.n) n of q at azimuth 120, elevation 10 and n = (1, 0, 1) / sqrt(2)
+    assert both == pytest.approx([120.0, 150.0], abs=2.0)
+
+
+def test_two_constant_sources_of_one_code_are_counted() -> None:
+    """Near opposite phases one source alone explains neither of two: pairs are exchanged before they count."""
+    line = risolve.Array(0.05 * np.outer([0.0, 1.0, 4.0, 7.0, 9.0], [1.0, 0.0, 0.0]), 0.1)
+    random = np.random.default_rng(5)
+    wave = line.steering(_placed([-35.0, 20.0], 0.0)).numpy()
+    numbers = random.normal(size=(2, 40, 32, 5))
+    amplitude = np.exp(2j * np.pi * random.random((40, 1, 2)))
+    y = amplitude @ wave + (0.1 / 2.0) ** 0.5 * (numbers[0] + 1j * numbers[1])
+    seen = risolve.Observation(y, line, source_model="constant", noise_power=0.1)
+    counted = risolve.locate(seen, elevation=0, range=np.inf)
+    assert (counted.scenes[:, 2] == 2).mean() >= 0.95
+
+
 def test_known_names_are_checked() -> None:
     observation = make_scenes(WIDE, 1, 20.0, 1).observation
     places = {"azimuth": [1.0], "elevation": [1.0], "range": [1.0], "power": [1.0]}

@@ -18,6 +18,7 @@ from risolve.inference.grid import Grid
 from risolve.inference.likelihood import refine
 from risolve.inference.peaks import local_maxima
 from risolve.inference.search import leading, without
+from risolve.physics.geometry import turned
 from risolve.physics.observation import Observation
 
 _APART = 2.0
@@ -27,6 +28,9 @@ _LEAST_SHARE = 0.4
 """Of what a source explains, that a point of the grid must explain in its stead: between the points half of
 it is lost.
 """
+
+AS_LIKELY = 7.0
+"""Log-likelihood below which a rival is not ruled out: odds of a thousand."""
 
 _TRIED = 2
 """Places that are tried for each source."""
@@ -70,7 +74,7 @@ def rivals(
             stays = _is_apart(grid, moved[:, None], own[piece][scene])[:, 0].all(-1)
             row = piece.start + scene[stays]
             where = scenes[row], slots[row, source[stays]]
-            places[where] = moved[stays]
+            places[where] = turned(moved[stays])
             likelihood[where] = log_likelihood(part.select(row), fit.residual[stays])
     return Rivals(places, likelihood)
 

@@ -80,8 +80,8 @@ def blind_axis(elements: Elements, wavelength: float) -> int | None:
     """Axis (0, 1, 2 of x, y, z) of which elements do not tell one side from the other; None of a volume.
 
     It is the normal of elements within a quarter of a wavelength of a plane, where it is within 11 degrees
-    of the axis, and z of any other plane. A line is blind all around: across z, or across x where it runs
-    along z.
+    of the axis. Across any other plane a place has a mirror image, which is searched too. A line is blind all
+    around: across z, or across x where it runs along z.
 
     >>> blind_axis(planar_array(4, 4, 0.5), 1.0)
     2
@@ -93,7 +93,7 @@ def blind_axis(elements: Elements, wavelength: float) -> int | None:
     depth = from_centre @ normal
     if float(depth.amax() - depth.amin()) >= wavelength / 4.0:
         return None
-    return int(normal.abs().argmax()) if float(normal.abs().amax()) > _ALONG else 2
+    return int(normal.abs().argmax()) if float(normal.abs().amax()) > _ALONG else None
 
 
 def aperture(elements: Elements) -> float:

@@ -42,6 +42,8 @@ def whitening(
     wrong = off | (fault != 0) | ~torch.isfinite(R).all(-1).all(-1)
     if bool(wrong.any()):
         scene = int(torch.nonzero(wrong)[0, 0])
+        if not bool(torch.isfinite(R[scene]).all()):
+            raise ValueError(f"noise_power: finite; that of scene {scene} is not")
         least = float(torch.linalg.eigvalsh((R[scene] + R[scene].mH).nan_to_num() / 2.0)[0])
         raise ValueError(
             "noise_power: a covariance of the noise is Hermitian and positive definite; the least eigenvalue "

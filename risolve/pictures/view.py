@@ -14,6 +14,7 @@ from risolve.files.sources import VALUES
 from risolve.inference.assessment import likelihood_at
 from risolve.inference.detection import CHUNK_VALUES, detectors, explained, gains
 from risolve.inference.grid import Grid
+from risolve.inference.rivals import AS_LIKELY
 from risolve.metrics.assignment import pair
 from risolve.physics.geometry import aperture, fraunhofer_distance
 from risolve.physics.observation import Observation
@@ -145,6 +146,8 @@ def view_of(
         )
     )
     rivals = torch.cat((torch.deg2rad(rivals[:, :2]), 1.0 / rivals[:, 2:]), -1)
+    below = values[:, VALUES.index("log_likelihood")] - values[:, VALUES.index("rival_log_likelihood")]
+    rivals = rivals.masked_fill(torch.from_numpy(~(below < AS_LIKELY))[:, None], torch.nan)
     sources = torch.cat((torch.deg2rad(sources[:, :2]), sources[:, 2:]), -1)
     own = observation.select(slice(row, row + 1))
     return View(

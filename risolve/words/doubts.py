@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from risolve.files.source import Chunk
 from risolve.files.sources import VALUES, LocatedSources
+from risolve.inference.rivals import AS_LIKELY
 from risolve.locating import Localizer
 from risolve.physics.observation import Observation, estimated_snr
 from risolve.physics.reception import static_share
@@ -18,9 +19,6 @@ _SIGMAS = 5.0
 
 _TWINS = 0.25
 """Cells of the grid, of half a beam, within which two sources are not told apart."""
-
-_AS_LIKELY = 7.0
-"""Log-likelihood below which a rival is not ruled out: odds of a thousand."""
 
 _STATIC = 0.5
 """Share of the power received that is the same under all codes, above that of the codes, and is no source."""
@@ -84,7 +82,7 @@ class Doubts:
         if not self._fits:
             doubt("edge", part.scene, self._is_at_edge(value("inverse_range_per_m")))
         doubt("at limit", part.scene, value("at_limit") == 1.0)
-        doubt("rivalled", part.scene, value("log_likelihood") - value("rival_log_likelihood") < _AS_LIKELY)
+        doubt("rivalled", part.scene, value("log_likelihood") - value("rival_log_likelihood") < AS_LIKELY)
         observation = chunk.observation
         if observation is None:
             return
@@ -124,9 +122,7 @@ class Doubts:
             )
         for doubt, scenes in self._scenes.items():
             if scenes:
-                said = _WORDS[doubt].format(
-                    n=len(scenes), first=scenes[0], most=self._most, likely=_AS_LIKELY
-                )
+                said = _WORDS[doubt].format(n=len(scenes), first=scenes[0], most=self._most, likely=AS_LIKELY)
                 lines.append(f"{self._path}: {said}")
         return lines
 
