@@ -434,7 +434,7 @@ def test_a_tilted_plane_has_two_places_that_are_both_told() -> None:
 
 
 def test_two_constant_sources_of_one_code_are_counted() -> None:
-    """Near opposite phases one source alone explains neither of two: pairs are exchanged before they count."""
+    """Near opposite phases one source alone explains neither of two."""
     line = risolve.Array(0.05 * np.outer([0.0, 1.0, 4.0, 7.0, 9.0], [1.0, 0.0, 0.0]), 0.1)
     random = np.random.default_rng(5)
     wave = line.steering(_placed([-35.0, 20.0], 0.0)).numpy()
