@@ -80,7 +80,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
     ({"channel": None}, ValueError, ("channel", "2 antennas", "15 elements")),
     ({"codes": CODES[:6]}, ValueError, ("codes", "[4 or 1, 7, 15]", "[1, 6, 15]")),
     ({"array": linear(14, 0.1, 0.3)}, ValueError, ("channel", "[4 or 1, 2, 14]", "[1, 2, 15]")),
-    ({"source_model": "coherent"}, ValueError, ("independent", "constant", "coherent")),
+    ({"source_model": "mixed"}, ValueError, ("independent", "constant", "coherent", "mixed")),
     ({"noise_power": [1.0, 2.0]}, ValueError, ("noise_power", "[4]", "[2]")),
     ({"codes": np.linspace(0.0, 6.0, 105).reshape(7, 15)}, ValueError, ("exp(j phase)", "0 to 6")),
     (
