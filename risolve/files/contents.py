@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from risolve.files.extents import Stamp
+from risolve.errors import MeasurementError
+from risolve.files.extents import Extent, Stamp
 from risolve.files.naming import PLAIN, Naming
 
 READABLE = "biufcS"
@@ -45,6 +46,18 @@ class Look(NamedTuple):
     stamp: Stamp
     unread: Mapping[str, str]
     naming: Naming = PLAIN
+
+
+def rows_of(extent: Extent, first: int, last: int) -> NDArray[Any]:
+    """Rows of numbers that lie in one piece.
+
+    Raises:
+        Refused: the file is gone, cut or changed.
+    """
+    try:
+        return extent.read(first, last)
+    except MeasurementError as error:
+        raise Refused(str(error).removeprefix(f"{extent.path}: {extent.name}: ")) from error
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from risolve.errors import MeasurementError
 from risolve.files.atomic import write_bytes
 from risolve.files.contents import (
     MOST_ATTRIBUTE_BYTES,
@@ -36,6 +35,7 @@ from risolve.files.contents import (
     Unread,
     as_complex,
     plain,
+    rows_of,
 )
 from risolve.files.extents import Extent, stamp_of_path
 from risolve.files.regular import opened
@@ -82,13 +82,13 @@ class NpzField(StoredField):
         size = math.prod(self.shape)
         if isinstance(rows, slice) and not self.by_columns:
             first, last, _ = rows.indices(self.shape[0])
-            return _read(self._extent(self.shape), first, max(first, last))
+            return rows_of(self._extent(self.shape), first, max(first, last))
         if self.by_columns and size * self.dtype.itemsize > MOST_BYTES:
             raise Refused(
                 f"at most {MOST_BYTES} bytes column by column (Fortran order), got "
                 f"{size * self.dtype.itemsize}; write it row by row (numpy.ascontiguousarray)"
             )
-        whole = _read(self._extent((size,)), 0, size)
+        whole = rows_of(self._extent((size,)), 0, size)
         shaped: NDArray[Any] = whole.reshape(self.shape, order="F" if self.by_columns else "C")
         return shaped[rows] if isinstance(rows, slice) else shaped
 
@@ -101,7 +101,7 @@ class NpzField(StoredField):
         found = 0
         (n_bytes,) = self.stored.shape
         for start in range(0, n_bytes, _PASS_BYTES):
-            found = zlib.crc32(_read(self.stored, start, min(start + _PASS_BYTES, n_bytes)).data, found)
+            found = zlib.crc32(rows_of(self.stored, start, min(start + _PASS_BYTES, n_bytes)).data, found)
         if found != self.checksum:
             raise Refused(
                 f"the {n_bytes} bytes have the checksum {found:08x}, the archive says {self.checksum:08x}; "
@@ -114,13 +114,6 @@ class NpzField(StoredField):
 
     def _extent(self, shape: tuple[int, ...]) -> Extent:
         return Extent(self.stored.path, self.stored.name, self.first, self.dtype, shape, self.stored.stamp)
-
-
-def _read(extent: Extent, first: int, last: int) -> NDArray[Any]:
-    try:
-        return extent.read(first, last)
-    except MeasurementError as error:
-        raise Refused(str(error).removeprefix(f"{extent.path}: {extent.name}: ")) from error
 
 
 def _begins(file: BinaryIO) -> bool:

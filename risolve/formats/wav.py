@@ -17,8 +17,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from risolve.errors import MeasurementError
-from risolve.files.contents import Contents, Format, Refused, StoredField
+from risolve.files.contents import Contents, Format, Refused, StoredField, rows_of
 from risolve.files.extents import Extent, stamp_of_path
 from risolve.files.regular import opened
 
@@ -50,10 +49,7 @@ class SoundField(StoredField):
             Refused: the file is gone, cut or changed.
         """
         first, last, _ = (rows if isinstance(rows, slice) else slice(None)).indices(self.shape[0])
-        try:
-            numbers = self.stored.read(first, max(first, last))
-        except MeasurementError as error:
-            raise Refused(str(error).removeprefix(f"{self.stored.path}: {self.stored.name}: ")) from error
+        numbers = rows_of(self.stored, first, max(first, last))
         if self.n_bits == 24:
             # the three bytes as the upper ones of four
             wide = np.zeros((*numbers.shape[:2], 4), np.uint8)
