@@ -446,6 +446,25 @@ def test_two_constant_sources_of_one_code_are_counted() -> None:
     assert (counted.scenes[:, 2] == 2).mean() >= 0.95
 
 
+def test_three_near_constant_sources_of_one_code_are_found() -> None:
+    """They hide each other: a search of one at a time, or of two, misses them in one scene of six."""
+    line = risolve.linear(16, 0.5, 1.0)
+    random = np.random.default_rng(2)
+    sines = np.sort(random.uniform(-0.85, 0.85, (800, 3)))
+    sines = sines[(np.diff(sines) >= 1.0 / 7.5).all(axis=1)][:40]
+    azimuth = np.rad2deg(np.arcsin(sines))
+    inverse_range = random.uniform(1.0 / 112.0, 1.0 / 9.0, sines.shape)
+    places = np.stack((np.arcsin(sines), np.zeros_like(sines), inverse_range), -1)
+    amplitude = np.exp(2j * np.pi * random.random((len(sines), 1, 3)))
+    numbers = random.normal(size=(2, len(sines), 16, 16))
+    noise = 0.05**0.5 * (numbers[0] + 1j * numbers[1])
+    received = amplitude @ line.steering(torch.from_numpy(places)).numpy() + noise
+    seen = risolve.Observation(received, line, source_model="constant", noise_power=0.1)
+    found = risolve.locate(seen, sources=3, elevation=0)
+    error = np.sort(found["azimuth_deg"].reshape(-1, 3)) - azimuth
+    assert (np.abs(error).max(axis=1) < 1.5).mean() >= 0.95
+
+
 def test_known_names_are_checked() -> None:
     observation = make_scenes(WIDE, 1, 20.0, 1).observation
     places = {"azimuth": [1.0], "elevation": [1.0], "range": [1.0], "power": [1.0]}

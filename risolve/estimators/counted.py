@@ -10,7 +10,7 @@ from risolve.inference.detection import Detector, detectors
 from risolve.inference.grid import Grid
 from risolve.inference.growth import Located, located
 from risolve.inference.likelihood import Refinement
-from risolve.inference.search import exchanged, pairs_exchanged
+from risolve.inference.search import branched, exchanged
 from risolve.physics.observation import Observation
 
 PROPOSALS = 6
@@ -22,18 +22,17 @@ def searched(
 ) -> list[Located]:
     """Sources that grow one by one, each exchanged for better places after every step (`exchanged`).
 
-    `constant` sources under one code are seen once: two near opposite phases hide each other from a search of
-    one, so that pairs are exchanged too.
+    `constant` sources under one code are seen once: those near opposite phases hide each other from a search
+    of one, so that many hypotheses grow at once too (`branched`).
     """
     seen = detector.observation
     is_seen_once = seen.source_model == "constant" and bool((seen.codes == seen.codes[:, :1]).all())
 
     def improve(part: Detector, fit: Refinement) -> Refinement:
         fit = exchanged(part, fit, PROPOSALS, settings.n_iterations)
-        if not is_seen_once:
+        if not is_seen_once or fit.sources.shape[1] < 2:
             return fit
-        fit = pairs_exchanged(part, fit, PROPOSALS, settings.n_iterations)
-        return exchanged(part, fit, PROPOSALS, settings.n_iterations)
+        return branched(part, fit, PROPOSALS, settings.n_iterations)
 
     return located(detector, n_sources, settings.counting, settings.n_iterations, improve)
 

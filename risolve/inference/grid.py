@@ -174,6 +174,8 @@ def grid_for(
 
         Delta u <= lambda / (2 D_x),   Delta v <= lambda / (2 D_y),   k e^2 Delta w / 2 <= 2.5 pi
 
+    and half of that along w for elements on a line, whose grid is small.
+
     D_x and D_y are the extents of the array plus one spacing, e its farthest element from the origin. An
     element h out of the plane adds h u / q_z to the path, so that D_x and D_y grow by the extent in z times
     the largest u / q_z and v / q_z. Where azimuths reach beyond +-pi/2 the steps are of azimuth and elevation
@@ -200,10 +202,11 @@ def grid_for(
         # the steepest view across an array that is not flat
         slopes = [math.tan(max(abs(angle) for angle in angles)) for angles in (azimuth, elevation)]
         wide, high = (float(extent[axis] + extent[2] * slopes[axis]) + spacing for axis in (0, 1))
+    phase = _FOCUS_PHASE / 2.0 if is_line(elements) else _FOCUS_PHASE
     steps = (
         _BEAM_SHARE * wavelength / wide,
         _BEAM_SHARE * wavelength / high,
-        _FOCUS_PHASE * wavelength / (math.pi * float(elements.square().sum(-1).max())),
+        phase * wavelength / (math.pi * float(elements.square().sum(-1).max())),
     )
     # a step that divides the span exactly is not rounded up
     n_u, n_v, n_w = (
@@ -212,7 +215,7 @@ def grid_for(
     )
     if n_u * n_v * n_w > MOST_POINTS:
         raise ValueError(
-            f"a grid has at most {MOST_POINTS} points, half a beam apart in angle and {_FOCUS_PHASE:.3g} rad "
+            f"a grid has at most {MOST_POINTS} points, half a beam apart in angle and {phase:.3g} rad "
             f"of phase in range: {wide / wavelength:.3g} x {high / wavelength:.3g} wavelengths need "
             f"{n_u} x {n_v} x {n_w} = {n_u * n_v * n_w} in this field of view; narrow it"
         )

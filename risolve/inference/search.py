@@ -1,4 +1,5 @@
-"""Search for the least J of a given number of sources: growth, exchange of one source, exchange of two.
+"""Search for the least J of a given number of sources: growth, exchange of one source, exchange of two, and
+growth of many hypotheses at once.
 
     J(sources) = sum_g |(I - P_{G_g}) y_g|^2
 
@@ -31,6 +32,15 @@ _MOST_ROUNDS = 8
 
 _PAIRED = 64
 """Grid points of greatest gain whose pairs are compared."""
+
+_BRANCHES = 16
+"""Hypotheses that `branched` keeps after each source."""
+
+_BRANCHING = 3
+"""Levenberg-Marquardt steps after which these are compared."""
+
+_DISTINCT = 1e-3
+"""Share of J by which hypotheses differ that are not the same one."""
 
 
 class Proposals(NamedTuple):
@@ -101,6 +111,53 @@ def pairs_exchanged(detector: Detector, best: Refinement, n_proposals: int, n_it
     )
 
 
+def branched(detector: Detector, best: Refinement, n_proposals: int, n_iterations: int) -> Refinement:
+    """`best`, or the sources of less J that many hypotheses lead to, each grown one source at a time.
+
+    Every hypothesis goes on at the `n_proposals` highest local maxima of the gain beside its sources; a few
+    steps compare what comes of them, and the best are kept. Where sources hide each other the first of them
+    that a search of one finds is none, and no exchange of one or two leads back from there.
+
+    References:
+        Kwon, Wang and Shim, "Multipath matching pursuit", IEEE Trans. Inf. Theory 60 (2014).
+    """
+    n_scenes, n_sources = best.sources.shape[:2]
+    scene = torch.arange(n_scenes)
+    fits = refine(detector.observation, best.sources[:, :0], 0)
+    for count in range(n_sources):
+        hypotheses = _by_scene(scene, fits.sources, n_scenes)
+        gain = gains(detector, explained(detector, hypotheses)).flatten(0, 1)
+        maxima = local_maxima(gain, detector.grid, n_proposals if count else _BRANCHES)
+        row, rank = torch.nonzero(maxima.usable, as_tuple=True)
+        scene = row // hypotheses.shape[1]
+        new = detector.grid.sources[maxima.point[row, rank]]
+        starts = torch.cat((hypotheses.flatten(0, 1)[row], new[:, None]), dim=1)
+        fits = refine(detector.observation.select(scene), starts, _BRANCHING)
+        kept = _distinct(scene, fits.residual)
+        scene, fits = scene[kept], fits.select(kept)
+    return _best_finished(detector, best, scene, fits, 2, n_iterations)
+
+
+def _distinct(scene: Int[Tensor, " row"], residual: Float[Tensor, " row"]) -> Int[Tensor, " kept"]:
+    """The rows of least J of each scene, one of those that have the same."""
+    order = leading(scene, residual, len(residual))
+    own, ordered = scene[order], residual[order]
+    new = torch.ones_like(own, dtype=torch.bool)
+    new[1:] = (own[1:] != own[:-1]) | (ordered[1:] > ordered[:-1] * (1.0 + _DISTINCT))
+    order = order[new]
+    return order[leading(scene[order], residual[order], _BRANCHES)]
+
+
+def _by_scene(
+    scene: Int[Tensor, " row"], sources: Float[Tensor, "row source 3"], n_scenes: int
+) -> Float[Tensor, "scene hypothesis source 3"]:
+    """Rows in the order of their scenes, side by side; the last of a scene stands for those it lacks."""
+    sizes = torch.bincount(scene, minlength=n_scenes)
+    first = sizes.cumsum(0) - sizes
+    place = torch.minimum(torch.arange(int(sizes.max())), sizes[:, None] - 1)
+    return sources[first[:, None] + place]
+
+
 def proposals(detector: Detector, best: Refinement, n_proposals: int) -> Proposals:
     """Exchanges of one source and of two for places of the grid."""
     single = _single_proposals(detector, best, n_proposals)
@@ -125,11 +182,22 @@ def _best_proposal(
     scene = active[offered.scene]
     if scene.numel() == 0:
         return best
-    observation = detector.observation
-    screened = refine(observation.select(scene), offered.sources, _SCREENING)
+    screened = refine(detector.observation.select(scene), offered.sources, _SCREENING)
+    return _best_finished(detector, best, scene, screened, n_finished, n_iterations)
+
+
+def _best_finished(
+    detector: Detector,
+    best: Refinement,
+    scene: Int[Tensor, " row"],
+    screened: Refinement,
+    n_finished: int,
+    n_iterations: int,
+) -> Refinement:
+    """`best`, or where it has less J the best of the n screened rows of least J of a scene, refined."""
     kept = leading(scene, screened.residual, n_finished)
     scene = scene[kept]
-    finished = refine(observation.select(scene), screened.sources[kept], n_iterations)
+    finished = refine(detector.observation.select(scene), screened.sources[kept], n_iterations)
     first = leading(scene, finished.residual, 1)
     return cheaper(best, finished.select(first), scene[first])
 
