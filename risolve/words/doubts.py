@@ -77,7 +77,9 @@ class Doubts:
         beyond = value("range_m") < searched.range_m[0] * (1.0 - _ROUNDING)
         for name in ("azimuth_deg", "elevation_deg"):
             low, high = getattr(searched, name)
-            beyond = beyond | (value(name) < low - _ROUNDING) | (value(name) > high + _ROUNDING)
+            # the shorter way round
+            apart = np.abs((value(name) - (low + high) / 2.0 + 180.0) % 360.0 - 180.0)
+            beyond = beyond | (apart > (high - low) / 2.0 + _ROUNDING)
         doubt("outside", part.scene, beyond)
         if not self._fits:
             doubt("edge", part.scene, self._is_at_edge(value("inverse_range_per_m")))
