@@ -64,9 +64,9 @@ class Observation(Batched):
         source_model: also `coherent`, the same waveform of all sources, each with a factor of its own: the
         snapshots become one of `constant` sources, with the noise power that the rest of them shows where
         none is given (`of_one_waveform`). noise_power: one number, or one a
-        scene, in the unit of |snapshot|^2; or of each antenna, [scene or 1, antenna], or a covariance, [scene
-        or 1, antenna, antenna], which whitens snapshots and channel (`whitened`), so that the noise power
-        held is 1. stated: limits of the places of sources; `locate` states them. background: "static" where
+        scene, [scene] or [scene, 1], in the unit of |snapshot|^2; or of each antenna, [scene or 1, antenna],
+        or a covariance, [scene or 1, antenna, antenna], which whitens snapshots and channel (`whitened`), so
+        that the noise power held is 1. stated: limits of the places of sources; `locate` states them. background: "static" where
         each antenna also receives something that is the same in all snapshots, as the direct path beside a
         surface: it is projected out, which leaves one snapshot less (`without_static`).
 
@@ -259,7 +259,8 @@ def _powers(values: Numbers | float, n_scenes: int, n_antennas: int, device: tor
 
     Raises:
         TypeError: complex powers.
-        ValueError: neither one number, nor one a scene, one an antenna, or a covariance.
+        ValueError: neither one number, nor one a scene, one an antenna, or a covariance; or what may be one a
+            scene or one an antenna.
     """
     held = tensor_of("noise_power", values)
     rows, matrix = (1, n_scenes), (n_antennas, n_antennas)
@@ -267,14 +268,22 @@ def _powers(values: Numbers | float, n_scenes: int, n_antennas: int, device: tor
         return held.to(device, torch.complex128)
     if held.is_complex():
         raise TypeError(f"noise_power is a power |n|^2 and real, got {held.dtype}")
+    # tensors [scene] are those of this library
+    if not isinstance(values, Tensor) and held.shape == (n_antennas,) and n_scenes == n_antennas > 1:
+        raise ValueError(
+            f"noise_power is [{n_scenes}, 1], one a scene, or [1, {n_antennas}], one an antenna, where there "
+            f"are as many scenes as antennas; got {list(held.shape)}, which may be either"
+        )
+    if held.shape == (n_scenes, 1):
+        held = held[:, 0]
     if held.ndim == 2 and held.shape[0] in rows and held.shape[1] == n_antennas:
         return torch.diag_embed(held.to(device, torch.complex128))
     if held.ndim == 0:
         held = held.expand(n_scenes)
     if held.shape != (n_scenes,):
         law = (
-            f"one number, one a scene, [{n_scenes}], one an antenna, [{n_scenes} or 1, {n_antennas}], or a "
-            f"covariance, [{n_scenes} or 1, {n_antennas}, {n_antennas}]"
+            f"one number, one a scene, [{n_scenes}] or [{n_scenes}, 1], one an antenna, [{n_scenes} or 1, "
+            f"{n_antennas}], or a covariance, [{n_scenes} or 1, {n_antennas}, {n_antennas}]"
         )
         raise ValueError(f"noise_power is {law}; got {list(held.shape)}")
     return held.to(device)
