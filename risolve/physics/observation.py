@@ -60,15 +60,15 @@ class Observation(Batched):
 
         snapshots: complex [scene, snapshot, antenna], or of one scene without the first axis. channel:
         [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
-        element] of exp(j phase), or one set a scene; None where there is no surface.
-        source_model: also `coherent`, the same waveform of all sources, each with a factor of its own: the
-        snapshots become one of `constant` sources, with the noise power that the rest of them shows where
-        none is given (`of_one_waveform`). noise_power: one number, or one a
-        scene, [scene] or [scene, 1], in the unit of |snapshot|^2; or of each antenna, [scene or 1, antenna],
-        or a covariance, [scene or 1, antenna, antenna], which whitens snapshots and channel (`whitened`), so
-        that the noise power held is 1. stated: limits of the places of sources; `locate` states them. background: "static" where
-        each antenna also receives something that is the same in all snapshots, as the direct path beside a
-        surface: it is projected out, which leaves one snapshot less (`without_static`).
+        element] of exp(j phase), or one set a scene; None where there is no surface. source_model: also
+        `coherent`, the same waveform of all sources, each with a factor of its own: the snapshots become one
+        of `constant` sources, with the noise power that the rest of them shows where none is given
+        (`of_one_waveform`). noise_power: one number, or one a scene, [scene] or [scene, 1], in the unit of
+        |snapshot|^2; or of each antenna, [scene or 1, antenna], or a covariance, [scene or 1, antenna,
+        antenna], which whitens snapshots and channel (`whitened`), so that the noise power held is 1. stated:
+        limits of the places of sources; `locate` states them. background: "static" where each antenna also
+        receives something that is the same in all snapshots, as the direct path beside a surface: it is
+        projected out, which leaves one snapshot less (`without_static`).
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
