@@ -22,6 +22,10 @@ Background: TypeAlias = Literal["none", "static"]
 """What antennas receive beside the sources."""
 
 
+_ROUNDING = 1e-10
+"""Squared singular value over the largest, above rounding in single precision."""
+
+
 @dataclass(frozen=True, init=False, eq=False)
 class Observation(Batched):
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
@@ -221,10 +225,7 @@ def received_rank(observation: Observation) -> int:
 
     Counts singular values as `sensing_rank` does.
     """
-    channel = observation.channel.to(torch.complex128)
-    n_antennas, n_elements = channel.shape[1:]
-    gram = channel @ channel.mH if n_antennas <= n_elements else channel.mH @ channel
-    return int(_significant(torch.linalg.eigvalsh(gram)).amin())
+    return int((received_energies(observation) > _ROUNDING).sum(-1).amin())
 
 
 def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:
@@ -232,13 +233,26 @@ def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:
 
     Counts singular values above 1e-5 of the largest, which single-precision channels and codes can resolve.
     """
-    return _significant(torch.linalg.eigvalsh(stacked_gram(observation.to(torch.complex128))))
-
-
-def _significant(eigenvalues: Float[Tensor, "scene n"]) -> Int[Tensor, " scene"]:
-    """How many eigenvalues, in ascending order, stand above the rounding of the largest."""
-    count: Tensor = (eigenvalues > 1e-10 * eigenvalues[:, -1:]).sum(-1)
+    count: Tensor = (sensing_energies(observation) > _ROUNDING).sum(-1)
     return count
+
+
+def received_energies(observation: Observation) -> Float[Tensor, "#scene direction"]:
+    """Squared singular values of the channel over the largest, in ascending order."""
+    channel = observation.channel.to(torch.complex128)
+    n_antennas, n_elements = channel.shape[1:]
+    return _relative(channel @ channel.mH if n_antennas <= n_elements else channel.mH @ channel)
+
+
+def sensing_energies(observation: Observation) -> Float[Tensor, "#scene direction"]:
+    """The same of the stacked sensing matrix, and zeros."""
+    return _relative(stacked_gram(observation.to(torch.complex128)))
+
+
+def _relative(gram: Complex[Tensor, "scene n n"]) -> Float[Tensor, "scene n"]:
+    """Eigenvalues over the largest, in ascending order."""
+    eigenvalues: Tensor = torch.linalg.eigvalsh(gram)
+    return eigenvalues / eigenvalues[:, -1:]
 
 
 def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:
