@@ -107,15 +107,21 @@ def heard(observation: Observation) -> Heard:
     else:
         # of one scene: that of others differs by their codes alone
         n_groups, n_rows, energies = 1, L * M, sensing_energies(observation.select(slice(0, 1)))
-    power = observation.noise_power
-    noisy = replace(observation, noise_power=estimated_noise_power(observation) if power is None else power)
-    brought = math.sqrt(n_groups) * n_rows * estimated_snr(noisy)[:, None] / energies.sum(-1, keepdim=True)
-    weak = (energies > _MEASURED**2) & (energies <= _STRONG**2)
-    above = (
-        brought * torch.where(weak, energies, 0.0).sum(-1, keepdim=True) > weak.sum(-1, keepdim=True).sqrt()
-    )
-    counts = (energies > _STRONG**2) | (weak & above)
+    counts = energies > _STRONG**2
+    weak = (energies > _MEASURED**2) & ~counts
+    if bool(weak.any()):
+        brought = torch.where(weak, energies, 0.0).sum(-1) / energies.sum(-1) * n_rows * _snr(observation)
+        is_above = math.sqrt(n_groups) * brought > weak.sum(-1).sqrt()
+        counts = counts | (weak & is_above[:, None])
+    counts = counts.expand(observation.n_scenes, -1)
     rank, beside = counts.sum(-1), torch.where(counts, 0.0, energies).amax(-1).clamp_min(0.0).sqrt()
     model, n_elements, n_free = observation.source_model, observation.n_elements, observation.limits.n_free
     most = [most_sources(model, n_groups, own, n_elements, n_free).n_sources for own in rank.tolist()]
     return Heard(rank, beside, torch.tensor(most))
+
+
+def _snr(observation: Observation) -> Float[Tensor, " scene"]:
+    """The estimated SNR, beside an estimated noise power where none is known."""
+    if observation.noise_power is None:
+        observation = replace(observation, noise_power=estimated_noise_power(observation))
+    return estimated_snr(observation)

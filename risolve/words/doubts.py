@@ -108,8 +108,9 @@ class Doubts:
     ) -> Bool[np.ndarray, " scene"]:
         """Whether more sources were located in a scene than its stronger directions determine."""
         told = heard(replace(observation, stated=self._localizer.stated))
-        n_located = dict(part.scenes[:, 1:].tolist())
-        weak = np.array([n_located.get(scene, 0) for scene in scenes.tolist()]) > told.most.numpy()
+        n_located = np.zeros(len(scenes), np.int64)
+        n_located[np.isin(scenes, part.scenes[:, 1])] = part.scenes[:, 2]
+        weak = n_located > told.most.numpy()
         if weak.any() and not self._weak:
             first = int(weak.argmax())
             rank, beside, most = (float(values[first]) for values in told)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -144,7 +144,8 @@ def _others(seen: Observation) -> Iterator[tuple[str, Observation]]:
     ):
         values: Tensor = getattr(seen, name)
         if values.shape[1] == values.shape[2] and not torch.equal(values, values.mT):
-            yield f"{axes} of the {name} exchanged", replace(seen, **{name: values.mT})
+            other: dict[str, Any] = {name: values.mT}
+            yield f"{axes} of the {name} exchanged", replace(seen, **other)
     order = _other_order(array.elements)
     if order is not None:
         yield "the elements column by column", replace(seen, array=_with(array, array.elements[order]))
