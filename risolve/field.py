@@ -38,16 +38,26 @@ CoordinateLike: TypeAlias = Sequence[float] | Shaped[np.ndarray, "..."] | Suppor
 
 
 class Searched(NamedTuple):
-    """Intervals in which sources are looked for, degrees and m; of a known coordinate both ends are equal."""
+    """Intervals in which sources are looked for, degrees and m; of a known coordinate both ends are equal.
+
+    The azimuths of a sector through 180 degrees end beyond 180.
+    """
 
     azimuth_deg: Interval
     elevation_deg: Interval
     range_m: Interval
 
+    @property
+    def middle(self) -> float:
+        """The azimuth in the middle, rad."""
+        return math.radians(sum(self.azimuth_deg) / 2.0)
+
     def __str__(self) -> str:
         sides = (("azimuth", "degrees"), ("elevation", "degrees"), ("range", "m"))
+        low, high = self.azimuth_deg
+        stated = self._replace(azimuth_deg=(low, high if high <= _ROUND_DEG / 2 else high - _ROUND_DEG))
         return ", ".join(
-            f"{name} {_ends(interval)} {unit}" for (name, unit), interval in zip(sides, self, strict=True)
+            f"{name} {_ends(interval)} {unit}" for (name, unit), interval in zip(sides, stated, strict=True)
         )
 
 
@@ -56,6 +66,7 @@ class FieldOfView:
     """What is stated of the places of sources, degrees and m: it binds what is searched and what is answered.
 
     What is not stated is searched where it usually lies, and may be answered anywhere that the array sees.
+    Azimuths whose lowest is above the highest are the sector from the one through 180 degrees to the other.
     """
 
     azimuth_deg: Coordinate = None
@@ -83,12 +94,11 @@ class FieldOfView:
 
     def searched(self, usual: Searched) -> Searched:
         """The intervals stated, and the usual ones where nothing is."""
+        azimuth = None if self.azimuth_deg is None else _sector(self.azimuth_deg)
         return Searched(
             *(
                 own if stated is None else _interval(stated)
-                for stated, own in zip(
-                    (self.azimuth_deg, self.elevation_deg, self.range_m), usual, strict=True
-                )
+                for stated, own in zip((azimuth, self.elevation_deg, self.range_m), usual, strict=True)
             )
         )
 
@@ -202,7 +212,9 @@ def check_field(field: FieldOfView, seen: Limits) -> None:
             continue
         low, high = _interval(stated)
         least, most, law = _law(name, seen)
-        if not (least <= low <= high <= most and (low < high or isinstance(stated, float))):
+        first, last = _sector(stated) if name == "azimuth" and bool(seen.high[0].isinf()) else (low, high)
+        inside = least <= min(low, high) and max(low, high) <= most
+        if not (inside and (first < last or isinstance(stated, float))):
             raise ValueError(
                 f"field of view: {name} is lowest < highest, or a number, {law}; got {low:g} to {high:g}"
             )
@@ -230,6 +242,12 @@ def require_inside(field: FieldOfView, own: Searched) -> None:
 
 def _interval(stated: Interval | float) -> Interval:
     return stated if isinstance(stated, tuple) else (stated, stated)
+
+
+def _sector(stated: Interval | float) -> Interval:
+    """Azimuths from the first on to the last, through 180 degrees where that is less."""
+    low, high = _interval(stated)
+    return low, high + _ROUND_DEG if low > high else high
 
 
 def _ends(interval: Interval) -> str:

@@ -1,6 +1,7 @@
 """Recordings of arrays as receivers and recorders write them, and the wave of one source."""
 
 import json
+import tarfile
 import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,15 @@ def write_sigmf(path: Path, samples: np.ndarray, datatype: str, **meta: Any) -> 
     }
     stated = {"global": whole | meta, "captures": captures, "annotations": []}
     path.write_text(json.dumps(stated), "utf-8")
+    return path
+
+
+def write_sigmf_archive(path: Path, *recordings: Path, folder: str = "rec/") -> Path:
+    """An archive of recordings, of the two files of each, in a folder."""
+    with tarfile.open(path, "w") as archive:
+        for metadata in recordings:
+            for file in (metadata, metadata.with_suffix(".sigmf-data")):
+                archive.add(file, folder + file.name)
     return path
 
 

@@ -265,6 +265,49 @@ def test_the_bound_of_constant_sources_is_of_their_amplitudes() -> None:
     np.testing.assert_allclose(found.range_std_m, expected.range_deviation().numpy(), rtol=1e-9)
 
 
+ANGLE = 2.0 * np.pi * np.arange(8) / 8
+RING = 0.05 * np.stack((np.sin(ANGLE), 0.0 * ANGLE, np.cos(ANGLE)), -1)
+
+
+@pytest.mark.parametrize("n_sources", [1, 2])
+@pytest.mark.parametrize(
+    ("elements", "elevation", "enough"),
+    [
+        (RING, 0.0, ["elevation"]),
+        (RING, 20.0, []),
+        (np.outer(np.arange(6), [0.05, 0.0, 0.0]), 0.0, ["elevation"]),
+        (np.outer(np.arange(6), [0.05, 0.0, 0.0]), 20.0, ["azimuth", "elevation"]),
+    ],
+)
+def test_a_bound_says_what_is_to_be_known(
+    elements: np.ndarray, elevation: float, enough: list[str], n_sources: int
+) -> None:
+    """A circle does not tell small elevations in its plane, nor a line one angle from the other."""
+    array = risolve.Array(elements, 0.1)
+    seen = risolve.Observation(np.ones((9, len(elements))) + 1j, array, noise_power=0.1)
+    places = {
+        "azimuth": [30.0, -40.0][:n_sources],
+        "elevation": [elevation],
+        "range": [1.0],
+        "power": [1.0],
+    }
+    if enough:
+        words = " ... ".join(f'known=["{name}"]' for name in enough)
+        with pytest.raises(ValueError, match=shows(words)) as refused:
+            risolve.bound(seen, **places)
+        assert str(refused.value).count("known=") == len(enough)
+    for name in enough or [None]:
+        found = risolve.bound(seen, **places, known=[name] if name else [])
+        assert np.isfinite(found.range_std_m).all()
+
+
+def test_sources_at_one_place_have_no_bound_whatever_is_known() -> None:
+    places = {"azimuth": [5.0, 5.0], "elevation": [1.0], "range": [1.0], "power": [1.0]}
+    with pytest.raises(ValueError, match=shows("0 ... 1e-12")) as refused:
+        risolve.bound(scene(), **places)
+    assert "known=" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [

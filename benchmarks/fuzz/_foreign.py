@@ -1,8 +1,9 @@
-"""Damaged files of other programs: MATLAB files packed and not, of version 7.3, SigMF recordings, sound."""
+"""Damaged files of other programs: MATLAB (packed and not, version 7.3), SigMF and archives of it, sound."""
 
 import io
 import json
 import struct
+import tarfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -118,6 +119,36 @@ def sigmf(number: int, path: Path) -> None:
     path.write_bytes(damaged(text, random) if number % 3 == 0 else text)
     kept = samples[: int(random.integers(len(samples)))] if number % 5 == 0 else samples
     path.with_suffix(".sigmf-data").write_bytes(kept)
+
+
+@cache
+def _archive() -> bytes:
+    stated, samples = _recording()
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for ending, content in ((".sigmf-data", samples), (".sigmf-meta", json.dumps(stated).encode())):
+            member = tarfile.TarInfo(f"rec/räc{ending}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return held.getvalue()
+
+
+def sigmf_archive(number: int, path: Path) -> None:
+    """Damaged archive `number` of a recording: anywhere, or in its headers with the checksums made again."""
+    random, whole = np.random.default_rng((SEED, number)), bytearray(_archive())
+    if number % 2:
+        path.write_bytes(damaged(bytes(whole), random))
+        return
+    heads = [at for at in range(0, len(whole), 512) if whole[at + 257 : at + 262] == b"ustar"]
+    at = int(random.choice(heads))
+    for _ in range(int(random.integers(1, 4))):
+        # a number in the place of one: mode, size, type
+        whole[at + int(random.choice([100, *range(124, 136), 156]))] = int(
+            random.choice([*b"0127xLKSg", 255])
+        )
+    whole[at + 148 : at + 156] = b" " * 8
+    whole[at + 148 : at + 156] = b"%06o\0 " % sum(whole[at : at + 512])
+    path.write_bytes(whole)
 
 
 @cache

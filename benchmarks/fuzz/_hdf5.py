@@ -93,6 +93,7 @@ def subjects() -> Sequence[Subject]:
             ("MATLAB 5 to 7", _foreign.matlab, read_measurements, ".mat"),
             ("MATLAB 7.3", matlab_hdf5, read_measurements, ".mat"),
             ("SigMF", _foreign.sigmf, read_measurements, ".sigmf-meta"),
+            ("SigMF archive", _foreign.sigmf_archive, read_measurements, ".sigmf"),
             ("sound", _foreign.sound, lambda path: read_measurements(path, SAID), ".wav"),
             ("measurements, bytes", _bytes(measurements), read_measurements, ".h5"),
             ("measurements, structure", lambda n, path: odd_file(path, n, SEED), read_measurements, ".h5"),

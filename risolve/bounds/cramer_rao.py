@@ -11,12 +11,12 @@ range), stacked source by source, those that the limits of the observation leave
 have the same number of sources.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from risolve.physics.geometry import position_jacobian
@@ -273,16 +273,31 @@ def _traces_of_products(
     return entries @ entries.mT
 
 
-def _refuse(smallest: Float[Tensor, " scene"]) -> None:
-    """Stop at scenes whose smallest scaled eigenvalue is not above `_SINGULAR`."""
+def _refuse(smallest: Float[Tensor, " scene"], enough: Sequence[str] = ()) -> None:
+    """Stop at scenes whose smallest scaled eigenvalue is not above `_SINGULAR`; enough: see `_enough`."""
     singular = ~(smallest > _SINGULAR)
     if bool(singular.any()):
+        helps = " or ".join(f'known=["{name}"]' for name in enough)
         raise ValueError(
             "the Fisher information is regular where sources are distinct and the measurement resolves all "
-            "three coordinates; its smallest eigenvalue, relative to the energy of the unknowns, is "
-            f"{smallest[singular].tolist()} in scenes {torch.nonzero(singular).flatten().tolist()} of this "
-            f"batch, not above {_SINGULAR:g}"
+            "coordinates that are not known; its smallest eigenvalue, relative to the energy of the "
+            f"unknowns, is {smallest[singular].tolist()} in scenes "
+            f"{torch.nonzero(singular).flatten().tolist()} of this batch, not above {_SINGULAR:g}"
+            f"{helps and f'; it is regular with {helps}'}"
         )
+
+
+def _enough(
+    scaled: Float[Tensor, "scene unknown unknown"], unknown: Int[Tensor, " unknown"], n_parameters: int
+) -> list[str]:
+    """Coordinates of which each, known of all sources, leaves the information regular."""
+    enough = []
+    for axis, name in enumerate(("azimuth", "elevation", "range")):
+        left = torch.nonzero((unknown >= n_parameters) | (unknown % 3 != axis)).flatten()
+        rest = scaled[:, left[:, None], left]
+        if left.numel() and bool((torch.linalg.eigvalsh(rest)[:, 0] > _SINGULAR).all()):
+            enough.append(name)
+    return enough
 
 
 def _positions_alone(
@@ -309,7 +324,9 @@ def _bound(
     scales = scale[:, :, None] * scale[:, None, :]
     scaled = (information[:, unknown[:, None], unknown] / scales).nan_to_num(nan=0.0)
     if unknown.numel():
-        _refuse(torch.linalg.eigvalsh(scaled)[:, 0])
+        smallest = torch.linalg.eigvalsh(scaled)[:, 0]
+        singular = scaled[~(smallest > _SINGULAR)]
+        _refuse(smallest, _enough(singular, unknown, n_parameters) if len(singular) else [])
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(scaled)) / scales
     covariance = information.new_zeros((len(energy), n_parameters, n_parameters))
     covariance[:, places[:, None], places] = inverse[:, : len(places), : len(places)]

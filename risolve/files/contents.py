@@ -99,6 +99,11 @@ class StoredField(ABC):
         """
 
     @property
+    def whole_bytes(self) -> int:
+        """Of the whole, where a look at it unpacks all of it."""
+        return 0
+
+    @property
     def piece_bytes(self) -> int:
         """Of one piece, unpacked."""
         return 0

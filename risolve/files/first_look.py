@@ -187,7 +187,7 @@ def _rehearse(name: str, field: StoredField, n_bytes: int, say: Say) -> None:
     """Read every piece. One that is damaged costs its rows alone, when they are read; one that may
     have failed for want of memory costs the data set.
     """
-    _allow(_CPU_S + n_bytes / _BYTES_A_SECOND)
+    _allow(_CPU_S + (n_bytes + field.whole_bytes) / _BYTES_A_SECOND)
     try:
         pieces = field.pieces()
     except Refused as refused:

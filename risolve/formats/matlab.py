@@ -22,7 +22,6 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from risolve.errors import MeasurementError
 from risolve.files.contents import (
     MOST_ATTRIBUTE_BYTES,
     Contents,
@@ -31,6 +30,7 @@ from risolve.files.contents import (
     StoredField,
     StoredGroup,
     Unread,
+    rows_of,
     state,
 )
 from risolve.files.extents import Extent, stamp_of_path
@@ -159,6 +159,11 @@ class MatlabField(StoredField):
                 part[...] = numbers.reshape(self.shape, order="F")
             at = element.following
         return np.asarray(whole[rows])
+
+    @property
+    def whole_bytes(self) -> int:
+        """All that is declared: it is unpacked together."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def pieces(self) -> list[tuple[slice, ...]]:
         """None, after a look at the whole.
@@ -299,10 +304,7 @@ def _unpacked(packed: Held, most: int) -> tuple[bytes, bool]:
 
 
 def _read(stored: Extent, most: int) -> memoryview:
-    try:
-        return stored.read(0, most).data
-    except MeasurementError as error:
-        raise Refused(str(error).removeprefix(f"{stored.path}: {stored.name}: ")) from error
+    return rows_of(stored, 0, most).data
 
 
 def _begins(file: BinaryIO) -> bool:

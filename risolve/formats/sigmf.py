@@ -3,7 +3,7 @@
 `samples` [sample, channel] are complex or real, in counts of the converter. `sample_rate_hz`, `frequency_hz`
 and `geolocation_deg_m` (longitude, latitude, altitude) are attributes; positions of the elements are those
 of the spatial extension, whose x points to the front, y to the left and z upwards. No file but the two is
-read: `core:dataset`, collections and archives name others.
+read: `core:dataset` and collections name others. Archives of a recording are `sigmf_archive`.
 
 References:
     SigMF specification 1.2, "Dataset Format" and "Captures"; spatial extension 1.1, sections 1 and 2.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,20 @@ from risolve.files.contents import Contents, Format, Refused, StoredField, Unrea
 from risolve.files.extents import Extent, stamp_of_path
 from risolve.files.regular import IrregularFileError, content, opened
 
-_MOST_META_BYTES, _MOST_CHANNELS = 10**7, 4096
+MOST_META_BYTES, _MOST_CHANNELS = 10**7, 4096
 _TYPE = re.compile(r"(?P<kind>[cr])(?P<letter>[fiu])(?P<bits>8|16|32|64)(?:_(?P<order>le|be))?")
 _BITS = {"f": (32, 64), "i": (8, 16, 32), "u": (8, 16, 32)}
 _DATA = ".sigmf-data"
 _ELSEWHERE = ("core:dataset", "core:metadata_only", "core:trailing_bytes")
+
+
+class Dataset(NamedTuple):
+    """Where samples are: a name, and bytes of a file from the first on."""
+
+    name: str
+    path: Path
+    first: int
+    n_bytes: int
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,19 @@ def _opened(path: Path, unread: Mapping[str, str], before: Callable[[str], None]
     Raises:
         Refused: no SigMF, damaged, or samples that are not in the file beside it.
     """
+    yield recording(lambda: content(path, MOST_META_BYTES), lambda: _beside(path.with_suffix(_DATA)), before)
+
+
+def recording(
+    metadata: Callable[[], bytes], dataset: Callable[[], Dataset], before: Callable[[str], None]
+) -> Contents:
+    """What a recording holds, of its metadata; the samples are looked for where these say that they are.
+
+    Raises:
+        Refused: no SigMF, or damaged.
+    """
     try:
-        stated = json.loads(content(path, _MOST_META_BYTES))
+        stated = json.loads(metadata())
     except (ValueError, RecursionError, IrregularFileError, OSError) as error:
         said = " ".join(str(error).split())[:160].encode("utf-8", "backslashreplace").decode()
         raise Refused(f"no SigMF metadata that is read ({said})") from error
@@ -89,7 +109,7 @@ def _opened(path: Path, unread: Mapping[str, str], before: Callable[[str], None]
     before("samples")
     held = Contents({}, {}, is_foreign=True)
     try:
-        field = _samples(path.with_suffix(_DATA), whole, captures)
+        field = _samples(dataset, whole, captures)
         held.objects["samples"] = field
         positions = _positions(whole, captures, field.shape[1])
         if positions is not None:
@@ -106,7 +126,21 @@ def _opened(path: Path, unread: Mapping[str, str], before: Callable[[str], None]
             held.attributes[name] = values[0]
         elif values:
             held.attributes[name] = Unread(f"one for all captures, got {values[0]:g} to {values[-1]:g}")
-    yield held
+    return held
+
+
+def _beside(path: Path) -> Dataset:
+    """The samples in the file of this name.
+
+    Raises:
+        Refused: it cannot be read.
+    """
+    try:
+        with opened(path, 2**62) as file:
+            return Dataset(path.name, path, 0, file.seek(0, 2))
+    except (IrregularFileError, OSError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise Refused(f"the samples are in {path.name}, which cannot be read ({said})") from error
 
 
 def _part(stated: Any, key: str, kind: type) -> Any:
@@ -120,7 +154,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _samples(path: Path, whole: Mapping[str, Any], captures: Sequence[dict[str, Any]]) -> SampleField:
+def _samples(
+    dataset: Callable[[], Dataset], whole: Mapping[str, Any], captures: Sequence[dict[str, Any]]
+) -> SampleField:
     """Where the samples are.
 
     Raises:
@@ -129,7 +165,7 @@ def _samples(path: Path, whole: Mapping[str, Any], captures: Sequence[dict[str, 
     elsewhere = [key for key in _ELSEWHERE if whole.get(key)]
     elsewhere += ["core:header_bytes" for capture in captures if capture.get("core:header_bytes")][:1]
     if elsewhere:
-        raise Refused(f"samples alone in {path.name}, {elsewhere[0]} says otherwise; write a plain recording")
+        raise Refused(f"samples alone beside the metadata, {elsewhere[0]} says otherwise; write them plainly")
     kind, named = whole.get("core:datatype"), "core:num_channels" in whole
     n_channels = whole["core:num_channels"] if named else 1
     found = _TYPE.fullmatch(kind) if isinstance(kind, str) else None
@@ -139,19 +175,14 @@ def _samples(path: Path, whole: Mapping[str, Any], captures: Sequence[dict[str, 
         raise Refused(f"core:num_channels is 1 to {_MOST_CHANNELS}, got {str(n_channels)[:80]}")
     letter, n_bits, parts = found["letter"], int(found["bits"]), 2 if found["kind"] == "c" else 1
     dtype = np.dtype(f"{letter}{n_bits // 8}").newbyteorder(">" if found["order"] == "be" else "<")
-    try:
-        with opened(path, 2**62) as file:
-            n_bytes = file.seek(0, 2)
-    except (IrregularFileError, OSError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        raise Refused(f"the samples are in {path.name}, which cannot be read ({said})") from error
+    name, path, first, n_bytes = dataset()
     n_samples, rest = divmod(n_bytes, parts * n_channels * dtype.itemsize)
     if rest or not n_samples:
-        raise Refused(f"{path.name}: whole samples of {n_channels} {kind}, got {n_bytes} bytes")
+        raise Refused(f"{name}: whole samples of {n_channels} {kind}, got {n_bytes} bytes")
     own = np.dtype(np.complex64 if parts == 2 else np.float32)
     if n_bits > (32 if letter == "f" else 16):
         own = np.result_type(own, np.float64)
-    stored = Extent(path, "samples", 0, dtype, (n_samples, parts * n_channels), stamp_of_path(path))
+    stored = Extent(path, "samples", first, dtype, (n_samples, parts * n_channels), stamp_of_path(path))
     zero = 2.0 ** (n_bits - 1) - 0.5 if letter == "u" else 0.0
     return SampleField(
         own, (n_samples, n_channels), None, stored, zero, _factor(captures) if parts == 2 else 1.0

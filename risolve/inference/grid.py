@@ -19,6 +19,7 @@ from risolve.physics.geometry import (
     line_tells,
     nearest_spacing,
     sources_from_cosines,
+    turned,
 )
 from risolve.physics.limits import Limits
 from risolve.shapes import Elements
@@ -95,9 +96,7 @@ class Grid:
         if not self.around:
             return cosines_from_sources(sources)
         azimuths = self.axes[0]
-        beside = sources[..., :1] - (azimuths[0] + azimuths[-1]) / 2
-        turns = 2.0 * math.pi * torch.round(beside / (2.0 * math.pi))
-        return torch.cat((sources[..., :1] - turns, sources[..., 1:]), dim=-1)
+        return turned(sources, (azimuths[:1] + azimuths[-1:]) / 2)
 
     def sources_at(self, coordinates: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """Sources of coordinates."""

@@ -129,9 +129,9 @@ def refine(
     n_sources = start.shape[1]
     if n_sources == 0:
         return _no_sources(observation)
-    if n_iterations:
-        start = observation.limits.begun(start, observation.mirrors)
-    low, high = observation.limits.of(n_sources)
+    limits = observation.limits
+    start = limits.begun(start, observation.mirrors) if n_iterations else limits.beside(start)
+    low, high = limits.of(n_sources)
     parts = []
     for part in pieces(observation, 4 * n_sources):
         double = observation.select(part).to(torch.complex128)

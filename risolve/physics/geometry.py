@@ -176,10 +176,15 @@ def cosines_from_sources(sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*
     return torch.stack((q[..., 0], q[..., 1], sources[..., 2]), dim=-1)
 
 
-def turned(sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """The same sources with azimuths from -pi to pi; those that are stay as they are, bit for bit."""
+def turned(
+    sources: Float[Tensor, "*batch 3"], middle: Float[Tensor, " 1"] | float = 0.0
+) -> Float[Tensor, "*batch 3"]:
+    """The same sources with azimuths within half a turn of a middle; those that are stay as they are, bit for
+    bit.
+    """
     azimuth = sources[..., :1]
-    turns = torch.where(azimuth.abs() > math.pi, torch.round(azimuth / (2.0 * math.pi)), 0.0)
+    beside = azimuth - middle
+    turns = torch.where(beside.abs() > math.pi, torch.round(beside / (2.0 * math.pi)), 0.0)
     return torch.cat((azimuth - 2.0 * math.pi * turns, sources[..., 1:]), dim=-1)
 
 

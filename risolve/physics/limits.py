@@ -18,7 +18,7 @@ _OFF = 0.05
 class Limits:
     """Least and largest (azimuth (rad), elevation (rad), inverse range (1/m)) of a source.
 
-    A coordinate whose limits are equal is known.
+    A coordinate whose limits are equal is known. The azimuths of a sector through pi end beyond it.
     """
 
     low: Float[Tensor, " 3"]
@@ -45,7 +45,12 @@ class Limits:
 
         Azimuths are from -pi to pi.
         """
-        return torch.minimum(torch.maximum(turned(sources), self.low), self.high)
+        return turned(torch.minimum(torch.maximum(self.beside(sources), self.low), self.high))
+
+    def beside(self, sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """The same sources with azimuths within half a turn of the middle of the limits; of 0 all round."""
+        middle = (self.low[:1] + self.high[:1]) / 2.0
+        return turned(sources, middle.nan_to_num(nan=0.0))
 
     def begun(self, sources: Float[Tensor, "*batch 3"], mirrors: "Limits") -> Float[Tensor, "*batch 3"]:
         """The nearest sources to start a descent from: within the limits, and off those that are mirrors.
@@ -55,11 +60,12 @@ class Limits:
         room = ((self.high - self.low) / 2.0).clamp_max(_OFF)
         low = torch.where(self.low == mirrors.low, self.low + room, self.low)
         high = torch.where(self.high == mirrors.high, self.high - room, self.high)
-        return torch.minimum(torch.maximum(sources, low), high)
+        return torch.minimum(torch.maximum(self.beside(sources), low), high)
 
     def touched(self, sources: Float[Tensor, "*batch 3"], mirrors: "Limits") -> Bool[Tensor, "*batch 3"]:
         """True for the unknown coordinates of sources that are at a limit; infinity and a mirror are none."""
         infinity = torch.tensor([-torch.inf, -torch.inf, 0.0], dtype=torch.float64)
+        sources = self.beside(sources)
         least = (sources <= self.low) & (self.low > infinity) & (self.low != mirrors.low)
         most = (sources >= self.high) & (self.high != mirrors.high)
         return (least | most) & self.is_free

@@ -22,6 +22,10 @@ Background: TypeAlias = Literal["none", "static"]
 """What antennas receive beside the sources."""
 
 
+_ROUNDING = 1e-10
+"""Squared singular value over the largest, above rounding in single precision."""
+
+
 @dataclass(frozen=True, init=False, eq=False)
 class Observation(Batched):
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
@@ -60,15 +64,15 @@ class Observation(Batched):
 
         snapshots: complex [scene, snapshot, antenna], or of one scene without the first axis. channel:
         [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
-        element] of exp(j phase), or one set a scene; None where there is no surface.
-        source_model: also `coherent`, the same waveform of all sources, each with a factor of its own: the
-        snapshots become one of `constant` sources, with the noise power that the rest of them shows where
-        none is given (`of_one_waveform`). noise_power: one number, or one a
-        scene, in the unit of |snapshot|^2; or of each antenna, [scene or 1, antenna], or a covariance, [scene
-        or 1, antenna, antenna], which whitens snapshots and channel (`whitened`), so that the noise power
-        held is 1. stated: limits of the places of sources; `locate` states them. background: "static" where
-        each antenna also receives something that is the same in all snapshots, as the direct path beside a
-        surface: it is projected out, which leaves one snapshot less (`without_static`).
+        element] of exp(j phase), or one set a scene; None where there is no surface. source_model: also
+        `coherent`, the same waveform of all sources, each with a factor of its own: the snapshots become one
+        of `constant` sources, with the noise power that the rest of them shows where none is given
+        (`of_one_waveform`). noise_power: one number, or one a scene, [scene] or [scene, 1], in the unit of
+        |snapshot|^2; or of each antenna, [scene or 1, antenna], or a covariance, [scene or 1, antenna,
+        antenna], which whitens snapshots and channel (`whitened`), so that the noise power held is 1. stated:
+        limits of the places of sources; `locate` states them. background: "static" where each antenna also
+        receives something that is the same in all snapshots, as the direct path beside a surface: it is
+        projected out, which leaves one snapshot less (`without_static`).
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
@@ -221,10 +225,7 @@ def received_rank(observation: Observation) -> int:
 
     Counts singular values as `sensing_rank` does.
     """
-    channel = observation.channel.to(torch.complex128)
-    n_antennas, n_elements = channel.shape[1:]
-    gram = channel @ channel.mH if n_antennas <= n_elements else channel.mH @ channel
-    return int(_significant(torch.linalg.eigvalsh(gram)).amin())
+    return int((received_energies(observation) > _ROUNDING).sum(-1).amin())
 
 
 def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:
@@ -232,13 +233,26 @@ def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:
 
     Counts singular values above 1e-5 of the largest, which single-precision channels and codes can resolve.
     """
-    return _significant(torch.linalg.eigvalsh(stacked_gram(observation.to(torch.complex128))))
-
-
-def _significant(eigenvalues: Float[Tensor, "scene n"]) -> Int[Tensor, " scene"]:
-    """How many eigenvalues, in ascending order, stand above the rounding of the largest."""
-    count: Tensor = (eigenvalues > 1e-10 * eigenvalues[:, -1:]).sum(-1)
+    count: Tensor = (sensing_energies(observation) > _ROUNDING).sum(-1)
     return count
+
+
+def received_energies(observation: Observation) -> Float[Tensor, "#scene direction"]:
+    """Squared singular values of the channel over the largest, in ascending order."""
+    channel = observation.channel.to(torch.complex128)
+    n_antennas, n_elements = channel.shape[1:]
+    return _relative(channel @ channel.mH if n_antennas <= n_elements else channel.mH @ channel)
+
+
+def sensing_energies(observation: Observation) -> Float[Tensor, "#scene direction"]:
+    """The same of the stacked sensing matrix, and zeros."""
+    return _relative(stacked_gram(observation.to(torch.complex128)))
+
+
+def _relative(gram: Complex[Tensor, "scene n n"]) -> Float[Tensor, "scene n"]:
+    """Eigenvalues over the largest, in ascending order."""
+    eigenvalues: Tensor = torch.linalg.eigvalsh(gram)
+    return eigenvalues / eigenvalues[:, -1:]
 
 
 def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:
@@ -259,7 +273,8 @@ def _powers(values: Numbers | float, n_scenes: int, n_antennas: int, device: tor
 
     Raises:
         TypeError: complex powers.
-        ValueError: neither one number, nor one a scene, one an antenna, or a covariance.
+        ValueError: neither one number, nor one a scene, one an antenna, or a covariance; or what may be one a
+            scene or one an antenna.
     """
     held = tensor_of("noise_power", values)
     rows, matrix = (1, n_scenes), (n_antennas, n_antennas)
@@ -267,14 +282,22 @@ def _powers(values: Numbers | float, n_scenes: int, n_antennas: int, device: tor
         return held.to(device, torch.complex128)
     if held.is_complex():
         raise TypeError(f"noise_power is a power |n|^2 and real, got {held.dtype}")
+    # tensors [scene] are those of this library
+    if not isinstance(values, Tensor) and held.shape == (n_antennas,) and n_scenes == n_antennas > 1:
+        raise ValueError(
+            f"noise_power is [{n_scenes}, 1], one a scene, or [1, {n_antennas}], one an antenna, where there "
+            f"are as many scenes as antennas; got {list(held.shape)}, which may be either"
+        )
+    if held.shape == (n_scenes, 1):
+        held = held[:, 0]
     if held.ndim == 2 and held.shape[0] in rows and held.shape[1] == n_antennas:
         return torch.diag_embed(held.to(device, torch.complex128))
     if held.ndim == 0:
         held = held.expand(n_scenes)
     if held.shape != (n_scenes,):
         law = (
-            f"one number, one a scene, [{n_scenes}], one an antenna, [{n_scenes} or 1, {n_antennas}], or a "
-            f"covariance, [{n_scenes} or 1, {n_antennas}, {n_antennas}]"
+            f"one number, one a scene, [{n_scenes}] or [{n_scenes}, 1], one an antenna, [{n_scenes} or 1, "
+            f"{n_antennas}], or a covariance, [{n_scenes} or 1, {n_antennas}, {n_antennas}]"
         )
         raise ValueError(f"noise_power is {law}; got {list(held.shape)}")
     return held.to(device)

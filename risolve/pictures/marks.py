@@ -174,6 +174,8 @@ def name_axes(axes: Axes, plane: Sequence[int]) -> None:
         plane, (axes.xaxis, axes.yaxis), (axes.get_xlim(), axes.get_ylim()), strict=False
     ):
         side.set_label_text(_NAMES[axis])
+        if axis == 0 and max(map(abs, ends)) > 180.0:
+            side.set_major_formatter(lambda degrees, _: f"{180.0 - (180.0 - degrees) % 360.0:g}")
         if axis == 2:
             ticks = range_ticks(*ends)
             side.set_ticks(list(ticks), list(ticks.values()))

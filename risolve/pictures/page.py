@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from risolve.physics.geometry import turned
 from risolve.pictures.figure import heading_of
 from risolve.pictures.kinds import CREATOR
 from risolve.pictures.marks import SIGMAS
@@ -115,15 +116,16 @@ def _table(view: View) -> str:
     heads = ["source", *columns, *(f"rival {name}" for name in columns if has_rivals)]
     heads += [f"true {name}" for name in columns if view.truth is not None]
     lines = ["".join(f'<th scope="col">{name}</th>' for name in heads)]
-    located, deviations = view.sources.numpy(), view.deviations.numpy()
-    true = np.full((0, 3), np.nan) if view.truth is None else view.truth.numpy()
+    located, deviations = turned(view.sources).numpy(), view.deviations.numpy()
+    true = np.full((0, 3), np.nan) if view.truth is None else turned(view.truth).numpy()
+    rivals = turned(view.rivals).numpy()
     untold = np.full(3, np.nan)
     for number in range(max(len(located), len(true))):
         cells = ["missed", "", "", ""]
         if number < len(located):
             cells = [str(number), *_place(located[number], deviations[number])]
         if has_rivals:
-            cells += _place(view.rivals[number].numpy() if number < len(located) else untold, untold)
+            cells += _place(rivals[number] if number < len(located) else untold, untold)
         if view.truth is not None:
             cells += _place(true[number], untold)
         lines.append("".join(f"<td>{cell}</td>" for cell in cells))

@@ -16,7 +16,7 @@ from risolve.inference.detection import CHUNK_VALUES, detectors, explained, gain
 from risolve.inference.grid import Grid
 from risolve.inference.rivals import AS_LIKELY
 from risolve.metrics.assignment import pair
-from risolve.physics.geometry import aperture, fraunhofer_distance
+from risolve.physics.geometry import aperture, fraunhofer_distance, turned
 from risolve.physics.observation import Observation
 
 MOST_SCENES = 12
@@ -44,7 +44,8 @@ class View:
     """A scene with the sources located in it.
 
     observation: of this scene alone, with what is stated of places. searched: where sources were looked for.
-    sources: (azimuth (rad), elevation (rad), inverse range (1/m)). covariance: of the errors of each, NaN
+    sources: (azimuth (rad), elevation (rad), inverse range (1/m)), azimuths of all places within half a turn
+    of the middle of what was searched. covariance: of the errors of each, NaN
     where it is not known, 0 of a coordinate that is. rivals: another place of each that answers nearly alike,
     NaN where there is none. truth: row k the true place of source k, NaN where it
     has none, then those of no source; None where no truth is known.
@@ -149,6 +150,7 @@ def view_of(
     below = values[:, VALUES.index("log_likelihood")] - values[:, VALUES.index("rival_log_likelihood")]
     rivals = rivals.masked_fill(torch.from_numpy(~(below < AS_LIKELY))[:, None], torch.nan)
     sources = torch.cat((torch.deg2rad(sources[:, :2]), sources[:, 2:]), -1)
+    sources, rivals = (turned(places, searched.middle) for places in (sources, rivals))
     own = observation.select(slice(row, row + 1))
     return View(
         shot,
@@ -167,4 +169,5 @@ def beside_truth(view: View, truth: Float[np.ndarray, "truth 3"], tolerance: flo
     pairs = pair(truth, view.sources.numpy(), tolerance)
     beside = np.full((view.n_sources, 3), np.nan)
     beside[pairs.estimate] = truth[pairs.truth]
-    return replace(view, truth=torch.from_numpy(np.concatenate((beside, truth[pairs.missed]))))
+    true = torch.from_numpy(np.concatenate((beside, truth[pairs.missed])))
+    return replace(view, truth=turned(true, view.searched.middle))

@@ -1,14 +1,16 @@
 """Scenes of a file that were located and cannot be right, and sources beyond what was searched, in words."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from risolve.files.source import Chunk
 from risolve.files.sources import VALUES, LocatedSources
+from risolve.inference.determinability import heard
 from risolve.inference.rivals import AS_LIKELY
 from risolve.locating import Localizer
 from risolve.physics.observation import Observation, estimated_snr
@@ -34,6 +36,9 @@ _WORDS = {
     "measurement?",
     "static": "most of what is received is the same under all codes in {n} scenes, the first {first}, as a "
     "direct path beside the surface is: state background = static",
+    "weak": "{n} scenes, the first {first}, have more sources than their channel and codes tell beside noise "
+    "and errors of 1 %: in scene {first} they are of rank {rank} but for {percent:.2g} %, which determines "
+    "{told} sources; places and deviations may be of noise and errors alone, take more paths or codes",
     "full": "counting stopped at {most} sources, the most looked for, in {n} scenes, the first {first}: "
     "some may stand for what the model lacks",
     "twins": "two sources stand within an eighth of a beam in {n} scenes, the first {first}: they may be "
@@ -60,6 +65,7 @@ class Doubts:
         self._most = localizer.settings.counting.most if n_sources is None else None
         self._fits = localizer.refines or localizer.estimator.covariance_kind is None
         self._scenes: dict[str, list[int]] = {doubt: [] for doubt in _WORDS}
+        self._weak: dict[str, float] = {}
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
         """Count those of a chunk."""
@@ -77,7 +83,9 @@ class Doubts:
         beyond = value("range_m") < searched.range_m[0] * (1.0 - _ROUNDING)
         for name in ("azimuth_deg", "elevation_deg"):
             low, high = getattr(searched, name)
-            beyond = beyond | (value(name) < low - _ROUNDING) | (value(name) > high + _ROUNDING)
+            # the shorter way round
+            apart = np.abs((value(name) - (low + high) / 2.0 + 180.0) % 360.0 - 180.0)
+            beyond = beyond | (apart > (high - low) / 2.0 + _ROUNDING)
         doubt("outside", part.scene, beyond)
         if not self._fits:
             doubt("edge", part.scene, self._is_at_edge(value("inverse_range_per_m")))
@@ -86,13 +94,28 @@ class Doubts:
         observation = chunk.observation
         if observation is None:
             return
+        scenes = first_scene + np.array(chunk.scenes)
+        doubt("weak", scenes, self._is_weak(observation, scenes, part))
         n_numbers = observation.n_snapshots * observation.n_antennas
         if self._fits:
             poor = value("misfit") > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
             doubt("left", part.scene, poor & (part.source == 0))
         for name, wrong in _of_snapshots(observation, _SIGMAS / math.sqrt(n_numbers)).items():
-            scenes = first_scene + np.array(chunk.scenes)
             doubt(name, scenes, wrong & np.isin(scenes, located))
+
+    def _is_weak(
+        self, observation: Observation, scenes: Int[np.ndarray, " scene"], part: LocatedSources
+    ) -> Bool[np.ndarray, " scene"]:
+        """Whether more sources were located in a scene than its stronger directions determine."""
+        told = heard(replace(observation, stated=self._localizer.stated))
+        n_located = np.zeros(len(scenes), np.int64)
+        n_located[np.isin(scenes, part.scenes[:, 1])] = part.scenes[:, 2]
+        weak = n_located > told.most.numpy()
+        if weak.any() and not self._weak:
+            first = int(weak.argmax())
+            rank, beside, most = (float(values[first]) for values in told)
+            self._weak = {"rank": int(rank), "percent": 100.0 * beside, "told": int(most)}
+        return weak
 
     def _is_at_edge(self, inverse_range: Float[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
         """Whether a peak is no further than half a step from the first or last range of a grid of several."""
@@ -122,7 +145,8 @@ class Doubts:
             )
         for doubt, scenes in self._scenes.items():
             if scenes:
-                said = _WORDS[doubt].format(n=len(scenes), first=scenes[0], most=self._most, likely=AS_LIKELY)
+                numbers = {"n": len(scenes), "first": scenes[0], "most": self._most, "likely": AS_LIKELY}
+                said = _WORDS[doubt].format(**numbers, **self._weak)
                 lines.append(f"{self._path}: {said}")
         return lines
 

@@ -4,16 +4,27 @@ import math
 from collections import Counter
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.source import TruePlaces
 from risolve.inference.determinability import determined
-from risolve.physics.geometry import aperture, fraunhofer_distance, fresnel_distance, nearest_spacing
+from risolve.physics.geometry import (
+    aperture,
+    fraunhofer_distance,
+    fresnel_distance,
+    is_line,
+    nearest_spacing,
+)
 from risolve.physics.observation import Observation, estimated_snr
+from risolve.shapes import Elements
 
 _LIGHT = 299_792_458.0
 """m/s"""
+
+_THIN = 1e-6
+"""Share of the largest extent, below which elements extend no farther along an axis."""
 
 _MOST_BITS = 6
 _MODELS = {"independent": "amplitudes free in every snapshot", "constant": "one amplitude for all snapshots"}
@@ -27,8 +38,8 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
     sizes, wavelength = stream.sizes, stream.array.wavelength
     frequency = _LIGHT / wavelength
     lines = [
-        f"{sizes.scenes} scenes of {sizes.snapshots} snapshots at {sizes.antennas} antennas, surface of "
-        f"{sizes.elements} elements",
+        f"{sizes.scenes} scenes of {sizes.snapshots} snapshots at {sizes.antennas} antennas, "
+        + ("no surface" if sizes.antennas == sizes.elements else f"surface of {sizes.elements} elements"),
         f"wavelength {wavelength:.4g} m ({_hertz(frequency)})",
         *_array_lines(stream),
         f"sources: {stream.source_model}, {_MODELS[stream.source_model]}",
@@ -48,14 +59,10 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
 
 def _array_lines(stream: MeasurementStream) -> list[str]:
     array = stream.array
-    extent = (array.elements.amax(0) - array.elements.amin(0)).tolist()
-    flat = float(array.elements[:, 2].abs().max()) == 0.0
     size = aperture(array.elements)
     spacing = nearest_spacing(array.elements)
     return [
-        f"array {extent[0]:.4g} x {extent[1]:.4g} m in the plane z = 0"
-        if flat
-        else f"array {extent[0]:.4g} x {extent[1]:.4g} x {extent[2]:.4g} m, not flat",
+        f"array {_extent_words(array.elements)}",
         f"elements {spacing:.4g} m apart, {spacing / array.wavelength:.3g} wavelengths; aperture "
         f"{size:.4g} m",
         f"Fresnel distance {fresnel_distance(size, array.wavelength):.3g} m, Fraunhofer distance "
@@ -63,15 +70,32 @@ def _array_lines(stream: MeasurementStream) -> list[str]:
     ]
 
 
+def _extent_words(elements: Elements) -> str:
+    """Extents along the axes, and the axis or the plane of which elements do not leave."""
+    low, high = elements.amin(0), elements.amax(0)
+    thin = float((high - low).max()) * _THIN
+    sides = {axis: float(side) for axis, side in zip("xyz", high - low, strict=True) if float(side) > thin}
+    told = f"{' x '.join(f'{side:.4g}' for side in sides.values()) or '0'} m"
+    if is_line(elements):
+        return f"{told} on a line {f'along {next(iter(sides))}' if len(sides) == 1 else 'across the axes'}"
+    if len(sides) == 2:
+        across = next(axis for axis in range(3) if "xyz"[axis] not in sides)
+        place = float(low[across] + high[across]) / 2.0
+        return f"{told} in the plane {'xyz'[across]} = {place if abs(place) > thin else 0.0:.4g}"
+    depth = float(torch.linalg.svdvals(elements - elements.mean(0))[-1])
+    return f"{told} in a plane across the axes" if depth <= thin else f"{told}, not flat"
+
+
 def _system_lines(stream: MeasurementStream, observation: Observation) -> list[str]:
     rows = {True: "one for all scenes", False: "one a scene"}
     own = {name: rows[shared] for name, shared in stream.shared.items()}
     channel, codes = observation.channel[0].numpy(), observation.codes.numpy()
-    square = channel.shape[0] == channel.shape[1]
-    identity = square and np.allclose(channel, np.eye(len(channel)), atol=1e-6)
+    through = "surface to antennas"
+    if channel.shape[0] == channel.shape[1]:
+        identity = np.allclose(channel, np.eye(len(channel)), atol=1e-6)
+        through = f"{'the identity' if identity else 'elements to antennas'}: the antennas are the elements"
     lines = [
-        f"channel: {own['channel']}"
-        + (", the identity: the antennas are the elements" if identity else ", surface to antennas"),
+        f"channel: {own['channel']}, {through}",
         f"codes: {own['codes']}, {_code_words(codes)}",
     ]
     if not stream.knows_noise_power:

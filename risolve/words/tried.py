@@ -1,22 +1,27 @@
 """What people get wrong in measurements, tried: what of it explains the first scene better, with numbers."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from risolve.errors import MeasurementError
 from risolve.field import FieldOfView
 from risolve.files.measurement_stream import MeasurementStream
+from risolve.files.naming import LIGHT
+from risolve.inference.assessment import likelihood_at
 from risolve.located import located_sources
 from risolve.locating import CLASSICAL, Options, localize, localizer_for
 from risolve.physics.array import Array
 from risolve.physics.geometry import nearest_spacing
 from risolve.physics.observation import Observation
+from risolve.shapes import Codes
 
 _OPTIONS = Options(CLASSICAL, 1, FieldOfView(), 0.01, Path())
 
@@ -28,6 +33,13 @@ _GOOD = 50.0
 
 _SPACING = (0.05, 5.0)
 """Wavelengths between neighbouring elements that are tried."""
+
+_FREQUENCIES = (("hertz", 1.0), ("megahertz", 1e6), ("gigahertz", 1e9))
+
+_PART, _ROUNDING = 0.25, 2e-6
+"""Degrees of which phases are multiples where they are taken as radians, and rounding of these: the nearest
+of two, pi / 4 and 88.75, are 7e-6 apart.
+"""
 
 
 class _Trial(NamedTuple):
@@ -47,7 +59,7 @@ def tried_lines(stream: MeasurementStream) -> list[str]:
     if chunk.observation is None:
         return []
     seen = replace(chunk.observation.select(slice(0, 1)), noise_power=None)
-    lines, as_it_is = [], _tried(seen)
+    lines, as_it_is = _truth_lines(stream, chunk.scenes[0], seen), _tried(seen)
     if as_it_is is not None:
         lines.append(f"one source leaves {as_it_is.left:.3g} % of the power of a scene: {as_it_is.place}")
     bound = _GOOD if as_it_is is None else _BETTER * as_it_is.left
@@ -56,6 +68,49 @@ def tried_lines(stream: MeasurementStream) -> list[str]:
         if found is not None and found.left < bound:
             lines.append(f"{what} fits better, {found.left:.3g} % is left: {found.place}")
     return lines
+
+
+def _truth_lines(stream: MeasurementStream, scene: int, seen: Observation) -> list[str]:
+    """What the true places leave of a scene, where it has any, and which others leave less."""
+    truth = stream.truth()
+    if truth is None or not truth.n_sources[scene]:
+        return []
+    own = torch.from_numpy(truth.sources[scene, : truth.n_sources[scene]])
+    left = _left_by(seen, own)
+    if left is None:
+        return []
+    lines = [f"the true places leave {left:.3g} % of the power of scene {scene}"]
+    for what, places in _other_places(own):
+        other = _left_by(seen, places)
+        if other is not None and other < _BETTER * left:
+            lines.append(f"{what} fit better, {other:.3g} % is left")
+    return lines
+
+
+def _left_by(observation: Observation, places: Float[Tensor, "source 3"]) -> float | None:
+    """What sources at some places leave of the power of a scene (%), None where none can be there."""
+    if not torch.equal(observation.limits.held(places), places):
+        return None
+    try:
+        residual = float(likelihood_at(observation, places[None]).residual[0])
+    except ValueError:
+        return None
+    return 100.0 * residual / float(observation.snapshots.abs().double().square().sum())
+
+
+def _other_places(places: Float[Tensor, "source 3"]) -> Iterator[tuple[str, Float[Tensor, "source 3"]]]:
+    """What true places may mean, in words, and the places that they would be."""
+    azimuth, elevation, inverse_range = places.unbind(-1)
+    others = {
+        "true angles in radians": (torch.rad2deg(azimuth), torch.rad2deg(elevation)),
+        "true azimuths of the other sign, or positions mirrored in x,": (-azimuth, elevation),
+        "true elevations of the other sign, or positions mirrored in y,": (azimuth, -elevation),
+        "true azimuth and elevation, exchanged,": (elevation, azimuth),
+        "true azimuths from the x axis": (math.pi / 2.0 - azimuth, elevation),
+        "true angles from the y axis in place of elevations": (azimuth, math.pi / 2.0 - elevation),
+    }
+    for what, angles in others.items():
+        yield what, torch.stack((*angles, inverse_range), -1)
 
 
 def _tried(observation: Observation) -> _Trial | None:
@@ -79,17 +134,52 @@ def _others(seen: Observation) -> Iterator[tuple[str, Observation]]:
         yield "the conjugate of the channel", replace(seen, channel=seen.channel.conj())
     if bool((seen.codes.imag != 0).any()):
         yield "the conjugate of the codes", replace(seen, codes=seen.codes.conj())
+    for what, codes in _other_codes(seen.codes):
+        yield what, replace(seen, codes=codes)
     yield "the antennas in the reverse order", replace(seen, snapshots=seen.snapshots.flip(-1))
+    for name, axes in (
+        ("snapshots", "snapshots and antennas"),
+        ("channel", "antennas and elements"),
+        ("codes", "snapshots and elements"),
+    ):
+        values: Tensor = getattr(seen, name)
+        if values.shape[1] == values.shape[2] and not torch.equal(values, values.mT):
+            other: dict[str, Any] = {name: values.mT}
+            yield f"{axes} of the {name} exchanged", replace(seen, **other)
     order = _other_order(array.elements)
     if order is not None:
         yield "the elements column by column", replace(seen, array=_with(array, array.elements[order]))
     low, high = _SPACING
+    for unit, size in _FREQUENCIES:
+        length = LIGHT / (array.wavelength * size)
+        if low <= nearest_spacing(array.elements) / length <= high:
+            yield (
+                f"wavelength_m as a frequency in {unit}, {length:.4g} m,",
+                replace(seen, array=Array(array.elements, length)),
+            )
     if low <= nearest_spacing(array.elements) <= high:
         scaled = _with(array, array.elements * array.wavelength)
         yield (
             "positions as multiples of the wavelength (--positions-in wavelengths)",
             replace(seen, array=scaled),
         )
+
+
+def _other_codes(codes: Codes) -> Iterator[tuple[str, Codes]]:
+    """Codes whose phases are degrees that were taken as radians, or radians that were taken as degrees."""
+    angles = codes.angle().double()
+    if not bool(angles.any()):
+        return
+    degrees = torch.arange(-180.0, 360.0, _PART, dtype=torch.float64)
+    phases, order = torch.sort(torch.remainder(degrees + math.pi, 2.0 * math.pi) - math.pi)
+    following = torch.searchsorted(phases, angles).clamp(1, len(phases) - 1)
+    nearest = following - (angles - phases[following - 1] < phases[following] - angles).long()
+    if bool(((phases[nearest] - angles).abs() < _ROUNDING).all()):
+        meant = torch.deg2rad(degrees[order[nearest]])
+        yield "codes exp(j phase) of phases in degrees", torch.polar(codes.abs(), meant.to(codes.real.dtype))
+    if float(angles.abs().max()) <= math.radians(2.0 * math.pi):
+        meant = torch.rad2deg(angles)
+        yield "codes of phases 180 / pi times as large", torch.polar(codes.abs(), meant.to(codes.real.dtype))
 
 
 def _with(array: Array, elements: Tensor) -> Array:

@@ -275,6 +275,15 @@ def test_packed_sizes_are_compared_with_the_bytes(tmp_path: Path) -> None:
     assert re.match(shows(f"{2**31} bytes in"), refusal(path))
 
 
+@pytest.mark.slow
+def test_much_that_is_packed_in_little_is_read(tmp_path: Path, held: dict[str, Any]) -> None:
+    """Unpacking takes more time than the bytes of the file say."""
+    path = tmp_path / "user.mat"
+    scipy.io.savemat(path, held | {"beside": np.zeros(25_000_000)}, do_compression=True)
+    assert path.stat().st_size < 300_000
+    assert first_looks([path])[path].unread == {}
+
+
 @pytest.mark.parametrize("kept", [0.01, 0.3, 0.7, 0.999])
 def test_a_truncated_file_is_named(tmp_path: Path, held: dict[str, Any], write: Write, kept: float) -> None:
     path = write(tmp_path / "user.mat", held)

@@ -259,7 +259,7 @@ def test_inspect_lists_a_recording_that_lacks_something(tmp_path: Path) -> None:
     assert fault is not None and fault.startswith(f"{path}: attribute frequency_hz: missing")
     lines, fault = inspect_lines(path, Naming(**HEARD))
     assert fault is None
-    assert "1 scenes of 15 snapshots at 9 antennas, surface of 9 elements" in lines
+    assert "1 scenes of 15 snapshots at 9 antennas, no surface" in lines
 
 
 def test_a_damaged_sound_is_one_line(tmp_path: Path) -> None:

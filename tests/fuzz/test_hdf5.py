@@ -22,6 +22,7 @@ from risolve.errors import MeasurementError
         ("MATLAB 5 to 7", 120),
         ("MATLAB 7.3", 100),
         ("SigMF", 100),
+        ("SigMF archive", 100),
         ("sound", 100),
     ],
 )

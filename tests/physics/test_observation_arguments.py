@@ -8,6 +8,7 @@ import torch
 
 from risolve.physics.array import linear, planar
 from risolve.physics.observation import Observation
+from tests.messages import shows
 
 ARRAY = planar(3, 5, 0.15, 0.3)
 RANDOM = np.random.default_rng(3)
@@ -68,6 +69,25 @@ def test_a_noise_power_is_one_or_one_a_scene() -> None:
     stated = made(noise_power=[1.0, 2.0, 3.0, 4.0]).noise_power
     assert stated is not None and stated.tolist() == [1.0, 2.0, 3.0, 4.0]
     assert made(noise_power=np.float32(2.0)).noise_power.tolist() == [2.0] * 4  # type: ignore[union-attr]
+    column = made(noise_power=[[1.0], [2.0], [3.0], [4.0]]).noise_power
+    assert column is not None and column.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_powers_of_as_many_scenes_as_antennas_have_two_axes() -> None:
+    """Of one axis they may be either; tensors are those that an observation holds."""
+    square, powers = SNAPSHOTS[:2], np.array([1.0, 4.0])
+    for either in (powers, powers.tolist()):
+        with pytest.raises(ValueError, match=shows("noise_power ... [2, 1] ... [1, 2] ... got [2]")):
+            made(snapshots=square, noise_power=either)
+    by_scene = made(snapshots=square, noise_power=powers[:, None])
+    assert by_scene.noise_power is not None and by_scene.noise_power.tolist() == [1.0, 4.0]
+    assert torch.equal(by_scene.snapshots, made(snapshots=square).snapshots)
+    by_antenna = made(snapshots=square, noise_power=powers[None])
+    assert by_antenna.noise_power is not None and by_antenna.noise_power.tolist() == [1.0, 1.0]
+    np.testing.assert_allclose(by_antenna.snapshots.abs(), np.abs(square) / [1.0, 2.0])
+    held = made(snapshots=square, noise_power=by_scene.noise_power)
+    assert held.noise_power is not None and held.noise_power.tolist() == [1.0, 4.0]
+    assert by_scene.select(torch.tensor([1, 0])).noise_power.tolist() == [4.0, 1.0]  # type: ignore[union-attr]
 
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
