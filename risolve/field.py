@@ -259,8 +259,9 @@ def _law(name: str, seen: Limits) -> tuple[float, float, str]:
     """Least and largest angle of an array, degrees, and the same in words."""
     if name == "azimuth" and float(seen.high[0]) > math.pi / 2:
         return -_ROUND_DEG / 2, _ROUND_DEG / 2, f"within +-{_ROUND_DEG / 2:g} degrees"
-    inside = math.nextafter(_ROUND_DEG / 4, 0.0)
-    return -inside, inside, f"within +-{_ROUND_DEG / 4:g} degrees, in front of the array"
+    quarter = _ROUND_DEG / 4
+    inside = quarter if name == "azimuth" else math.nextafter(quarter, 0.0)
+    return -inside, inside, f"within +-{quarter:g} degrees, in front of the array"
 
 
 def _is_multiple(value: float, unit: float) -> bool:

@@ -465,6 +465,20 @@ def test_three_near_constant_sources_of_one_code_are_found() -> None:
     assert (np.abs(error).max(axis=1) < 1.5).mean() >= 0.95
 
 
+@pytest.mark.parametrize("azimuth", [-89.0, -84.0, 10.0, 87.0])
+def test_a_line_sees_from_end_to_end(azimuth: float) -> None:
+    """At +-90 degrees the phases of a line have no slope: a descent that starts there would stay."""
+    line = risolve.linear(8, 0.45, 1.0)
+    numbers = np.random.default_rng(3).normal(size=(2, 40, 9))
+    complex_numbers = numbers[0] + 1j * numbers[1]
+    wave = line.steering(_placed([azimuth], 0.0)).numpy()
+    received = complex_numbers[:, :1] * wave + 0.05 * complex_numbers[:, 1:]
+    seen = risolve.Observation(received, line)
+    found = risolve.locate(seen, sources=1, azimuth=(-90, 90), elevation=0, range=np.inf)
+    assert found["azimuth_deg"][0] == pytest.approx(azimuth, abs=1.0)
+    assert found["at_limit"][0] == 0
+
+
 def test_known_names_are_checked() -> None:
     observation = make_scenes(WIDE, 1, 20.0, 1).observation
     places = {"azimuth": [1.0], "elevation": [1.0], "range": [1.0], "power": [1.0]}

@@ -140,8 +140,12 @@ def search_grid(
     """
     if min(n_u, n_v, n_w) < 1:
         raise ValueError(f"a grid has at least one point along each axis, got {n_u} x {n_v} x {n_w}")
-    for name, (low, high) in (("azimuth", azimuth), ("elevation", elevation)):
-        if not -math.pi / 2 < low <= high < math.pi / 2:
+    quarter = math.pi / 2
+    for name, (low, high), end in (
+        ("azimuth", azimuth, quarter),
+        ("elevation", elevation, math.nextafter(quarter, 0.0)),
+    ):
+        if not -end <= low <= high <= end:
             raise ValueError(f"{name} is [lowest, highest] within +-pi/2 rad, got [{low}, {high}]")
     nearest, farthest = range_
     if not 0.0 < nearest <= farthest:
@@ -189,7 +193,7 @@ def grid_for(
     extent = elements.amax(0) - elements.amin(0)
     _require_told(elements, azimuth, elevation)
     spacing = nearest_spacing(elements)
-    around = not -math.pi / 2 < azimuth[0] <= azimuth[1] < math.pi / 2
+    around = azimuth[0] < -math.pi / 2 or azimuth[1] > math.pi / 2
     closed = azimuth[1] - azimuth[0] >= 2.0 * math.pi
     if around:
         from_centre = elements - elements.mean(0)

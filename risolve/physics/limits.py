@@ -99,14 +99,17 @@ def mirrors(array: Array, n_antennas: int) -> Limits:
     """Limits of `visible` on which the elements lie, NaN where there is none: what they see on one side of it
     they see on the other.
 
-    An elevation of 0 of antennas in the x-z plane; azimuths of 0 and pi in the y-z plane.
+    An elevation of 0 of antennas in the x-z plane; azimuths of 0 and pi in the y-z plane, and of +-pi/2 in the
+    x-y plane or on a line across z. A surface has none: nothing reaches it from behind.
     """
     low, high = torch.full((2, 3), torch.nan, dtype=torch.float64)
-    match _blind(array, n_antennas):
+    match blind_axis(array.elements, array.wavelength) if n_antennas == array.n_elements else None:
         case 0:
             low[0], high[0] = 0.0, math.pi
         case 1:
             low[1] = 0.0
+        case 2:
+            low[0], high[0] = -math.pi / 2, math.pi / 2
     return Limits(low, high)
 
 
