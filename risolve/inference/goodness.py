@@ -7,9 +7,9 @@ white noise, the same for all scenes, fills the others, in the ratio in which no
 
     X = e + (|e| / |(I - P) n|) P n,
 
-so that X / |X| is white noise of all L M numbers, whatever the system, the sources and sigma^2: its measures
-have one law for each size (`_law`). One more number, of what only a source leaves, is its largest share in e
-at a point of the grid. All in complex128.
+so that X / |X| is white noise of all L M numbers, whatever the system, the sources and sigma^2
+(`inference.whiteness`). One more source is looked for in e at the points of the grid. All in complex128, of
+scenes on unit scale.
 """
 
 from dataclasses import replace
@@ -31,15 +31,14 @@ from risolve.inference.projection import (
     responses,
     source_responses,
 )
+from risolve.inference.scaling import unit_scale
+from risolve.inference.whiteness import whiteness
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
 from risolve.seeds import generator
 from risolve.shapes import Powers, Sources
 
-_DRAWS = 10_000
-"""Of white noise, which say how extreme a measure is: `fits` is 1 / 9,000 at least without a noise power."""
-
-_RARE = 0.1
+_RARE = 0.05
 """Share of the false alarms that is left to a test whose probability is a bound."""
 
 _CANDIDATES = 16
@@ -67,38 +66,31 @@ class Goodness(NamedTuple):
 
 
 class _Left(NamedTuple):
-    """J, e with the rank of I - P in real numbers, and X with the energies that the sources explain."""
+    """J, e with the rank of I - P in real numbers, and X with the energies that the sources explain; its rows
+    are the snapshots, or fewer of the same products.
+    """
 
     misfit: Powers
-    residual: Complex[Tensor, "scene snapshot antenna"]
+    residual: Complex[Tensor, "scene row antenna"]
     dimensions: Powers
-    white: Complex[Tensor, "scene snapshot antenna"]
-    explained: Float[Tensor, "scene snapshot"]
-    basis: Complex[Tensor, "scene #group row source"]
+    white: Complex[Tensor, "scene row antenna"]
+    explained: Float[Tensor, "scene row"]
+    basis: Complex[Tensor, "scene #group number source"]
 
 
 def goodness(observation: Observation, sources: Sources, grid: Grid) -> Goodness:
     """Fit of NaN-padded sources; grid: where one more may be.
 
-    The probability of white noise is that of the most extreme of five measures of X [snapshot, antenna], each
-    over its deviation in white noise, on a logarithmic scale:
-
-        sphericity      tr (X^H X)^2 / (sum E)^2
-        antennas        sum_m E_m^2 / (sum E)^2,   E_m the energy of an antenna
-        snapshots       sum_l E_l^2 / (sum E)^2
-        following       sum_l c_l E_l / sum E,   c_l by the rank of what the sources explain of snapshot l
-        static          |sum_l x_l|^2 / (L sum E),   what is the same in all snapshots
-
-    and of the largest share that a source at a point of the grid takes of e, a union bound over the points,
-    which has a tenth of the false alarms. Of `independent` sources under one code only the first two measures
-    are taken: its snapshots are known by their covariance. With a noise power the energy of e, which is
-    independent of its direction, is compared too: too much of it, or less than the best of all places makes.
+    The least of two probabilities: of white noise like X (`whiteness`), by snapshot but of `independent`
+    sources under one code, whose snapshots are known by their covariance; and of the largest share that a
+    source at a point of the grid takes of e, a union bound over the points, which has a twentieth of the
+    false alarms. With a noise power the energy of e, which is independent of its direction, is compared too:
+    too much of it, or less than the best of all places leaves.
 
     Valid at the maximum of the likelihood. A stated noise power is taken as exact.
 
-    References:
-        John, "Some optimal multivariate tests", Biometrika 58 (1971): sphericity; Dwass, "Modified
-        randomization tests for nonparametric hypotheses", Ann. Math. Statist. 28 (1957): the law by draws.
+    Raises:
+        ValueError: as `unit_scale`.
     """
     explained, fits = torch.full((2, observation.n_scenes), torch.nan, dtype=torch.float64)
     wave = grid_steering(grid, observation.array)
@@ -111,7 +103,7 @@ def goodness(observation: Observation, sources: Sources, grid: Grid) -> Goodness
         part = observation.select(scenes)
         n_columns = max(4 * count, _CANDIDATES, grid.n_points // observation.n_elements)
         for piece in pieces(part, n_columns):
-            own = part.select(piece).to(torch.complex128)
+            own = unit_scale(part.select(piece))
             explained[scenes[piece]], fits[scenes[piece]] = _of_count(own, placed[piece], grid, wave)
     return Goodness(explained, fits)
 
@@ -128,7 +120,10 @@ def _of_count(
     left = _left(observation, sources, is_coded)
     energy, residual = _energy(observation.snapshots), _energy(left.residual)
     dimensions = left.dimensions / 2.0
-    white = _least(_of_white_noise(left, is_coded), _of_one_more(observation, left, is_coded, grid, wave))
+    white = _least(
+        whiteness(left.white, left.explained, observation.n_snapshots, is_coded),
+        _of_one_more(observation, left, is_coded, grid, wave),
+    )
     fits = torch.where(dimensions > 0.0, white, torch.nan)
     if observation.noise_power is not None:
         of_level = (dimensions.numpy(), (residual / observation.noise_power).numpy())
@@ -147,16 +142,23 @@ def _least(exact: Powers, bound: Powers) -> Powers:
 
 
 def _left(observation: Observation, sources: Float[Tensor, "scene source 3"], is_coded: bool) -> _Left:
-    y = grouped_snapshots(observation)
-    n_groups, n_rows = y.shape[1:]
-    shape = observation.snapshots.shape
-    if sources.shape[1] == 0:
-        seen, energy = observation.snapshots, _energy(y)
-        dimensions = torch.full_like(energy, 2.0 * n_groups * n_rows)
-        return _Left(energy, seen, dimensions, seen, energy.new_zeros(shape[:2]), y[:, :1, :, None][..., :0])
-    first = observation
+    L, M = observation.snapshots.shape[1:]
+    noise, y, first = _noise(L, M, is_coded), grouped_snapshots(observation), observation
+    shape = (-1, *noise.shape)
     if not is_coded:
+        # few rows of the same covariance (`inference.condensing`), and none where the noise goes on
+        few = torch.linalg.qr(y, mode="r").R
+        y = torch.nn.functional.pad(few, (0, 0, 0, len(noise) - few.shape[1]))
         first = replace(observation, snapshots=observation.snapshots[:, :1], codes=observation.codes[:, :1])
+    n_groups, n_rows = y.shape[1:]
+    # in the phase of the snapshots, which then changes nothing
+    n = torch.polar(torch.ones((), dtype=torch.float64), y[:, :1, :1].angle())
+    n = n * noise.reshape(n_groups, n_rows)
+    n_numbers = torch.full((observation.n_scenes,), 2.0 * L * M, dtype=torch.float64)
+    if sources.shape[1] == 0:
+        energy, seen = _energy(y), y.reshape(shape)
+        none = torch.zeros(seen.shape[:2], dtype=torch.float64)
+        return _Left(energy, seen, n_numbers, seen, none, y[:, :1, :, None][..., :0])
     by_source = source_responses(first, sources)
     columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :][..., observation.limits.is_free, :]
     basis = torch.linalg.qr(columns.mT).Q
@@ -174,17 +176,13 @@ def _left(observation: Observation, sources: Float[Tensor, "scene source 3"], is
         along = (tangents.mT @ (tangents @ real[..., None]))[..., 0]
         return torch.view_as_complex((real - along).unflatten(1, (n_groups, n_rows, 2)))
 
-    # in the phase of the snapshots, which then changes nothing
-    n = torch.polar(torch.ones((), dtype=torch.float64), y[:, :1, :1].angle())
-    n = n * _noise(*shape[1:]).reshape(n_groups, n_rows)
-    e = residual(y)
-    left_of_noise = residual(n)
+    e, left_of_noise = residual(y), residual(n)
     ratio = (_energy(e) / _energy(left_of_noise)).sqrt()[:, None, None]
-    taken = n_groups * sources.shape[1]
+    amplitudes_taken = (1 if observation.source_model == "constant" else L) * sources.shape[1]
     return _Left(
         misfit=_energy(misfit),
         residual=e.reshape(shape),
-        dimensions=(2 * (n_groups * n_rows - taken) - is_direction.sum(1)).double(),
+        dimensions=n_numbers - 2.0 * amplitudes_taken - is_direction.sum(1),
         white=(e + ratio * (n - left_of_noise)).reshape(shape),
         explained=squared_modulus((y - misfit).reshape(shape)).sum(2),
         basis=basis,
@@ -199,81 +197,24 @@ def _beside(
     return beside
 
 
-def _of_white_noise(left: _Left, is_coded: bool) -> Powers:
-    """Probability of the most extreme measure of X."""
-    L, M = left.white.shape[1:]
-    energies = squared_modulus(left.white)
-    gram = left.white @ left.white.mH if L < M else left.white.mH @ left.white
-    ranked = energies.sum(2).gather(1, left.explained.argsort(dim=1, stable=True))
-    static = squared_modulus(left.white.sum(1)).sum(1) / L
-    measures = _measures(_energy(gram), energies.sum(1), ranked, static)
-    law = _law(L, M, is_coded)
-    reached = _DRAWS - torch.searchsorted(law.extremes, law.extreme(measures))
-    return (1.0 + reached.double()) / (1.0 + _DRAWS)
-
-
-def _measures(
-    squares: Powers,
-    antennas: Float[Tensor, "scene antenna"],
-    snapshots: Float[Tensor, "scene snapshot"],
-    static: Powers,
-) -> Float[Tensor, "scene 5"]:
-    """Logarithms of the measures, of tr (X^H X)^2 and the energies, those of the snapshots in their order."""
-    # expected order statistics of exponential variables
-    n = snapshots.shape[1]
-    scores = (1.0 / torch.arange(n, 0, -1, dtype=torch.float64)).cumsum(0)
-    total = antennas.sum(1)
-    whole = snapshots.sum(1)
-    measures = (
-        squares / total.square(),
-        antennas.square().sum(1) / total.square(),
-        snapshots.square().sum(1) / whole.square(),
-        (snapshots @ scores) / whole,
-        static / total,
-    )
-    return torch.stack(measures, -1).log()
-
-
-class _Law(NamedTuple):
-    """Means of measures in white noise, infinite of those that say nothing; deviations; extremes in order."""
-
-    mean: Float[Tensor, " measure"]
-    deviation: Float[Tensor, " measure"]
-    extremes: Float[Tensor, " draw"]
-
-    def extreme(self, measures: Float[Tensor, "scene measure"]) -> Powers:
-        return ((measures - self.mean) / self.deviation).amax(1)
-
-
 @lru_cache(maxsize=64)
-def _law(n_snapshots: int, n_antennas: int, is_coded: bool) -> _Law:
-    random = generator(0, "goodness", 1)
+def _noise(n_snapshots: int, n_antennas: int, is_coded: bool) -> Complex[Tensor, "row antenna"]:
+    """The draw of white noise of a size; under one code beside snapshots that fill M rows or fewer.
+
+    In the coordinates of these M rows it is white, and what lies outside of them has the factor of a Wishart
+    matrix of L - M snapshots (Bartlett).
+    """
+    random = generator(0, "goodness", 0)
     L, M = n_snapshots, n_antennas
-    p, n = min(L, M), max(L, M)
-    # tr (X^H X)^2 by the bidiagonal form of a complex Gaussian matrix
-    diagonal = random.standard_gamma(np.arange(n, n - p, -1.0), (_DRAWS, p))
-    beside = random.standard_gamma(np.arange(p - 1, 0, -1.0), (_DRAWS, p - 1))
-    own = diagonal + np.pad(beside, ((0, 0), (1, 0)))
-    squares = (own**2).sum(1) + 2.0 * (diagonal[:, :-1] * beside).sum(1)
-    antennas = random.standard_gamma(L, (_DRAWS, M))
-    antennas *= (own.sum(1) / antennas.sum(1))[:, None]
-    own_snapshots = L if is_coded else 1
-    snapshots = random.standard_gamma(M, (_DRAWS, own_snapshots))
-    static = random.standard_gamma(M, _DRAWS)
-    static *= antennas.sum(1) / (static + random.standard_gamma((own_snapshots - 1) * M, _DRAWS))
-    drawn = (torch.from_numpy(values) for values in (squares, antennas, snapshots, static))
-    measures = _measures(*drawn)
-    mean, deviation = measures.mean(0), measures.std(0)
-    says = deviation > 1e-9
-    law = _Law(torch.where(says, mean, torch.inf), torch.where(says, deviation, 1.0), measures[:, 0])
-    return law._replace(extremes=law.extreme(measures).sort().values)
-
-
-@lru_cache(maxsize=64)
-def _noise(n_snapshots: int, n_antennas: int) -> Complex[Tensor, "snapshot antenna"]:
-    """The draw of white noise of a size."""
-    drawn = generator(0, "goodness", 0).standard_normal((n_snapshots, n_antennas, 2))
-    return torch.view_as_complex(torch.from_numpy(drawn))
+    drawn = random.standard_normal((L if is_coded else min(L, M), M, 2))
+    white = torch.view_as_complex(torch.from_numpy(drawn))
+    beside = L - M
+    if is_coded or beside <= 0:
+        return white
+    p = min(beside, M)
+    off = torch.view_as_complex(torch.from_numpy(random.standard_normal((p, M, 2)))).triu(1)
+    own = np.sqrt(2.0 * random.standard_gamma(np.arange(beside, beside - p, -1.0)))
+    return torch.cat((white, off + torch.eye(p, M) * torch.from_numpy(own)[:, None]))
 
 
 def _of_one_more(
