@@ -64,7 +64,7 @@ PUBLIC = {
     "Observation": "risolve.physics.observation",
     "locate": "risolve.door",
     "FoundSources": "risolve.door",
-    "LocatedSources": "risolve.files.sources",
+    "LocatedSources": "risolve.files.located_sources",
     "bound": "risolve.door",
     "PlaceBound": "risolve.door",
     "read_measurements": "risolve.files.measurements",

@@ -3,11 +3,11 @@ from risolve.door import PlaceBound as PlaceBound
 from risolve.door import bound as bound
 from risolve.door import estimator_names as estimator_names
 from risolve.door import locate as locate
+from risolve.files.located_sources import LocatedSources as LocatedSources
 from risolve.files.measurements import read_measurements as read_measurements
 from risolve.files.measurements import write_measurements as write_measurements
 from risolve.files.model import Model as Model
 from risolve.files.model import load_model as load_model
-from risolve.files.sources import LocatedSources as LocatedSources
 from risolve.physics.array import Array as Array
 from risolve.physics.array import circular as circular
 from risolve.physics.array import linear as linear

@@ -17,10 +17,10 @@ from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
 from risolve.field import CoordinateLike, FieldOfView, Searched, check_angles, coordinate_of
+from risolve.files.located_sources import LocatedSources, joined
 from risolve.files.measurement_laws import lossy_codes
 from risolve.files.model import Model, read_model
 from risolve.files.source import Chunk, Unit
-from risolve.files.sources import LocatedSources, joined
 from risolve.inference.scaling import require_usable
 from risolve.located import located_sources
 from risolve.locating import CLASSICAL, Options, localize, localizer_for, needs_model

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from risolve.files.contents import Look
 from risolve.files.hdf5 import source_paths
+from risolve.files.located_sources import LocatedSources
 from risolve.files.measurement_stream import MADE_BY, measurement_stream
-from risolve.files.sources import LocatedSources
 from risolve.localize import FOUND_TOLERANCE_DEG
 from risolve.locating import Options, localizer_for
 from risolve.pictures.kinds import KINDS

@@ -19,16 +19,10 @@ from risolve.estimators.contract import Estimate
 from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
 from risolve.files.hdf5 import source_paths
+from risolve.files.located_sources import VALUES, LocatedSources, joined, no_sources
 from risolve.files.measurement_stream import MADE_BY, measurement_stream
 from risolve.files.source import Chunk, Source, TruePlaces, computed
-from risolve.files.sources import (
-    VALUES,
-    LocatedSources,
-    joined,
-    no_sources,
-    read_sources,
-    write_sources,
-)
+from risolve.files.sources import read_sources, write_sources
 from risolve.located import located_sources
 from risolve.locating import Localizer, Options, localize, localizer_for
 from risolve.metrics.agreement import agreement

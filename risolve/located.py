@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from risolve.estimators.contract import Estimate
-from risolve.files.sources import LocatedSources
+from risolve.files.located_sources import LocatedSources
 from risolve.physics.geometry import positions
 from risolve.physics.observation import Observation
 
@@ -21,9 +21,6 @@ def located_sources(
     """An estimate as rows, in the unit of its observation; number: of the file that its scenes are of."""
     present = estimate.present
     scene = scenes[:, None].expand(present.shape)[present]
-    confidence = estimate.count_confidence
-    if confidence is None:
-        confidence = torch.full((len(scenes),), torch.nan, dtype=torch.float64)
     return LocatedSources(
         estimator=estimator,
         files=files,
@@ -32,9 +29,17 @@ def located_sources(
         source=(present.cumsum(-1) - 1)[present].numpy(),
         values=source_values(observation, estimate)[present].numpy(),
         scenes=torch.stack((torch.full_like(scenes, number), scenes, present.sum(-1)), -1).numpy(),
-        count_confidence=confidence.numpy(),
+        scene_values=_scene_values(estimate).numpy(),
         left_out=(),
     )
+
+
+def _scene_values(estimate: Estimate) -> Float[Tensor, "scene value"]:
+    """The columns `SCENE_VALUES`."""
+    unknown = torch.full(estimate.n_sources.shape, torch.nan, dtype=torch.float64)
+    confidence, goodness = estimate.count_confidence, estimate.goodness
+    fit = (unknown, unknown) if goodness is None else goodness
+    return torch.stack((unknown if confidence is None else confidence, *fit), -1)
 
 
 def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor, "scene source value"]:

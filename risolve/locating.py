@@ -32,6 +32,7 @@ from risolve.files.registry import with_beside
 from risolve.identifiability import Limit, most_sources
 from risolve.inference.counting import CountingRule
 from risolve.inference.determinability import require_told, way_out
+from risolve.inference.goodness import goodness
 from risolve.inference.grid import Grid, grid_for, search_grid
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.inference.rivals import rivals
@@ -122,7 +123,8 @@ class Localizer:
 
 
 def localize(observation: Observation, localizer: Localizer, n_sources: int | None) -> Estimate:
-    """Sources of a batch of scenes, with their rivals; their number is counted where it is not given.
+    """Sources of a batch of scenes, with their rivals and how well they fit; their number is counted where it
+    is not given.
 
     Raises:
         ValueError: more sources than the snapshots determine, or none at all behind their channel and codes.
@@ -134,7 +136,11 @@ def localize(observation: Observation, localizer: Localizer, n_sources: int | No
     grid, n_iterations = localizer.grid, localizer.settings.n_iterations
     if localizer.refines:
         found = refined(observation, found, grid, n_iterations)
-    return replace(found, rivals=rivals(observation, found.sources, grid, n_iterations))
+    return replace(
+        found,
+        rivals=rivals(observation, found.sources, grid, n_iterations),
+        goodness=goodness(observation, found.sources, grid),
+    )
 
 
 def covariance_of(

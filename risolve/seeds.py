@@ -26,6 +26,7 @@ Stream: TypeAlias = Literal[
     "validation_constant",
     "blocks",
     "buffer",
+    "goodness",
 ]
 
 _STREAM_NUMBERS: dict[Stream, int] = {
@@ -45,6 +46,7 @@ _STREAM_NUMBERS: dict[Stream, int] = {
     "validation_constant": 14,
     "blocks": 15,
     "buffer": 16,
+    "goodness": 17,
 }
 
 

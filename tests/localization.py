@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from risolve.field import FieldOfView
+from risolve.files.located_sources import VALUES
 from risolve.files.measurement_stream import first_looks
-from risolve.files.sources import VALUES
 from risolve.localize import Localization, localize_files
 from risolve.locating import Options
 

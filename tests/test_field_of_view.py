@@ -179,7 +179,7 @@ def test_the_answer_is_the_least_residual_within_the_limits() -> None:
     observation = make_scenes(WIDE, 2, 10.0, 3, sources=[SPREAD_SOURCES[0], strong]).observation
     limits = (-60.0, 20.0)
     known = {"elevation": np.rad2deg(elevation), "range": 1.0 / reach}
-    with pytest.warns(UserWarning, match="misfit"):
+    with pytest.warns(UserWarning, match="misfit"), pytest.warns(UserWarning, match="fits"):
         found = risolve.locate(observation, sources=1, azimuth=limits, **known)
     for scene in range(3):
         expected = brute_force(observation.select(slice(scene, scene + 1)), limits, (elevation, reach))

@@ -14,7 +14,7 @@ import torch
 from risolve.errors import MeasurementError
 from risolve.estimators.registry import REGISTRY
 from risolve.field import FieldOfView
-from risolve.files.sources import VALUES
+from risolve.files.located_sources import VALUES
 from risolve.locating import needs_model
 from risolve.physics.array import Array
 from risolve.physics.geometry import planar_array

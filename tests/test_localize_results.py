@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from risolve.files.sources import VALUES, write_sources
+from risolve.files.located_sources import SCENE_VALUES, VALUES
+from risolve.files.sources import write_sources
 from risolve.words.sources import source_lines, summary_line
 from risolve.words.truth import score_lines
 from tests.architecture.source import ROOT
@@ -34,7 +35,7 @@ def test_results_in_every_format_say_the_same(tmp_path: Path) -> None:
         write_sources(tmp_path / f"sources{suffix}", found.sources)
     with (tmp_path / "sources.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["scene", "source", *VALUES, "count_confidence"]
+    assert list(rows[0]) == ["scene", "source", *VALUES, *SCENE_VALUES]
     assert [int(row["scene"]) for row in rows] == [0, 0, 2, 2, 3, 3]
     assert {row["count_confidence"] for row in rows} == {""}
     document = json.loads((tmp_path / "sources.json").read_text())

@@ -15,9 +15,10 @@ import pytest
 from risolve.errors import ChangedFileError
 from risolve.estimators.contract import Estimate
 from risolve.field import FieldOfView
+from risolve.files.located_sources import joined
 from risolve.files.measurement_stream import first_looks
 from risolve.files.naming import Naming
-from risolve.files.sources import joined, read_sources, write_sources
+from risolve.files.sources import read_sources, write_sources
 from risolve.localize import localize, localize_files
 from risolve.locating import Localizer, Options, localization_key
 from risolve.physics.observation import Observation

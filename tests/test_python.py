@@ -18,7 +18,7 @@ import risolve
 from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
 from risolve.errors import CheckpointError, MeasurementError
 from risolve.estimators.registry import REGISTRY
-from risolve.files.sources import VALUES
+from risolve.files.located_sources import SCENE_VALUES, VALUES
 from risolve.networks.trained import uncalibrated
 from risolve.physics.observation import Observation
 from stages.params.file import read_params
@@ -105,7 +105,7 @@ def located() -> risolve.LocatedSources:
 
 def test_columns_have_names_and_units(located: risolve.LocatedSources) -> None:
     table = located.to_pandas()
-    assert list(table.columns) == ["scene", "source", *VALUES, "count_confidence"]
+    assert list(table.columns) == ["scene", "source", *VALUES, *SCENE_VALUES]
     assert table.scene.tolist() == [0, 0, 1, 1] and table.source.tolist() == [0, 1, 0, 1]
     for name in VALUES:
         np.testing.assert_array_equal(located[name], table[name])
@@ -119,10 +119,14 @@ def test_columns_have_names_and_units(located: risolve.LocatedSources) -> None:
 def test_a_result_reads_as_a_table(located: risolve.LocatedSources) -> None:
     lines = repr(located).splitlines()
     assert lines[0] == "4 sources in 2 scenes, by ml"
-    assert lines[1].split() == ["scene", "source", "azimuth_deg", "elevation_deg", "range_m", "power_db"]
+    columns = ["scene", "source", "azimuth_deg", "elevation_deg", "range_m", "power_db", "explained", "fits"]
+    assert lines[1].split() == columns
     assert len(lines) == 6
     quiet = make_scenes(WIDE, 1, 20.0, 1).observation
-    assert repr(risolve.locate(quiet, sources=0)) == "0 sources in 1 scenes, by ml"
+    with pytest.warns(UserWarning, match=shows("fits ... 1 scenes ... 0 %")):
+        none = risolve.locate(quiet, sources=0)
+    assert repr(none) == "0 sources in 1 scenes, by ml"
+    assert none.explained.tolist() == [0.0] and none.fits[0] < 0.001
 
 
 def test_limits_are_those_of_the_search() -> None:

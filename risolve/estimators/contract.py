@@ -19,6 +19,7 @@ from risolve.covariance import LoadedBlend, NormalizedCovariance
 from risolve.identifiability import most_sources
 from risolve.inference.assessment import Likelihood, likelihood_at, no_likelihood
 from risolve.inference.counting import CountingRule
+from risolve.inference.goodness import Goodness
 from risolve.inference.grid import Grid
 from risolve.inference.rivals import Rivals
 from risolve.networks.trained import Prediction
@@ -55,7 +56,8 @@ class Estimate:
     places among which the method chose its sources, best first, NaN-padded. likelihood: what the snapshots
     say of the sources. converged: the maximum of a likelihood was reached; None where none was looked for.
     count_confidence: probability that the number of sources is right; None where it was told, or the method
-    states none. rivals: other places that answer alike; None where they were not looked for.
+    states none. rivals: other places that answer alike, goodness: whether the model fits; None where they
+    were not looked for.
     """
 
     sources: Sources
@@ -65,6 +67,7 @@ class Estimate:
     converged: Bool[Tensor, " scene"] | None
     count_confidence: Float[Tensor, " scene"] | None = None
     rivals: Rivals | None = None
+    goodness: Goodness | None = None
 
     @property
     def present(self) -> SourceMask:

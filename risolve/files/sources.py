@@ -3,13 +3,13 @@
 HDF5 attributes     format, version, estimator, files (paths, one a line)
 sources/COLUMN      [row]              the columns of the CSV, float64; scene, source and file int64
 scenes/scene, scenes/file, scenes/n_sources     int64 [located scene]
-scenes/count_confidence     float64 [located scene]     stated probability that n_sources is right
+scenes/count_confidence, scenes/explained, scenes/fits     float64 [located scene]      `SCENE_VALUES`
 left_out/scene, left_out/file          int64 [scene]
 left_out/reason                        bytes, UTF-8 [scene]
 
-file is the number of a line of the attribute files. The confidence of a count stands in every row of the CSV
-and in every scene of the JSON; it is not known where the number was told, or the estimator states none. What
-is not known is NaN in HDF5, an empty cell in CSV and null in JSON, which has no infinity either.
+file is the number of a line of the attribute files. What is of a scene stands in every row of the CSV and in
+every scene of the JSON. What is not known is NaN in HDF5, an empty cell in CSV and null in JSON, which has no
+infinity either.
 """
 
 import csv
@@ -17,153 +17,30 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float
 
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.atomic import write_text
 from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
+from risolve.files.located_sources import SCENE_VALUES, VALUES, LocatedSources, header
 from risolve.files.reader import Reader, opened, reading
 
 FORMAT = "risolve-sources"
 VERSION = 2
-VALUES = (
-    *("azimuth_deg", "elevation_deg", "range_m", "x_m", "y_m", "z_m", "power_db"),
-    *("azimuth_std_deg", "elevation_std_deg", "range_std_m"),
-    *("inverse_range_per_m", "inverse_range_std_per_m", "log_likelihood", "misfit", "at_limit"),
-    *("rival_azimuth_deg", "rival_elevation_deg", "rival_range_m", "rival_log_likelihood"),
-)
-"""Columns beside file, scene and source.
-
-Standard deviations are NaN of coordinates that were stated as numbers. misfit: J of the scene over its mean
-at a true model, sigma^2 (L M - (a + c/2) K) with a = L (`independent`) or 1 (`constant`) amplitudes and c
-unknown coordinates a source; NaN where the noise power is not given. at_limit: 1 where a coordinate of the
-source is at a limit, stated or of what the array sees; 0 elsewhere. rival: another place of the source that
-answers nearly alike, and the log-likelihood of the scene with the source there; NaN where there is none.
-"""
-
-CONFIDENCE = "count_confidence"
-
 _REASON = "left_out/reason"
 
-_NEWER = frozenset(VALUES[VALUES.index("at_limit") :])
+_NEWER = frozenset((*VALUES[VALUES.index("at_limit") :], *SCENE_VALUES[1:]))
 """Columns that earlier files lack."""
 
 _HEAD = 200
 """Bytes of a JSON file within which it says what it is."""
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class LocatedSources:
-    """Sources of scenes of one or several files, row by row; `values` has the columns `VALUES`.
-
-    scenes: (file, scene, n_sources) of every scene that was located. count_confidence: stated probability
-    that n_sources is right, NaN where it was told or nothing is stated. left_out: (file, scene, reason) of
-    every other one. file is a number into `files`.
-    """
-
-    estimator: str
-    files: tuple[str, ...]
-    file: Int[np.ndarray, " row"]
-    scene: Int[np.ndarray, " row"]
-    source: Int[np.ndarray, " row"]
-    values: Float[np.ndarray, "row value"]
-    scenes: Int[np.ndarray, "located 3"]
-    count_confidence: Float[np.ndarray, " located"]
-    left_out: tuple[tuple[int, int, str], ...]
-
-    def __getitem__(self, column: str) -> Shaped[np.ndarray, " row"]:
-        """A column, one number a source, as `to_pandas` has it.
-
-        Raises:
-            KeyError: there is no such column.
-        """
-        names = header(len(self.files) > 1)
-        if column not in names:
-            raise KeyError(f"{column!r} is no column; there are {', '.join(names)}")
-        if column in VALUES:
-            return self.values[:, VALUES.index(column)]
-        held: Shaped[np.ndarray, " row"] = self.to_pandas()[column].to_numpy()
-        return held
-
-    __iter__ = None
-
-    def __contains__(self, column: object) -> bool:
-        return column in header(len(self.files) > 1)
-
-    def __len__(self) -> int:
-        """Sources of all scenes."""
-        return int(self.scene.size)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A row a source: the columns of a result file."""
-        return pd.DataFrame(list(self.rows()), columns=list(header(len(self.files) > 1)))
-
-    def __repr__(self) -> str:
-        """The first sources, their number and the estimator."""
-        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db"]].round(4)
-        head = f"{len(shown)} sources in {len(self.scenes)} scenes, by {self.estimator}"
-        return f"{head}\n{shown.to_string(index=False, max_rows=12)}" if len(shown) else head
-
-    def of_scenes(self) -> Iterator[tuple[int, Float[np.ndarray, "source value"]]]:
-        """(scene, its rows of `values`) of every located scene, in order."""
-        ends = self.scenes[:, 2].cumsum()
-        for (_, scene, _), own in zip(
-            self.scenes.tolist(), np.split(self.values, ends[:-1]) if ends.size else [], strict=True
-        ):
-            yield scene, own
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """One row a source; the file is named where there are several."""
-        confidence = np.repeat(self.count_confidence, self.scenes[:, 2]).tolist()
-        for number in range(self.file.size):
-            named = {"file": self.files[int(self.file[number])]} if len(self.files) > 1 else {}
-            place = {"scene": int(self.scene[number]), "source": int(self.source[number])}
-            values = dict(zip(VALUES, self.values[number].tolist(), strict=True))
-            yield {**named, **place, **values, CONFIDENCE: confidence[number]}
-
-
-def no_sources(estimator: str, files: tuple[str, ...]) -> LocatedSources:
-    """The result of no scene."""
-    none = np.zeros(0, dtype=np.int64)
-    return LocatedSources(
-        estimator=estimator,
-        files=files,
-        file=none,
-        scene=none,
-        source=none,
-        values=np.zeros((0, len(VALUES))),
-        scenes=np.zeros((0, 3), dtype=np.int64),
-        count_confidence=np.zeros(0),
-        left_out=(),
-    )
-
-
-def joined(parts: Sequence[LocatedSources]) -> LocatedSources:
-    """Parts of one result, in order."""
-
-    def together(name: str) -> Any:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    return LocatedSources(
-        estimator=parts[0].estimator,
-        files=parts[0].files,
-        file=together("file"),
-        scene=together("scene"),
-        source=together("source"),
-        values=together("values"),
-        scenes=together("scenes"),
-        count_confidence=together("count_confidence"),
-        left_out=tuple(scene for part in parts for scene in part.left_out),
-    )
 
 
 def read_sources(path: Path, look: Look | None) -> LocatedSources:
@@ -185,15 +62,12 @@ def sources_in(reader: Reader) -> LocatedSources:
     files = tuple(str(reader.attribute("files")).split("\n"))
     left_out = [reader.array(f"left_out/{name}", np.int64, "left") for name in ("file", "scene")]
     rows = {name: reader.array(f"sources/{name}", np.int64, "row") for name in ("file", "scene", "source")}
-    # a file of before the limits, or the rivals, does not say them
-    asked = [name for name in VALUES if name not in _NEWER or reader.has(f"sources/{name}")]
-    held = {name: reader.array(f"sources/{name}", np.float64, "row", finite=False) for name in asked}
-    values = [held.get(name, np.full(len(rows["file"]), np.nan)) for name in VALUES]
+    values = _columns(reader, "sources", VALUES, "row", len(rows["file"]))
     scenes = np.stack(
         [reader.array(f"scenes/{name}", np.int64, "located") for name in ("file", "scene", "n_sources")],
         axis=-1,
     )
-    confidence = reader.array(f"scenes/{CONFIDENCE}", np.float64, "located", finite=False)
+    of_scenes = _columns(reader, "scenes", SCENE_VALUES, "located", len(scenes))
     for name, numbers in (("scenes/file", scenes[:, 0]), ("left_out/file", left_out[0])):
         if not ((numbers >= 0) & (numbers < len(files))).all():
             law = f"0 to {len(files) - 1}, lines of the attribute files"
@@ -211,11 +85,20 @@ def sources_in(reader: Reader) -> LocatedSources:
         estimator=str(reader.attribute("estimator")),
         files=files,
         **rows,
-        values=np.stack(values, axis=-1),
+        values=values,
         scenes=scenes,
-        count_confidence=confidence,
+        scene_values=of_scenes,
         left_out=tuple(zip(*(numbers.tolist() for numbers in left_out), _reasons(reader), strict=True)),
     )
+
+
+def _columns(
+    reader: Reader, group: str, names: Sequence[str], axis: str, n_rows: int
+) -> Float[np.ndarray, "row value"]:
+    """Columns of a group; NaN of those that a file of before them does not hold."""
+    asked = [name for name in names if name not in _NEWER or reader.has(f"{group}/{name}")]
+    held = {name: reader.array(f"{group}/{name}", np.float64, axis, finite=False) for name in asked}
+    return np.stack([held.get(name, np.full(n_rows, np.nan)) for name in names], axis=-1)
 
 
 def _reasons(reader: Reader) -> list[str]:
@@ -240,11 +123,6 @@ def write_sources(path: Path, sources: LocatedSources) -> None:
     """
     write = {".csv": _write_csv, ".json": _write_json, ".h5": _write_hdf5}[path.suffix]
     write(path, sources)
-
-
-def header(several: bool) -> Sequence[str]:
-    """Columns of the rows of one file, or of several."""
-    return (*(("file",) if several else ()), "scene", "source", *VALUES, CONFIDENCE)
 
 
 def _is_csv(path: Path) -> bool:
@@ -295,16 +173,19 @@ def _document(sources: LocatedSources) -> dict[str, Any]:
     }
     for file, scene, row in zip(sources.file.tolist(), sources.scene.tolist(), sources.rows(), strict=True):
         known = {name: value if _is_finite(value) else None for name, value in row.items()}
-        of_source = {k: v for k, v in known.items() if k not in {"file", "scene", CONFIDENCE}}
+        of_source = {k: v for k, v in known.items() if k not in {"file", "scene", *SCENE_VALUES}}
         by_scene[file, scene].append(of_source)
-    confidence = [value if _is_finite(value) else None for value in sources.count_confidence.tolist()]
+    of_scenes = [
+        {name: value if _is_finite(value) else None for name, value in zip(SCENE_VALUES, row, strict=True)}
+        for row in sources.scene_values.tolist()
+    ]
     return {
         "format": FORMAT,
         "version": VERSION,
         "estimator": sources.estimator,
         "scenes": [
-            {"file": sources.files[file], "scene": scene, CONFIDENCE: sure, "sources": found}
-            for ((file, scene), found), sure in zip(by_scene.items(), confidence, strict=True)
+            {"file": sources.files[file], "scene": scene, **values, "sources": found}
+            for ((file, scene), found), values in zip(by_scene.items(), of_scenes, strict=True)
         ],
         "left_out": [
             {"file": sources.files[file], "scene": scene, "reason": reason}
@@ -331,7 +212,7 @@ def _write_hdf5(path: Path, sources: LocatedSources) -> None:
             f"scenes/{name}": sources.scenes[:, i].astype(np.int64)
             for i, name in enumerate(("file", "scene", "n_sources"))
         },
-        f"scenes/{CONFIDENCE}": sources.count_confidence.astype(np.float64),
+        **{f"scenes/{name}": sources.scene_values[:, i] for i, name in enumerate(SCENE_VALUES)},
         "left_out/file": np.array([file for file, _, _ in sources.left_out], dtype=np.int64),
         "left_out/scene": np.array([scene for _, scene, _ in sources.left_out], dtype=np.int64),
     }

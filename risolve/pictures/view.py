@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from risolve.field import Searched
-from risolve.files.sources import VALUES
+from risolve.files.located_sources import VALUES
 from risolve.inference.assessment import likelihood_at
 from risolve.inference.detection import CHUNK_VALUES, detectors, explained, gains
 from risolve.inference.grid import Grid

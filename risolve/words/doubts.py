@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
+from risolve.files.located_sources import VALUES, LocatedSources
 from risolve.files.source import Chunk
-from risolve.files.sources import VALUES, LocatedSources
 from risolve.inference.determinability import heard
 from risolve.inference.rivals import AS_LIKELY
 from risolve.locating import Localizer
@@ -25,6 +25,9 @@ _TWINS = 0.25
 _STATIC = 0.5
 """Share of the power received that is the same under all codes, above that of the codes, and is no source."""
 
+_UNFIT = 0.001
+"""`fits` below which what is left of a scene is no noise, but for this share of scenes of a true model."""
+
 _ROUNDING = 1e-9
 """Of a place at a limit, degrees, or relative to a range."""
 
@@ -34,6 +37,9 @@ _WORDS = {
     "left": "noise_power: the sources leave more than sigma^2, misfit above 1, in {n} scenes, the first "
     "{first}: is it in the unit of |y|^2, and are channel, codes and positions those of the "
     "measurement?",
+    "unfit": "fits: what the sources leave is not noise alone (p < {unfit:g}) in {n} scenes, the first "
+    "{first}, where they explain {share:.0f} % of what is received: are channel, codes, positions, source "
+    "model and noise power those of the measurement? `risolve inspect` tries what could be wrong",
     "static": "most of what is received is the same under all codes in {n} scenes, the first {first}, as a "
     "direct path beside the surface is: state background = static",
     "weak": "{n} scenes, the first {first}, have more sources than their channel and codes tell beside noise "
@@ -66,6 +72,8 @@ class Doubts:
         self._fits = localizer.refines or localizer.estimator.covariance_kind is None
         self._scenes: dict[str, list[int]] = {doubt: [] for doubt in _WORDS}
         self._weak: dict[str, float] = {}
+        self._n_located = 0
+        self._shares: list[float] = []
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
         """Count those of a chunk."""
@@ -100,6 +108,10 @@ class Doubts:
         if self._fits:
             poor = value("misfit") > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
             doubt("left", part.scene, poor & (part.source == 0))
+            unfit = part.fits < _UNFIT
+            doubt("unfit", located, unfit)
+            self._n_located += len(located)
+            self._shares += part.explained[unfit].tolist()
         for name, wrong in _of_snapshots(observation, _SIGMAS / math.sqrt(n_numbers)).items():
             doubt(name, scenes, wrong & np.isin(scenes, located))
 
@@ -144,11 +156,17 @@ class Doubts:
                 "taken as 0, and the place stands for the cone about the line"
             )
         for doubt, scenes in self._scenes.items():
-            if scenes:
+            if scenes and (doubt != "unfit" or self._is_beyond_chance(len(scenes))):
                 numbers = {"n": len(scenes), "first": scenes[0], "most": self._most, "likely": AS_LIKELY}
-                said = _WORDS[doubt].format(**numbers, **self._weak)
+                fit = {"unfit": _UNFIT, "share": 100.0 * (self._shares or [math.nan])[0]}
+                said = _WORDS[doubt].format(**numbers, **fit, **self._weak)
                 lines.append(f"{self._path}: {said}")
         return lines
+
+    def _is_beyond_chance(self, n_unfit: int) -> bool:
+        """Whether more scenes do not fit than S of a true model, S p + 3 sqrt(S p)."""
+        by_chance = _UNFIT * self._n_located
+        return n_unfit > by_chance + 3.0 * math.sqrt(by_chance)
 
 
 def _of_snapshots(observation: Observation, chance: float) -> dict[str, Bool[np.ndarray, " scene"]]:

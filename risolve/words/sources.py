@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from risolve.estimators.registry import REGISTRY
-from risolve.files.sources import CONFIDENCE, LocatedSources
+from risolve.files.located_sources import CONFIDENCE, LocatedSources
 from risolve.locating import CLASSICAL, needs_model, probe
 
 _MOST_ROWS = 50

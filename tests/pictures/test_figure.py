@@ -150,7 +150,8 @@ def test_a_cut_reaches_its_maximum_at_the_source(view: View, figure: Figure) -> 
 
 def test_a_scene_without_a_source_says_so() -> None:
     scenes = two_sources()
-    figure = risolve.locate(scenes.observation, sources=0).plot()
+    with pytest.warns(UserWarning, match="fits"):
+        figure = risolve.locate(scenes.observation, sources=0).plot()
     spectrum = titled(figure, "Spectrum")
     assert spectrum.get_title("left").endswith("no source")
     assert len(spectrum.images) == 1 and marks(spectrum, "o").size == 0

@@ -23,7 +23,8 @@ from risolve.errors import StateError
 from risolve.files import hdf5
 from risolve.files.atomic import write_text
 from risolve.files.checkpoint import save_checkpoint
-from risolve.files.sources import VALUES, write_sources
+from risolve.files.located_sources import SCENE_VALUES, VALUES
+from risolve.files.sources import write_sources
 from risolve.running.entry import run
 from risolve.running.shards import make_shards
 from risolve.running.work import held
@@ -41,7 +42,7 @@ SOURCES = replace(
     **{name: np.zeros(100, np.int64) for name in ("file", "scene", "source")},
     values=np.ones((100, len(VALUES))),
     scenes=np.array([[0, 0, 100]]),
-    count_confidence=np.ones(1),
+    scene_values=np.ones((1, len(SCENE_VALUES))),
 )
 
 

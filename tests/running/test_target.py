@@ -12,8 +12,9 @@ import pytest
 from risolve.errors import MeasurementError, StateError
 from risolve.files import hdf5, sources
 from risolve.files.checkpoint import save_checkpoint
+from risolve.files.located_sources import SCENE_VALUES, VALUES, LocatedSources
 from risolve.files.model import is_tuned
-from risolve.files.sources import VALUES, LocatedSources, write_sources
+from risolve.files.sources import write_sources
 from risolve.running import target
 from risolve.running.target import check_target, parts, parts_directory
 from tests.messages import shows
@@ -27,7 +28,7 @@ NOTHING = LocatedSources(
     source=np.zeros(0, np.int64),
     values=np.zeros((0, len(VALUES))),
     scenes=np.zeros((0, 3), np.int64),
-    count_confidence=np.zeros(0),
+    scene_values=np.zeros((0, len(SCENE_VALUES))),
     left_out=(),
 )
 TUNING = {

@@ -1,0 +1,159 @@
+"""Located sources as a table: one record of the sources of scenes, row by row, and its columns."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int, Shaped
+
+VALUES = (
+    *("azimuth_deg", "elevation_deg", "range_m", "x_m", "y_m", "z_m", "power_db"),
+    *("azimuth_std_deg", "elevation_std_deg", "range_std_m"),
+    *("inverse_range_per_m", "inverse_range_std_per_m", "log_likelihood", "misfit", "at_limit"),
+    *("rival_azimuth_deg", "rival_elevation_deg", "rival_range_m", "rival_log_likelihood"),
+)
+"""Columns beside file, scene and source.
+
+Standard deviations are NaN of coordinates that were stated as numbers. misfit: J of the scene over its mean
+at a true model, sigma^2 (L M - (a + c/2) K) with a = L (`independent`) or 1 (`constant`) amplitudes and c
+unknown coordinates a source; NaN where the noise power is not given. at_limit: 1 where a coordinate of the
+source is at a limit, stated or of what the array sees; 0 elsewhere. rival: another place of the source that
+answers nearly alike, and the log-likelihood of the scene with the source there; NaN where there is none.
+"""
+
+CONFIDENCE = "count_confidence"
+
+SCENE_VALUES = (CONFIDENCE, "explained", "fits")
+"""Columns of scenes, also of those without a source.
+
+count_confidence: stated probability that n_sources is right, NaN where the number was told, or the estimator
+states none. explained: share of the energy received that the sources explain, 0 without one. fits:
+probability that what is left of a true model looks as little like white noise (`inference.goodness`); NaN
+where nothing is left.
+"""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class LocatedSources:
+    """Sources of scenes of one or several files, row by row; `values` has the columns `VALUES`.
+
+    scenes: (file, scene, n_sources) of every scene that was located, scene_values: its columns
+    `SCENE_VALUES`. left_out: (file, scene, reason) of every other one. file is a number into `files`.
+    """
+
+    estimator: str
+    files: tuple[str, ...]
+    file: Int[np.ndarray, " row"]
+    scene: Int[np.ndarray, " row"]
+    source: Int[np.ndarray, " row"]
+    values: Float[np.ndarray, "row value"]
+    scenes: Int[np.ndarray, "located 3"]
+    scene_values: Float[np.ndarray, "located column"]
+    left_out: tuple[tuple[int, int, str], ...]
+
+    @property
+    def count_confidence(self) -> Float[np.ndarray, " located"]:
+        """Stated probability that the number of sources is right, of every located scene."""
+        return self.scene_values[:, SCENE_VALUES.index(CONFIDENCE)]
+
+    @property
+    def explained(self) -> Float[np.ndarray, " located"]:
+        """Share of the energy received that the sources explain, of every located scene."""
+        return self.scene_values[:, SCENE_VALUES.index("explained")]
+
+    @property
+    def fits(self) -> Float[np.ndarray, " located"]:
+        """Probability that a true model leaves as little like white noise, of every located scene."""
+        return self.scene_values[:, SCENE_VALUES.index("fits")]
+
+    def __getitem__(self, column: str) -> Shaped[np.ndarray, " row"]:
+        """A column, one number a source, as `to_pandas` has it.
+
+        Raises:
+            KeyError: there is no such column.
+        """
+        names = header(len(self.files) > 1)
+        if column not in names:
+            raise KeyError(f"{column!r} is no column; there are {', '.join(names)}")
+        if column in VALUES:
+            return self.values[:, VALUES.index(column)]
+        held: Shaped[np.ndarray, " row"] = self.to_pandas()[column].to_numpy()
+        return held
+
+    __iter__ = None
+
+    def __contains__(self, column: object) -> bool:
+        return column in header(len(self.files) > 1)
+
+    def __len__(self) -> int:
+        """Sources of all scenes."""
+        return int(self.scene.size)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a source: the columns of a result file."""
+        return pd.DataFrame(list(self.rows()), columns=list(header(len(self.files) > 1)))
+
+    def __repr__(self) -> str:
+        """The first sources, their number and the estimator."""
+        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db", *SCENE_VALUES[1:]]].round(4)
+        head = f"{len(shown)} sources in {len(self.scenes)} scenes, by {self.estimator}"
+        return f"{head}\n{shown.to_string(index=False, max_rows=12)}" if len(shown) else head
+
+    def of_scenes(self) -> Iterator[tuple[int, Float[np.ndarray, "source value"]]]:
+        """(scene, its rows of `values`) of every located scene, in order."""
+        ends = self.scenes[:, 2].cumsum()
+        for (_, scene, _), own in zip(
+            self.scenes.tolist(), np.split(self.values, ends[:-1]) if ends.size else [], strict=True
+        ):
+            yield scene, own
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One row a source; the file is named where there are several."""
+        of_scene = np.repeat(self.scene_values, self.scenes[:, 2], axis=0).tolist()
+        for number in range(self.file.size):
+            named = {"file": self.files[int(self.file[number])]} if len(self.files) > 1 else {}
+            place = {"scene": int(self.scene[number]), "source": int(self.source[number])}
+            values = dict(zip(VALUES, self.values[number].tolist(), strict=True))
+            yield {**named, **place, **values, **dict(zip(SCENE_VALUES, of_scene[number], strict=True))}
+
+
+def no_sources(estimator: str, files: tuple[str, ...]) -> LocatedSources:
+    """The result of no scene."""
+    none = np.zeros(0, dtype=np.int64)
+    return LocatedSources(
+        estimator=estimator,
+        files=files,
+        file=none,
+        scene=none,
+        source=none,
+        values=np.zeros((0, len(VALUES))),
+        scenes=np.zeros((0, 3), dtype=np.int64),
+        scene_values=np.zeros((0, len(SCENE_VALUES))),
+        left_out=(),
+    )
+
+
+def joined(parts: Sequence[LocatedSources]) -> LocatedSources:
+    """Parts of one result, in order."""
+
+    def together(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return LocatedSources(
+        estimator=parts[0].estimator,
+        files=parts[0].files,
+        file=together("file"),
+        scene=together("scene"),
+        source=together("source"),
+        values=together("values"),
+        scenes=together("scenes"),
+        scene_values=together("scene_values"),
+        left_out=tuple(scene for part in parts for scene in part.left_out),
+    )
+
+
+def header(several: bool) -> Sequence[str]:
+    """Columns of the rows of one file, or of several."""
+    return (*(("file",) if several else ()), "scene", "source", *VALUES, *SCENE_VALUES)
