@@ -70,15 +70,13 @@ def localize_files(
         ChangedFileError: a file that was changed after the first look; nothing of it is kept since.
     """
     for file in files:
-        _check(file, looks, options)
+        _check(file, looks, options, remark)
     parts, scores = list[LocatedSources](), list[SceneScore]()
     for number, file in enumerate(files):
         first_scene = 0
         for path in source_paths(file, MADE_BY):
             with measurement_stream(path, looks) as stream:
                 localizer = _localizer(stream, options)
-                for warning in stream.warnings:
-                    remark(warning)
                 if first_scene == 0:
                     remark(f"{file}: {options.estimator} searches {localizer.searched}")
                 truth, doubts = stream.truth(), Doubts(path, localizer, options.n_sources)
@@ -133,11 +131,15 @@ def _finished(kept: Sequence[Path | None]) -> dict[Path | None, LocatedSources]:
     return finished
 
 
-def _check(file: Path, looks: Mapping[Path, Look], options: Options) -> None:
-    """Refuse before any work what cannot be located or scored, or shards that are not of one array."""
+def _check(file: Path, looks: Mapping[Path, Look], options: Options, remark: Callable[[str], None]) -> None:
+    """Remark what is odd, and refuse before any work what cannot be located or scored, or shards that are not
+    of one array.
+    """
     first = None
     for path in source_paths(file, MADE_BY):
         with measurement_stream(path, looks) as stream:
+            for warning in stream.warnings:
+                remark(warning)
             _localizer(stream, options)
             stream.truth()
             system = (stream.sizes[1:], stream.array.wavelength, stream.source_model)

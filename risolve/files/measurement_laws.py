@@ -23,6 +23,7 @@ _UNIT_MODULUS = 1e-3
 """Deviation of |c| from 1 beyond which elements lose power, and not digits."""
 
 _SPACING = (0.05, 5.0)
+_SPARSE, _IN_WAVELENGTHS = 1.2, (0.2, 1.0)
 """Wavelengths between neighbouring elements that occur: beyond, one of the two is in another unit."""
 
 _UNITS = (("millimetres", 1e-3), ("centimetres", 1e-2))
@@ -214,14 +215,20 @@ def check_units(reader: Reader, array: Array) -> list[str]:
             f"neighbouring elements are {low:g} to {high:g} wavelengths apart; wavelength_m = {wavelength:g} "
             f"with elements {spacing:g} m apart{guess}",
         )
-    centre = elements.mean(0)
+    centre, odd = elements.mean(0), []
     if float(centre.norm()) > 0.05 * aperture(elements):
         where = ", ".join(f"{value:.4g}" for value in centre.tolist())
-        return [
+        odd.append(
             f"{reader.path}: element_positions_m: the array is centred at ({where}) m; azimuth, elevation "
             "and range are seen from the origin"
-        ]
-    return []
+        )
+    shortest, longest = _IN_WAVELENGTHS
+    if spacing > _SPARSE * wavelength and shortest <= spacing <= longest:
+        odd.append(
+            f"{reader.path}: element_positions_m: neighbours are {spacing / wavelength:.3g} wavelengths, or "
+            f"{spacing:.3g} m, apart: are these in wavelengths (--positions-in wavelengths)?"
+        )
+    return odd
 
 
 def _guess(spacing: float, wavelength: float) -> str:

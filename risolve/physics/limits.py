@@ -99,7 +99,7 @@ def mirrors(array: Array, n_antennas: int) -> Limits:
     """Limits of `visible` on which the elements lie, NaN where there is none: what they see on one side of it
     they see on the other.
 
-    An elevation of 0 of antennas in the x-z plane; azimuths of 0 and pi in the y-z plane, and of +-pi/2 in the
+    An elevation of 0 of antennas in the x-z plane; azimuths of 0 and pi in the y-z plane, of +-pi/2 in the
     x-y plane or on a line across z. A surface has none: nothing reaches it from behind.
     """
     low, high = torch.full((2, 3), torch.nan, dtype=torch.float64)

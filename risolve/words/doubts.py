@@ -15,6 +15,7 @@ from risolve.inference.rivals import AS_LIKELY
 from risolve.locating import Localizer
 from risolve.physics.observation import Observation, estimated_snr
 from risolve.physics.reception import static_share
+from risolve.words.tried import causes
 
 _SIGMAS = 5.0
 """Standard errors 1 / sqrt(L M) by which the power received may fall below the noise power by chance."""
@@ -28,6 +29,9 @@ _STATIC = 0.5
 _UNFIT = 0.001
 """`fits` below which what is left of a scene is no noise, but for this share of scenes of a true model."""
 
+_LACKING = ("unfit", "full", "twins")
+"""Doubts for which what people get wrong is tried on the first scene."""
+
 _ROUNDING = 1e-9
 """Of a place at a limit, degrees, or relative to a range."""
 
@@ -39,7 +43,7 @@ _WORDS = {
     "measurement?",
     "unfit": "fits: what the sources leave is not noise alone (p < {unfit:g}) in {n} scenes, the first "
     "{first}, where they explain {share:.0f} % of what is received: are channel, codes, positions, source "
-    "model and noise power those of the measurement? `risolve inspect` tries what could be wrong",
+    "model and noise power those of the measurement?",
     "static": "most of what is received is the same under all codes in {n} scenes, the first {first}, as a "
     "direct path beside the surface is: state background = static",
     "weak": "{n} scenes, the first {first}, have more sources than their channel and codes tell beside noise "
@@ -74,6 +78,7 @@ class Doubts:
         self._weak: dict[str, float] = {}
         self._n_located = 0
         self._shares: list[float] = []
+        self._suspects: dict[int, Observation] = {}
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
         """Count those of a chunk."""
@@ -112,8 +117,16 @@ class Doubts:
             doubt("unfit", located, unfit)
             self._n_located += len(located)
             self._shares += part.explained[unfit].tolist()
+        self._keep_suspects(observation, np.array(chunk.scenes))
         for name, wrong in _of_snapshots(observation, _SIGMAS / math.sqrt(n_numbers)).items():
             doubt(name, scenes, wrong & np.isin(scenes, located))
+
+    def _keep_suspects(self, observation: Observation, scenes: Int[np.ndarray, " scene"]) -> None:
+        """The first scenes that lack something in the model, one a doubt."""
+        for first in (self._scenes[name][0] for name in _LACKING if self._scenes[name]):
+            row = np.flatnonzero(scenes == first)
+            if len(row):
+                self._suspects[first] = observation.select(slice(int(row[0]), int(row[0]) + 1))
 
     def _is_weak(
         self, observation: Observation, scenes: Int[np.ndarray, " scene"], part: LocatedSources
@@ -149,7 +162,7 @@ class Doubts:
 
     def lines(self) -> list[str]:
         """What was found, in words."""
-        lines = []
+        lines, tried = [], False
         if self._localizer.taken is not None:
             lines.append(
                 f"{self._path}: elements are on a line: {self._localizer.taken}, which is not stated, is "
@@ -161,6 +174,11 @@ class Doubts:
                 fit = {"unfit": _UNFIT, "share": 100.0 * (self._shares or [math.nan])[0]}
                 said = _WORDS[doubt].format(**numbers, **fit, **self._weak)
                 lines.append(f"{self._path}: {said}")
+                if doubt in _LACKING and not tried:
+                    tried = True
+                    own = causes(self._suspects[scenes[0]]) if scenes[0] in self._suspects else []
+                    # the first says what one source leaves
+                    lines += [f"{self._path}: scene {scenes[0]}: {one}" for one in own if len(own) > 1]
         return lines
 
     def _is_beyond_chance(self, n_unfit: int) -> bool:

@@ -31,6 +31,9 @@ _BETTER = 0.8
 _GOOD = 50.0
 """What is left (%) of what explains a scene, where nothing can be looked for as it is."""
 
+_SILENT = 1e-2
+"""Of the median power of the antennas, below which one is silent."""
+
 _SPACING = (0.05, 5.0)
 """Wavelengths between neighbouring elements that are tried."""
 
@@ -58,16 +61,50 @@ def tried_lines(stream: MeasurementStream) -> list[str]:
     chunk = stream.chunk(0, min(stream.chunk_size, stream.sizes.scenes))
     if chunk.observation is None:
         return []
-    seen = replace(chunk.observation.select(slice(0, 1)), noise_power=None)
-    lines, as_it_is = _truth_lines(stream, chunk.scenes[0], seen), _tried(seen)
+    seen = chunk.observation.select(slice(0, 1))
+    return [*_truth_lines(stream, chunk.scenes[0], seen), *causes(seen)]
+
+
+def causes(observation: Observation) -> list[str]:
+    """What one source leaves of one scene, as it is and with what fits better, in words."""
+    seen = replace(observation, noise_power=None)
+    lines, as_it_is = [], _tried(seen)
     if as_it_is is not None:
         lines.append(f"one source leaves {as_it_is.left:.3g} % of the power of a scene: {as_it_is.place}")
-    bound = _GOOD if as_it_is is None else _BETTER * as_it_is.left
+    bound = least = _GOOD if as_it_is is None else _BETTER * as_it_is.left
     for what, other in _others(seen):
         found = _tried(other)
         if found is not None and found.left < bound:
+            least = min(least, found.left)
             lines.append(f"{what} fits better, {found.left:.3g} % is left: {found.place}")
-    return lines
+    left = _left_by_one_wave(seen)
+    if left is not None and left < _BETTER * least:
+        lines.append(
+            f"one wave of any phases at the antennas fits better, {left:.3g} % is left: are the phases "
+            "between antennas known (channel = diag(g))?"
+        )
+    return lines + _silent(seen)
+
+
+def _left_by_one_wave(seen: Observation) -> float | None:
+    """What one vector of antennas leaves of a scene (%), None of one snapshot or of codes that change."""
+    y = seen.snapshots[0].to(torch.complex128)
+    if len(y) < 2 or not bool((seen.codes == seen.codes[:, :1]).all()):
+        return None
+    energies = torch.linalg.svdvals(y).square()
+    return 100.0 * (1.0 - float(energies[0] / energies.sum()))
+
+
+def _silent(seen: Observation) -> list[str]:
+    """Antennas that receive next to nothing beside the others, in words."""
+    power = seen.snapshots[0].abs().double().square().mean(0)
+    silent = torch.nonzero(power < _SILENT * power.median()).flatten().tolist()
+    if not silent:
+        return []
+    decibels = 10.0 * math.log10(_SILENT)
+    return [
+        f"antennas {', '.join(map(str, silent))} receive {-decibels:g} dB less than the others, or nothing"
+    ]
 
 
 def _truth_lines(stream: MeasurementStream, scene: int, seen: Observation) -> list[str]:
@@ -129,6 +166,9 @@ def _tried(observation: Observation) -> _Trial | None:
 def _others(seen: Observation) -> Iterator[tuple[str, Observation]]:
     """What may be meant, in words, and the observation that it would be."""
     array = seen.array
+    if not array.spherical_amplitude:
+        spherical = Array(array.elements, array.wavelength, spherical_amplitude=True)
+        yield "an amplitude that falls with distance (amplitude = spherical)", replace(seen, array=spherical)
     yield "the conjugate of the snapshots (--conjugate)", replace(seen, snapshots=seen.snapshots.conj())
     if bool((seen.channel.imag != 0).any()):
         yield "the conjugate of the channel", replace(seen, channel=seen.channel.conj())
