@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from risolve.files.located_sources import VALUES, LocatedSources
 from risolve.files.source import Chunk
 from risolve.inference.determinability import heard
+from risolve.inference.grid import Grid
 from risolve.inference.rivals import AS_LIKELY
 from risolve.locating import Localizer
 from risolve.physics.observation import Observation, estimated_snr
@@ -45,6 +46,8 @@ _WORDS = {
     "weak": "{n} scenes, the first {first}, have more sources than their channel and codes tell beside noise "
     "and errors of 1 %: in scene {first} they are of rank {rank} but for {percent:.2g} %, which determines "
     "{told} sources; places and deviations may be of noise and errors alone, take more paths or codes",
+    "silent": "an antenna receives nothing, 0 in every snapshot, in {n} scenes, the first {first}: is it "
+    "dead? leave it out; in a file, NaN in place of 0 does so",
     "full": "counting stopped at {most} sources, the most looked for, in {n} scenes, the first {first}: "
     "some may stand for what the model lacks",
     "twins": "two sources stand within an eighth of a beam in {n} scenes, the first {first}: they may be "
@@ -66,17 +69,19 @@ _WORDS = {
 class Doubts:
     """Scenes whose noise power, count or fit cannot be right, and sources beyond what was searched."""
 
-    def __init__(self, path: Path, localizer: Localizer, n_sources: int | None) -> None:
-        self._path, self._localizer = path, localizer
-        self._most = localizer.settings.counting.most if n_sources is None else None
-        self._fits = localizer.refines or localizer.estimator.covariance_kind is None
+    def __init__(self, path: Path, n_sources: int | None) -> None:
+        self._path, self._counts = path, n_sources is None
+        self._taken: str | None = None
+        self._most: int | None = None
         self._scenes: dict[str, list[int]] = {doubt: [] for doubt in _WORDS}
         self._weak: dict[str, float] = {}
         self._n_located = 0
         self._shares: list[float] = []
 
-    def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
-        """Count those of a chunk."""
+    def look(self, first_scene: int, chunk: Chunk, part: LocatedSources, localizer: Localizer) -> None:
+        """Count those of a chunk; localizer: what located it."""
+        fits = localizer.refines or localizer.estimator.covariance_kind is None
+        self._taken = self._taken or localizer.taken
 
         def value(name: str) -> Float[np.ndarray, " row"]:
             return part.values[:, VALUES.index(name)]
@@ -85,9 +90,13 @@ class Doubts:
             self._scenes[name] += (scenes[wrong] - first_scene).tolist()
 
         located = part.scenes[:, 1]
-        doubt("full", located, part.scenes[:, 2] == self._most)
-        doubt("twins", located, np.array([self._has_twins(own) for _, own in part.of_scenes()], dtype=bool))
-        searched = self._localizer.searched
+        full = self._counts & (part.scenes[:, 2] == localizer.settings.counting.most)
+        if full.any():
+            self._most = self._most or localizer.settings.counting.most
+        doubt("full", located, full)
+        twins = [_has_twins(localizer.grid, own) for _, own in part.of_scenes()]
+        doubt("twins", located, np.array(twins, dtype=bool))
+        searched = localizer.searched
         beyond = value("range_m") < searched.range_m[0] * (1.0 - _ROUNDING)
         for name in ("azimuth_deg", "elevation_deg"):
             low, high = getattr(searched, name)
@@ -95,17 +104,17 @@ class Doubts:
             apart = np.abs((value(name) - (low + high) / 2.0 + 180.0) % 360.0 - 180.0)
             beyond = beyond | (apart > (high - low) / 2.0 + _ROUNDING)
         doubt("outside", part.scene, beyond)
-        if not self._fits:
-            doubt("edge", part.scene, self._is_at_edge(value("inverse_range_per_m")))
+        if not fits:
+            doubt("edge", part.scene, _is_at_edge(localizer.grid, value("inverse_range_per_m")))
         doubt("at limit", part.scene, value("at_limit") == 1.0)
         doubt("rivalled", part.scene, value("log_likelihood") - value("rival_log_likelihood") < AS_LIKELY)
         observation = chunk.observation
         if observation is None:
             return
         scenes = first_scene + np.array(chunk.scenes)
-        doubt("weak", scenes, self._is_weak(observation, scenes, part))
+        doubt("weak", scenes, self._is_weak(replace(observation, stated=localizer.stated), scenes, part))
         n_numbers = observation.n_snapshots * observation.n_antennas
-        if self._fits:
+        if fits:
             poor = value("misfit") > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
             doubt("left", part.scene, poor & (part.source == 0))
             unfit = part.fits < _UNFIT
@@ -119,7 +128,7 @@ class Doubts:
         self, observation: Observation, scenes: Int[np.ndarray, " scene"], part: LocatedSources
     ) -> Bool[np.ndarray, " scene"]:
         """Whether more sources were located in a scene than its stronger directions determine."""
-        told = heard(replace(observation, stated=self._localizer.stated))
+        told = heard(observation)
         n_located = np.zeros(len(scenes), np.int64)
         n_located[np.isin(scenes, part.scenes[:, 1])] = part.scenes[:, 2]
         weak = n_located > told.most.numpy()
@@ -129,30 +138,12 @@ class Doubts:
             self._weak = {"rank": int(rank), "percent": 100.0 * beside, "told": int(most)}
         return weak
 
-    def _is_at_edge(self, inverse_range: Float[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
-        """Whether a peak is no further than half a step from the first or last range of a grid of several."""
-        w, half = self._localizer.grid.axes[2].numpy(), float(self._localizer.grid.steps[2]) / 2.0
-        beside = (inverse_range < w[0] + half) & (w[0] > 0.0) | (inverse_range > w[-1] - half)
-        at_edge: Bool[np.ndarray, " row"] = beside & (len(w) > 1)
-        return at_edge
-
-    def _has_twins(self, values: Float[np.ndarray, "source value"]) -> bool:
-        """Whether two sources of a scene stand in one direction."""
-        if len(values) < 2:
-            return False
-        grid, angles = self._localizer.grid, [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]
-        sources = np.column_stack((np.deg2rad(values[:, angles]), np.zeros(len(values))))
-        places = grid.coordinates_of(torch.from_numpy(sources))
-        steps = torch.where(grid.steps > 0.0, grid.steps, torch.inf)
-        apart = (grid.apart(places[:, None], places) / steps)[..., :2].amax(-1)
-        return bool((apart.fill_diagonal_(torch.inf) < _TWINS).any())
-
     def lines(self) -> list[str]:
         """What was found, in words."""
         lines = []
-        if self._localizer.taken is not None:
+        if self._taken is not None:
             lines.append(
-                f"{self._path}: elements are on a line: {self._localizer.taken}, which is not stated, is "
+                f"{self._path}: elements are on a line: {self._taken}, which is not stated, is "
                 "taken as 0, and the place stands for the cone about the line"
             )
         for doubt, scenes in self._scenes.items():
@@ -169,9 +160,29 @@ class Doubts:
         return n_unfit > by_chance + 3.0 * math.sqrt(by_chance)
 
 
+def _is_at_edge(grid: Grid, inverse_range: Float[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
+    """Whether a peak is no further than half a step from the first or last range of a grid of several."""
+    w, half = grid.axes[2].numpy(), float(grid.steps[2]) / 2.0
+    beside = (inverse_range < w[0] + half) & (w[0] > 0.0) | (inverse_range > w[-1] - half)
+    at_edge: Bool[np.ndarray, " row"] = beside & (len(w) > 1)
+    return at_edge
+
+
+def _has_twins(grid: Grid, values: Float[np.ndarray, "source value"]) -> bool:
+    """Whether two sources of a scene stand in one direction."""
+    if len(values) < 2:
+        return False
+    angles = [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]
+    sources = np.column_stack((np.deg2rad(values[:, angles]), np.zeros(len(values))))
+    places = grid.coordinates_of(torch.from_numpy(sources))
+    steps = torch.where(grid.steps > 0.0, grid.steps, torch.inf)
+    apart = (grid.apart(places[:, None], places) / steps)[..., :2].amax(-1)
+    return bool((apart.fill_diagonal_(torch.inf) < _TWINS).any())
+
+
 def _of_snapshots(observation: Observation, chance: float) -> dict[str, Bool[np.ndarray, " scene"]]:
     """Scenes of which the snapshots alone tell a doubt; chance: how far the SNR may fall below 0."""
-    doubts = {}
+    doubts = {"silent": (observation.snapshots == 0.0).all(1).any(1).numpy()}
     if observation.noise_power is not None:
         doubts["noisy"] = estimated_snr(observation).numpy() < -chance
     if observation.source_model == "constant":
