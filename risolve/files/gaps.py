@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,21 +63,10 @@ def pieces(stream: MeasurementStream, scenes: range) -> list[Piece]:
         alike.setdefault((len(gap.snapshots), gap.antennas), []).append(scene)
     for same in alike.values():
         for first in range(0, len(same), most):
-            own, chunk, known = same[first : first + most], Chunk((), (), None, {}), stream
-            for scene in own:
-                try:
-                    _require_apart(stream, scene, gaps[scene])
-                    if gaps[scene] not in cut:
-                        cut[gaps[scene]] = _without(stream, gaps[scene])
-                except ChangedFileError:
-                    raise
-                except MeasurementError as error:
-                    reason = str(error).removeprefix(f"{stream.path}: ")
-                    chunk = chunk.without({scene: reason})
-                else:
-                    known = cut[gaps[scene]]
-                    chunk = chunk.beside(known.read(range(scene, scene + 1)))
-            found.append(Piece(known, {scene: gaps[scene] for scene in own}, chunk))
+            own = {scene: gaps[scene] for scene in same[first : first + most]}
+            left = [_left(stream, scene, gap, cut) for scene, gap in own.items()]
+            known = next((known for known, one in left if one.observation is not None), stream)
+            found.append(Piece(known, own, reduce(Chunk.beside, (one for _, one in left))))
     return found
 
 
@@ -113,6 +103,21 @@ def gap_of(finite: Bool[np.ndarray, "snapshot antenna"]) -> Gap | None:
     if snapshots.all() or antennas.all():
         return None
     return Gap(tuple(np.flatnonzero(snapshots).tolist()), tuple(np.flatnonzero(antennas).tolist()))
+
+
+def _left(
+    stream: MeasurementStream, scene: int, gap: Gap, cut: dict[Gap, MeasurementStream]
+) -> tuple[MeasurementStream, Chunk]:
+    """What is left of a scene, and the measurements of this size; cut: those that were made before."""
+    try:
+        _require_apart(stream, scene, gap)
+        if gap not in cut:
+            cut[gap] = _without(stream, gap)
+    except ChangedFileError:
+        raise
+    except MeasurementError as error:
+        return stream, Chunk((), (), None, {scene: str(error).removeprefix(f"{stream.path}: ")})
+    return cut[gap], cut[gap].read(range(scene, scene + 1))
 
 
 def _require_apart(stream: MeasurementStream, scene: int, gap: Gap) -> None:
