@@ -228,9 +228,12 @@ def test_gaps_are_told_and_python_refuses_them(tmp_path: Path) -> None:
 
 
 def test_an_antenna_of_zeros_is_remarked(tmp_path: Path) -> None:
+    """In scene 2, and in scene 0, which lacks a snapshot and is located after it."""
     path = write_user_file(tmp_path / "user.h5", spread_scenes(3), truth=False)
-    changed(path, at("snapshots", (2, ALL, 1), 0.0))
+    changed(path, at("snapshots", (ALL, ALL, 1), 0.0), at("snapshots", (0, 3), math.nan))
+    with h5py.File(path, "r+") as file:
+        file["snapshots"][1, :, 1] = 0.1
     remarks: list[str] = []
     found = localized(path, estimator="mvdr", remarks=remarks).sources
     assert found.scenes[:, 1].tolist() == [0, 1, 2]
-    assert any(shows_all(line, "0 ... 1 scenes ... 2") for line in remarks)
+    assert any(shows_all(line, "0 ... 2 scenes ... 0: ... NaN") for line in remarks)

@@ -74,9 +74,8 @@ class Doubts:
         self._taken: str | None = None
         self._most: int | None = None
         self._scenes: dict[str, list[int]] = {doubt: [] for doubt in _WORDS}
-        self._weak: dict[str, float] = {}
+        self._numbers: dict[str, dict[int, dict[str, float]]] = {"weak": {}, "unfit": {}}
         self._n_located = 0
-        self._shares: list[float] = []
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources, localizer: Localizer) -> None:
         """Count those of a chunk; localizer: what located it."""
@@ -112,7 +111,8 @@ class Doubts:
         if observation is None:
             return
         scenes = first_scene + np.array(chunk.scenes)
-        doubt("weak", scenes, self._is_weak(replace(observation, stated=localizer.stated), scenes, part))
+        within = replace(observation, stated=localizer.stated)
+        doubt("weak", scenes, self._is_weak(within, scenes, part, first_scene))
         n_numbers = observation.n_snapshots * observation.n_antennas
         if fits:
             poor = value("misfit") > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
@@ -120,22 +120,28 @@ class Doubts:
             unfit = part.fits < _UNFIT
             doubt("unfit", located, unfit)
             self._n_located += len(located)
-            self._shares += part.explained[unfit].tolist()
+            shares = ({"unfit": _UNFIT, "share": 100.0 * share} for share in part.explained[unfit].tolist())
+            self._numbers["unfit"] |= zip((located[unfit] - first_scene).tolist(), shares, strict=True)
         for name, wrong in _of_snapshots(observation, _SIGMAS / math.sqrt(n_numbers)).items():
             doubt(name, scenes, wrong & np.isin(scenes, located))
 
     def _is_weak(
-        self, observation: Observation, scenes: Int[np.ndarray, " scene"], part: LocatedSources
+        self,
+        observation: Observation,
+        scenes: Int[np.ndarray, " scene"],
+        part: LocatedSources,
+        first_scene: int,
     ) -> Bool[np.ndarray, " scene"]:
         """Whether more sources were located in a scene than its stronger directions determine."""
         told = heard(observation)
         n_located = np.zeros(len(scenes), np.int64)
         n_located[np.isin(scenes, part.scenes[:, 1])] = part.scenes[:, 2]
         weak = n_located > told.most.numpy()
-        if weak.any() and not self._weak:
+        if weak.any():
             first = int(weak.argmax())
             rank, beside, most = (float(values[first]) for values in told)
-            self._weak = {"rank": int(rank), "percent": 100.0 * beside, "told": int(most)}
+            numbers = {"rank": int(rank), "percent": 100.0 * beside, "told": int(most)}
+            self._numbers["weak"][int(scenes[first]) - first_scene] = numbers
         return weak
 
     def lines(self) -> list[str]:
@@ -148,9 +154,9 @@ class Doubts:
             )
         for doubt, scenes in self._scenes.items():
             if scenes and (doubt != "unfit" or self._is_beyond_chance(len(scenes))):
-                numbers = {"n": len(scenes), "first": scenes[0], "most": self._most, "likely": AS_LIKELY}
-                fit = {"unfit": _UNFIT, "share": 100.0 * (self._shares or [math.nan])[0]}
-                said = _WORDS[doubt].format(**numbers, **fit, **self._weak)
+                first = min(scenes)
+                numbers = {"n": len(scenes), "first": first, "most": self._most, "likely": AS_LIKELY}
+                said = _WORDS[doubt].format(**numbers, **self._numbers.get(doubt, {}).get(first, {}))
                 lines.append(f"{self._path}: {said}")
         return lines
 
