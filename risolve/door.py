@@ -123,11 +123,12 @@ def locate(
     observation = _detached(observation)
     if lossy := lossy_codes(observation.codes.numpy()):
         warnings.warn(lossy, stacklevel=2)
-    parts, doubts = [], Doubts(Path(_WHERE), localizer, count)
+    parts, doubts = [], Doubts(Path(_WHERE), count)
     for scenes in torch.arange(observation.n_scenes).split(_SCENES_AT_ONCE):
         part = replace(observation.select(scenes), stated=localizer.stated)
         rows = located_sources(estimator, (_WHERE,), 0, scenes, part, localize(part, localizer, count))
-        doubts.look(0, Chunk(tuple(scenes.tolist()), (Unit(0, 0),) * len(scenes), part, {}), rows)
+        chunk = Chunk(tuple(scenes.tolist()), (Unit(0, 0),) * len(scenes), part, {})
+        doubts.look(0, chunk, rows, localizer)
         parts.append(rows)
     for line in doubts.lines():
         warnings.warn(line, stacklevel=2)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from risolve.files.contents import Look
+from risolve.files.gaps import pieces
 from risolve.files.hdf5 import source_paths
 from risolve.files.located_sources import LocatedSources
 from risolve.files.measurement_stream import MADE_BY, measurement_stream
@@ -72,13 +73,15 @@ def _views(
                 for row in range(stream.sizes.scenes):
                     if (number, first_scene + row) not in rows:
                         continue
-                    read = stream.read(range(row, row + 1)).observation
-                    assert read is not None
-                    within = replace(read, array=localizer.array, stated=localizer.stated)
+                    of_row = pieces(stream, range(row, row + 1))
+                    [(piece, read)] = [
+                        (one, seen) for one in of_row if (seen := one.chunk.observation) is not None
+                    ]
+                    used = localizer_for(piece.stream, options, str(path)) if piece.gaps else localizer
+                    within = replace(read, array=used.array, stated=used.stated)
                     scene, own = rows[number, first_scene + row]
-                    view = view_of(
-                        Shot(shown(file.name), scene, options.estimator), within, 0, localizer.searched, own
-                    )
+                    shot = Shot(shown(file.name), scene, options.estimator)
+                    view = view_of(shot, within, 0, used.searched, own)
                     if truth is not None:
                         true = truth.sources[row, : truth.n_sources[row]]
                         view = beside_truth(view, true, math.radians(FOUND_TOLERANCE_DEG))

@@ -14,22 +14,24 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from risolve.errors import MeasurementError
+from risolve.errors import CheckpointError, MeasurementError
 from risolve.estimators.contract import Estimate
 from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
+from risolve.files.gaps import Gap, Piece, pieces
 from risolve.files.hdf5 import source_paths
 from risolve.files.located_sources import VALUES, LocatedSources, joined, no_sources
 from risolve.files.measurement_stream import MADE_BY, measurement_stream
 from risolve.files.source import Chunk, Source, TruePlaces, computed
 from risolve.files.sources import read_sources, write_sources
-from risolve.located import located_sources
+from risolve.located import in_order, located_sources, of_scenes
 from risolve.locating import Localizer, Options, localize, localizer_for
 from risolve.metrics.agreement import agreement
 from risolve.running.progress import Progress
 from risolve.running.shards import shared_out
 from risolve.shown import shown
 from risolve.words.doubts import Doubts
+from risolve.words.gaps import gap_words
 from risolve.words.truth import SceneScore
 
 FOUND_TOLERANCE_DEG = 5.0
@@ -79,7 +81,7 @@ def localize_files(
                 localizer = _localizer(stream, options)
                 if first_scene == 0:
                     remark(f"{file}: {options.estimator} searches {localizer.searched}")
-                truth, doubts = stream.truth(), Doubts(path, localizer, options.n_sources)
+                truth, doubts = stream.truth(), Doubts(path, options.n_sources)
                 chunks = _asked(stream, first_scene, wanted)
                 kept = [_kept(work, number, first_scene + scenes.start) for scenes in chunks]
                 finished = _finished(kept)
@@ -89,6 +91,7 @@ def localize_files(
                 total = sum(map(len, chunks))
                 done = total - sum(len(scenes) for scenes, _ in asked)
                 progress = Progress(f"localize {path.name}", total, "scenes", done)
+                gaps = dict[int, Gap]()
                 for scenes, place in zip(chunks, kept, strict=True):
                     if place in finished:
                         part = finished[place]
@@ -98,7 +101,15 @@ def localize_files(
                     parts.append(part)
                     if truth is not None:
                         scores += _scores(number, first_scene, part, truth)
-                    doubts.look(first_scene, stream.read(scenes), part)
+                    for piece in pieces(stream, scenes):
+                        own = of_scenes(part, [first_scene + scene for scene in piece.chunk.scenes])
+                        if own.scenes.size:
+                            used = _localizer(piece.stream, options) if piece.gaps else localizer
+                            doubts.look(first_scene, piece.chunk, own, used)
+                            numbers = (own.scenes[:, 1] - first_scene).tolist()
+                            gaps |= {scene: piece.gaps[scene] for scene in numbers if scene in piece.gaps}
+                if gaps:
+                    remark(f"{path}: {gap_words(gaps, stream.sizes)}")
                 for doubt in doubts.lines():
                     remark(doubt)
                 first_scene += stream.sizes.scenes
@@ -174,16 +185,35 @@ class _Locator:
         """Sources of a chunk; where it has a place, they are kept there."""
         scenes, place = asked
         with measurement_stream(self.path, self.looks) as stream:
-            read = stream.read(scenes)
-        locate = partial(localize, localizer=self._localizer, n_sources=self.options.n_sources)
-        chunk, estimate = computed(self.path, read, locate)
-        if chunk.observation is not None:
-            within = replace(chunk.observation, stated=self._localizer.stated)
-            chunk = replace(chunk, observation=within)
-        part = _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
+            read = pieces(stream, scenes)
+        part = in_order([self._located(piece) for piece in read])
         if place is not None:
             write_sources(place, part)
         return part
+
+    def _located(self, piece: Piece) -> LocatedSources:
+        """Sources of scenes of one size; of another one than the file has, what locates them may be none."""
+        try:
+            localizer = _localizer(piece.stream, self.options) if piece.gaps else self._localizer
+        except (MeasurementError, CheckpointError) as error:
+            if not piece.gaps:
+                raise
+            reason = str(error).removeprefix(f"{self.path}: ")
+            chunk, estimate = piece.chunk.without(dict.fromkeys(piece.chunk.scenes, reason)), None
+        else:
+            locate = partial(localize, localizer=localizer, n_sources=self.options.n_sources)
+            chunk, estimate = computed(self.path, piece.chunk, locate)
+            if chunk.observation is not None:
+                within = replace(chunk.observation, stated=localizer.stated)
+                chunk = replace(chunk, observation=within)
+        reasons = {
+            scene: f"snapshots: numbers are not finite, and without {piece.gaps[scene]}: {reason}"
+            if scene in piece.gaps
+            else reason
+            for scene, reason in chunk.left_out.items()
+        }
+        chunk = replace(chunk, left_out=reasons)
+        return _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
 
 
 def _localizer(stream: Source, options: Options) -> Localizer:

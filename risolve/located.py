@@ -1,11 +1,15 @@
 """Estimates as rows in the units of a person."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from risolve.estimators.contract import Estimate
-from risolve.files.located_sources import LocatedSources
+from risolve.files.located_sources import LocatedSources, joined
 from risolve.physics.geometry import positions
 from risolve.physics.observation import Observation
 
@@ -40,6 +44,26 @@ def _scene_values(estimate: Estimate) -> Float[Tensor, "scene value"]:
     confidence, goodness = estimate.count_confidence, estimate.goodness
     fit = (unknown, unknown) if goodness is None else goodness
     return torch.stack((unknown if confidence is None else confidence, *fit), -1)
+
+
+def in_order(parts: Sequence[LocatedSources]) -> LocatedSources:
+    """Parts of one file whose scenes stand between each other, by the numbers of the scenes."""
+    whole = joined(parts)
+    rows, scenes = (np.argsort(numbers, kind="stable") for numbers in (whole.scene, whole.scenes[:, 1]))
+    return replace(_chosen(whole, rows, scenes), left_out=tuple(sorted(whole.left_out)))
+
+
+def of_scenes(sources: LocatedSources, scenes: Sequence[int]) -> LocatedSources:
+    """Sources of some scenes of one file."""
+    return _chosen(sources, np.isin(sources.scene, scenes), np.isin(sources.scenes[:, 1], scenes))
+
+
+def _chosen(
+    sources: LocatedSources, rows: Shaped[np.ndarray, " row"], scenes: Shaped[np.ndarray, " scene"]
+) -> LocatedSources:
+    by_row = {name: getattr(sources, name)[rows] for name in ("file", "scene", "source", "values")}
+    by_scene = {name: getattr(sources, name)[scenes] for name in ("scenes", "scene_values")}
+    return replace(sources, **by_row, **by_scene)
 
 
 def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor, "scene source value"]:

@@ -42,7 +42,7 @@ from risolve.physics.observation import Background, GivenModel, Observation, Sou
 
 MADE_BY = "docs/formats.md describes the format of measurements"
 SIMULATED = "`simulate` writes such files, docs/formats.md describes them"
-_CHUNK_VALUES = 2_000_000
+CHUNK_VALUES = 2_000_000
 """Complex numbers read at once: bounds the memory, 16 MB."""
 
 MOST_SCENES = 64
@@ -148,7 +148,7 @@ class MeasurementStream:
         """Scenes of a chunk."""
         _, L, M, N = self.sizes
         values = L * M + (0 if self.shared["channel"] else M * N) + (0 if self.shared["codes"] else L * N)
-        return max(1, min(MOST_SCENES, _CHUNK_VALUES // values))
+        return max(1, min(MOST_SCENES, CHUNK_VALUES // values))
 
     def read(self, scenes: range) -> Chunk:
         """Scenes that follow one another, read apart where the file is damaged."""

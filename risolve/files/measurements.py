@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.contents import Attributes, Look
+from risolve.files.gaps import gap_in
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import (
     ANY_RECEIVER,
@@ -184,7 +185,9 @@ def _whole(stream: MeasurementStream, before: Sequence[Observation]) -> Observat
     chunk = stream.chunk(0, stream.sizes.scenes)
     if chunk.left_out or chunk.observation is None:
         scene, reason = next(iter(chunk.left_out.items()))
-        raise MeasurementError(f"{stream.path}: scene {scene}: {reason}")
+        gap = None if stream.origin.is_simulated else gap_in(stream, scene)
+        way_out = "" if gap is None else f"; `risolve localize` locates the scene without {gap}"
+        raise MeasurementError(f"{stream.path}: scene {scene}: {reason}{way_out}")
     for first in before[:1]:
         _require_same_system(first, chunk.observation, stream.path)
     return _in_its_unit(chunk, chunk.observation)

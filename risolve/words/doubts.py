@@ -1,6 +1,7 @@
 """Scenes of a file that were located and cannot be right, and sources beyond what was searched, in words."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from risolve.files.located_sources import VALUES, LocatedSources
 from risolve.files.source import Chunk
 from risolve.inference.determinability import heard
+from risolve.inference.grid import Grid
 from risolve.inference.rivals import AS_LIKELY
 from risolve.locating import Localizer
 from risolve.physics.observation import Observation, estimated_snr
@@ -32,6 +34,9 @@ _UNFIT = 0.001
 _LACKING = ("unfit", "full", "twins")
 """Doubts for which what people get wrong is tried on the first scene."""
 
+_CHEAP = 10_000_000
+"""Complex numbers of all steering vectors, up to which that takes seconds."""
+
 _ROUNDING = 1e-9
 """Of a place at a limit, degrees, or relative to a range."""
 
@@ -49,6 +54,8 @@ _WORDS = {
     "weak": "{n} scenes, the first {first}, have more sources than their channel and codes tell beside noise "
     "and errors of 1 %: in scene {first} they are of rank {rank} but for {percent:.2g} %, which determines "
     "{told} sources; places and deviations may be of noise and errors alone, take more paths or codes",
+    "silent": "an antenna receives nothing, 0 in every snapshot, in {n} scenes, the first {first}: is it "
+    "dead? leave it out; in a file, NaN in place of 0 does so",
     "full": "counting stopped at {most} sources, the most looked for, in {n} scenes, the first {first}: "
     "some may stand for what the model lacks",
     "twins": "two sources stand within an eighth of a beam in {n} scenes, the first {first}: they may be "
@@ -70,18 +77,19 @@ _WORDS = {
 class Doubts:
     """Scenes whose noise power, count or fit cannot be right, and sources beyond what was searched."""
 
-    def __init__(self, path: Path, localizer: Localizer, n_sources: int | None) -> None:
-        self._path, self._localizer = path, localizer
-        self._most = localizer.settings.counting.most if n_sources is None else None
-        self._fits = localizer.refines or localizer.estimator.covariance_kind is None
+    def __init__(self, path: Path, n_sources: int | None) -> None:
+        self._path, self._counts = path, n_sources is None
+        self._taken: str | None = None
+        self._most: int | None = None
         self._scenes: dict[str, list[int]] = {doubt: [] for doubt in _WORDS}
-        self._weak: dict[str, float] = {}
+        self._numbers: dict[str, dict[int, dict[str, float]]] = {"weak": {}, "unfit": {}}
         self._n_located = 0
-        self._shares: list[float] = []
-        self._suspects: dict[int, Observation] = {}
+        self._suspects: dict[str, tuple[int, Observation]] = {}
 
-    def look(self, first_scene: int, chunk: Chunk, part: LocatedSources) -> None:
-        """Count those of a chunk."""
+    def look(self, first_scene: int, chunk: Chunk, part: LocatedSources, localizer: Localizer) -> None:
+        """Count those of a chunk; localizer: what located it."""
+        fits = localizer.refines or localizer.estimator.covariance_kind is None
+        self._taken = self._taken or localizer.taken
 
         def value(name: str) -> Float[np.ndarray, " row"]:
             return part.values[:, VALUES.index(name)]
@@ -90,9 +98,13 @@ class Doubts:
             self._scenes[name] += (scenes[wrong] - first_scene).tolist()
 
         located = part.scenes[:, 1]
-        doubt("full", located, part.scenes[:, 2] == self._most)
-        doubt("twins", located, np.array([self._has_twins(own) for _, own in part.of_scenes()], dtype=bool))
-        searched = self._localizer.searched
+        full = self._counts & (part.scenes[:, 2] == localizer.settings.counting.most)
+        if full.any():
+            self._most = self._most or localizer.settings.counting.most
+        doubt("full", located, full)
+        twins = [_has_twins(localizer.grid, own) for _, own in part.of_scenes()]
+        doubt("twins", located, np.array(twins, dtype=bool))
+        searched = localizer.searched
         beyond = value("range_m") < searched.range_m[0] * (1.0 - _ROUNDING)
         for name in ("azimuth_deg", "elevation_deg"):
             low, high = getattr(searched, name)
@@ -100,85 +112,77 @@ class Doubts:
             apart = np.abs((value(name) - (low + high) / 2.0 + 180.0) % 360.0 - 180.0)
             beyond = beyond | (apart > (high - low) / 2.0 + _ROUNDING)
         doubt("outside", part.scene, beyond)
-        if not self._fits:
-            doubt("edge", part.scene, self._is_at_edge(value("inverse_range_per_m")))
+        if not fits:
+            doubt("edge", part.scene, _is_at_edge(localizer.grid, value("inverse_range_per_m")))
         doubt("at limit", part.scene, value("at_limit") == 1.0)
         doubt("rivalled", part.scene, value("log_likelihood") - value("rival_log_likelihood") < AS_LIKELY)
         observation = chunk.observation
         if observation is None:
             return
         scenes = first_scene + np.array(chunk.scenes)
-        doubt("weak", scenes, self._is_weak(observation, scenes, part))
+        within = replace(observation, stated=localizer.stated)
+        doubt("weak", scenes, self._is_weak(within, scenes, part, first_scene))
         n_numbers = observation.n_snapshots * observation.n_antennas
-        if self._fits:
+        if fits:
             poor = value("misfit") > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
             doubt("left", part.scene, poor & (part.source == 0))
             unfit = part.fits < _UNFIT
             doubt("unfit", located, unfit)
             self._n_located += len(located)
-            self._shares += part.explained[unfit].tolist()
-        self._keep_suspects(observation, np.array(chunk.scenes))
+            shares = ({"unfit": _UNFIT, "share": 100.0 * share} for share in part.explained[unfit].tolist())
+            self._numbers["unfit"] |= zip((located[unfit] - first_scene).tolist(), shares, strict=True)
+        if localizer.grid.n_points * observation.n_elements <= _CHEAP:
+            self._keep_suspects(observation, chunk.scenes)
         for name, wrong in _of_snapshots(observation, _SIGMAS / math.sqrt(n_numbers)).items():
             doubt(name, scenes, wrong & np.isin(scenes, located))
 
-    def _keep_suspects(self, observation: Observation, scenes: Int[np.ndarray, " scene"]) -> None:
-        """The first scenes that lack something in the model, one a doubt."""
-        for first in (self._scenes[name][0] for name in _LACKING if self._scenes[name]):
-            row = np.flatnonzero(scenes == first)
-            if len(row):
-                self._suspects[first] = observation.select(slice(int(row[0]), int(row[0]) + 1))
+    def _keep_suspects(self, observation: Observation, scenes: Sequence[int]) -> None:
+        """The first scene of each doubt that something lacks in the model."""
+        for name in _LACKING:
+            first = min(self._scenes[name], default=None)
+            if first in scenes:
+                row = scenes.index(first)
+                self._suspects[name] = (first, observation.select(slice(row, row + 1)))
 
     def _is_weak(
-        self, observation: Observation, scenes: Int[np.ndarray, " scene"], part: LocatedSources
+        self,
+        observation: Observation,
+        scenes: Int[np.ndarray, " scene"],
+        part: LocatedSources,
+        first_scene: int,
     ) -> Bool[np.ndarray, " scene"]:
         """Whether more sources were located in a scene than its stronger directions determine."""
-        told = heard(replace(observation, stated=self._localizer.stated))
+        told = heard(observation)
         n_located = np.zeros(len(scenes), np.int64)
         n_located[np.isin(scenes, part.scenes[:, 1])] = part.scenes[:, 2]
         weak = n_located > told.most.numpy()
-        if weak.any() and not self._weak:
+        if weak.any():
             first = int(weak.argmax())
             rank, beside, most = (float(values[first]) for values in told)
-            self._weak = {"rank": int(rank), "percent": 100.0 * beside, "told": int(most)}
+            numbers = {"rank": int(rank), "percent": 100.0 * beside, "told": int(most)}
+            self._numbers["weak"][int(scenes[first]) - first_scene] = numbers
         return weak
-
-    def _is_at_edge(self, inverse_range: Float[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
-        """Whether a peak is no further than half a step from the first or last range of a grid of several."""
-        w, half = self._localizer.grid.axes[2].numpy(), float(self._localizer.grid.steps[2]) / 2.0
-        beside = (inverse_range < w[0] + half) & (w[0] > 0.0) | (inverse_range > w[-1] - half)
-        at_edge: Bool[np.ndarray, " row"] = beside & (len(w) > 1)
-        return at_edge
-
-    def _has_twins(self, values: Float[np.ndarray, "source value"]) -> bool:
-        """Whether two sources of a scene stand in one direction."""
-        if len(values) < 2:
-            return False
-        grid, angles = self._localizer.grid, [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]
-        sources = np.column_stack((np.deg2rad(values[:, angles]), np.zeros(len(values))))
-        places = grid.coordinates_of(torch.from_numpy(sources))
-        steps = torch.where(grid.steps > 0.0, grid.steps, torch.inf)
-        apart = (grid.apart(places[:, None], places) / steps)[..., :2].amax(-1)
-        return bool((apart.fill_diagonal_(torch.inf) < _TWINS).any())
 
     def lines(self) -> list[str]:
         """What was found, in words."""
         lines, tried = [], False
-        if self._localizer.taken is not None:
+        if self._taken is not None:
             lines.append(
-                f"{self._path}: elements are on a line: {self._localizer.taken}, which is not stated, is "
+                f"{self._path}: elements are on a line: {self._taken}, which is not stated, is "
                 "taken as 0, and the place stands for the cone about the line"
             )
         for doubt, scenes in self._scenes.items():
             if scenes and (doubt != "unfit" or self._is_beyond_chance(len(scenes))):
-                numbers = {"n": len(scenes), "first": scenes[0], "most": self._most, "likely": AS_LIKELY}
-                fit = {"unfit": _UNFIT, "share": 100.0 * (self._shares or [math.nan])[0]}
-                said = _WORDS[doubt].format(**numbers, **fit, **self._weak)
+                first = min(scenes)
+                numbers = {"n": len(scenes), "first": first, "most": self._most, "likely": AS_LIKELY}
+                said = _WORDS[doubt].format(**numbers, **self._numbers.get(doubt, {}).get(first, {}))
                 lines.append(f"{self._path}: {said}")
-                if doubt in _LACKING and not tried:
+                if doubt in self._suspects and not tried:
                     tried = True
-                    own = causes(self._suspects[scenes[0]]) if scenes[0] in self._suspects else []
+                    scene, observation = self._suspects[doubt]
+                    own = causes(observation)
                     # the first says what one source leaves
-                    lines += [f"{self._path}: scene {scenes[0]}: {one}" for one in own if len(own) > 1]
+                    lines += [f"{self._path}: scene {scene}: {one}" for one in own if len(own) > 1]
         return lines
 
     def _is_beyond_chance(self, n_unfit: int) -> bool:
@@ -187,9 +191,29 @@ class Doubts:
         return n_unfit > by_chance + 3.0 * math.sqrt(by_chance)
 
 
+def _is_at_edge(grid: Grid, inverse_range: Float[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
+    """Whether a peak is no further than half a step from the first or last range of a grid of several."""
+    w, half = grid.axes[2].numpy(), float(grid.steps[2]) / 2.0
+    beside = (inverse_range < w[0] + half) & (w[0] > 0.0) | (inverse_range > w[-1] - half)
+    at_edge: Bool[np.ndarray, " row"] = beside & (len(w) > 1)
+    return at_edge
+
+
+def _has_twins(grid: Grid, values: Float[np.ndarray, "source value"]) -> bool:
+    """Whether two sources of a scene stand in one direction."""
+    if len(values) < 2:
+        return False
+    angles = [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]
+    sources = np.column_stack((np.deg2rad(values[:, angles]), np.zeros(len(values))))
+    places = grid.coordinates_of(torch.from_numpy(sources))
+    steps = torch.where(grid.steps > 0.0, grid.steps, torch.inf)
+    apart = (grid.apart(places[:, None], places) / steps)[..., :2].amax(-1)
+    return bool((apart.fill_diagonal_(torch.inf) < _TWINS).any())
+
+
 def _of_snapshots(observation: Observation, chance: float) -> dict[str, Bool[np.ndarray, " scene"]]:
     """Scenes of which the snapshots alone tell a doubt; chance: how far the SNR may fall below 0."""
-    doubts = {}
+    doubts = {"silent": (observation.snapshots == 0.0).all(1).any(1).numpy()}
     if observation.noise_power is not None:
         doubts["noisy"] = estimated_snr(observation).numpy() < -chance
     if observation.source_model == "constant":

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from risolve.files.gaps import gap_in
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.source import TruePlaces
 from risolve.inference.determinability import determined
@@ -19,6 +20,7 @@ from risolve.physics.geometry import (
 )
 from risolve.physics.observation import Observation, estimated_snr
 from risolve.shapes import Elements
+from risolve.words.gaps import gap_words
 
 _LIGHT = 299_792_458.0
 """m/s"""
@@ -51,7 +53,13 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
             f"at most {most.n_sources} sources can be determined ({most.law}; {what} of rank {rank})",
             *_system_lines(stream, chunk.observation),
         ]
-    lines += [f"scene {scene} cannot be located: {reason}" for scene, reason in chunk.left_out.items()]
+    gaps = {scene: gap for scene in chunk.left_out if (gap := gap_in(stream, scene)) is not None}
+    lines += [
+        f"scene {scene} cannot be located: {reason}"
+        for scene, reason in chunk.left_out.items()
+        if scene not in gaps
+    ]
+    lines += [gap_words(gaps, sizes)] if gaps else []
     lines += [f"note: {warning}" for warning in stream.warnings]
     truth = stream.truth()
     return lines + (["no truth"] if truth is None else _truth_lines(truth))
