@@ -139,7 +139,7 @@ class Doubts:
     def _keep_suspects(self, observation: Observation, scenes: Sequence[int]) -> None:
         """The first scene of each doubt that something lacks in the model."""
         for name in _LACKING:
-            first = min(self._scenes[name], default=None)
+            first = min(self._scenes[name], default=-1)
             if first in scenes:
                 row = scenes.index(first)
                 self._suspects[name] = (first, observation.select(slice(row, row + 1)))

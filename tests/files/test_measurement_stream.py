@@ -12,6 +12,7 @@ import torch
 
 from risolve.errors import MeasurementError
 from risolve.files.measurement_stream import measurement_stream
+from risolve.physics.geometry import nearest_spacing
 from tests.matlab_files import as_matlab, as_matlab_hdf5
 from tests.measurement_files import (
     Change,
@@ -43,6 +44,17 @@ FORMATS: dict[str, Stored] = {
 def stored(request: pytest.FixtureRequest) -> Stored:
     """A file in one of the formats, of the content of an HDF5 file."""
     return FORMATS[request.param]
+
+
+def test_positions_that_may_be_in_wavelengths_are_remarked(tmp_path: Path) -> None:
+    """Neighbours half a metre and 5 / 3 wavelengths apart."""
+    path = write_user_file(tmp_path / "user.h5", worlds()["no surface"])
+    with h5py.File(path, "r+") as file:
+        apart = nearest_spacing(torch.from_numpy(file["element_positions_m"][:]))
+        file["element_positions_m"][...] *= 0.5 / apart
+        file.attrs["wavelength_m"] = 0.3
+    with measurement_stream(path, None) as stream:
+        assert any("1.67" in line and "--positions-in wavelengths" in line for line in stream.warnings)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Where the model lacks something, what does is named beside the result."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import torch
+
+import risolve
+from risolve.physics.array import Array
+from tests.words.test_tried import POSITIONS, WAVELENGTH, field
+
+
+def said_of(seen: risolve.Observation) -> str:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        risolve.locate(seen, sources=1)
+    return "\n".join(str(one.message) for one in caught)
+
+
+def test_a_model_that_fits_is_left_alone() -> None:
+    assert "fits better" not in said_of(risolve.Observation(field(), Array(POSITIONS, WAVELENGTH)))
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (field().conj(), ("--conjugate",)),
+        (field()[:, ::-1] * np.exp(0.3j * np.arange(60) ** 2), ("diag(g)",)),
+        (np.where(np.arange(60) == 7, 1e-3, 1.0) * field(), ("antennas 7 ",)),
+    ],
+    ids=["conjugate", "phases of the antennas", "a dead antenna"],
+)
+def test_the_cause_is_named(seen: np.ndarray, words: tuple[str, ...]) -> None:
+    said = said_of(risolve.Observation(seen, Array(POSITIONS, WAVELENGTH)))
+    assert all(word in said for word in words), said
+
+
+def test_an_amplitude_that_falls_is_named() -> None:
+    near = Array(POSITIONS, WAVELENGTH, spherical_amplitude=True)
+    flat = Array(POSITIONS, WAVELENGTH)
+    place = np.array([[np.deg2rad(10.0), np.deg2rad(5.0), 1.0 / 0.25]])
+    numbers = np.random.default_rng(2).standard_normal((2, 20, 61))
+    drawn = numbers[0] + 1j * numbers[1]
+    wave = near.steering(torch.from_numpy(place)).numpy()
+    said = said_of(risolve.Observation(drawn[:, :1] * wave + 0.02 * drawn[:, 1:], flat))
+    assert "amplitude = spherical" in said
