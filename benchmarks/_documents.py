@@ -10,11 +10,12 @@ python -m benchmarks._documents      writes them anew: make docs
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import ablation, accuracy, finetune, learned, robustness, sizes, speed
+from benchmarks import ablation, accuracy, arrays, finetune, learned, peers, robustness, sizes, speed
 from benchmarks._cells import RESULTS
 from stages.page.page import SOURCE_MODELS
 from stages.page.run_files import STRATA, read_table
@@ -45,6 +46,9 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "the committed run": _run,
     "accuracy": _of("accuracy", accuracy.documented),
     "counting": _of("accuracy", accuracy.counts_documented),
+    "arrays": _of("arrays", arrays.documented),
+    "coherent": _of("peers", partial(peers.documented, kind="coherent")),
+    "compressed": _of("peers", partial(peers.documented, kind="compressed")),
     "speed": _of("speed", speed.documented),
     "finetune": _of("finetune", finetune.documented),
     "against the genie": _of("learned_genie", learned.documented),
