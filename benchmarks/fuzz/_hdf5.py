@@ -17,12 +17,12 @@ from risolve.field import FieldOfView
 from risolve.files.contents import Look
 from risolve.files.extents import stamp_of_path
 from risolve.files.first_look import look
+from risolve.files.gaps import pieces
 from risolve.files.measurement_stream import measurement_stream
 from risolve.files.naming import PLAIN, Naming
 from risolve.files.reader import opened
 from risolve.files.source import computed
-from risolve.localize import localize
-from risolve.locating import Options, localizer_for
+from risolve.locating import Options, localize, localizer_for
 from risolve.words.inspection import explained
 
 SEED = 16
@@ -67,9 +67,10 @@ def read_measurements(path: Path, naming: Naming = PLAIN) -> None:
             # as `risolve localize` has it
             raise MeasurementError(str(error)) from error
         stream.truth()
-        for chunk in map(stream.read, stream.chunk_scenes()):
-            if turn % _EVERY == 0:
-                computed(path, chunk, lambda observation: localize(observation, localizer, 1))
+        for scenes in stream.chunk_scenes():
+            for piece in pieces(stream, scenes):
+                if turn % _EVERY == 0 and not piece.gaps:
+                    computed(path, piece.chunk, lambda observation: localize(observation, localizer, 1))
 
 
 def read_any(path: Path, naming: Naming = PLAIN) -> None:

@@ -11,6 +11,7 @@ import torch
 from risolve.files import bounds as bound_file
 from risolve.files import covariances as covariance_file
 from risolve.files import estimates as estimates_file
+from risolve.files import located_sources
 from risolve.files import sources as sources_file
 
 _MATLAB_BYTES = 512
@@ -137,15 +138,15 @@ def other_files(directory: Path) -> list[bytes]:
         "known/ml/resolved": np.ones(3, bool),
         "known/ml/cpu_s": np.ones(1),
     }
-    located = sources_file.LocatedSources(
+    located = located_sources.LocatedSources(
         estimator="ml",
         files=("user.h5",),
         file=np.zeros(3, np.int64),
         scene=np.array([0, 0, 2]),
         source=np.array([0, 1, 0]),
-        values=np.ones((3, len(sources_file.VALUES))),
+        values=np.ones((3, len(located_sources.VALUES))),
         scenes=np.array([[0, 0, 2], [0, 2, 1]]),
-        count_confidence=np.ones(2),
+        scene_values=np.ones((2, len(located_sources.SCENE_VALUES))),
         left_out=((0, 1, "all zero"),),
     )
     makers: tuple[Callable[[Path], None], ...] = (
