@@ -1,8 +1,8 @@
 """Published tables on scenes drawn anew, located through `risolve.locate`, next to the Cramer-Rao bound.
 
-    python -m benchmarks.peers      writes benchmarks/results/peers.csv, a quarter of an hour on two cores
+    python -m benchmarks.peers      writes benchmarks/results/peers.csv, half an hour on two cores
 
-500 scenes a cell, the number of sources told.
+2,000 scenes a cell, the number of sources told.
 
 coherent    Line of 8, half a wavelength, plane waves of one waveform with equal factors, directions within 90
             degrees and 15 degrees apart; error of a scene: root mean square over its sources, modulo 180
@@ -35,7 +35,7 @@ import risolve
 from benchmarks._cells import RESULTS, write
 from benchmarks._located import Drawn, normal, tables
 
-N_SCENES = 500
+N_SCENES = 2000
 APART_DEG, CLOSE_DEG, BOUNDED_DEG = 15.0, 5.0, 89.5
 WAVELENGTH_M = speed_of_light / 28e9
 FRAUNHOFER_M = 63.0**2 / 2.0 * WAVELENGTH_M
