@@ -23,8 +23,10 @@ _UNIT_MODULUS = 1e-3
 """Deviation of |c| from 1 beyond which elements lose power, and not digits."""
 
 _SPACING = (0.05, 5.0)
-_SPARSE, _IN_WAVELENGTHS = 1.2, (0.2, 1.0)
 """Wavelengths between neighbouring elements that occur: beyond, one of the two is in another unit."""
+
+_SPARSE, _IN_WAVELENGTHS = 1.2, (0.2, 1.0)
+"""Wavelengths between neighbours from which metres of so many are doubted: they may be wavelengths."""
 
 _UNITS = (("millimetres", 1e-3), ("centimetres", 1e-2))
 _FREQUENCIES = (("hertz", 1.0), ("megahertz", 1e6), ("gigahertz", 1e9))

@@ -18,7 +18,6 @@ from risolve.files.naming import LIGHT
 from risolve.inference.assessment import likelihood_at
 from risolve.located import located_sources
 from risolve.locating import CLASSICAL, Options, localize, localizer_for
-from risolve.physics.array import Array
 from risolve.physics.geometry import nearest_spacing
 from risolve.physics.observation import Observation
 from risolve.shapes import Codes
@@ -96,7 +95,9 @@ def _left_by_one_wave(seen: Observation) -> float | None:
 
 
 def _silent(seen: Observation) -> list[str]:
-    """Antennas that receive next to nothing beside the others, in words."""
+    """Antennas, none behind a surface, that receive next to nothing beside the others, in words."""
+    if seen.n_antennas != seen.n_elements:
+        return []
     power = seen.snapshots[0].abs().double().square().mean(0)
     silent = torch.nonzero(power < _SILENT * power.median()).flatten().tolist()
     if not silent:
@@ -167,7 +168,7 @@ def _others(seen: Observation) -> Iterator[tuple[str, Observation]]:
     """What may be meant, in words, and the observation that it would be."""
     array = seen.array
     if not array.spherical_amplitude:
-        spherical = Array(array.elements, array.wavelength, spherical_amplitude=True)
+        spherical = replace(array, spherical_amplitude=True)
         yield "an amplitude that falls with distance (amplitude = spherical)", replace(seen, array=spherical)
     yield "the conjugate of the snapshots (--conjugate)", replace(seen, snapshots=seen.snapshots.conj())
     if bool((seen.channel.imag != 0).any()):
@@ -188,17 +189,20 @@ def _others(seen: Observation) -> Iterator[tuple[str, Observation]]:
             yield f"{axes} of the {name} exchanged", replace(seen, **other)
     order = _other_order(array.elements)
     if order is not None:
-        yield "the elements column by column", replace(seen, array=_with(array, array.elements[order]))
+        yield (
+            "the elements column by column",
+            replace(seen, array=replace(array, elements=array.elements[order])),
+        )
     low, high = _SPACING
     for unit, size in _FREQUENCIES:
         length = LIGHT / (array.wavelength * size)
         if low <= nearest_spacing(array.elements) / length <= high:
             yield (
                 f"wavelength_m as a frequency in {unit}, {length:.4g} m,",
-                replace(seen, array=Array(array.elements, length)),
+                replace(seen, array=replace(array, wavelength=length)),
             )
     if low <= nearest_spacing(array.elements) <= high:
-        scaled = _with(array, array.elements * array.wavelength)
+        scaled = replace(array, elements=array.elements * array.wavelength)
         yield (
             "positions as multiples of the wavelength (--positions-in wavelengths)",
             replace(seen, array=scaled),
@@ -220,10 +224,6 @@ def _other_codes(codes: Codes) -> Iterator[tuple[str, Codes]]:
     if float(angles.abs().max()) <= math.radians(2.0 * math.pi):
         meant = torch.rad2deg(angles)
         yield "codes of phases 180 / pi times as large", torch.polar(codes.abs(), meant.to(codes.real.dtype))
-
-
-def _with(array: Array, elements: Tensor) -> Array:
-    return Array(elements, array.wavelength)
 
 
 def _other_order(elements: Tensor) -> Tensor | None:
