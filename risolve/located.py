@@ -12,6 +12,7 @@ from risolve.estimators.contract import Estimate
 from risolve.files.located_sources import LocatedSources, joined
 from risolve.physics.geometry import positions
 from risolve.physics.observation import Observation
+from risolve.shapes import SourceMask
 
 
 def located_sources(
@@ -43,7 +44,9 @@ def _scene_values(estimate: Estimate) -> Float[Tensor, "scene value"]:
     unknown = torch.full(estimate.n_sources.shape, torch.nan, dtype=torch.float64)
     confidence, goodness = estimate.count_confidence, estimate.goodness
     fit = (unknown, unknown) if goodness is None else goodness
-    return torch.stack((unknown if confidence is None else confidence, *fit), -1)
+    stated = unknown if confidence is None else confidence
+    robust = unknown if estimate.robust is None else estimate.robust.double()
+    return torch.stack((stated, *fit, estimate.resolved.double(), robust), -1)
 
 
 def in_order(parts: Sequence[LocatedSources]) -> LocatedSources:
@@ -86,11 +89,17 @@ def source_values(observation: Observation, estimate: Estimate) -> Float[Tensor,
             inverse_range[..., None],
             estimate.likelihood.covariance[..., 2, 2].sqrt()[..., None] + known[2],
             of_scene[:, None].expand(-1, azimuth.shape[1], -1),
-            limits.touched(estimate.sources, observation.mirrors).any(-1, keepdim=True).double(),
+            _at_limit(observation, estimate)[..., None].double(),
             _rival_values(estimate),
         ),
         dim=-1,
     )
+
+
+def _at_limit(observation: Observation, estimate: Estimate) -> SourceMask:
+    """Whether a coordinate is at a limit, or a peak at an end of the ranges searched."""
+    touched = observation.limits.touched(estimate.sources, observation.mirrors).any(-1)
+    return touched if estimate.at_edge is None else touched | estimate.at_edge
 
 
 def _rival_values(estimate: Estimate) -> Float[Tensor, "scene source value"]:

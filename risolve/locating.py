@@ -3,6 +3,7 @@
 A network is used only on the array, the receiver and the field of view that it was trained for.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,8 +18,9 @@ from risolve.covariance import blend, sample_covariance, sample_factor
 from risolve.errors import CheckpointError
 from risolve.estimators.comparison import REFINED
 from risolve.estimators.contract import CovarianceKind, Estimate, Estimator, Reading, Settings
+from risolve.estimators.deviations import with_deviations
 from risolve.estimators.fitted import fitted_covariance
-from risolve.estimators.refined import refined
+from risolve.estimators.refined import refined, resumed
 from risolve.estimators.registry import estimator as estimator_of
 from risolve.field import FieldOfView, Searched, check_field, require_inside, usual_field
 from risolve.files import model_grid
@@ -135,12 +137,14 @@ def localize(observation: Observation, localizer: Localizer, n_sources: int | No
     found = localizer.estimator.estimate(observation, covariance_of(observation, counts, localizer), counts)
     grid, n_iterations = localizer.grid, localizer.settings.n_iterations
     if localizer.refines:
-        found = refined(observation, found, grid, n_iterations)
-    return replace(
+        search = estimator_of(CLASSICAL, grid, localizer.settings)
+        found = refined(observation, resumed(observation, found, counts, search), grid, n_iterations)
+    found = replace(
         found,
         rivals=rivals(observation, found.sources, grid, n_iterations),
         goodness=goodness(observation, found.sources, grid),
     )
+    return with_deviations(observation, found, grid, n_iterations)
 
 
 def covariance_of(
@@ -179,7 +183,11 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
     array, n_antennas = known.array, known.n_antennas
     check_field(options.field_of_view, visible(array, n_antennas))
     field = options.field_of_view.settled(array)
-    searched = field.searched(usual_field(array, n_antennas))
+    usual = usual_field(array, n_antennas)
+    if not refines and probe(name).covariance_kind is not None:
+        # no refinement leads from a peak to a range beyond
+        usual = usual._replace(range_m=(usual.range_m[0], math.inf))
+    searched = field.searched(usual)
     try:
         stated = field.limits(array, n_antennas)
         azimuth, elevation = radians(searched.azimuth_deg), radians(searched.elevation_deg)

@@ -57,7 +57,8 @@ class Estimate:
     say of the sources. converged: the maximum of a likelihood was reached; None where none was looked for.
     count_confidence: probability that the number of sources is right; None where it was told, or the method
     states none. rivals: other places that answer alike, goodness: whether the model fits; None where they
-    were not looked for.
+    were not looked for. robust: scenes whose covariance is that of a model that does not fit
+    (`inference.robust`). at_edge: peaks at the nearest or farthest range searched.
     """
 
     sources: Sources
@@ -68,6 +69,8 @@ class Estimate:
     count_confidence: Float[Tensor, " scene"] | None = None
     rivals: Rivals | None = None
     goodness: Goodness | None = None
+    robust: Bool[Tensor, " scene"] | None = None
+    at_edge: SourceMask | None = None
 
     @property
     def present(self) -> SourceMask:

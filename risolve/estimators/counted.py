@@ -52,6 +52,6 @@ def told_or_counted(
         return n_sources
     counts = torch.zeros(observation.n_scenes, dtype=torch.int64)
     for piece, detector in detectors(condensed(observation), grid):
-        for scenes, fit in searched(detector, None, settings):
-            counts[piece.start + scenes] = fit.sources.shape[1]
+        for group in searched(detector, None, settings):
+            counts[piece.start + group.scenes] = group.fit.sources.shape[1]
     return counts

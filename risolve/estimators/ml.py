@@ -48,12 +48,12 @@ def least_residual(
     """
     n_iterations = settings.n_iterations
     found = []
-    for scenes, fit in searched(detector, n_sources, settings):
-        if fit.sources.shape[1]:
-            part = detector.select(scenes)
-            best = _with_peaks(part, fit, settings)
+    for group in searched(detector, n_sources, settings):
+        if group.fit.sources.shape[1]:
+            part = detector.select(group.scenes)
+            best = _with_peaks(part, group.fit, settings)
             best = pairs_exchanged(part, best, PROPOSALS, n_iterations)
-            found.append(Located(scenes, exchanged(part, best, PROPOSALS, n_iterations)))
+            found.append(group._replace(fit=exchanged(part, best, PROPOSALS, n_iterations)))
     return found
 
 

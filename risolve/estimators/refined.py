@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from risolve.estimators.contract import Estimate, Group, joined
+from risolve.estimators.contract import Estimate, Estimator, Group, joined
 from risolve.inference.assessment import likelihood_of
 from risolve.inference.grid import Grid
 from risolve.inference.likelihood import Refinement, best_subset, refine
@@ -58,6 +58,22 @@ def refined(observation: Observation, start: Estimate, grid: Grid, n_iterations:
         candidates=start.candidates,
         count_confidence=start.count_confidence,
     )
+
+
+def resumed(
+    observation: Observation, start: Estimate, n_sources: Int[Tensor, " scene"] | None, search: Estimator
+) -> Estimate:
+    """An estimate to refine, with what a search finds in scenes that are not resolved."""
+    lost = torch.nonzero(~start.resolved).flatten()
+    if not lost.numel():
+        return start
+    own = search.estimate(observation.select(lost), None, None if n_sources is None else n_sources[lost])
+    n_slots = max(start.sources.shape[1], own.sources.shape[1])
+    sources = torch.full((observation.n_scenes, n_slots, 3), torch.nan, dtype=torch.float64)
+    sources[:, : start.sources.shape[1]] = start.sources
+    sources[lost] = torch.nan
+    sources[lost, : own.sources.shape[1]] = own.sources
+    return replace(start, sources=sources, resolved=start.resolved.index_put((lost,), own.resolved))
 
 
 def best_of_starts(

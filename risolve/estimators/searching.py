@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from risolve.estimators.contract import (
@@ -31,11 +31,14 @@ Finish: TypeAlias = Callable[[Observation, Detector, Refinement, Settings], Grou
 
 
 class Found(NamedTuple):
-    """Scenes of one number K > 0 of sources, their detector, and their fit."""
+    """Scenes of one number K > 0 of sources, their detector, their fit, and whether counting stopped before
+    twins.
+    """
 
     members: Int[Tensor, " member"]
     detector: Detector
     fit: Refinement
+    stopped: Bool[Tensor, " member"]
 
 
 @dataclass(frozen=True)
@@ -72,19 +75,19 @@ class SearchEstimator:
         found = []
         for piece, detector in detectors(condensed(observation), self.grid):
             told = None if n_sources is None else n_sources[piece]
-            for scenes, fit in self.locate(detector, told, self.settings):
+            for scenes, fit, stopped in self.locate(detector, told, self.settings):
                 if fit.sources.shape[1]:
-                    found.append(Found(piece.start + scenes, detector.select(scenes), fit))
+                    found.append(Found(piece.start + scenes, detector.select(scenes), fit, stopped))
         return found
 
     def finished(
         self, observation: Observation, found: Sequence[Found], n_sources: Int[Tensor, " scene"] | None
     ) -> Estimate:
         """The estimate that `finish` makes of what was found."""
-        groups: list[tuple[Int[Tensor, " member"], Group]] = [
-            (members, self.finish(observation.select(members), detector, fit, self.settings))
-            for members, detector, fit in found
-        ]
+        groups: list[tuple[Int[Tensor, " member"], Group]] = []
+        for members, detector, fit, stopped in found:
+            group = self.finish(observation.select(members), detector, fit, self.settings)
+            groups.append((members, replace(group, resolved=group.resolved & ~stopped)))
         estimate = joined(observation, groups, looked=True)
         return estimate if n_sources is None else replace(estimate, resolved=estimate.n_sources == n_sources)
 

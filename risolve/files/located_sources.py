@@ -19,19 +19,22 @@ VALUES = (
 Standard deviations are NaN of coordinates that were stated as numbers. misfit: J of the scene over its mean
 at a true model, sigma^2 (L M - (a + c/2) K) with a = L (`independent`) or 1 (`constant`) amplitudes and c
 unknown coordinates a source; NaN where the noise power is not given. at_limit: 1 where a coordinate of the
-source is at a limit, stated or of what the array sees; 0 elsewhere. rival: another place of the source that
+source is at a limit, stated or of what the array sees, or its peak at an end of the ranges searched; 0
+elsewhere. rival: another place of the source that
 answers nearly alike, and the log-likelihood of the scene with the source there; NaN where there is none.
 """
 
 CONFIDENCE = "count_confidence"
 
-SCENE_VALUES = (CONFIDENCE, "explained", "fits")
+SCENE_VALUES = (CONFIDENCE, "explained", "fits", "resolved", "robust")
 """Columns of scenes, also of those without a source.
 
 count_confidence: stated probability that n_sources is right, NaN where the number was told, or the estimator
 states none. explained: share of the energy received that the sources explain, 0 without one. fits:
 probability that what is left of a true model looks as little like white noise (`inference.goodness`); NaN
-where nothing is left.
+where nothing is left. resolved: 1 where the estimator tells all sources of the scene apart, 0 where not.
+robust: 1 where the model does not fit and deviations are those of such a one (`inference.robust`), else 0;
+NaN of peaks that are no maximum of a likelihood.
 """
 
 
@@ -68,6 +71,16 @@ class LocatedSources:
         """Probability that a true model leaves as little like white noise, of every located scene."""
         return self.scene_values[:, SCENE_VALUES.index("fits")]
 
+    @property
+    def resolved(self) -> Float[np.ndarray, " located"]:
+        """1 where the estimator tells all sources of a scene apart, else 0, of every located scene."""
+        return self.scene_values[:, SCENE_VALUES.index("resolved")]
+
+    @property
+    def robust(self) -> Float[np.ndarray, " located"]:
+        """1 where deviations are those of a model that does not fit, else 0; NaN of peaks."""
+        return self.scene_values[:, SCENE_VALUES.index("robust")]
+
     def __getitem__(self, column: str) -> Shaped[np.ndarray, " row"]:
         """A column, one number a source, as `to_pandas` has it.
 
@@ -97,7 +110,7 @@ class LocatedSources:
 
     def __repr__(self) -> str:
         """The first sources, their number and the estimator."""
-        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db", *SCENE_VALUES[1:]]].round(4)
+        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db", *SCENE_VALUES[1:3]]].round(4)
         head = f"{len(shown)} sources in {len(self.scenes)} scenes, by {self.estimator}"
         return f"{head}\n{shown.to_string(index=False, max_rows=12)}" if len(shown) else head
 

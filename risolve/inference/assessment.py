@@ -11,6 +11,7 @@ from risolve.inference.likelihood import Refinement, pieces, refine
 from risolve.inference.projection import amplitude_noise
 from risolve.inference.unconditional import UnconditionalRefinement
 from risolve.modulus import squared_modulus
+from risolve.physics.geometry import turned
 from risolve.physics.observation import Observation
 from risolve.shapes import Powers, Sources
 
@@ -87,6 +88,28 @@ def likelihood_at(observation: Observation, sources: Sources) -> Likelihood:
         fit = refine(part, sources[scenes[:, None], slots], 0)
         result = result.replaced(scenes, slots, likelihood_of(part, fit))
     return result
+
+
+def covariance_of_peaks(
+    observation: Observation, sources: Sources, n_iterations: int
+) -> Float[Tensor, "scene source 3 3"]:
+    """Blocks of the error of NaN-padded places that are no maximum of the likelihood, but d from one.
+
+        C + d d^T,   C the covariance of the error of that maximum
+
+    d is found by `refine`, from the places themselves.
+    """
+    present = ~sources[..., 0].isnan()
+    counts = present.sum(-1)
+    covariance = torch.full((*sources.shape, 3), torch.nan, dtype=torch.float64)
+    for count in sorted(set(counts.tolist()) - {0}):
+        scenes = torch.nonzero(counts == count).flatten()
+        rows = scenes[:, None], torch.nonzero(present[scenes])[:, 1].reshape(len(scenes), count)
+        part = observation.select(scenes)
+        fit = refine(part, sources[rows], n_iterations)
+        d = turned(fit.sources - sources[rows])
+        covariance[rows] = likelihood_of(part, fit).covariance + d[..., :, None] * d[..., None, :]
+    return covariance
 
 
 def likelihood_of(observation: Observation, fit: Refinement) -> Likelihood:

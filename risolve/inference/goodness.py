@@ -38,6 +38,9 @@ from risolve.physics.observation import Observation
 from risolve.seeds import generator
 from risolve.shapes import Powers, Sources
 
+UNFIT = 0.001
+"""`fits` below which a scene is not of the model, but for this share of scenes that are."""
+
 _RARE = 0.05
 """Share of the false alarms that is left to a test whose probability is a bound."""
 

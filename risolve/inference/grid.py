@@ -112,6 +112,12 @@ class Grid:
         shorter = torch.minimum(distance[..., :1], (2.0 * math.pi - distance[..., :1]).abs())
         return torch.cat((shorter, distance[..., 1:]), dim=-1)
 
+    def at_end(self, inverse_range: Float[Tensor, "*batch"]) -> Bool[Tensor, "*batch"]:
+        """True within half a step of the nearest or farthest of several ranges; infinity is no end."""
+        w, half = self.axes[2], self.steps[2] / 2.0
+        beyond: Tensor = (inverse_range < w[0] + half) & (w[0] > 0.0) | (inverse_range > w[-1] - half)
+        return beyond & (len(w) > 1)
+
     def in_box(self, coordinates: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """The nearest coordinates within the box that the lattice fills."""
         low, high = self.coordinates.amin(0), self.coordinates.amax(0)

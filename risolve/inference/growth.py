@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from risolve.identifiability import most_sources
@@ -12,6 +12,7 @@ from risolve.inference.counting import CountingRule, is_source
 from risolve.inference.detection import Detector
 from risolve.inference.likelihood import Refinement, refine
 from risolve.inference.search import grown, shrunk
+from risolve.inference.twins import has_twins
 from risolve.physics.observation import received_rank
 
 Improve: TypeAlias = Callable[[Detector, Refinement], Refinement]
@@ -19,10 +20,15 @@ Improve: TypeAlias = Callable[[Detector, Refinement], Refinement]
 
 
 class Located(NamedTuple):
-    """Scenes that have one number of sources, and their fit."""
+    """Scenes that have one number of sources, their fit, and whether counting stopped before twins."""
 
     scenes: Int[Tensor, " scene"]
     fit: Refinement
+    stopped: Bool[Tensor, " scene"]
+
+    def select(self, rows: Tensor) -> "Located":
+        """Some of them."""
+        return Located(self.scenes[rows], self.fit.select(rows), self.stopped[rows])
 
 
 def located(
@@ -35,8 +41,8 @@ def located(
     """Sources added one at a time where they explain most, improved after each.
 
     A scene ends at its number of sources, or where that is not told, before the first that is not one by
-    `is_source`, or at `rule.most` or the most that the snapshots determine; sources that the others then make
-    needless are taken out again.
+    `is_source` or makes twins (`has_twins`), or at `rule.most` or the most that the snapshots determine;
+    sources that the others then make needless are taken out again.
     """
     n_points = detector.grid.n_inside
     empty = torch.empty((detector.n_scenes, 0, 3), dtype=torch.float64)
@@ -46,21 +52,27 @@ def located(
     for count in range(_most(detector, rule) if n_sources is None else int(n_sources.max())):
         if n_sources is not None:
             going = n_sources[active] > count
-            ended.append(Located(active[~going], fit.select(~going)))
+            ended.append(_as_told(active, fit).select(~going))
             fit, active = fit.select(going), active[going]
         part = detector.select(active)
         more = improve(part, grown(part, fit.sources, n_iterations))
         if n_sources is None:
-            going = is_source(rule, part.observation, count, fit.residual, more.residual, n_points)
-            ended.append(Located(active[~going], fit.select(~going)))
+            explains = is_source(rule, part.observation, count, fit.residual, more.residual, n_points)
+            stopped = explains & has_twins(part.observation, more)
+            going = explains & ~stopped
+            ended.append(Located(active, fit, stopped).select(~going))
             more, active = more.select(going), active[going]
         fit = more
         if active.numel() == 0:
             break
-    ended.append(Located(active, fit))
+    ended.append(_as_told(active, fit))
     if n_sources is None:
         ended = [part for group in ended for part in _needed(detector, group, rule, n_iterations)]
     return [group for group in ended if group.scenes.numel()]
+
+
+def _as_told(scenes: Int[Tensor, " scene"], fit: Refinement) -> Located:
+    return Located(scenes, fit, torch.zeros(len(scenes), dtype=torch.bool))
 
 
 def _needed(detector: Detector, group: Located, rule: CountingRule, n_iterations: int) -> list[Located]:
@@ -76,10 +88,8 @@ def _needed(detector: Detector, group: Located, rule: CountingRule, n_iterations
     fewer = shrunk(part, group.fit, n_iterations)
     n_points = detector.grid.n_inside
     needed = is_source(rule, part.observation, count - 1, fewer.residual, group.fit.residual, n_points)
-    kept, left = torch.nonzero(needed).flatten(), torch.nonzero(~needed).flatten()
-    without = Located(group.scenes[left], fewer.select(left))
-    whole = Located(group.scenes[kept], group.fit.select(kept))
-    return [whole, *_needed(detector, without, rule, n_iterations)]
+    without = group._replace(fit=fewer).select(~needed)
+    return [group.select(needed), *_needed(detector, without, rule, n_iterations)]
 
 
 def _most(detector: Detector, rule: CountingRule) -> int:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from risolve.files.located_sources import VALUES, LocatedSources
 from risolve.files.source import Chunk
 from risolve.inference.determinability import heard
+from risolve.inference.goodness import UNFIT
 from risolve.inference.grid import Grid
 from risolve.inference.rivals import AS_LIKELY
 from risolve.locating import Localizer
@@ -28,10 +29,7 @@ _TWINS = 0.25
 _STATIC = 0.5
 """Share of the power received that is the same under all codes, above that of the codes, and is no source."""
 
-_UNFIT = 0.001
-"""`fits` below which what is left of a scene is no noise, but for this share of scenes of a true model."""
-
-_LACKING = ("unfit", "full", "twins")
+_LACKING = ("unfit", "full", "stopped", "twins")
 """Doubts for which what people get wrong is tried on the first scene."""
 
 _CHEAP = 10_000_000
@@ -47,8 +45,8 @@ _WORDS = {
     "{first}: is it in the unit of |y|^2, and are channel, codes and positions those of the "
     "measurement?",
     "unfit": "fits: what the sources leave is not noise alone (p < {unfit:g}) in {n} scenes, the first "
-    "{first}, where they explain {share:.0f} % of what is received: are channel, codes, positions, source "
-    "model and noise power those of the measurement?",
+    "{first}, where they explain {share:.0f} % of what is received, and deviations are robust ones: are "
+    "channel, codes, positions, source model and noise power those of the measurement?",
     "static": "most of what is received is the same under all codes in {n} scenes, the first {first}, as a "
     "direct path beside the surface is: state background = static",
     "weak": "{n} scenes, the first {first}, have more sources than their channel and codes tell beside noise "
@@ -58,6 +56,10 @@ _WORDS = {
     "dead? leave it out; in a file, NaN in place of 0 does so",
     "full": "counting stopped at {most} sources, the most looked for, in {n} scenes, the first {first}: "
     "some may stand for what the model lacks",
+    "stopped": "counting stopped in {n} scenes, the first {first}, before two sources whose powers are "
+    "more than ten times what they make together: the model lacks something, as phases of the antennas, or "
+    "an amplitude that falls with distance (amplitude = spherical)",
+    "fewer": "fewer sources than were looked for have power in {n} scenes, the first {first}",
     "twins": "two sources stand within an eighth of a beam in {n} scenes, the first {first}: they may be "
     "one, seen by a model that lacks something: phases of the antennas, or an amplitude that "
     "falls with distance (amplitude = spherical)",
@@ -66,6 +68,8 @@ _WORDS = {
     "edge": "{n} peaks are at the nearest or farthest range searched, the first in scene {first}: a "
     "source beyond has another direction too; widen the range, to inf where it may be far, or refine "
     "the peaks (+ml)",
+    "unresolved": "{estimator} does not tell all sources apart in {n} scenes, the first {first}: no "
+    "deviation is stated; refine the peaks (+ml), or take the estimator ml",
     "at limit": "{n} sources are at a limit of the field of view, the first in scene {first}: they may lie "
     "beyond, or be none",
     "rivalled": "{n} sources are ambiguous, the first in scene {first}: another place, rival_azimuth_deg and "
@@ -80,6 +84,7 @@ class Doubts:
     def __init__(self, path: Path, n_sources: int | None) -> None:
         self._path, self._counts = path, n_sources is None
         self._taken: str | None = None
+        self._estimator = ""
         self._most: int | None = None
         self._scenes: dict[str, list[int]] = {doubt: [] for doubt in _WORDS}
         self._numbers: dict[str, dict[int, dict[str, float]]] = {"weak": {}, "unfit": {}}
@@ -89,7 +94,7 @@ class Doubts:
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources, localizer: Localizer) -> None:
         """Count those of a chunk; localizer: what located it."""
         fits = localizer.refines or localizer.estimator.covariance_kind is None
-        self._taken = self._taken or localizer.taken
+        self._taken, self._estimator = self._taken or localizer.taken, localizer.estimator.name
 
         def value(name: str) -> Float[np.ndarray, " row"]:
             return part.values[:, VALUES.index(name)]
@@ -104,6 +109,10 @@ class Doubts:
         doubt("full", located, full)
         twins = [_has_twins(localizer.grid, own) for _, own in part.of_scenes()]
         doubt("twins", located, np.array(twins, dtype=bool))
+        unresolved = part.resolved == 0.0
+        doubt("unresolved", located, unresolved & np.isnan(part.robust))
+        is_counted = self._counts and localizer.estimator.covariance_kind is None
+        doubt("stopped" if is_counted else "fewer", located, unresolved & ~np.isnan(part.robust))
         searched = localizer.searched
         beyond = value("range_m") < searched.range_m[0] * (1.0 - _ROUNDING)
         for name in ("azimuth_deg", "elevation_deg"):
@@ -112,9 +121,12 @@ class Doubts:
             apart = np.abs((value(name) - (low + high) / 2.0 + 180.0) % 360.0 - 180.0)
             beyond = beyond | (apart > (high - low) / 2.0 + _ROUNDING)
         doubt("outside", part.scene, beyond)
+        at_limit = value("at_limit") == 1.0
         if not fits:
-            doubt("edge", part.scene, _is_at_edge(localizer.grid, value("inverse_range_per_m")))
-        doubt("at limit", part.scene, value("at_limit") == 1.0)
+            at_edge = localizer.grid.at_end(torch.from_numpy(value("inverse_range_per_m"))).numpy()
+            doubt("edge", part.scene, at_edge)
+            at_limit = at_limit & ~at_edge
+        doubt("at limit", part.scene, at_limit)
         doubt("rivalled", part.scene, value("log_likelihood") - value("rival_log_likelihood") < AS_LIKELY)
         observation = chunk.observation
         if observation is None:
@@ -126,10 +138,10 @@ class Doubts:
         if fits:
             poor = value("misfit") > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
             doubt("left", part.scene, poor & (part.source == 0))
-            unfit = part.fits < _UNFIT
+            unfit = part.fits < UNFIT
             doubt("unfit", located, unfit)
             self._n_located += len(located)
-            shares = ({"unfit": _UNFIT, "share": 100.0 * share} for share in part.explained[unfit].tolist())
+            shares = ({"unfit": UNFIT, "share": 100.0 * share} for share in part.explained[unfit].tolist())
             self._numbers["unfit"] |= zip((located[unfit] - first_scene).tolist(), shares, strict=True)
         if localizer.grid.n_points * observation.n_elements <= _CHEAP:
             self._keep_suspects(observation, chunk.scenes)
@@ -175,7 +187,9 @@ class Doubts:
             if scenes and (doubt != "unfit" or self._is_beyond_chance(len(scenes))):
                 first = min(scenes)
                 numbers = {"n": len(scenes), "first": first, "most": self._most, "likely": AS_LIKELY}
-                said = _WORDS[doubt].format(**numbers, **self._numbers.get(doubt, {}).get(first, {}))
+                said = _WORDS[doubt].format(
+                    estimator=self._estimator, **numbers, **self._numbers.get(doubt, {}).get(first, {})
+                )
                 lines.append(f"{self._path}: {said}")
                 if doubt in self._suspects and not tried:
                     tried = True
@@ -187,16 +201,8 @@ class Doubts:
 
     def _is_beyond_chance(self, n_unfit: int) -> bool:
         """Whether more scenes do not fit than S of a true model, S p + 3 sqrt(S p)."""
-        by_chance = _UNFIT * self._n_located
+        by_chance = UNFIT * self._n_located
         return n_unfit > by_chance + 3.0 * math.sqrt(by_chance)
-
-
-def _is_at_edge(grid: Grid, inverse_range: Float[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
-    """Whether a peak is no further than half a step from the first or last range of a grid of several."""
-    w, half = grid.axes[2].numpy(), float(grid.steps[2]) / 2.0
-    beside = (inverse_range < w[0] + half) & (w[0] > 0.0) | (inverse_range > w[-1] - half)
-    at_edge: Bool[np.ndarray, " row"] = beside & (len(w) > 1)
-    return at_edge
 
 
 def _has_twins(grid: Grid, values: Float[np.ndarray, "source value"]) -> bool:
