@@ -41,9 +41,10 @@ def located_sources(
 def _scene_values(estimate: Estimate) -> Float[Tensor, "scene value"]:
     """The columns `SCENE_VALUES`."""
     unknown = torch.full(estimate.n_sources.shape, torch.nan, dtype=torch.float64)
-    confidence, goodness = estimate.count_confidence, estimate.goodness
-    fit = (unknown, unknown) if goodness is None else goodness
-    return torch.stack((unknown if confidence is None else confidence, *fit), -1)
+    confidence, goodness, beyond = estimate.count_confidence, estimate.goodness, estimate.beyond_training
+    explained, fits = (None, None) if goodness is None else goodness
+    columns = (confidence, explained, fits, beyond)
+    return torch.stack([unknown if values is None else values for values in columns], -1)
 
 
 def in_order(parts: Sequence[LocatedSources]) -> LocatedSources:

@@ -57,7 +57,8 @@ class Estimate:
     say of the sources. converged: the maximum of a likelihood was reached; None where none was looked for.
     count_confidence: probability that the number of sources is right; None where it was told, or the method
     states none. rivals: other places that answer alike, goodness: whether the model fits; None where they
-    were not looked for.
+    were not looked for. beyond_training: probability that the scene is none of those that a network was
+    trained on; None without a network, or where no maximum of a likelihood was looked for.
     """
 
     sources: Sources
@@ -68,6 +69,7 @@ class Estimate:
     count_confidence: Float[Tensor, " scene"] | None = None
     rivals: Rivals | None = None
     goodness: Goodness | None = None
+    beyond_training: Float[Tensor, " scene"] | None = None
 
     @property
     def present(self) -> SourceMask:

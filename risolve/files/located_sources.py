@@ -25,13 +25,14 @@ answers nearly alike, and the log-likelihood of the scene with the source there;
 
 CONFIDENCE = "count_confidence"
 
-SCENE_VALUES = (CONFIDENCE, "explained", "fits")
+SCENE_VALUES = (CONFIDENCE, "explained", "fits", "beyond_training")
 """Columns of scenes, also of those without a source.
 
 count_confidence: stated probability that n_sources is right, NaN where the number was told, or the estimator
 states none. explained: share of the energy received that the sources explain, 0 without one. fits:
 probability that what is left of a true model looks as little like white noise (`inference.goodness`); NaN
-where nothing is left.
+where nothing is left. beyond_training: probability that the scene is beyond what the network was trained on
+(`networks.beyond`); NaN of estimators without one, and of peaks.
 """
 
 
@@ -68,6 +69,11 @@ class LocatedSources:
         """Probability that a true model leaves as little like white noise, of every located scene."""
         return self.scene_values[:, SCENE_VALUES.index("fits")]
 
+    @property
+    def beyond_training(self) -> Float[np.ndarray, " located"]:
+        """Probability that a scene is beyond what the network was trained on, of every located scene."""
+        return self.scene_values[:, SCENE_VALUES.index("beyond_training")]
+
     def __getitem__(self, column: str) -> Shaped[np.ndarray, " row"]:
         """A column, one number a source, as `to_pandas` has it.
 
@@ -97,7 +103,7 @@ class LocatedSources:
 
     def __repr__(self) -> str:
         """The first sources, their number and the estimator."""
-        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db", *SCENE_VALUES[1:]]].round(4)
+        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db", "explained", "fits"]].round(4)
         head = f"{len(shown)} sources in {len(self.scenes)} scenes, by {self.estimator}"
         return f"{head}\n{shown.to_string(index=False, max_rows=12)}" if len(shown) else head
 

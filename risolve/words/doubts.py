@@ -1,6 +1,7 @@
 """Scenes of a file that were located and cannot be right, and sources beyond what was searched, in words."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from risolve.files.source import Chunk
 from risolve.inference.determinability import heard
 from risolve.inference.grid import Grid
 from risolve.inference.rivals import AS_LIKELY
-from risolve.locating import Localizer
+from risolve.locating import CLASSICAL, Localizer
 from risolve.physics.observation import Observation, estimated_snr
 from risolve.physics.reception import static_share
 from risolve.words.tried import causes
@@ -31,6 +32,9 @@ _STATIC = 0.5
 _UNFIT = 0.001
 """`fits` below which what is left of a scene is no noise, but for this share of scenes of a true model."""
 
+_BEYOND = 0.9
+"""`beyond_training` from which a scene is named."""
+
 _LACKING = ("unfit", "full", "twins")
 """Doubts for which what people get wrong is tried on the first scene."""
 
@@ -46,9 +50,12 @@ _WORDS = {
     "left": "noise_power: the sources leave more than sigma^2, misfit above 1, in {n} scenes, the first "
     "{first}: is it in the unit of |y|^2, and are channel, codes and positions those of the "
     "measurement?",
-    "unfit": "fits: what the sources leave is not noise alone (p < {unfit:g}) in {n} scenes, the first "
+    "unfit": "fits: what the sources leave is not noise alone (p < {p:g}) in {n} scenes, the first "
     "{first}, where they explain {share:.0f} % of what is received: are channel, codes, positions, source "
     "model and noise power those of the measurement?",
+    "beyond": "{n} scenes, the first {first}, are beyond what the network was trained on (beyond_training > "
+    "{beyond:g}): {full} have the most sources that it counts or more, {beside} have sources beside its "
+    "field, {unfit} leave what is no noise (p < {p:g}); the estimator {classical} searches without a network",
     "static": "most of what is received is the same under all codes in {n} scenes, the first {first}, as a "
     "direct path beside the surface is: state background = static",
     "weak": "{n} scenes, the first {first}, have more sources than their channel and codes tell beside noise "
@@ -84,11 +91,11 @@ class Doubts:
         self._scenes: dict[str, list[int]] = {doubt: [] for doubt in _WORDS}
         self._numbers: dict[str, dict[int, dict[str, float]]] = {"weak": {}, "unfit": {}}
         self._n_located = 0
+        self._signs = Counter[str]()
         self._suspects: dict[str, tuple[int, Observation]] = {}
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources, localizer: Localizer) -> None:
         """Count those of a chunk; localizer: what located it."""
-        fits = localizer.refines or localizer.estimator.covariance_kind is None
         self._taken = self._taken or localizer.taken
 
         def value(name: str) -> Float[np.ndarray, " row"]:
@@ -112,7 +119,11 @@ class Doubts:
             apart = np.abs((value(name) - (low + high) / 2.0 + 180.0) % 360.0 - 180.0)
             beyond = beyond | (apart > (high - low) / 2.0 + _ROUNDING)
         doubt("outside", part.scene, beyond)
-        if not fits:
+        untrained = part.beyond_training > _BEYOND
+        doubt("beyond", located, untrained)
+        signs = {"full": full, "beside": np.isin(located, part.scene[beyond]), "unfit": part.fits < _UNFIT}
+        self._signs.update({name: int((untrained & own).sum()) for name, own in signs.items()})
+        if not localizer.maximizes:
             doubt("edge", part.scene, _is_at_edge(localizer.grid, value("inverse_range_per_m")))
         doubt("at limit", part.scene, value("at_limit") == 1.0)
         doubt("rivalled", part.scene, value("log_likelihood") - value("rival_log_likelihood") < AS_LIKELY)
@@ -123,13 +134,13 @@ class Doubts:
         within = replace(observation, stated=localizer.stated)
         doubt("weak", scenes, self._is_weak(within, scenes, part, first_scene))
         n_numbers = observation.n_snapshots * observation.n_antennas
-        if fits:
+        if localizer.maximizes:
             poor = value("misfit") > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
             doubt("left", part.scene, poor & (part.source == 0))
             unfit = part.fits < _UNFIT
             doubt("unfit", located, unfit)
             self._n_located += len(located)
-            shares = ({"unfit": _UNFIT, "share": 100.0 * share} for share in part.explained[unfit].tolist())
+            shares = ({"share": 100.0 * share} for share in part.explained[unfit].tolist())
             self._numbers["unfit"] |= zip((located[unfit] - first_scene).tolist(), shares, strict=True)
         if localizer.grid.n_points * observation.n_elements <= _CHEAP:
             self._keep_suspects(observation, chunk.scenes)
@@ -175,7 +186,9 @@ class Doubts:
             if scenes and (doubt != "unfit" or self._is_beyond_chance(len(scenes))):
                 first = min(scenes)
                 numbers = {"n": len(scenes), "first": first, "most": self._most, "likely": AS_LIKELY}
-                said = _WORDS[doubt].format(**numbers, **self._numbers.get(doubt, {}).get(first, {}))
+                numbers |= {"beyond": _BEYOND, "p": _UNFIT, **self._signs}
+                more = self._numbers.get(doubt, {}).get(first, {})
+                said = _WORDS[doubt].format(classical=CLASSICAL, **numbers, **more)
                 lines.append(f"{self._path}: {said}")
                 if doubt in self._suspects and not tried:
                     tried = True
