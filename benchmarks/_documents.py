@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import ablation, accuracy, arrays, finetune, learned, peers, robustness, sizes, speed
+from benchmarks import ablation, accuracy, arrays, beyond, finetune, learned, peers, robustness, sizes, speed
 from benchmarks._cells import RESULTS
 from stages.page.page import SOURCE_MODELS
 from stages.page.run_files import STRATA, read_table
@@ -52,6 +52,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "speed": _of("speed", speed.documented),
     "finetune": _of("finetune", finetune.documented),
     "against the genie": _of("learned_genie", learned.documented),
+    "beyond the training": _of("beyond", beyond.documented),
     "ablation": _of("ablation", ablation.documented),
     "robustness": _of("robustness", robustness.documented),
     "sizes": _of("sizes", sizes.documented),

@@ -42,11 +42,11 @@ def located_sources(
 def _scene_values(estimate: Estimate) -> Float[Tensor, "scene value"]:
     """The columns `SCENE_VALUES`."""
     unknown = torch.full(estimate.n_sources.shape, torch.nan, dtype=torch.float64)
-    confidence, goodness = estimate.count_confidence, estimate.goodness
-    fit = (unknown, unknown) if goodness is None else goodness
-    stated = unknown if confidence is None else confidence
-    robust = unknown if estimate.robust is None else estimate.robust.double()
-    return torch.stack((stated, *fit, estimate.resolved.double(), robust), -1)
+    confidence, goodness, beyond = estimate.count_confidence, estimate.goodness, estimate.beyond_training
+    explained, fits = (None, None) if goodness is None else goodness
+    robust = None if estimate.robust is None else estimate.robust.double()
+    columns = (confidence, explained, fits, beyond, estimate.resolved.double(), robust)
+    return torch.stack([unknown if values is None else values for values in columns], -1)
 
 
 def in_order(parts: Sequence[LocatedSources]) -> LocatedSources:

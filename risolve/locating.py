@@ -20,6 +20,7 @@ from risolve.estimators.comparison import REFINED
 from risolve.estimators.contract import CovarianceKind, Estimate, Estimator, Reading, Settings
 from risolve.estimators.deviations import with_deviations
 from risolve.estimators.fitted import fitted_covariance
+from risolve.estimators.learned import LearnedEstimator
 from risolve.estimators.refined import refined, resumed
 from risolve.estimators.registry import estimator as estimator_of
 from risolve.field import FieldOfView, Searched, check_field, require_inside, usual_field
@@ -38,6 +39,8 @@ from risolve.inference.goodness import goodness
 from risolve.inference.grid import Grid, grid_for, search_grid
 from risolve.inference.maps import MapSettings, fit_maps
 from risolve.inference.rivals import rivals
+from risolve.networks.beyond import beyond_training, mixed_confidence
+from risolve.networks.trained import Prediction
 from risolve.physics.array import Array
 from risolve.physics.geometry import radians
 from risolve.physics.limits import Limits, visible
@@ -123,10 +126,16 @@ class Localizer:
     taken: str | None
     model: Model | None
 
+    @property
+    def maximizes(self) -> bool:
+        """Whether what it finds is a maximum of a likelihood, for which `fits` holds."""
+        own = self.estimator
+        return self.refines or own.covariance_kind is None or isinstance(own, LearnedEstimator)
+
 
 def localize(observation: Observation, localizer: Localizer, n_sources: int | None) -> Estimate:
     """Sources of a batch of scenes, with their rivals and how well they fit; their number is counted where it
-    is not given.
+    is not given. The confidence of a network in its count is one for scenes beyond its training too.
 
     Raises:
         ValueError: more sources than the snapshots determine, or none at all behind their channel and codes.
@@ -134,16 +143,21 @@ def localize(observation: Observation, localizer: Localizer, n_sources: int | No
     observation = replace(observation, array=localizer.array, stated=localizer.stated)
     require_told(observation, n_sources)
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
-    found = localizer.estimator.estimate(observation, covariance_of(observation, counts, localizer), counts)
+    reading = covariance_of(observation, counts, localizer)
+    found = localizer.estimator.estimate(observation, reading, counts)
     grid, n_iterations = localizer.grid, localizer.settings.n_iterations
     if localizer.refines:
         search = estimator_of(CLASSICAL, grid, localizer.settings)
         found = refined(observation, resumed(observation, found, counts, search), grid, n_iterations)
-    found = replace(
-        found,
-        rivals=rivals(observation, found.sources, grid, n_iterations),
-        goodness=goodness(observation, found.sources, grid),
-    )
+    fit = goodness(observation, found.sources, grid)
+    if isinstance(reading, Prediction) and localizer.maximizes:
+        beyond = beyond_training(
+            observation, found.sources, fit.fits, reading, grid, counted=n_sources is None
+        )
+        stated = found.count_confidence
+        confidence = None if stated is None else mixed_confidence(stated, beyond)
+        found = replace(found, beyond_training=beyond, count_confidence=confidence)
+    found = replace(found, rivals=rivals(observation, found.sources, grid, n_iterations), goodness=fit)
     return with_deviations(observation, found, grid, n_iterations)
 
 

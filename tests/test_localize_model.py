@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,20 +69,42 @@ def test_the_confidence_of_a_count_is_in_every_result(
     path = write_user_file(tmp_path / "user.h5", fitting_scenes())
     found = localized(path, estimator=name, n_sources=n_sources, model=model).sources
     stated = n_sources is None and name.startswith("learned")
+    maximizes = name in ("learned", "learned_peaks+ml")
     confidence = found.count_confidence
     assert confidence.shape == (2,)
     assert bool(((confidence > 0.0) & (confidence <= 1.0)).all() if stated else np.isnan(confidence).all())
+    beyond = found.beyond_training
+    assert bool(((beyond > 0.0) & (beyond <= 1.0)).all() if maximizes else np.isnan(beyond).all())
     for suffix in (".csv", ".json", ".h5"):
         write_sources(tmp_path / f"sources{suffix}", found)
     rows = pd.read_csv(tmp_path / "sources.csv")
     by_row = np.repeat(confidence, found.scenes[:, 2])
     np.testing.assert_allclose(rows["count_confidence"].to_numpy(dtype=float), by_row, rtol=1e-9)
+    by_row = np.repeat(beyond, found.scenes[:, 2])
+    np.testing.assert_allclose(rows["beyond_training"].to_numpy(dtype=float), by_row, rtol=1e-9)
     document = json.loads((tmp_path / "sources.json").read_text("utf-8"))
     expected = [None if math.isnan(value) else value for value in confidence.tolist()]
     assert [scene["count_confidence"] for scene in document["scenes"]] == expected
     again = read_sources(tmp_path / "sources.h5", None)
     np.testing.assert_array_equal(again.count_confidence, confidence)
     assert ("count sure" in source_lines(found)[0]) == stated
+
+
+def test_scenes_beyond_a_training_are_remarked_with_another_estimator(tmp_path: Path) -> None:
+    """Snapshots of another channel fit no sources, those of the training do."""
+    _, model = tiny_model(tmp_path)
+    scenes = fitting_scenes()
+    seen = scenes.observation
+    wrong = replace(scenes, observation=replace(seen, channel=seen.channel.roll(1, dims=1)))
+    remarks = {}
+    for name, own in (("right", scenes), ("wrong", wrong)):
+        path = write_user_file(tmp_path / f"{name}.h5", own)
+        said = remarks.setdefault(name, list[str]())
+        found = localized(path, remarks=said, estimator="learned", n_sources=1, model=model).sources
+        assert bool(((found.beyond_training > 0.9) == (name == "wrong")).all())
+    for parts in ("fits ... 2 scenes", "2 scenes ... beyond_training > 0.9 ... 2 leave ... ml"):
+        assert any(re.search(shows(parts), line) for line in remarks["wrong"])
+    assert not any("beyond_training" in line for line in remarks["right"])
 
 
 def test_a_network_counts_no_further_than_it_was_trained(tmp_path: Path) -> None:

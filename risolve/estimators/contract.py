@@ -58,7 +58,9 @@ class Estimate:
     count_confidence: probability that the number of sources is right; None where it was told, or the method
     states none. rivals: other places that answer alike, goodness: whether the model fits; None where they
     were not looked for. robust: scenes whose covariance is that of a model that does not fit
-    (`inference.robust`). at_edge: peaks at the nearest or farthest range searched.
+    (`inference.robust`); at_edge: peaks at the nearest or farthest range searched; None as said before.
+    beyond_training: probability that the scene is none of those that a network was trained on; None without
+    a network, or where no maximum of a likelihood was looked for.
     """
 
     sources: Sources
@@ -71,6 +73,7 @@ class Estimate:
     goodness: Goodness | None = None
     robust: Bool[Tensor, " scene"] | None = None
     at_edge: SourceMask | None = None
+    beyond_training: Float[Tensor, " scene"] | None = None
 
     @property
     def present(self) -> SourceMask:

@@ -26,15 +26,16 @@ answers nearly alike, and the log-likelihood of the scene with the source there;
 
 CONFIDENCE = "count_confidence"
 
-SCENE_VALUES = (CONFIDENCE, "explained", "fits", "resolved", "robust")
+SCENE_VALUES = (CONFIDENCE, "explained", "fits", "beyond_training", "resolved", "robust")
 """Columns of scenes, also of those without a source.
 
 count_confidence: stated probability that n_sources is right, NaN where the number was told, or the estimator
 states none. explained: share of the energy received that the sources explain, 0 without one. fits:
 probability that what is left of a true model looks as little like white noise (`inference.goodness`); NaN
-where nothing is left. resolved: 1 where the estimator tells all sources of the scene apart, 0 where not.
-robust: 1 where the model does not fit and deviations are those of such a one (`inference.robust`), else 0;
-NaN of peaks that are no maximum of a likelihood.
+where nothing is left. beyond_training: probability that the scene is beyond what the network was trained on
+(`networks.beyond`); NaN of estimators without one, and of peaks. resolved: 1 where the estimator tells
+all sources of the scene apart, 0 where not. robust: 1 where the model does not fit and deviations
+are those of such a one (`inference.robust`), else 0; NaN of peaks.
 """
 
 
@@ -70,6 +71,11 @@ class LocatedSources:
     def fits(self) -> Float[np.ndarray, " located"]:
         """Probability that a true model leaves as little like white noise, of every located scene."""
         return self.scene_values[:, SCENE_VALUES.index("fits")]
+
+    @property
+    def beyond_training(self) -> Float[np.ndarray, " located"]:
+        """Probability that a scene is beyond what the network was trained on, of every located scene."""
+        return self.scene_values[:, SCENE_VALUES.index("beyond_training")]
 
     @property
     def resolved(self) -> Float[np.ndarray, " located"]:
@@ -110,7 +116,7 @@ class LocatedSources:
 
     def __repr__(self) -> str:
         """The first sources, their number and the estimator."""
-        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db", *SCENE_VALUES[1:3]]].round(4)
+        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db", "explained", "fits"]].round(4)
         head = f"{len(shown)} sources in {len(self.scenes)} scenes, by {self.estimator}"
         return f"{head}\n{shown.to_string(index=False, max_rows=12)}" if len(shown) else head
 

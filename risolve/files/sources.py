@@ -3,7 +3,7 @@
 HDF5 attributes     format, version, estimator, files (paths, one a line)
 sources/COLUMN      [row]              the columns of the CSV, float64; scene, source and file int64
 scenes/scene, scenes/file, scenes/n_sources     int64 [located scene]
-scenes/count_confidence, scenes/explained, scenes/fits     float64 [located scene]      `SCENE_VALUES`
+scenes/count_confidence, explained, fits, beyond_training  float64 [located scene]      `SCENE_VALUES`
 left_out/scene, left_out/file          int64 [scene]
 left_out/reason                        bytes, UTF-8 [scene]
 

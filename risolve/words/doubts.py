@@ -1,6 +1,7 @@
 """Scenes of a file that were located and cannot be right, and sources beyond what was searched, in words."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from risolve.inference.determinability import heard
 from risolve.inference.goodness import UNFIT
 from risolve.inference.grid import Grid
 from risolve.inference.rivals import AS_LIKELY
-from risolve.locating import Localizer
+from risolve.locating import CLASSICAL, Localizer
 from risolve.physics.observation import Observation, estimated_snr
 from risolve.physics.reception import static_share
 from risolve.words.tried import causes
@@ -28,6 +29,9 @@ _TWINS = 0.25
 
 _STATIC = 0.5
 """Share of the power received that is the same under all codes, above that of the codes, and is no source."""
+
+_BEYOND = 0.9
+"""`beyond_training` from which a scene is named."""
 
 _LACKING = ("unfit", "full", "stopped", "twins")
 """Doubts for which what people get wrong is tried on the first scene."""
@@ -44,9 +48,12 @@ _WORDS = {
     "left": "noise_power: the sources leave more than sigma^2, misfit above 1, in {n} scenes, the first "
     "{first}: is it in the unit of |y|^2, and are channel, codes and positions those of the "
     "measurement?",
-    "unfit": "fits: what the sources leave is not noise alone (p < {unfit:g}) in {n} scenes, the first "
+    "unfit": "fits: what the sources leave is not noise alone (p < {p:g}) in {n} scenes, the first "
     "{first}, where they explain {share:.0f} % of what is received, and deviations are robust ones: are "
     "channel, codes, positions, source model and noise power those of the measurement?",
+    "beyond": "{n} scenes, the first {first}, are beyond what the network was trained on (beyond_training > "
+    "{beyond:g}): {full} have the most sources that it counts or more, {beside} have sources beside its "
+    "field, {unfit} leave what is no noise (p < {p:g}); the estimator {classical} searches without a network",
     "static": "most of what is received is the same under all codes in {n} scenes, the first {first}, as a "
     "direct path beside the surface is: state background = static",
     "weak": "{n} scenes, the first {first}, have more sources than their channel and codes tell beside noise "
@@ -89,11 +96,11 @@ class Doubts:
         self._scenes: dict[str, list[int]] = {doubt: [] for doubt in _WORDS}
         self._numbers: dict[str, dict[int, dict[str, float]]] = {"weak": {}, "unfit": {}}
         self._n_located = 0
+        self._signs = Counter[str]()
         self._suspects: dict[str, tuple[int, Observation]] = {}
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources, localizer: Localizer) -> None:
         """Count those of a chunk; localizer: what located it."""
-        fits = localizer.refines or localizer.estimator.covariance_kind is None
         self._taken, self._estimator = self._taken or localizer.taken, localizer.estimator.name
 
         def value(name: str) -> Float[np.ndarray, " row"]:
@@ -121,8 +128,12 @@ class Doubts:
             apart = np.abs((value(name) - (low + high) / 2.0 + 180.0) % 360.0 - 180.0)
             beyond = beyond | (apart > (high - low) / 2.0 + _ROUNDING)
         doubt("outside", part.scene, beyond)
+        untrained = part.beyond_training > _BEYOND
+        doubt("beyond", located, untrained)
+        signs = {"full": full, "beside": np.isin(located, part.scene[beyond]), "unfit": part.fits < UNFIT}
+        self._signs.update({name: int((untrained & own).sum()) for name, own in signs.items()})
         at_limit = value("at_limit") == 1.0
-        if not fits:
+        if not localizer.maximizes:
             at_edge = localizer.grid.at_end(torch.from_numpy(value("inverse_range_per_m"))).numpy()
             doubt("edge", part.scene, at_edge)
             at_limit = at_limit & ~at_edge
@@ -135,13 +146,13 @@ class Doubts:
         within = replace(observation, stated=localizer.stated)
         doubt("weak", scenes, self._is_weak(within, scenes, part, first_scene))
         n_numbers = observation.n_snapshots * observation.n_antennas
-        if fits:
+        if localizer.maximizes:
             poor = value("misfit") > 1.0 + _SIGMAS / math.sqrt(n_numbers / 2)
             doubt("left", part.scene, poor & (part.source == 0))
             unfit = part.fits < UNFIT
             doubt("unfit", located, unfit)
             self._n_located += len(located)
-            shares = ({"unfit": UNFIT, "share": 100.0 * share} for share in part.explained[unfit].tolist())
+            shares = ({"share": 100.0 * share} for share in part.explained[unfit].tolist())
             self._numbers["unfit"] |= zip((located[unfit] - first_scene).tolist(), shares, strict=True)
         if localizer.grid.n_points * observation.n_elements <= _CHEAP:
             self._keep_suspects(observation, chunk.scenes)
@@ -187,9 +198,9 @@ class Doubts:
             if scenes and (doubt != "unfit" or self._is_beyond_chance(len(scenes))):
                 first = min(scenes)
                 numbers = {"n": len(scenes), "first": first, "most": self._most, "likely": AS_LIKELY}
-                said = _WORDS[doubt].format(
-                    estimator=self._estimator, **numbers, **self._numbers.get(doubt, {}).get(first, {})
-                )
+                numbers |= {"beyond": _BEYOND, "p": UNFIT, **self._signs}
+                more = self._numbers.get(doubt, {}).get(first, {})
+                said = _WORDS[doubt].format(estimator=self._estimator, classical=CLASSICAL, **numbers, **more)
                 lines.append(f"{self._path}: {said}")
                 if doubt in self._suspects and not tried:
                     tried = True
