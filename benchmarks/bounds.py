@@ -44,6 +44,8 @@ NO_IMPAIRMENTS = ImpairmentLevels(
     dead_fraction=0.0,
     channel_error=0.0,
     amplitude_minimum=1.0,
+    background=0.0,
+    noise_spread=0.0,
 )
 
 

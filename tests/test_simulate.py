@@ -170,6 +170,8 @@ IMPAIRMENTS: dict[str, float] = {
     "dead_fraction": 0.3,
     "channel_error": 0.1,
     "amplitude_minimum": 0.5,
+    "background": 1.0,
+    "noise_spread_db": 20.0,
 }
 
 

@@ -65,6 +65,8 @@ NEUTRAL = ImpairmentLevels(
     dead_fraction=0.0,
     channel_error=0.0,
     amplitude_minimum=1.0,
+    background=0.0,
+    noise_spread=0.0,
 )
 
 SPREAD_SOURCES = ((-0.5, 0.2, 1 / 2.0), (0.35, -0.3, 1 / 3.0), (0.9, 0.1, 1 / 1.5))

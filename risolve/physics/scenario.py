@@ -3,7 +3,8 @@
 y_l = H diag(c_l) A s_l + n_l,   n_l ~ CN(0, sigma^2 I),
 SNR = mean_{l,m} |B_l A s_l|^2 / sigma^2
 
-The SNR is a power ratio, all sources together; a scene without sources has sigma^2 = 1.
+The SNR is a power ratio, all sources together; a scene without sources has sigma^2 = 1. Where the
+noise of antennas differs, sigma^2 is the mean of its powers.
 """
 
 import math
@@ -237,6 +238,8 @@ def observe(
     phase_bits = torch.tensor([d.phase_bits for d in draws])
     codes = codes_from_levels(torch.from_numpy(np.stack([d.levels for d in draws])), phase_bits)
     true_channel, true_codes, array = channel, codes, elements
+    noise_gain = torch.ones((len(draws), system.n_antennas))
+    background = torch.zeros((len(draws), system.n_antennas), dtype=torch.complex64)
     departures = {scene: d.impairment for scene, d in enumerate(draws) if d.impairment is not None}
     if departures:
         impaired, own = torch.tensor(list(departures)), list(departures.values())
@@ -246,6 +249,8 @@ def observe(
         true_codes = codes * response[:, None, :]
         array = elements.repeat(len(draws), 1, 1)
         array[impaired] += torch.from_numpy(np.stack([d.position for d in own]))
+        noise_gain[impaired] = torch.from_numpy(np.stack([d.noise for d in own]))
+        background[impaired] = torch.from_numpy(np.stack([d.background for d in own]))
     if amplitude_minimum < 1.0:
         true_codes = impairments.phase_dependent_amplitude(true_codes, amplitude_minimum)
 
@@ -255,7 +260,9 @@ def observe(
     snr_db = torch.tensor([d.snr_db for d in draws], dtype=torch.float64)
     signal_power = squared_modulus(signal).mean((1, 2)).double()
     noise_power = torch.where(n_sources > 0, signal_power / torch.pow(10.0, snr_db / 10.0), 1.0)
-    noise = torch.from_numpy(np.stack([d.noise for d in draws])) * noise_power.sqrt()[:, None, None].float()
+    scale = noise_power.sqrt()[:, None, None].float() * noise_gain[:, None]
+    noise = torch.from_numpy(np.stack([d.noise for d in draws])) * scale
+    noise += (signal_power.sqrt().float()[:, None] * background)[:, None]
     observation = Observation(
         snapshots=signal + noise,
         channel=channel[:1] if shared_channel else channel,

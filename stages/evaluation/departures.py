@@ -21,6 +21,8 @@ NEUTRAL = {
     "dead_fraction": 0.0,
     "channel_error": 0.0,
     "amplitude_minimum": 1.0,
+    "background": 0.0,
+    "noise_spread_db": 0.0,
 }
 """The section `impairments` of a system that is as it is known."""
 

@@ -47,6 +47,8 @@ def impairment_levels(params: Params) -> ImpairmentLevels:
         dead_fraction=params.impairments.dead_fraction,
         channel_error=params.impairments.channel_error,
         amplitude_minimum=params.impairments.amplitude_minimum,
+        background=params.impairments.background,
+        noise_spread=2.0 * _log_amplitude(params.impairments.noise_spread_db),
     )
 
 

@@ -81,6 +81,8 @@ class Impairments(Section):
     dead_fraction: FractionBelowOne
     channel_error: NonNegativeFloat
     amplitude_minimum: Fraction
+    background: NonNegativeFloat
+    noise_spread_db: PowerSpread
 
 
 class AugmentationRanges(Section):

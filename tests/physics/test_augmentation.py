@@ -17,8 +17,8 @@ SOME = Augmentation(
     power_spread_db=(5.0, 20.0),
     impaired_share=0.3,
     phase_bits=(1, 3),
-    lowest=ImpairmentLevels(0.01, 0.1, 0.02, 0.05, 0.03, 1.0),
-    highest=ImpairmentLevels(0.02, 0.4, 0.1, 0.1, 0.15, 1.0),
+    lowest=ImpairmentLevels(0.01, 0.1, 0.02, 0.05, 0.03, 1.0, 0.0, 0.0),
+    highest=ImpairmentLevels(0.02, 0.4, 0.1, 0.1, 0.15, 1.0, 0.0, 0.0),
 )
 ALL = replace(SOME, spread_share=1.0, impaired_share=1.0)
 N = 4000

@@ -15,7 +15,8 @@ from tests.oracles import steering as wave_oracle
 from tests.worlds import NEUTRAL, SMALL, draw_scenes, make_scenes
 
 RANDOM = ("position_jitter", "phase_error", "gain_jitter", "dead_fraction", "channel_error")
-ALL_ON = ImpairmentLevels(0.01, 0.2, 0.1, 0.25, 0.1, 0.5)
+RECEIVER = ("background", "noise_spread")
+ALL_ON = ImpairmentLevels(0.01, 0.2, 0.1, 0.25, 0.1, 0.5, 3.0, 1.0)
 
 
 def draw(
@@ -28,13 +29,14 @@ def test_each_is_off_at_its_neutral_value() -> None:
     assert not NEUTRAL.any_random
     found = draw(NEUTRAL, 50)
     assert not found.position.any()
-    assert not found.channel.any()
+    assert not found.channel.any() and not found.background.any()
+    np.testing.assert_array_equal(found.noise, np.ones(2, dtype=np.float32))
     np.testing.assert_array_equal(found.response, np.ones(50, dtype=np.complex64))
     codes = make_scenes(SMALL, 1, 10.0, 2).observation.codes
     torch.testing.assert_close(phase_dependent_amplitude(codes, 1.0), codes, rtol=1e-6, atol=0.0)
 
 
-@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize("name", [*RANDOM, *RECEIVER])
 def test_each_alone_changes_its_own_part(name: str) -> None:
     levels = replace(NEUTRAL, **{name: getattr(ALL_ON, name)})
     assert levels.any_random
@@ -44,6 +46,8 @@ def test_each_alone_changes_its_own_part(name: str) -> None:
         "modulus": bool((np.abs(np.abs(found.response) - 1.0) > 1e-6).any()),
         "phase": bool((np.abs(np.angle(found.response)) > 1e-6).any()),
         "channel": bool(found.channel.any()),
+        "background": bool(found.background.any()),
+        "noise": bool((np.abs(found.noise - 1.0) > 1e-6).any()),
     }
     part = {
         "position_jitter": "position",
@@ -51,6 +55,8 @@ def test_each_alone_changes_its_own_part(name: str) -> None:
         "gain_jitter": "modulus",
         "dead_fraction": "modulus",
         "channel_error": "channel",
+        "background": "background",
+        "noise_spread": "noise",
     }[name]
     assert {key for key, value in changed.items() if value} == {part}
 
@@ -73,12 +79,24 @@ def test_levels_mean_what_they_say() -> None:
     assert abs(dead - 0.25) < tolerances.SIGMAS * math.sqrt(0.25 * 0.75 / n)
 
 
-@pytest.mark.parametrize("name", RANDOM)
+def test_nuisances_of_the_receiver_mean_what_they_say() -> None:
+    """|b|^2 is exponential, of deviation 1 over its mean; powers lie within the spread, 1 on average."""
+    found = draw(ALL_ON, 2, 20000)
+    power = np.mean(np.abs(found.background) ** 2) / ALL_ON.background**2
+    assert abs(power - 1.0) < tolerances.SIGMAS / math.sqrt(20000)
+    powers = found.noise.astype(float) ** 2
+    assert np.mean(powers) == pytest.approx(1.0, rel=1e-6)
+    assert 0.95 < np.log(powers.max() / powers.min()) / ALL_ON.noise_spread <= 1.0 + 1e-6
+
+
+@pytest.mark.parametrize("name", [*RANDOM, *RECEIVER])
 def test_a_sweep_of_one_level_moves_nothing_else(name: str) -> None:
     """Levels scale standard draws: the parts that a changed level does not touch stay bit-equal."""
     other = replace(ALL_ON, **{name: getattr(ALL_ON, name) * 0.5})
     first, second = draw(ALL_ON, 50), draw(other, 50)
-    touched = {"position_jitter": "position", "channel_error": "channel"}.get(name, "response")
+    parts = {"position_jitter": "position", "channel_error": "channel"}
+    parts |= {"background": "background", "noise_spread": "noise"}
+    touched = parts.get(name, "response")
     for field in fields(impairments.ImpairmentDraw):
         same = np.array_equal(getattr(first, field.name), getattr(second, field.name))
         assert same == (field.name != touched)
@@ -145,11 +163,25 @@ def test_impaired_snapshots_come_from_the_true_system_and_are_reported_with_the_
             np.array(waves),
             scenes.amplitudes[scene, :, :2].numpy().astype(complex),
         )
+        of_sources = np.sqrt(np.mean(np.abs(expected) ** 2))
+        expected = expected + of_sources * drawn.impairment.background
         error = np.abs(observation.snapshots[scene].numpy() - expected).max() / np.abs(expected).max()
         assert error < tolerances.SINGLE
 
 
-@pytest.mark.parametrize("name", [*RANDOM, "amplitude_minimum"])
+def test_noise_of_the_antennas_is_spread_about_its_power() -> None:
+    levels = replace(NEUTRAL, noise_spread=3.0)
+    drawn = draw_scenes(SMALL, 2, 10.0, 2, levels=levels)
+    clean, spread = (make_scenes(SMALL, 2, snr, 2, levels=levels).observation for snr in (200.0, 10.0))
+    assert spread.noise_power is not None
+    for scene, own in enumerate(drawn):
+        assert own.impairment is not None
+        sigma = float(spread.noise_power[scene]) ** 0.5 * own.impairment.noise
+        found = spread.snapshots[scene] - clean.snapshots[scene]
+        np.testing.assert_allclose(found.numpy(), sigma * own.noise, atol=1e-5 * float(sigma.max()))
+
+
+@pytest.mark.parametrize("name", [*RANDOM, "background", "amplitude_minimum"])
 def test_each_impairment_reaches_the_snapshots(name: str) -> None:
     levels = replace(NEUTRAL, **{name: getattr(ALL_ON, name)})
     clean = make_scenes(SMALL, 1, 60.0, 2).observation.snapshots

@@ -1,5 +1,6 @@
 """Noise that is not alike, and a static background: against least squares with all unknowns written out."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import risolve
 from risolve.inference.likelihood import concentrated_residual
 from risolve.physics.observation import Observation, received_rank
 from tests.messages import shows
+from tests.worlds import NEUTRAL, WIDE, make_scenes
 
 ARRAY = risolve.planar(4, 4, spacing=0.05, wavelength=0.1)
 PLACE = torch.tensor([[[0.35, -0.2, 1.5]]], dtype=torch.float64)
@@ -103,6 +105,19 @@ def test_a_source_beside_a_direct_path_is_located() -> None:
     with pytest.warns(UserWarning) as said:
         risolve.locate(Observation(z, array, **known), sources=1)
     assert any("background = static" in str(one.message) for one in said)
+
+
+def test_a_background_that_scenes_draw_is_projected_out() -> None:
+    scenes = make_scenes(WIDE, 1, 20.0, 4, "constant", levels=replace(NEUTRAL, background=10.0))
+    one = scenes.observation
+    known = (one.array, one.channel, one.codes, "constant")
+    declared = risolve.locate(Observation(one.snapshots, *known, background="static"), sources=1)
+    with pytest.warns(UserWarning) as said:
+        undeclared = risolve.locate(Observation(one.snapshots, *known), sources=1)
+    assert any("background = static" in str(one.message) for one in said)
+    truth = np.rad2deg(scenes.sources[:, 0, 0].numpy())
+    errors = [np.abs(found["azimuth_deg"] - truth) for found in (declared, undeclared)]
+    assert (errors[0] < 5.0 * declared["azimuth_std_deg"]).all() and errors[0].max() < 2.0 < errors[1].max()
 
 
 @pytest.mark.parametrize(
