@@ -15,7 +15,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import ablation, accuracy, arrays, beyond, finetune, learned, peers, robustness, sizes, speed
+from benchmarks import (
+    ablation,
+    accuracy,
+    arrays,
+    beyond,
+    finetune,
+    learned,
+    nuisances,
+    peers,
+    robustness,
+    sizes,
+    speed,
+)
 from benchmarks._cells import RESULTS
 from stages.page.page import SOURCE_MODELS
 from stages.page.run_files import STRATA, read_table
@@ -47,6 +59,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "accuracy": _of("accuracy", accuracy.documented),
     "counting": _of("accuracy", accuracy.counts_documented),
     "arrays": _of("arrays", arrays.documented),
+    "nuisances": _of("nuisances", nuisances.documented),
     "coherent": _of("peers", partial(peers.documented, kind="coherent")),
     "compressed": _of("peers", partial(peers.documented, kind="compressed")),
     "speed": _of("speed", speed.documented),

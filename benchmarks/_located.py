@@ -27,10 +27,12 @@ from risolve.metrics.assignment import pair
 from risolve.metrics.localization import errors
 from stages.evaluation import cells
 from stages.evaluation.cells import SceneBatch
+from stages.evaluation.strata import Bootstrap, rate_interval
 from stages.params.file import read_params
 
 SEED = 20261130
 SCENES_PER_BATCH = 100
+PARAMETERS = ("azimuth_deg", "elevation_deg", "inverse_range_per_m")
 DOOR = tuple(
     Path(__file__).parents[1] / "risolve" / name
     for name in ("door.py", "located.py", "locating.py", "field.py")
@@ -106,7 +108,7 @@ def table_of(drawn: Drawn, scenes: Sequence[int]) -> pd.DataFrame:
     bounds = np.concatenate([_bounds(drawn, slice(scene, scene + 1)) for scene in range(n_scenes)])
     difference = np.full((n_scenes, n_sources, 3), np.nan)
     counts: Int[np.ndarray, " scene"] = np.zeros(n_scenes, dtype=np.int64)
-    columns = ["azimuth_deg", "elevation_deg", "inverse_range_per_m"]
+    columns = list(PARAMETERS)
     for scene, rows in found.groupby("scene"):
         places = rows[columns].to_numpy() * (np.pi / 180.0, np.pi / 180.0, 1.0)
         counts[scene] = len(places)
@@ -127,6 +129,30 @@ def table_of(drawn: Drawn, scenes: Sequence[int]) -> pd.DataFrame:
         "bound_inverse_range_per_m": bounds[..., 2],
     }
     return pd.DataFrame({key: np.ravel(values) for key, values in flat.items()})
+
+
+def scores(table: pd.DataFrame, beam_deg: float, bootstrap: Bootstrap, name: str) -> dict[str, float]:
+    """Scores of scenes whose sources were told: found are those within half a beam, of which the RMSE over
+    the bound of their own scene is taken, by parameter and pooled. name: of the draws of the bootstrap.
+    """
+    angles = table[["error_azimuth_deg", "error_elevation_deg"]].abs()
+    table = table.assign(found=(angles <= beam_deg / 2.0).all(axis=1))
+    by_scene = table.groupby("scene")["found"]
+    low, high = rate_interval(by_scene.sum().to_numpy(dtype=float), int(by_scene.size().iloc[0]))
+    row = {"found_rate": table["found"].mean(), "found_low": low, "found_high": high}
+    hits = table[table["found"]]
+    squares = pd.DataFrame(
+        {name: np.square(hits[f"error_{name}"] / hits[f"bound_{name}"]) for name in PARAMETERS}
+    )
+    for parameter in PARAMETERS:
+        row[f"rmse_over_bound_{parameter.rpartition('_deg')[0] or 'inverse_range'}"] = math.sqrt(
+            squares[parameter].mean()
+        )
+    of_scenes = squares.mean(axis=1).groupby(hits["scene"])
+    totals, sizes = of_scenes.sum().to_numpy(), of_scenes.size().to_numpy(dtype=float)
+    ends = bootstrap.interval(name, totals, sizes)
+    names = ("rmse_over_bound", "rmse_over_bound_low", "rmse_over_bound_high")
+    return row | dict(zip(names, (math.sqrt(totals.sum() / sizes.sum()), *ends), strict=True))
 
 
 def _bounds(drawn: Drawn, scene: slice) -> Float[np.ndarray, "scene source 3"]:

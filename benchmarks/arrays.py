@@ -27,17 +27,16 @@ from jaxtyping import Float
 
 import risolve
 from benchmarks._cells import RESULTS, write
-from benchmarks._located import SEED, Drawn, normal, tables
+from benchmarks._located import SEED, Drawn, normal, scores, tables
 from risolve.field import CoordinateLike
 from risolve.identifiability import most_sources
 from risolve.physics.geometry import aperture
 from risolve.physics.observation import SourceModel
-from stages.evaluation.strata import Bootstrap, rate_interval
+from stages.evaluation.strata import Bootstrap
 
 N_SCENES, N_SNAPSHOTS, N_BOOTSTRAP = 100, 16, 1000
 SNRS_DB, COUNTED_DB = (0.0, 5.0, 10.0, 20.0), 10.0
 NEAREST, WIDEST_DEG, STEEPEST_DEG = 1.2, 60.0, 50.0
-PARAMETERS = ("azimuth_deg", "elevation_deg", "inverse_range_per_m")
 Field = Literal["near", "far"]
 
 
@@ -149,28 +148,6 @@ def _directions(
     return azimuth, np.arcsin(random.uniform(-steepest, steepest, cell.n_sources))
 
 
-def row_of(cell: Cell, table: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, float]:
-    """Scores of a cell whose sources were told."""
-    beam = math.degrees(1.0 / aperture(torch.from_numpy(ARRAYS[cell.array])))
-    angles = table[["error_azimuth_deg", "error_elevation_deg"]].abs()
-    table = table.assign(found=(angles <= beam / 2.0).all(axis=1))
-    low, high = rate_interval(table.groupby("scene")["found"].sum().to_numpy(dtype=float), cell.n_sources)
-    row = {"found_rate": table["found"].mean(), "found_low": low, "found_high": high}
-    hits = table[table["found"]]
-    squares = pd.DataFrame(
-        {name: np.square(hits[f"error_{name}"] / hits[f"bound_{name}"]) for name in PARAMETERS}
-    )
-    for name in PARAMETERS:
-        row[f"rmse_over_bound_{name.rpartition('_deg')[0] or 'inverse_range'}"] = math.sqrt(
-            squares[name].mean()
-        )
-    by_scene = squares.mean(axis=1).groupby(hits["scene"])
-    totals, sizes = by_scene.sum().to_numpy(), by_scene.size().to_numpy(dtype=float)
-    ends = bootstrap.interval(repr(cell), totals, sizes)
-    names = ("rmse_over_bound", "rmse_over_bound_low", "rmse_over_bound_high")
-    return row | dict(zip(names, (math.sqrt(totals.sum() / sizes.sum()), *ends), strict=True))
-
-
 KEYS = ["array", "field", "source_model", "n_sources"]
 
 
@@ -202,7 +179,8 @@ def main() -> None:
             counts = table.groupby("scene")["n_estimated"].first()
             row["count_accuracy"] = float((counts == cell.n_sources).mean())
         else:
-            row |= {"n_scenes": N_SCENES, **row_of(cell, table, bootstrap)}
+            beam = math.degrees(1.0 / aperture(torch.from_numpy(ARRAYS[cell.array])))
+            row |= {"n_scenes": N_SCENES, **scores(table, beam, bootstrap, repr(cell))}
     write("arrays", pd.DataFrame(rows.values()))
     print("\n".join(documented(pd.read_csv(RESULTS / "arrays.csv"))))
 

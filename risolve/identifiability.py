@@ -6,8 +6,12 @@
 A coordinate that is known is no unknown, so that 3 K becomes 2 K, K or 0. min(M, N) and min(L M, N) bound the
 rank of B_l and of the stacked B. The first makes K < M, without which the projection P_G^perp of a snapshot
 leaves nothing. Where the rank of the channel is known it stands for M.
+
+An unknown noise power of every antenna is told by the covariance of what `independent` sources leave, which
+has (M - K)^2 real numbers for M powers.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 
@@ -40,3 +44,13 @@ def most_sources(
         most = min(2 * L * min(M, N) // (2 * L + n_free), M - 1)
         return Limit(most, f"2 L min(M, N) >= (2 L + {n_free}) K")
     return Limit(2 * min(L * M, N) // (2 + n_free), f"2 min(L M, N) >= {2 + n_free} K")
+
+
+def most_beside_antenna_noise(most: Limit, n_antennas: int) -> Limit:
+    """Most `independent` sources beside an unknown noise power of every antenna.
+
+    >>> most_beside_antenna_noise(most_sources("independent", 16, 8, 8), 8).n_sources
+    5
+    """
+    K = n_antennas - math.isqrt(n_antennas - 1) - 1
+    return most if K >= most.n_sources else Limit(K, "(M - K)^2 >= M beside noise = antennas")

@@ -18,6 +18,7 @@ from risolve.covariance import blend, sample_covariance, sample_factor
 from risolve.errors import CheckpointError
 from risolve.estimators.comparison import REFINED
 from risolve.estimators.contract import CovarianceKind, Estimate, Estimator, Reading, Settings
+from risolve.estimators.counted import behind_its_noise
 from risolve.estimators.deviations import with_deviations
 from risolve.estimators.fitted import fitted_covariance
 from risolve.estimators.learned import LearnedEstimator
@@ -32,7 +33,7 @@ from risolve.files.model_fit import differences
 from risolve.files.model_params import ModelParams
 from risolve.files.naming import PLAIN, Naming
 from risolve.files.registry import with_beside
-from risolve.identifiability import Limit, most_sources
+from risolve.identifiability import Limit, most_beside_antenna_noise, most_sources
 from risolve.inference.counting import CountingRule
 from risolve.inference.determinability import require_told, way_out
 from risolve.inference.goodness import goodness
@@ -44,7 +45,7 @@ from risolve.networks.trained import Prediction
 from risolve.physics.array import Array
 from risolve.physics.geometry import radians
 from risolve.physics.limits import Limits, visible
-from risolve.physics.observation import Observation, SourceModel
+from risolve.physics.observation import Noise, Observation, SourceModel
 from risolve.running.work import work_key
 
 CLASSICAL = "ml"
@@ -91,22 +92,22 @@ class Described(Protocol):
     @property
     def array(self) -> Array:
         """The array."""
-        ...
 
     @property
     def source_model(self) -> SourceModel:
         """Whether the amplitudes are free in every snapshot."""
-        ...
+
+    @property
+    def noise(self) -> Noise:
+        """Whether it is alike at all antennas."""
 
     @property
     def n_snapshots(self) -> int:
         """L."""
-        ...
 
     @property
     def n_antennas(self) -> int:
         """M."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,14 @@ def localize(observation: Observation, localizer: Localizer, n_sources: int | No
     observation = replace(observation, array=localizer.array, stated=localizer.stated)
     require_told(observation, n_sources)
     counts = None if n_sources is None else torch.full((observation.n_scenes,), n_sources)
+    if observation.noise == "antennas":
+        observation = behind_its_noise(observation, counts, localizer.grid, localizer.settings)
     reading = covariance_of(observation, counts, localizer)
     found = localizer.estimator.estimate(observation, reading, counts)
     grid, n_iterations = localizer.grid, localizer.settings.n_iterations
     if localizer.refines:
-        search = estimator_of(CLASSICAL, grid, localizer.settings)
-        found = refined(observation, resumed(observation, found, counts, search), grid, n_iterations)
+        resume = estimator_of(CLASSICAL, grid, localizer.settings)
+        found = refined(observation, resumed(observation, found, counts, resume), grid, n_iterations)
     fit = goodness(observation, found.sources, grid)
     if isinstance(reading, Prediction) and localizer.maximizes:
         beyond = beyond_training(
@@ -325,7 +328,9 @@ def _settings(known: Described, options: Options, loading: float) -> Settings:
 def _most(known: Described, options: Options) -> Limit:
     L, M, N = known.n_snapshots, known.n_antennas, known.array.n_elements
     n_free = options.field_of_view.settled(known.array).n_free
-    return most_sources(known.source_model, L, M, N, n_free)
+    most = most_sources(known.source_model, L, M, N, n_free)
+    is_told = known.noise == "equal" or known.source_model == "constant"
+    return most if is_told else most_beside_antenna_noise(most, M)
 
 
 def _check_count(known: Described, options: Options, where: str) -> None:

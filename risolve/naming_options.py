@@ -21,6 +21,7 @@ _MODELS = {
     },
     "amplitude": {"plane": "equal at all elements", "spherical": "falling with distance"},
     "background": {"none": "sources alone", "static": "and what is the same in all snapshots"},
+    "noise": {"equal": "of one power at all antennas", "antennas": "of an unknown power at each"},
 }
 """Attributes of the format that say of what model the snapshots are, their values, and these in words."""
 

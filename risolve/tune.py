@@ -62,6 +62,9 @@ def checked(files: Sequence[Path], options: TuningOptions) -> Subject:
     systems, n_scenes = list[_System](), 0
     for path in looks:
         with measurement_stream(path, looks) as stream:
+            if stream.noise == "antennas":
+                law = "a network is tuned beside noise of one power, or of stated ones; got noise = antennas"
+                raise MeasurementError(f"{path}: {law}: state noise_power [1, antenna]")
             systems.append(_System(path, stream.sizes, stream.array))
             n_scenes += stream.sizes.scenes
     model = read_model(options.model, partial(_require_same_system, options.model, systems))

@@ -79,11 +79,13 @@ def test_nothing_that_is_stated_is_lost(tmp_path: Path, user: Path) -> None:
     own = variables(user)
     del own["noise_power"]
     covariance = 0.1 * np.eye(6) + 0.02
-    stated = {"background": "static", "amplitude": "spherical", "noise_covariance": covariance}
+    stated = {"background": "static", "amplitude": "spherical", "noise": "equal"}
+    stated |= {"noise_covariance": covariance}
     scipy.io.savemat(tmp_path / "stated.mat", own | stated)
     command("convert", tmp_path / "stated.mat", tmp_path / "out.h5")
     with h5py.File(tmp_path / "out.h5") as file:
-        assert (file.attrs["background"], file.attrs["amplitude"]) == ("static", "spherical")
+        names = ("background", "amplitude", "noise")
+        assert tuple(file.attrs[name] for name in names) == ("static", "spherical", "equal")
         np.testing.assert_array_equal(file["noise_covariance"][()], covariance[None])
 
 

@@ -1,10 +1,14 @@
 """The number of sources, and the sources themselves, by a search of the least J."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from risolve.estimators.contract import Settings, require_determined
+from risolve.estimators.searching import SearchEstimator, as_located
+from risolve.inference.antenna_noise import of_equal_noise
 from risolve.inference.condensing import condensed
 from risolve.inference.detection import Detector, detectors
 from risolve.inference.grid import Grid
@@ -12,6 +16,7 @@ from risolve.inference.growth import Located, located
 from risolve.inference.likelihood import Refinement
 from risolve.inference.search import branched, exchanged
 from risolve.physics.observation import Observation
+from risolve.shapes import Sources
 
 PROPOSALS = 6
 """Places proposed for a source at a time."""
@@ -55,3 +60,19 @@ def told_or_counted(
         for group in searched(detector, None, settings):
             counts[piece.start + group.scenes] = group.fit.sources.shape[1]
     return counts
+
+
+def behind_its_noise(
+    observation: Observation, n_sources: Int[Tensor, " scene"] | None, grid: Grid, settings: Settings
+) -> Observation:
+    """Snapshots and channel behind noise of one power, estimated with the sources that the search finds.
+
+    Raises:
+        ValueError: as `of_equal_noise`.
+    """
+
+    def search(seen: Observation, told: Int[Tensor, " scene"] | None, most: int) -> Sources:
+        own = replace(settings, counting=replace(settings.counting, most=most))
+        return SearchEstimator("", grid, own, searched, as_located).estimate(seen, None, told).sources
+
+    return of_equal_noise(observation, n_sources, settings.counting.most, search)

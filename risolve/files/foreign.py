@@ -77,6 +77,10 @@ def _state(own: Reader, naming: Naming, attributes: dict[str, Any], objects: Obj
     if naming.n_snapshots is not None:
         attributes["n_snapshots"] = naming.n_snapshots
     attributes.update(naming.attributes)
+    if dict(naming.attributes).get("noise") == "antennas":
+        # in place of what the file says of it
+        objects.pop("noise_power", None)
+        objects.pop("noise_covariance", None)
     if naming.frequency_hz is not None:
         attributes["frequency_hz"] = naming.frequency_hz
     named = dict(naming.names)

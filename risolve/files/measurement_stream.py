@@ -38,7 +38,7 @@ from risolve.files.recordings import joined
 from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
-from risolve.physics.observation import Background, GivenModel, Observation, SourceModel
+from risolve.physics.observation import Background, GivenModel, Noise, Observation, SourceModel
 
 MADE_BY = "docs/formats.md describes the format of measurements"
 SIMULATED = "`simulate` writes such files, docs/formats.md describes them"
@@ -91,6 +91,9 @@ class MeasurementStream:
         self.background: Background = "none"
         if reader.has_attribute("background"):
             self.background = reader.choice("background", get_args(Background))
+        self.noise: Noise = "equal"
+        if reader.has_attribute("noise"):
+            self.noise = reader.choice("noise", get_args(Noise))
         is_spherical = origin.spherical_amplitude
         if reader.has_attribute("amplitude"):
             is_spherical = reader.choice("amplitude", ("plane", "spherical")) == "spherical"
@@ -194,6 +197,7 @@ class MeasurementStream:
                 source_model=self._given,
                 noise_power=None if noise is None else torch.from_numpy(noise),
                 background=self.background,
+                noise=self.noise,
             )
         except ValueError as error:
             raise self.reader.fault("snapshots", str(error)) from error

@@ -1,7 +1,8 @@
 """Measurement files, "risolve-measurements" version 1: what a receiver has, and of simulation the truth.
 
 attributes      format, version, wavelength_m, source_model ("independent" | "constant"),
-                amplitude ("plane" | "spherical"), background ("none" | "static")
+                amplitude ("plane" | "spherical"), background ("none" | "static"),
+                noise ("equal" | "antennas")
 snapshots       complex64 [scene, snapshot, antenna]
 channel         complex64 [scene or 1, antenna, element]
 codes           complex64 [scene or 1, snapshot, element]
@@ -100,6 +101,8 @@ def _contents(observation: Observation) -> tuple[Attributes, dict[str, NDArray[A
     }
     if observation.array.spherical_amplitude:
         attributes = {**attributes, "amplitude": "spherical"}
+    if observation.noise == "antennas":
+        attributes = {**attributes, "noise": "antennas"}
     return attributes, {name: values.cpu().numpy() for name, values in datasets.items()}
 
 
@@ -212,6 +215,7 @@ def _in_its_unit(chunk: Chunk, observation: Observation) -> Observation:
         double.codes,
         double.source_model,
         None if power is None else power * torch.exp2(2.0 * snapshots),
+        noise=observation.noise,
     )
 
 
@@ -222,6 +226,7 @@ def _require_same_system(first: Observation, own: Observation, path: Path) -> No
         ("attribute wavelength_m", first.array.wavelength == own.array.wavelength),
         ("attribute amplitude", first.array.spherical_amplitude == own.array.spherical_amplitude),
         ("attribute source_model", first.source_model == own.source_model),
+        ("attribute noise", first.noise == own.noise),
         ("noise_power", (first.noise_power is None) == (own.noise_power is None)),
         ("snapshots", first.snapshots.shape[1:] == own.snapshots.shape[1:]),
     ):

@@ -123,5 +123,6 @@ def heard(observation: Observation) -> Heard:
 def _snr(observation: Observation) -> Float[Tensor, " scene"]:
     """The estimated SNR, beside an estimated noise power where none is known."""
     if observation.noise_power is None:
-        observation = replace(observation, noise_power=estimated_noise_power(observation))
+        estimated = estimated_noise_power(observation)
+        observation = replace(observation, noise_power=estimated, noise="equal")
     return estimated_snr(observation)

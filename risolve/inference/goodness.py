@@ -24,13 +24,7 @@ from torch import Tensor
 
 from risolve.inference.grid import Grid, grid_steering
 from risolve.inference.likelihood import pieces
-from risolve.inference.projection import (
-    grouped_snapshots,
-    least_squares,
-    real_rows,
-    responses,
-    source_responses,
-)
+from risolve.inference.projection import beside, grouped_snapshots, responses, span_of
 from risolve.inference.scaling import unit_scale
 from risolve.inference.whiteness import whiteness
 from risolve.modulus import squared_modulus
@@ -49,9 +43,6 @@ _CANDIDATES = 16
 
 _OWN = 1e-3
 """Share of |b|^2 outside the span of the sources below which a place has no direction of its own."""
-
-_DIRECTION = 1e-10
-"""Of the energy of the derivatives: below it what is outside the responses is rounding."""
 
 _ROUNDING = 1e-12
 """Of |y|^2: what the single precision of snapshots, channel and codes leaves is not tested."""
@@ -162,42 +153,18 @@ def _left(observation: Observation, sources: Float[Tensor, "scene source 3"], is
         energy, seen = _energy(y), y.reshape(shape)
         none = torch.zeros(seen.shape[:2], dtype=torch.float64)
         return _Left(energy, seen, n_numbers, seen, none, y[:, :1, :, None][..., :0])
-    by_source = source_responses(first, sources)
-    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :][..., observation.limits.is_free, :]
-    basis = torch.linalg.qr(columns.mT).Q
-    amplitudes, misfit, _ = least_squares(columns.expand(-1, n_groups, -1, -1), y)
-
-    slopes = (derivatives * amplitudes[..., None, None]).flatten(2, 3)
-    outside = real_rows(_beside(basis, slopes).permute(0, 2, 1, 3))
-    values, vectors = torch.linalg.eigh(outside @ outside.mT)
-    is_direction = values > _DIRECTION * squared_modulus(slopes).sum((1, 2, 3))[:, None]
-    lengths = torch.where(is_direction, values, torch.inf).sqrt()
-    tangents = vectors.mT @ outside / lengths[..., None]
-
-    def residual(values: Complex[Tensor, "scene group row"]) -> Complex[Tensor, "scene group row"]:
-        real = torch.view_as_real(_beside(basis, values[:, :, None])[:, :, 0].contiguous()).flatten(1)
-        along = (tangents.mT @ (tangents @ real[..., None]))[..., 0]
-        return torch.view_as_complex((real - along).unflatten(1, (n_groups, n_rows, 2)))
-
-    e, left_of_noise = residual(y), residual(n)
+    span = span_of(first, sources, y)
+    e, left_of_noise = span.left_of(y), span.left_of(n)
     ratio = (_energy(e) / _energy(left_of_noise)).sqrt()[:, None, None]
     amplitudes_taken = (1 if observation.source_model == "constant" else L) * sources.shape[1]
     return _Left(
-        misfit=_energy(misfit),
+        misfit=_energy(span.misfit),
         residual=e.reshape(shape),
-        dimensions=n_numbers - 2.0 * amplitudes_taken - is_direction.sum(1),
+        dimensions=n_numbers - 2.0 * amplitudes_taken - span.n_tangents,
         white=(e + ratio * (n - left_of_noise)).reshape(shape),
-        explained=squared_modulus((y - misfit).reshape(shape)).sum(2),
-        basis=basis,
+        explained=squared_modulus((y - span.misfit).reshape(shape)).sum(2),
+        basis=span.basis,
     )
-
-
-def _beside(
-    basis: Complex[Tensor, "scene #group row source"], values: Complex[Tensor, "scene group column row"]
-) -> Complex[Tensor, "scene group column row"]:
-    """Rows without what the columns of an orthonormal basis span."""
-    beside: Tensor = values - (values @ basis.conj()) @ basis.mT
-    return beside
 
 
 @lru_cache(maxsize=64)
@@ -245,7 +212,7 @@ def _of_one_more(
     matched = squared_modulus(back.to(wave.dtype) @ wave.conj()).sum(1)
     point = matched.masked_fill(~grid.inside, -1.0).topk(min(_CANDIDATES, grid.n_points)).indices
     columns = responses(seen, observation.array.steering(grid.sources[point]))
-    free = squared_modulus(_beside(left.basis, columns)).sum(-1)
+    free = squared_modulus(beside(left.basis, columns)).sum(-1)
     rows = grouped_snapshots(replace(seen, snapshots=e))
     match = squared_modulus((columns.conj() @ rows[..., None])[..., 0])
     is_own = free > _OWN * squared_modulus(columns).sum(-1)

@@ -10,10 +10,14 @@ in complex128.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
+
+_DIRECTION = 1e-10
+"""Of the energy of the derivatives: below it what is outside the responses is rounding."""
 
 RIDGE = 1e-12
 """Added to G^H G, relative to its largest diagonal entry.
@@ -50,6 +54,27 @@ class Projection(NamedTuple):
     amplitudes: Complex[Tensor, "scene group source"]
     slope: Float[Tensor, "scene coordinate"]
     curvature: Float[Tensor, "scene coordinate coordinate"]
+
+
+class Span(NamedTuple):
+    """What sources take of snapshots: the span of their responses G, and of the derivatives by the places.
+
+    basis: orthonormal columns of each G_g. tangents: orthonormal rows in real numbers, of all groups, beside
+    it; zeros where a derivative has no direction of its own. n_tangents: others than zeros. misfit: what G
+    leaves.
+    """
+
+    basis: Complex[Tensor, "scene #group row source"]
+    tangents: Float[Tensor, "scene coordinate part"]
+    n_tangents: Int[Tensor, " scene"]
+    misfit: Complex[Tensor, "scene group row"]
+
+    def left_of(self, values: Complex[Tensor, "scene group row"]) -> Complex[Tensor, "scene group row"]:
+        """What lies outside the span."""
+        n_groups, n_rows = values.shape[1:]
+        real = torch.view_as_real(beside(self.basis, values[:, :, None])[:, :, 0].contiguous()).flatten(1)
+        along = (self.tangents.mT @ (self.tangents @ real[..., None]))[..., 0]
+        return torch.view_as_complex((real - along).unflatten(1, (n_groups, n_rows, 2)))
 
 
 def grouped_snapshots(observation: Observation) -> Complex[Tensor, "scene group row"]:
@@ -121,6 +146,35 @@ def project(observation: Observation, sources: Float[Tensor, "scene source 3"]) 
         slope=(along @ misfit[..., None])[..., 0],
         curvature=along @ along.mT - inside @ inside.mT,
     )
+
+
+def span_of(
+    observation: Observation,
+    sources: Float[Tensor, "scene source 3"],
+    snapshots: Complex[Tensor, "scene group row"],
+) -> Span:
+    """The span of one source or more; snapshots: in groups, as many or more than the observation has, which
+    then have one response. Derivatives are taken at the least-squares amplitudes.
+    """
+    by_source = source_responses(observation, sources)
+    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :][..., observation.limits.is_free, :]
+    basis = torch.linalg.qr(columns.mT).Q
+    amplitudes, misfit, _ = least_squares(columns.expand(-1, snapshots.shape[1], -1, -1), snapshots)
+    slopes = (derivatives * amplitudes[..., None, None]).flatten(2, 3)
+    outside = real_rows(beside(basis, slopes).permute(0, 2, 1, 3))
+    values, vectors = torch.linalg.eigh(outside @ outside.mT)
+    is_direction = values > _DIRECTION * squared_modulus(slopes).sum((1, 2, 3))[:, None]
+    lengths = torch.where(is_direction, values, torch.inf).sqrt()
+    tangents = vectors.mT @ outside / lengths[..., None]
+    return Span(basis, tangents, is_direction.sum(1), misfit)
+
+
+def beside(
+    basis: Complex[Tensor, "scene #group row source"], values: Complex[Tensor, "scene group column row"]
+) -> Complex[Tensor, "scene group column row"]:
+    """Rows without what the columns of an orthonormal basis span."""
+    left: Tensor = values - (values @ basis.conj()) @ basis.mT
+    return left
 
 
 def amplitude_noise(

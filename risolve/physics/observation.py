@@ -21,6 +21,11 @@ GivenModel: TypeAlias = Literal["independent", "constant", "coherent"]
 Background: TypeAlias = Literal["none", "static"]
 """What antennas receive beside the sources."""
 
+Noise: TypeAlias = Literal["equal", "antennas"]
+"""Noise of one power at all antennas, or of an unknown one at each."""
+
+_LEAST_SNAPSHOTS = 4
+"""Of which the noise of each antenna is told: of fewer, places lose a tenth and more of their bound."""
 
 _ROUNDING = 1e-10
 """Squared singular value over the largest, above rounding in single precision."""
@@ -31,7 +36,8 @@ class Observation(Batched):
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
 
     source_model: `independent`, s_l free in every snapshot; `constant`, one s for all snapshots.
-    noise_power: sigma^2 of each scene, None where it is not known. stated: what is known of the places of its
+    noise_power: sigma^2 of each scene, None where it is not known. noise: whether it is alike at all
+    antennas, which `inference.antenna_noise` makes it. stated: what is known of the places of its
     sources, None where nothing is. recorded: how many snapshots these stand for (`inference.condensing`),
     None for themselves.
     """
@@ -42,6 +48,7 @@ class Observation(Batched):
     codes: Codes
     source_model: SourceModel
     noise_power: Powers | None
+    noise: Noise
     stated: Limits | None
     recorded: int | None
 
@@ -59,6 +66,7 @@ class Observation(Batched):
         recorded: int | None = None,
         *,
         background: str = "none",
+        noise: str = "equal",
     ) -> None:
         """Of one scene or many, in NumPy, which is copied, or torch, which is shared.
 
@@ -72,12 +80,13 @@ class Observation(Batched):
         antenna], which whitens snapshots and channel (`whitened`), so that the noise power held is 1. stated:
         limits of the places of sources; `locate` states them. background: "static" where each antenna also
         receives something that is the same in all snapshots, as the direct path beside a surface: it is
-        projected out, which leaves one snapshot less (`without_static`).
+        projected out, which leaves one snapshot less (`without_static`). noise: "antennas" where the power of
+        the noise is another one at every antenna, and unknown: `locate` estimates it.
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
-            ValueError: shapes that do not agree, an unknown source model or background, noise that is none,
-                or a static background that cannot be told from sources.
+            ValueError: shapes that do not agree, an unknown source model, background or noise, noise that
+                is none or cannot be told, or a static background that cannot be told from sources.
         """
         if not isinstance(array, Array):
             raise TypeError(f"array is an Array, got {type(array).__name__}")
@@ -122,6 +131,10 @@ class Observation(Batched):
             raise ValueError(f"background is none or static, got {background!r}")
         if background == "static":
             y, c = without_static(y, c, source_model)
+        if noise not in get_args(Noise):
+            raise ValueError(f"noise is equal or antennas, got {noise!r}")
+        if noise == "antennas":
+            _check_noise_of_antennas(y.shape[1], source_model, power is not None)
         if source_model == "coherent":
             y, c, of_rest = of_one_waveform(y, c)
             power, source_model = of_rest if power is None else power, "constant"
@@ -132,6 +145,7 @@ class Observation(Batched):
             "codes": c,
             "source_model": source_model,
             "noise_power": power,
+            "noise": noise,
             "stated": stated,
             "recorded": recorded,
         }
@@ -266,6 +280,26 @@ def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:
         law = f"[{', '.join(axes)}], or [{', '.join(axes[1:])}]"
         raise ValueError(f"{name} are {law}, one or more of each; got shape {list(values.shape)}")
     return held
+
+
+def _check_noise_of_antennas(n_snapshots: int, source_model: str, is_stated: bool) -> None:
+    """Whether an unknown noise power of every antenna can be told.
+
+    Raises:
+        ValueError: a noise power that is stated, one waveform, or too few snapshots.
+    """
+    if is_stated:
+        raise ValueError("noise = antennas is of unknown powers; leave noise_power out, or noise = antennas")
+    if source_model == "coherent":
+        raise ValueError(
+            "noise = antennas needs the snapshots one by one, and `coherent` sources leave one; state the "
+            "noise_power of each antenna, [1, antenna]"
+        )
+    if n_snapshots < _LEAST_SNAPSHOTS:
+        raise ValueError(
+            f"noise = antennas needs {_LEAST_SNAPSHOTS} snapshots or more, got {n_snapshots}: fewer do not "
+            "tell the noise power of each antenna; state it, noise_power = [1, antenna]"
+        )
 
 
 def _powers(values: Numbers | float, n_scenes: int, n_antennas: int, device: torch.device) -> Tensor:

@@ -19,6 +19,7 @@ from risolve.inference.rivals import AS_LIKELY
 from risolve.locating import CLASSICAL, Localizer
 from risolve.physics.observation import Observation, estimated_snr
 from risolve.physics.reception import static_share
+from risolve.shapes import Sources
 from risolve.words.tried import causes
 
 _SIGMAS = 5.0
@@ -38,6 +39,9 @@ _LACKING = ("unfit", "full", "stopped", "twins")
 
 _CHEAP = 10_000_000
 """Complex numbers of all steering vectors, up to which that takes seconds."""
+
+_ANGLES = [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]
+_INVERSE_RANGE = VALUES.index("inverse_range_per_m")
 
 _ROUNDING = 1e-9
 """Of a place at a limit, degrees, or relative to a range."""
@@ -97,7 +101,7 @@ class Doubts:
         self._numbers: dict[str, dict[int, dict[str, float]]] = {"weak": {}, "unfit": {}}
         self._n_located = 0
         self._signs = Counter[str]()
-        self._suspects: dict[str, tuple[int, Observation]] = {}
+        self._suspects: dict[str, tuple[int, Observation, Sources]] = {}
 
     def look(self, first_scene: int, chunk: Chunk, part: LocatedSources, localizer: Localizer) -> None:
         """Count those of a chunk; localizer: what located it."""
@@ -155,17 +159,22 @@ class Doubts:
             shares = ({"share": 100.0 * share} for share in part.explained[unfit].tolist())
             self._numbers["unfit"] |= zip((located[unfit] - first_scene).tolist(), shares, strict=True)
         if localizer.grid.n_points * observation.n_elements <= _CHEAP:
-            self._keep_suspects(observation, chunk.scenes)
+            self._keep_suspects(observation, chunk.scenes, part, first_scene)
         for name, wrong in _of_snapshots(observation, _SIGMAS / math.sqrt(n_numbers)).items():
             doubt(name, scenes, wrong & np.isin(scenes, located))
 
-    def _keep_suspects(self, observation: Observation, scenes: Sequence[int]) -> None:
-        """The first scene of each doubt that something lacks in the model."""
+    def _keep_suspects(
+        self, observation: Observation, scenes: Sequence[int], part: LocatedSources, first_scene: int
+    ) -> None:
+        """The first scene of each doubt that something lacks in the model, with its sources."""
         for name in _LACKING:
             first = min(self._scenes[name], default=-1)
             if first in scenes:
                 row = scenes.index(first)
-                self._suspects[name] = (first, observation.select(slice(row, row + 1)))
+                own = part.values[part.scene == first_scene + first]
+                angles, inverse_range = np.deg2rad(own[:, _ANGLES]), own[:, [_INVERSE_RANGE]]
+                places = torch.from_numpy(np.hstack((angles, inverse_range)))[None]
+                self._suspects[name] = (first, observation.select(slice(row, row + 1)), places)
 
     def _is_weak(
         self,
@@ -204,8 +213,8 @@ class Doubts:
                 lines.append(f"{self._path}: {said}")
                 if doubt in self._suspects and not tried:
                     tried = True
-                    scene, observation = self._suspects[doubt]
-                    own = causes(observation)
+                    scene, observation, places = self._suspects[doubt]
+                    own = causes(observation, places)
                     # the first says what one source leaves
                     lines += [f"{self._path}: scene {scene}: {one}" for one in own if len(own) > 1]
         return lines
@@ -220,8 +229,7 @@ def _has_twins(grid: Grid, values: Float[np.ndarray, "source value"]) -> bool:
     """Whether two sources of a scene stand in one direction."""
     if len(values) < 2:
         return False
-    angles = [VALUES.index("azimuth_deg"), VALUES.index("elevation_deg")]
-    sources = np.column_stack((np.deg2rad(values[:, angles]), np.zeros(len(values))))
+    sources = np.column_stack((np.deg2rad(values[:, _ANGLES]), np.zeros(len(values))))
     places = grid.coordinates_of(torch.from_numpy(sources))
     steps = torch.where(grid.steps > 0.0, grid.steps, torch.inf)
     apart = (grid.apart(places[:, None], places) / steps)[..., :2].amax(-1)

@@ -106,6 +106,8 @@ def _system_lines(stream: MeasurementStream, observation: Observation) -> list[s
         f"channel: {own['channel']}, {through}",
         f"codes: {own['codes']}, {_code_words(codes)}",
     ]
+    if stream.noise == "antennas":
+        return [*lines, "noise power of every antenna unknown: they are estimated with the sources"]
     if not stream.knows_noise_power:
         return [*lines, "noise power unknown: it is estimated with the sources"]
     snr = np.array(estimated_snr(observation).tolist())

@@ -15,14 +15,19 @@ from risolve.errors import MeasurementError
 from risolve.field import FieldOfView
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.naming import LIGHT
+from risolve.inference.antenna_noise import of_equal_noise
 from risolve.inference.assessment import likelihood_at
+from risolve.inference.goodness import goodness
 from risolve.located import located_sources
 from risolve.locating import CLASSICAL, Options, localize, localizer_for
 from risolve.physics.geometry import nearest_spacing
 from risolve.physics.observation import Observation
-from risolve.shapes import Codes
+from risolve.shapes import Codes, Sources
 
 _OPTIONS = Options(CLASSICAL, 1, FieldOfView(), 0.01, Path())
+
+_FITS = 0.01
+"""`fits` of a scene that noise of another power at every antenna explains, at least, and equal noise less."""
 
 _BETTER = 0.8
 """Share of what is left as it is, below which something else fits better."""
@@ -45,9 +50,10 @@ of two, pi / 4 and 88.75, are 7e-6 apart.
 
 
 class _Trial(NamedTuple):
-    """What one source leaves of the power of a scene (%), and where it is."""
+    """What one source leaves of the power of a scene (%), where it is, and this in words."""
 
     left: float
+    source: Sources
     place: str
 
 
@@ -64,8 +70,10 @@ def tried_lines(stream: MeasurementStream) -> list[str]:
     return [*_truth_lines(stream, chunk.scenes[0], seen), *causes(seen)]
 
 
-def causes(observation: Observation) -> list[str]:
-    """What one source leaves of one scene, as it is and with what fits better, in words."""
+def causes(observation: Observation, located: Sources | None = None) -> list[str]:
+    """What one source leaves of one scene, as it is and with what fits better, in words; located: sources of
+    the scene, None where one is looked for.
+    """
     seen = replace(observation, noise_power=None)
     lines, as_it_is = [], _tried(seen)
     if as_it_is is not None:
@@ -82,7 +90,33 @@ def causes(observation: Observation) -> list[str]:
             f"one wave of any phases at the antennas fits better, {left:.3g} % is left: are the phases "
             "between antennas known (channel = diag(g))?"
         )
-    return lines + _silent(seen)
+    if located is None and as_it_is is not None:
+        located = as_it_is.source
+    return lines + _silent(seen) + ([] if located is None else _unequal(seen, located))
+
+
+def _unequal(seen: Observation, sources: Sources) -> list[str]:
+    """Whether noise of another power at every antenna fits better beside the same sources, in words.
+
+    What they leave is white noise then and not before, and -2 log-likelihood less by more than
+    (M - 1) log(2 L M).
+    """
+    try:
+        other = replace(seen, noise="antennas")
+    except ValueError:
+        return []
+    equal = of_equal_noise(other, None, 0, lambda part, told, most: sources)
+    before, after = (float(likelihood_at(one, sources).log_likelihood) for one in (seen, equal))
+    L, M = seen.n_snapshots, seen.n_antennas
+    is_better = 2.0 * (after - before) > (M - 1) * math.log(2 * L * M)
+    grid = localizer_for(seen, _OPTIONS, "").grid
+    fits = [float(goodness(one, sources, grid).fits) for one in (seen, equal)]
+    if not (is_better and fits[0] < _FITS <= fits[1]):
+        return []
+    return [
+        "noise of another power at every antenna fits better (noise = antennas): a log-likelihood of "
+        f"{after:.5g} in place of {before:.5g}"
+    ]
 
 
 def _left_by_one_wave(seen: Observation) -> float | None:
@@ -161,7 +195,8 @@ def _tried(observation: Observation) -> _Trial | None:
     rows = list(located_sources(CLASSICAL, ("",), 0, first, observation, estimate).rows())
     power = float(observation.snapshots.abs().double().square().sum())
     place = "azimuth {azimuth_deg:.1f} deg, elevation {elevation_deg:.1f} deg, range {range_m:.3g} m"
-    return _Trial(100.0 * float(estimate.likelihood.residual[0]) / power, place.format(**rows[0]))
+    left = 100.0 * float(estimate.likelihood.residual[0]) / power
+    return _Trial(left, estimate.sources, place.format(**rows[0]))
 
 
 def _others(seen: Observation) -> Iterator[tuple[str, Observation]]:

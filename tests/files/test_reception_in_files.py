@@ -9,6 +9,8 @@ import torch
 
 import risolve
 from risolve.errors import MeasurementError
+from risolve.files.measurement_stream import first_looks, measurement_stream
+from risolve.files.naming import Naming
 from tests.measurement_files import attribute, changed, write_user_file
 from tests.messages import shows
 from tests.worlds import SMALL, make_scenes
@@ -98,6 +100,27 @@ def test_a_static_background_leaves_a_snapshot_less(tmp_path: Path) -> None:
     assert held(user).n_snapshots == n_snapshots - 1
     changed(user, attribute("source_model", "independent"))
     with pytest.raises(MeasurementError, match=shows("background ... `constant` ... codes")):
+        held(user)
+
+
+def test_unknown_noise_of_the_antennas_comes_back(user: Path) -> None:
+    """An option states it in place of a noise power of the file; both in one file are refused."""
+    with pytest.raises(MeasurementError, match=shows("noise = antennas ... noise_power")):
+        held(changed(user, attribute("noise", "antennas")))
+    changed(user, lambda file: file.__delitem__("noise_power"))
+    own = held(user)
+    assert own.noise == "antennas" and own.noise_power is None
+    again = user.with_name("again.npz")
+    risolve.write_measurements(again, own)
+    assert held(again).noise == "antennas"
+    naming = Naming(attributes=(("noise", "antennas"),))
+    write_user_file(user, SCENES)
+    with measurement_stream(user, first_looks([user], naming)) as stream:
+        chunk = stream.chunk(0, 3)
+        assert chunk.observation is not None and not stream.knows_noise_power
+        assert chunk.observation.noise == "antennas"
+    changed(user, attribute("noise", "loud"))
+    with pytest.raises(MeasurementError, match=shows("noise ... 'equal' ... 'antennas' ... 'loud'")):
         held(user)
 
 

@@ -1,4 +1,6 @@
-"""Noise power of one scene from what is received alone, step by step in complex128."""
+"""Noise power of one scene, and of each antenna, step by step in complex128."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,3 +38,53 @@ def beside_isotropic_field(
         log_likelihood.append(-n_numbers * log_noise[-1] - log_det)
     weights = np.exp(np.array(log_likelihood) - max(log_likelihood))
     return float(np.exp(np.sum(weights * log_noise) / np.sum(weights)))
+
+
+def antenna_equation(
+    steering: Callable[[NDArray[np.float64]], Array],
+    channel: Array,
+    codes: Array,
+    snapshots: Array,
+    sources: NDArray[np.float64],
+    powers: NDArray[np.float64],
+    is_constant: bool,
+    n_free: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both sides of (L - h_m + 1) q_m = q_m sum_l |e_lm|^2 + q, antenna by antenna.
+
+    steering: [source, 3] -> [source, element]. One real column for the real and the imaginary part of every
+    amplitude, and for each of the first `n_free` coordinates of every source.
+    """
+    L, M = snapshots.shape
+    K = len(sources)
+
+    def received(places: NDArray[np.float64]) -> Array:
+        """[snapshot, antenna, source]"""
+        waves = steering(places)
+        return np.stack([channel @ (code[:, None] * waves.T) for code in codes])
+
+    weights = np.tile(1.0 / np.sqrt(powers), L)
+
+    def real(values: Array) -> NDArray[np.float64]:
+        white = weights * values.reshape(-1)
+        return np.concatenate((white.real, white.imag))
+
+    G, columns = received(sources), []
+    for k in range(K):
+        for rows in [slice(None)] if is_constant else [slice(one, one + 1) for one in range(L)]:
+            own = np.zeros((L, M), complex)
+            own[rows] = G[rows, :, k]
+            columns += [real(own), real(1j * own)]
+    y = real(snapshots)
+    amplitudes = np.linalg.lstsq(np.stack(columns, 1), y, rcond=None)[0].reshape(K, -1, 2) @ [1, 1j]
+    for k in range(K):
+        for coordinate in range(n_free):
+            step = np.zeros_like(sources)
+            step[k, coordinate] = 1e-6
+            slope = (received(sources + step) - received(sources - step))[:, :, k] / 2e-6
+            columns.append(real(slope * amplitudes[k][:, None]))
+    Q, _ = np.linalg.qr(np.stack(columns, 1))
+    left = np.square(y - Q @ (Q.T @ y)).reshape(2, L, M).sum((0, 1))
+    h = np.square(Q).sum(1).reshape(2, L, M).sum((0, 1)) / 2.0
+    mean = float(np.exp(np.log(powers).mean()))
+    return (L - h + 1.0) * powers, powers * left + mean

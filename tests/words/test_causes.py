@@ -18,6 +18,13 @@ def said_of(seen: risolve.Observation) -> str:
     return "\n".join(str(one.message) for one in caught)
 
 
+def unequal_noise() -> np.ndarray:
+    """Powers at the antennas within 15 dB."""
+    random = np.random.default_rng(7)
+    noise: np.ndarray = random.standard_normal((20, 60, 2)) @ [1, 1j]
+    return 0.3 * 10.0 ** (random.uniform(-0.75, 0.0, 60)) * noise
+
+
 def test_a_model_that_fits_is_left_alone() -> None:
     assert "fits better" not in said_of(risolve.Observation(field(), Array(POSITIONS, WAVELENGTH)))
 
@@ -28,8 +35,9 @@ def test_a_model_that_fits_is_left_alone() -> None:
         (field().conj(), ("--conjugate",)),
         (field()[:, ::-1] * np.exp(0.3j * np.arange(60) ** 2), ("diag(g)",)),
         (np.where(np.arange(60) == 7, 1e-3, 1.0) * field(), ("antennas 7 ",)),
+        (field() + unequal_noise(), ("noise = antennas",)),
     ],
-    ids=["conjugate", "phases of the antennas", "a dead antenna"],
+    ids=["conjugate", "phases of the antennas", "a dead antenna", "noise of the antennas"],
 )
 def test_the_cause_is_named(seen: np.ndarray, words: tuple[str, ...]) -> None:
     said = said_of(risolve.Observation(seen, Array(POSITIONS, WAVELENGTH)))
