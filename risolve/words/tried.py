@@ -18,13 +18,15 @@ from risolve.files.naming import LIGHT
 from risolve.inference.antenna_noise import of_equal_noise
 from risolve.inference.assessment import likelihood_at
 from risolve.inference.goodness import goodness
+from risolve.inference.likelihood import misfit_by_antenna
 from risolve.located import located_sources
 from risolve.locating import CLASSICAL, Options, localize, localizer_for
 from risolve.physics.geometry import nearest_spacing
 from risolve.physics.observation import Observation
 from risolve.shapes import Codes, Sources
 
-_OPTIONS = Options(CLASSICAL, 1, FieldOfView(), 0.01, Path())
+_MOST = 3
+"""Sources with which a scene is tried."""
 
 _FITS = 0.01
 """`fits` of a scene that noise of another power at every antenna explains, at least, and equal noise less."""
@@ -41,6 +43,9 @@ _SILENT = 1e-2
 _SPACING = (0.05, 5.0)
 """Wavelengths between neighbouring elements that are tried."""
 
+_SUSPECTS = 3
+"""Antennas, those that are least explained, without which a scene is tried."""
+
 _FREQUENCIES = (("hertz", 1.0), ("megahertz", 1e6), ("gigahertz", 1e9))
 
 _PART, _ROUNDING = 0.25, 2e-6
@@ -50,11 +55,18 @@ of two, pi / 4 and 88.75, are 7e-6 apart.
 
 
 class _Trial(NamedTuple):
-    """What one source leaves of the power of a scene (%), where it is, and this in words."""
+    """What sources leave of the power of a scene (%), and where they are."""
 
     left: float
-    source: Sources
+    sources: Sources
     place: str
+
+
+class _Waves(NamedTuple):
+    """Vectors of antennas, and what they leave of the power of a scene (%)."""
+
+    rank: int
+    left: float
 
 
 def tried_lines(stream: MeasurementStream) -> list[str]:
@@ -71,27 +83,42 @@ def tried_lines(stream: MeasurementStream) -> list[str]:
 
 
 def causes(observation: Observation, located: Sources | None = None) -> list[str]:
-    """What one source leaves of one scene, as it is and with what fits better, in words; located: sources of
+    """What some sources leave of one scene, as it is and with what fits better, in words; located: sources of
     the scene, None where one is looked for.
     """
+    n_sources = 1 if located is None else min(max(located.shape[1], 1), _MOST)
     seen = replace(observation, noise_power=None)
-    lines, as_it_is = [], _tried(seen)
+    lines, as_it_is = [], _tried(seen, n_sources)
     if as_it_is is not None:
-        lines.append(f"one source leaves {as_it_is.left:.3g} % of the power of a scene: {as_it_is.place}")
+        who = "one source leaves" if n_sources == 1 else f"{n_sources} sources leave"
+        lines.append(f"{who} {as_it_is.left:.3g} % of the power of a scene: {as_it_is.place}")
     bound = least = _GOOD if as_it_is is None else _BETTER * as_it_is.left
     for what, other in _others(seen):
-        found = _tried(other)
+        found = _tried(other, n_sources)
         if found is not None and found.left < bound:
             least = min(least, found.left)
             lines.append(f"{what} fits better, {found.left:.3g} % is left: {found.place}")
-    left = _left_by_one_wave(seen)
-    if left is not None and left < _BETTER * least:
+    if as_it_is is not None:
+        without = _without_one(seen, as_it_is.sources)
+        if without is not None and without[1].left < bound:
+            least = min(least, without[1].left)
+            antenna, found = without
+            lines.append(
+                f"the scene without antenna {antenna} fits better, {found.left:.3g} % is left: {found.place}"
+            )
+    waves = _least_waves(seen, n_sources, _BETTER * least)
+    if waves is not None:
+        who = (
+            "one wave of any phases at the antennas fits"
+            if waves.rank == 1
+            else f"{waves.rank} waves of any phases at the antennas fit"
+        )
         lines.append(
-            f"one wave of any phases at the antennas fits better, {left:.3g} % is left: are the phases "
-            "between antennas known (channel = diag(g))?"
+            f"{who} better, {waves.left:.3g} % is left: are the phases between antennas known "
+            "(channel = diag(g))?"
         )
     if located is None and as_it_is is not None:
-        located = as_it_is.source
+        located = as_it_is.sources
     return lines + _silent(seen) + ([] if located is None else _unequal(seen, located))
 
 
@@ -109,7 +136,7 @@ def _unequal(seen: Observation, sources: Sources) -> list[str]:
     before, after = (float(likelihood_at(one, sources).log_likelihood) for one in (seen, equal))
     L, M = seen.n_snapshots, seen.n_antennas
     is_better = 2.0 * (after - before) > (M - 1) * math.log(2 * L * M)
-    grid = localizer_for(seen, _OPTIONS, "").grid
+    grid = localizer_for(seen, _options(1), "").grid
     fits = [float(goodness(one, sources, grid).fits) for one in (seen, equal)]
     if not (is_better and fits[0] < _FITS <= fits[1]):
         return []
@@ -119,13 +146,45 @@ def _unequal(seen: Observation, sources: Sources) -> list[str]:
     ]
 
 
-def _left_by_one_wave(seen: Observation) -> float | None:
-    """What one vector of antennas leaves of a scene (%), None of one snapshot or of codes that change."""
+def _without_one(seen: Observation, sources: Sources) -> tuple[int, _Trial] | None:
+    """The antenna without which sources of their number leave least, and what they leave then; None where
+    an antenna cannot be left out.
+    """
+    n_antennas, n_elements = seen.channel.shape[1:]
+    are_elements = n_antennas == n_elements
+    couples = are_elements and bool(
+        (seen.channel - torch.diag_embed(seen.channel.diagonal(0, 1, 2)) != 0).any()
+    )
+    if n_antennas - 1 <= sources.shape[1] or couples:
+        return None
+    misfit = misfit_by_antenna(seen, sources)[0]
+    best: tuple[int, _Trial] | None = None
+    for antenna in misfit.argsort(descending=True)[:_SUSPECTS].tolist():
+        kept = torch.arange(n_antennas) != antenna
+        other = replace(seen, snapshots=seen.snapshots[..., kept], channel=seen.channel[:, kept])
+        if are_elements:
+            array = replace(seen.array, elements=seen.array.elements[kept])
+            other = replace(other, array=array, channel=other.channel[..., kept], codes=seen.codes[..., kept])
+        found = _tried(other, sources.shape[1])
+        if found is not None and (best is None or found.left < best[1].left):
+            best = antenna, found
+    return best
+
+
+def _least_waves(seen: Observation, n_sources: int, bound: float) -> _Waves | None:
+    """The fewest vectors of antennas, no more than there are sources and one of `constant` ones, that leave
+    less than a bound (%); None where none do, codes change, or there are too few snapshots or antennas.
+    """
     y = seen.snapshots[0].to(torch.complex128)
-    if len(y) < 2 or not bool((seen.codes == seen.codes[:, :1]).all()):
+    if not bool((seen.codes == seen.codes[:, :1]).all()):
         return None
     energies = torch.linalg.svdvals(y).square()
-    return 100.0 * (1.0 - float(energies[0] / energies.sum()))
+    most = 1 if seen.source_model == "constant" else n_sources
+    for rank in range(1, min(most, len(energies) - 1) + 1):
+        left = 100.0 * float(energies[rank:].sum() / energies.sum())
+        if left < bound:
+            return _Waves(rank, left)
+    return None
 
 
 def _silent(seen: Observation) -> list[str]:
@@ -185,18 +244,22 @@ def _other_places(places: Float[Tensor, "source 3"]) -> Iterator[tuple[str, Floa
         yield what, torch.stack((*angles, inverse_range), -1)
 
 
-def _tried(observation: Observation) -> _Trial | None:
-    """One source in a scene, None where none can be located."""
+def _options(n_sources: int) -> Options:
+    return Options(CLASSICAL, n_sources, FieldOfView(), 0.01, Path())
+
+
+def _tried(observation: Observation, n_sources: int) -> _Trial | None:
+    """Some sources in a scene, None where they cannot be located."""
     try:
-        estimate = localize(observation, localizer_for(observation, _OPTIONS, ""), 1)
+        estimate = localize(observation, localizer_for(observation, _options(n_sources), ""), n_sources)
     except (ValueError, MeasurementError):
         return None
     first = torch.zeros(1, dtype=torch.int64)
     rows = list(located_sources(CLASSICAL, ("",), 0, first, observation, estimate).rows())
     power = float(observation.snapshots.abs().double().square().sum())
     place = "azimuth {azimuth_deg:.1f} deg, elevation {elevation_deg:.1f} deg, range {range_m:.3g} m"
-    left = 100.0 * float(estimate.likelihood.residual[0]) / power
-    return _Trial(left, estimate.sources, place.format(**rows[0]))
+    places = "; ".join(place.format(**row) for row in rows)
+    return _Trial(100.0 * float(estimate.likelihood.residual[0]) / power, estimate.sources, places)
 
 
 def _others(seen: Observation) -> Iterator[tuple[str, Observation]]:
