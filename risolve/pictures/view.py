@@ -157,11 +157,25 @@ def view_of(
         own,
         searched,
         sources,
-        likelihood_at(own, sources[None]).covariance[0],
+        _covariance(own, sources, values),
         torch.from_numpy(values[:, VALUES.index("power_db")]),
         rivals,
         None,
     )
+
+
+def _covariance(
+    own: Observation, sources: Float[Tensor, "source 3"], values: Float[np.ndarray, "source value"]
+) -> Float[Tensor, "source 3 3"]:
+    """Of the errors of each source: the stated deviations, with the correlations of the likelihood."""
+    covariance = likelihood_at(own, sources[None]).covariance[0]
+    names = ("azimuth_std_deg", "elevation_std_deg", "inverse_range_std_per_m")
+    stated = torch.from_numpy(values[:, [VALUES.index(name) for name in names]])
+    stated = torch.cat((torch.deg2rad(stated[:, :2]), stated[:, 2:]), -1)
+    of_likelihood = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+    # 0 of a coordinate that is known
+    factor = torch.where(of_likelihood == 0.0, 1.0, stated / of_likelihood)
+    return covariance * factor[:, :, None] * factor[:, None, :]
 
 
 def beside_truth(view: View, truth: Float[np.ndarray, "truth 3"], tolerance: float) -> View:

@@ -1,5 +1,8 @@
 """What is drawn of a scene: its spectrum, its places, and the edges of the picture."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +60,22 @@ def test_deviations_are_those_of_the_table() -> None:
     np.testing.assert_allclose(torch.rad2deg(view.deviations[:, 0]), found["azimuth_std_deg"], rtol=1e-6)
     np.testing.assert_allclose(torch.rad2deg(view.deviations[:, 1]), found["elevation_std_deg"], rtol=1e-6)
     np.testing.assert_allclose(view.deviations[:, 2], found["inverse_range_std_per_m"], rtol=1e-6)
+
+
+def test_deviations_where_the_model_does_not_fit_are_those_of_the_table() -> None:
+    scenes = two_sources()
+    seen = scenes.observation
+    turned = np.exp(1j * np.random.default_rng(4).uniform(0.0, 1.5, seen.n_antennas))
+    wrong = replace(
+        seen, noise_power=None, snapshots=seen.snapshots * torch.from_numpy(turned).to(seen.snapshots.dtype)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = risolve.locate(wrong, sources=2)
+    (view,) = views_of(replace(scenes, observation=wrong), found)
+    assert found.robust[0] == 1.0
+    stated = np.deg2rad(np.stack((found["azimuth_std_deg"], found["elevation_std_deg"]), -1))
+    np.testing.assert_allclose(view.deviations[:, :2], stated, rtol=1e-9)
 
 
 def test_what_is_known_is_not_free() -> None:

@@ -53,3 +53,11 @@ def test_an_amplitude_that_falls_is_named() -> None:
     wave = near.steering(torch.from_numpy(place)).numpy()
     said = said_of(risolve.Observation(drawn[:, :1] * wave + 0.02 * drawn[:, 1:], flat))
     assert "amplitude = spherical" in said
+
+
+def test_a_dead_antenna_that_receives_noise_is_named() -> None:
+    """It is a tenth of the signal, and nothing that `_silent` sees."""
+    numbers = np.random.default_rng(3).standard_normal((2, 20, 60))
+    noise = 0.05 * (numbers[0] + 1j * numbers[1])
+    dead = np.where(np.arange(60) == 7, 0.0, field()[:20]) + noise
+    assert "without antenna 7 " in said_of(risolve.Observation(dead, Array(POSITIONS, WAVELENGTH)))
