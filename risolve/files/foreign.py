@@ -24,6 +24,9 @@ _COMPLEX = ("snapshots", "channel", "codes", "noise_covariance")
 _ONE_A_SCENE = ("noise_power", "truth/n_sources")
 _OF_SOURCES = ("truth/azimuth_deg", "truth/elevation_deg", "truth/range_m")
 _REAL = "fiu"
+_TOLD_BY = frozenset(("snapshots", "samples", "covariance"))
+"""Names of which one says that a file without a format holds measurements."""
+
 _MOST_SCENES = 2**26
 """That one number is meant for."""
 
@@ -45,7 +48,8 @@ def as_measurements(reader: Reader, naming: Naming) -> Reader:
             objects.update(_objects(reader, name, theirs))
     if reader.is_foreign:
         objects |= _in_groups(objects)
-    if reader.is_foreign or naming != PLAIN:
+    says_nothing = "format" not in attributes and not _TOLD_BY.isdisjoint(objects)
+    if reader.is_foreign or naming != PLAIN or says_nothing:
         attributes.setdefault("format", FORMAT)
         attributes.setdefault("version", VERSION)
     _state(own, naming, attributes, objects)
@@ -68,8 +72,21 @@ def as_measurements(reader: Reader, naming: Naming) -> Reader:
             objects["codes"] = ordinary["codes"]
             objects.setdefault("channel", ordinary["channel"])
         elif not {"channel", "codes"} & objects.keys():
+            _require_in_order(own, snapshots, _fields(objects))
             objects |= ordinary
     return own
+
+
+def _require_in_order(own: Reader, snapshots: StoredField, fields: dict[str, StoredField]) -> None:
+    """Refuse antennas in the place of snapshots, beside as many positions."""
+    positions = fields.get("element_positions_m")
+    n_snapshots, n_antennas = snapshots.shape[1:]
+    if positions is not None and positions.shape == (n_snapshots, 3) and n_snapshots != n_antennas:
+        law = (
+            f"[scene, snapshot, antenna], got {snapshots.shape} beside the positions of {n_snapshots} "
+            "elements: the axes snapshot and antenna look swapped"
+        )
+        raise own.fault("snapshots", law)
 
 
 def _state(own: Reader, naming: Naming, attributes: dict[str, Any], objects: Objects) -> None:

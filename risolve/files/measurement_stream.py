@@ -82,6 +82,10 @@ class MeasurementStream:
         for name, field in self._fields.items():
             check_type(reader, name, field, origin.is_simulated)
         self.sizes: Sizes = check_sizes(reader, {name: field.shape for name, field in self._fields.items()})
+        if not reader.has_attribute("wavelength_m"):
+            law = "missing; name it, --map wavelength_m=NAME, or state --frequency-hz; the file holds"
+            held = ", ".join([reader.listed(), *reader.contents()[0]])
+            raise reader.fault("attribute wavelength_m", f"{law} {held}")
         wavelength = reader.positive("wavelength_m")
         self._given: GivenModel = "independent"
         if reader.has_attribute("source_model"):

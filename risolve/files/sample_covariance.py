@@ -28,6 +28,9 @@ def snapshots_behind(reader: Reader, covariance: StoredField) -> MadeField:
     shape = covariance.shape
     if len(shape) != 3 or shape[1] != shape[2] or covariance.dtype.kind != "c":
         raise reader.fault("covariance", f"complex [scene, antenna, antenna], got {covariance.dtype} {shape}")
+    if not reader.has_attribute("n_snapshots"):
+        law = "missing; of how many snapshots a covariance is the mean, state --snapshots L; the file holds"
+        raise reader.fault("attribute n_snapshots", f"{law} {reader.listed()}")
     stated = reader.positive("n_snapshots")
     n_snapshots = int(stated)
     if n_snapshots != stated:

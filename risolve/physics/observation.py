@@ -31,7 +31,7 @@ _ROUNDING = 1e-10
 """Squared singular value over the largest, above rounding in single precision."""
 
 
-@dataclass(frozen=True, init=False, eq=False)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Observation(Batched):
     """Coded snapshots of a batch of scenes, y_l = H diag(c_l) A s_l + n_l.
 
@@ -151,6 +151,14 @@ class Observation(Batched):
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """Sizes, and what is known."""
+        noise = "known" if self.noise_power is not None else f"unknown ({self.noise})"
+        return (
+            f"Observation of {self.n_scenes} scenes, {self.n_recorded} snapshots, {self.n_antennas} "
+            f"antennas, {self.n_elements} elements; {self.source_model} sources, noise power {noise}"
+        )
 
     @property
     def limits(self) -> Limits:

@@ -33,7 +33,7 @@ def source_lines(sources: LocatedSources) -> list[str]:
             f"{row['azimuth_deg']:8.3f} ± {_deviation(row['azimuth_std_deg']):6} "
             f"{row['elevation_deg']:8.3f} ± {_deviation(row['elevation_std_deg']):6} "
             f"{row['range_m']:9.4g} ± {_deviation(row['range_std_m']):7}"
-            f"{row['x_m']:10.4g} {row['y_m']:10.4g} {row['z_m']:10.4g} "
+            f"{_metres(row['x_m']):>10} {_metres(row['y_m']):>10} {_metres(row['z_m']):>10} "
             f"{row['power_db']:9.2f} {row['log_likelihood']:15.2f}"
             + (f"{row[CONFIDENCE]:{len(_SURE)}.3f}" if stated else "")
             + ("  at a limit" if row["at_limit"] == 1.0 else "")
@@ -46,6 +46,11 @@ def source_lines(sources: LocatedSources) -> list[str]:
 def _deviation(value: float) -> str:
     """A standard deviation; - of a coordinate that was stated, or whose deviation is not known."""
     return "-" if math.isnan(value) else f"{value:.2g}"
+
+
+def _metres(value: float) -> str:
+    """A coordinate; - of a source at infinity, which has no place."""
+    return "-" if math.isnan(value) else f"{value:.4g}"
 
 
 def summary_line(sources: LocatedSources) -> str:

@@ -43,8 +43,8 @@ _SILENT = 1e-2
 _SPACING = (0.05, 5.0)
 """Wavelengths between neighbouring elements that are tried."""
 
-_SUSPECTS = 3
-"""Antennas, those that are least explained, without which a scene is tried."""
+_ALONE = 5.0
+"""What an antenna leaves over the median of the others, from which a scene is tried without it."""
 
 _FREQUENCIES = (("hertz", 1.0), ("megahertz", 1e6), ("gigahertz", 1e9))
 
@@ -147,8 +147,8 @@ def _unequal(seen: Observation, sources: Sources) -> list[str]:
 
 
 def _without_one(seen: Observation, sources: Sources) -> tuple[int, _Trial] | None:
-    """The antenna without which sources of their number leave least, and what they leave then; None where
-    an antenna cannot be left out.
+    """The antenna that is explained far worse than the others, and what sources of their number leave without
+    it; None where there is none, or it cannot be left out.
     """
     n_antennas, n_elements = seen.channel.shape[1:]
     are_elements = n_antennas == n_elements
@@ -158,17 +158,16 @@ def _without_one(seen: Observation, sources: Sources) -> tuple[int, _Trial] | No
     if n_antennas - 1 <= sources.shape[1] or couples:
         return None
     misfit = misfit_by_antenna(seen, sources)[0]
-    best: tuple[int, _Trial] | None = None
-    for antenna in misfit.argsort(descending=True)[:_SUSPECTS].tolist():
-        kept = torch.arange(n_antennas) != antenna
-        other = replace(seen, snapshots=seen.snapshots[..., kept], channel=seen.channel[:, kept])
-        if are_elements:
-            array = replace(seen.array, elements=seen.array.elements[kept])
-            other = replace(other, array=array, channel=other.channel[..., kept], codes=seen.codes[..., kept])
-        found = _tried(other, sources.shape[1])
-        if found is not None and (best is None or found.left < best[1].left):
-            best = antenna, found
-    return best
+    antenna = int(misfit.argmax())
+    kept = torch.arange(n_antennas) != antenna
+    if misfit[antenna] < _ALONE * misfit[kept].median():
+        return None
+    other = replace(seen, snapshots=seen.snapshots[..., kept], channel=seen.channel[:, kept])
+    if are_elements:
+        array = replace(seen.array, elements=seen.array.elements[kept])
+        other = replace(other, array=array, channel=other.channel[..., kept], codes=seen.codes[..., kept])
+    found = _tried(other, sources.shape[1])
+    return None if found is None else (antenna, found)
 
 
 def _least_waves(seen: Observation, n_sources: int, bound: float) -> _Waves | None:
