@@ -67,6 +67,8 @@ PUBLIC = {
     "LocatedSources": "risolve.files.located_sources",
     "bound": "risolve.door",
     "PlaceBound": "risolve.door",
+    "calibrate": "risolve.calibrating",
+    "CalibratedArray": "risolve.calibrated",
     "read_measurements": "risolve.files.measurements",
     "write_measurements": "risolve.files.measurements",
     "estimator_names": "risolve.door",

@@ -1,3 +1,5 @@
+from risolve.calibrated import CalibratedArray as CalibratedArray
+from risolve.calibrating import calibrate as calibrate
 from risolve.door import FoundSources as FoundSources
 from risolve.door import PlaceBound as PlaceBound
 from risolve.door import bound as bound
