@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
-from risolve.calibrated import CalibratedArray
 from risolve.calibration.fit import ArrayFit, fit_array
 from risolve.calibration.unknowns import NAMES, Priors, Unknowns
 from risolve.field import CoordinateLike, FieldOfView, coordinate_of
+from risolve.files.calibrated_array import CalibratedArray
 from risolve.inference.scaling import require_usable
 from risolve.leaving_out import LeftOut, left_out
 from risolve.locating import CLASSICAL, Localizer, Options, localizer_for

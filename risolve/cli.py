@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser("finetune", help="tune a trained network on measurements without truth")
     )
     inspect = commands.add_parser("inspect", help="explain a file")
-    held = "measurements, covariances, bounds, estimates, sources or a model"
+    held = "measurements, covariances, bounds, estimates, sources, an array or a model"
     inspect.add_argument("file", type=Path, help=held)
     add_naming(inspect)
     inspect.set_defaults(command=_inspect)

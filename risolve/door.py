@@ -14,10 +14,10 @@ from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
 from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
-from risolve.calibrated import CalibratedArray
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
 from risolve.field import CoordinateLike, FieldOfView, Searched, check_angles, coordinate_of
+from risolve.files.calibrated_array import CalibratedArray
 from risolve.files.located_sources import LocatedSources, joined
 from risolve.files.measurement_laws import lossy_codes
 from risolve.files.model import Model, read_model
