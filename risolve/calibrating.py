@@ -1,10 +1,12 @@
 """The door of calibration: an array from what it saw of sources at known or unknown places."""
 
+import builtins
 import math
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -74,34 +76,69 @@ def calibrate(
             number of sources, a truth that contradicts what is stated, deviations that are not positive.
     """
     seen = [observations] if isinstance(observations, Observation) else list(observations)
-    _check_alike(seen)
-    truths = _truths(truth, len(seen))
-    field = FieldOfView(
-        coordinate_of("azimuth", azimuth),
-        coordinate_of("elevation", elevation),
-        coordinate_of("range", range),
-    )
     if isinstance(unknown, str):
         raise TypeError(f"unknown is a list of names, got {unknown!r} alone")
-    priors = Priors(
-        None if gain_deviation_db is None else gain_deviation_db / _DB,
-        None if phase_deviation_deg is None else math.radians(phase_deviation_deg),
-        position_deviation,
+    if isinstance(folds, bool):
+        raise TypeError(f"folds is a whole number, got {folds!r}")
+    asked = Asked(
+        unknown=tuple(unknown),
+        field=FieldOfView(
+            coordinate_of("azimuth", azimuth),
+            coordinate_of("elevation", elevation),
+            coordinate_of("range", range),
+        ),
+        sources=None if sources is None else operator.index(sources),
+        gain_deviation_db=gain_deviation_db,
+        phase_deviation_deg=phase_deviation_deg,
+        position_deviation=position_deviation,
+        folds=operator.index(folds),
     )
-    ordered = sorted(unknown, key=lambda name: NAMES.index(name) if name in NAMES else len(NAMES))
+    found, doubts = calibrated(seen, _truths(truth, len(seen)), asked)
+    names = [f"observation {number}" for number in builtins.range(len(seen))]
+    for line in (*outlying_lines(found.outlying, names), *doubts):
+        warnings.warn(line, stacklevel=2)
+    return found
+
+
+class Asked(NamedTuple):
+    """What is asked of a calibration, as `calibrate` has it."""
+
+    unknown: tuple[str, ...]
+    field: FieldOfView
+    sources: int | None
+    gain_deviation_db: float | None
+    phase_deviation_deg: float | None
+    position_deviation: float | None
+    folds: int
+
+
+def calibrated(
+    seen: Sequence[Observation], truths: Sequence[TruthLike], asked: Asked
+) -> tuple[CalibratedArray, list[str]]:
+    """An array from observations with what is known of each, and what is doubtful beside outlying scenes.
+
+    Raises:
+        TypeError, ValueError: as `calibrate`.
+    """
+    _check_alike(seen)
+    priors = Priors(
+        None if asked.gain_deviation_db is None else asked.gain_deviation_db / _DB,
+        None if asked.phase_deviation_deg is None else math.radians(asked.phase_deviation_deg),
+        asked.position_deviation,
+    )
+    ordered = sorted(asked.unknown, key=lambda name: NAMES.index(name) if name in NAMES else len(NAMES))
     unknowns = Unknowns(tuple(ordered), seen[0].array, seen[0].n_antennas, priors)
-    if isinstance(folds, bool) or operator.index(folds) < 0 or folds == 1:
-        raise ValueError(f"folds is 2 or more, or 0 to leave nothing out; got {folds!r}")
-    places, counts = [], None if sources is None else operator.index(sources)
+    if asked.folds < 0 or asked.folds == 1:
+        raise ValueError(f"folds is 2 or more, or 0 to leave nothing out; got {asked.folds}")
+    places = []
     for own, known in zip(seen, truths, strict=True):
-        if not known and counts is None:
-            raise ValueError(
-                "sources: how many every scene has, where there is no truth that says it; got None"
-            )
-        places.append(true_places(known, own.n_scenes, counts))
+        if not known and asked.sources is None:
+            law = "how many every scene has, where there is no truth that says it"
+            raise ValueError(f"sources: {law}; got None")
+        places.append(true_places(known, own.n_scenes, asked.sources))
 
     def localizer(observation: Observation, n_sources: int) -> Localizer:
-        options = Options(CLASSICAL, n_sources, field, _FALSE_ALARM, Path())
+        options = Options(CLASSICAL, n_sources, asked.field, _FALSE_ALARM, Path())
         return localizer_for(observation, options, "the observation")
 
     placed = [
@@ -109,10 +146,18 @@ def calibrate(
         for own, true in zip(seen, places, strict=True)
     ]
     found = fit_array(placed, unknowns, _ITERATIONS)
-    checked = left_out(placed, places, found, localizer, folds, _ITERATIONS)
-    for line in _doubts(found, checked):
-        warnings.warn(line, stacklevel=2)
-    return _calibrated(found, checked)
+    checked = left_out(placed, places, found, localizer, asked.folds, _ITERATIONS)
+    return _calibrated(found, checked), _doubts(found, checked)
+
+
+def outlying_lines(outlying: Sequence[tuple[int, int]], names: Sequence[str]) -> list[str]:
+    """A line for each observation with scenes that do not fit; names: of the observations."""
+    return [
+        f"{name}: scenes {scenes} leave more than four times what others do, and weigh little: is their "
+        "truth right, or is there a reflection?"
+        for number, name in enumerate(names)
+        if (scenes := [scene for own, scene in outlying if own == number])
+    ]
 
 
 def _check_alike(seen: Sequence[Observation]) -> None:
@@ -152,12 +197,7 @@ def _truths(truth: TruthLike | Sequence[TruthLike] | None, count: int) -> list[T
 
 
 def _doubts(found: ArrayFit, checked: LeftOut | None) -> list[str]:
-    lines = [
-        f"observation {number}: scenes {list(scenes)} leave more than four times what others do, and weigh "
-        "little: is their truth right, or is there a reflection?"
-        for number, scenes in enumerate(found.outlying)
-        if scenes
-    ]
+    lines = []
     if not found.converged:
         lines.append(
             f"the likelihood still rises after {_ITERATIONS} steps: take more scenes, or leave unknowns out"

@@ -22,15 +22,16 @@ import pandas as pd
 import torch
 
 from risolve.calibration.unknowns import ArrayCalibration
+from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.calibrated_array import CalibratedArray
 from risolve.files.first_look import looked_at
-from risolve.files.reader import Reader, reading
+from risolve.files.reader import Reader, opened, reading
 from risolve.physics.array import Array
 
 FORMAT = "risolve-array"
 VERSION = 1
-_MADE_BY = "`risolve.write_array` writes what `risolve.calibrate` returns"
+_MADE_BY = "`risolve calibrate-array` writes such files"
 
 _DEVIATIONS = {
     "gain_db": "element",
@@ -93,6 +94,15 @@ def read_array(path: Path | str) -> CalibratedArray:
     place = Path(path)
     with reading(place, FORMAT, VERSION, _MADE_BY, looked_at([place])[place]) as reader:
         return array_in(reader)
+
+
+def is_array(path: Path) -> bool:
+    """Whether a file is one of these, whole or not."""
+    try:
+        with opened(path, _MADE_BY, looked_at([path])[path]) as reader:
+            return reader.has_attribute("format") and bool(reader.attribute("format") == FORMAT)
+    except MeasurementError:
+        return False
 
 
 def array_in(reader: Reader) -> CalibratedArray:
