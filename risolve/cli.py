@@ -24,7 +24,7 @@ from risolve.files.sources import write_sources
 from risolve.finetune import finetune_files
 from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
 from risolve.locating import localization_key
-from risolve.locating_options import MODEL, add_locating, add_places, field_of_view_of, options_of
+from risolve.locating_options import MODEL, add_locating, add_places, array_of, field_of_view_of, options_of
 from risolve.naming_options import add_naming, naming_of
 from risolve.networks.health import TrainingDiverged
 from risolve.pictures.kinds import KINDS as PICTURES
@@ -230,7 +230,8 @@ def _calibrate_array(arguments: argparse.Namespace, remark: Remark) -> Outcome:
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     options = options_of(arguments)
     naming = naming_of(arguments)
-    looks, workers = first_looks(arguments.files, naming), len(os.sched_getaffinity(0))
+    looks = first_looks(arguments.files, naming, array_of(arguments))
+    workers = len(os.sched_getaffinity(0))
     if arguments.plot is not None:
         check_target(arguments.plot, arguments.files, PICTURES)
     if arguments.out is None:
@@ -238,7 +239,7 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
         check_target(arguments.out, arguments.files, sources_file.KINDS)
-        key = localization_key(arguments.files, options, naming)
+        key = localization_key(arguments.files, options, naming, arguments.array)
         with parts(arguments.out, key, "[0-9]*-[0-9]*.h5") as work:
             found = localize_files(arguments.files, looks, options, remark, work, workers)
             check_target(arguments.out, arguments.files, sources_file.KINDS)
@@ -254,7 +255,7 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
 
 def _plot(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     options, files = options_of(arguments), [arguments.file]
-    looks = first_looks(files, naming_of(arguments))
+    looks = first_looks(files, naming_of(arguments), array_of(arguments))
     check_target(arguments.out, files, PICTURES)
     n_scenes, scene = count_scenes(arguments.file, looks), arguments.scene
     if scene is not None and not 0 <= scene < n_scenes:

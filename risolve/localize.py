@@ -213,7 +213,9 @@ class _Locator:
             for scene, reason in chunk.left_out.items()
         }
         chunk = replace(chunk, left_out=reasons)
-        return _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
+        part = _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
+        array = self.looks[self.path].array
+        return part if array is None else replace(part, values=array.widened(part.values))
 
 
 def _localizer(stream: Source, options: Options) -> Localizer:

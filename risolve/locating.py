@@ -283,9 +283,11 @@ def _require_same_system(known: Described, options: Options, where: str, params:
         )
 
 
-def localization_key(files: Sequence[Path], options: Options, naming: Naming = PLAIN) -> str:
+def localization_key(
+    files: Sequence[Path], options: Options, naming: Naming = PLAIN, array: Path | None = None
+) -> str:
     """Digest of what the sources of some files depend on: the files, what is said of them, the options, the
-    model, the code.
+    model, the file of a calibrated array, the code.
 
     Raises:
         MeasurementError: a file that is missing.
@@ -294,6 +296,8 @@ def localization_key(files: Sequence[Path], options: Options, naming: Naming = P
     inputs = with_beside([path for file in files for path in source_paths(file, MADE_BY)])
     if needs_model(options.estimator) and isinstance(options.model, Path) and options.model.is_file():
         inputs.append(options.model)
+    if array is not None:
+        inputs.append(array)
     named = {"model": None, "files": [str(file) for file in files], "naming": asdict(naming)}
     parameters = asdict(options) | named
     return work_key("risolve.localize", parameters, inputs)

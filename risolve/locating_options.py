@@ -6,6 +6,8 @@ from pathlib import Path
 
 from risolve.errors import MeasurementError
 from risolve.field import FieldOfView, Interval
+from risolve.files.calibrated_array import CalibratedArray
+from risolve.files.calibrated_arrays import read_array
 from risolve.locating import CLASSICAL, Options, needs_model
 
 MODEL = Path("data/calibration/learned.pt")
@@ -42,6 +44,9 @@ def add_locating(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"network, for an estimator that reads one; default {MODEL}",
     )
+    command.add_argument(
+        "--array", type=Path, metavar="FILE", help="calibrated array, which `calibrate-array` writes"
+    )
 
 
 def add_places(command: argparse.ArgumentParser) -> None:
@@ -61,6 +66,15 @@ def add_places(command: argparse.ArgumentParser) -> None:
             metavar=unit,
             help=f"LOW HIGH, or one number that is known; {usual} searched where nothing is stated",
         )
+
+
+def array_of(arguments: argparse.Namespace) -> CalibratedArray | None:
+    """The calibrated array that the options name.
+
+    Raises:
+        MeasurementError: as `read_array`.
+    """
+    return None if arguments.array is None else read_array(arguments.array)
 
 
 def options_of(arguments: argparse.Namespace) -> Options:

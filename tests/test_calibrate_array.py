@@ -2,17 +2,21 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 import risolve
 from risolve import cli
+from risolve.locating import localization_key
 from tests.calibration.worlds import World, world
-from tests.measurement_files import changed, with_values, without
+from tests.localization import OPTIONS
+from tests.measurement_files import at, changed, with_values, without
 from tests.messages import shows
 
 PLACES = ("--elevation", "0", "--range", "inf")
@@ -38,8 +42,15 @@ def line(**changes: Any) -> World:
 def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
 ) -> tuple[int, str, str]:
+    """Exit status and both streams of `calibrate-array`."""
+    return command(monkeypatch, capsys, "calibrate-array", *arguments)
+
+
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, str, str]:
     """Exit status and both streams."""
-    monkeypatch.setattr("sys.argv", ["risolve", "calibrate-array", *map(str, arguments)])
+    monkeypatch.setattr("sys.argv", ["risolve", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     out, err = capsys.readouterr()
@@ -129,3 +140,79 @@ def test_a_file_without_truth_and_a_target_of_another_kind_are_refused(
     for target, said in ((tmp_path / "array.h5", "bare.h5: truth"), (tmp_path / "array.csv", "array.csv")):
         status, _, err = run(monkeypatch, capsys, path, "--unknown", "gains", "--out", target)
         assert status == cli.FAULTY and said in err and not target.exists()
+
+
+def test_localize_through_a_calibrated_array_is_locate_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A lost snapshot and a dead antenna are left out of what the calibration made."""
+    made = line()
+    path, target = written(tmp_path / "known.h5", made), tmp_path / "array.h5"
+    arguments = ("--unknown", "gains", *PLACES, "--folds", "2", "--out", target)
+    assert run(monkeypatch, capsys, path, *arguments)[0] == 0
+    wide = replace(risolve.read_array(target), excess=np.array([0.01, np.nan, np.nan]))
+    risolve.write_array(target, wide)
+    out = tmp_path / "sources.csv"
+    options = ("--sources", "1", *PLACES, "--array", target, "--out", out)
+    status, _, err = command(monkeypatch, capsys, "localize", path, *options)
+    assert status == 0, err
+    found = pd.read_csv(out)
+    expected = risolve.locate(
+        risolve.read_measurements(path),
+        sources=1,
+        elevation=0,
+        range=np.inf,
+        calibration=risolve.read_array(target),
+    )
+    for name in ("azimuth_deg", "azimuth_std_deg", "fits", "explained"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+    assert (found.azimuth_std_deg > math.degrees(0.01)).all()
+    changed(path, at("snapshots", (3, 2), np.nan), at("snapshots", (4, slice(None), 5), np.nan))
+    status, _, err = command(monkeypatch, capsys, "localize", path, *options)
+    assert status == 0, err
+    lacking = pd.read_csv(out)
+    assert len(lacking) == 12
+    assert (lacking.azimuth_deg - found.azimuth_deg).abs().max() < 1.0
+    drawn = tmp_path / "scene.png"
+    status, _, err = command(monkeypatch, capsys, "plot", path, "--scene", "4", *options[:-2], "--out", drawn)
+    assert status == 0 and drawn.exists(), err
+
+
+def test_what_is_located_depends_on_the_array(tmp_path: Path) -> None:
+    path = written(tmp_path / "known.h5", line(n_scenes=2))
+    for name in ("one", "other"):
+        (tmp_path / name).write_text(name, "utf-8")
+    keys = [localization_key([path], OPTIONS, array=tmp_path / name) for name in ("one", "one", "other")]
+    assert keys[0] == keys[1] != keys[2]
+    assert localization_key([path], OPTIONS) not in keys
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (risolve.linear(8, 0.05, 0.2), "attribute wavelength_m ... 0.1 ... got 0.2"),
+        (risolve.linear(8, 0.04, 0.1), "element_positions_m ... m beside"),
+        (risolve.linear(7, 0.05, 0.1), "channel ... 8, 8 ... (1, 7, 7)"),
+    ],
+)
+def test_measurements_of_another_array_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    array: risolve.Array,
+    said: str,
+) -> None:
+    made, target = line(n_scenes=6), tmp_path / "array.h5"
+    own = written(tmp_path / "own.h5", made)
+    assert (
+        run(monkeypatch, capsys, own, "--unknown", "heading", *PLACES, "--folds", "0", "--out", target)[0]
+        == 0
+    )
+    seen = made.placed.observation
+    n_elements = array.n_elements
+    other = risolve.Observation(seen.snapshots[..., :n_elements], array)
+    risolve.write_measurements(tmp_path / "other.h5", other)
+    arguments = (tmp_path / "other.h5", "--sources", "1", *PLACES, "--array", target)
+    status, out, err = command(monkeypatch, capsys, "localize", *arguments)
+    assert (status, out) == (cli.FAULTY, "")
+    assert len(err.splitlines()) == 1 and re.search(shows(f"other.h5: {said}"), err), err
