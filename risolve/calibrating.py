@@ -93,7 +93,7 @@ def calibrate(
         position_deviation=position_deviation,
         folds=operator.index(folds),
     )
-    found, doubts = calibrated(seen, _truths(truth, len(seen)), asked)
+    found, doubts = calibrated(seen, truth, asked)
     names = [f"observation {number}" for number in builtins.range(len(seen))]
     for line in (*outlying_lines(found.outlying, names), *doubts):
         warnings.warn(line, stacklevel=2)
@@ -113,7 +113,7 @@ class Asked(NamedTuple):
 
 
 def calibrated(
-    seen: Sequence[Observation], truths: Sequence[TruthLike], asked: Asked
+    seen: Sequence[Observation], truth: TruthLike | Sequence[TruthLike] | None, asked: Asked
 ) -> tuple[CalibratedArray, list[str]]:
     """An array from observations with what is known of each, and what is doubtful beside outlying scenes.
 
@@ -131,7 +131,7 @@ def calibrated(
     if asked.folds < 0 or asked.folds == 1:
         raise ValueError(f"folds is 2 or more, or 0 to leave nothing out; got {asked.folds}")
     places = []
-    for own, known in zip(seen, truths, strict=True):
+    for own, known in zip(seen, _truths(truth, len(seen)), strict=True):
         if not known and asked.sources is None:
             law = "how many every scene has, where there is no truth that says it"
             raise ValueError(f"sources: {law}; got None")
@@ -166,6 +166,11 @@ def _check_alike(seen: Sequence[Observation]) -> None:
         if not isinstance(own, Observation):
             raise TypeError(f"calibrate takes observations, got {type(own).__name__}")
         require_usable(own)
+        if own.noise == "antennas":
+            raise ValueError(
+                "calibrate takes noise that is alike at all antennas, or of powers that are stated; got "
+                f'noise="antennas" in observation {number}: give noise_power to it'
+            )
         first = seen[0]
         for name, one, other in (
             ("elements", first.n_elements, own.n_elements),

@@ -22,8 +22,7 @@ from risolve.files.measurement_stream import first_looks
 from risolve.files.model import Tuning, write_model
 from risolve.files.sources import write_sources
 from risolve.finetune import finetune_files
-from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
-from risolve.locating import localization_key
+from risolve.localize import FOUND_TOLERANCE_DEG, localization_key, localize_files
 from risolve.locating_options import MODEL, add_locating, add_places, array_of, field_of_view_of, options_of
 from risolve.naming_options import add_naming, naming_of
 from risolve.networks.health import TrainingDiverged

@@ -13,7 +13,7 @@ import pytest
 
 import risolve
 from risolve import cli
-from risolve.locating import localization_key
+from risolve.localize import localization_key
 from tests.calibration.worlds import World, world
 from tests.localization import OPTIONS
 from tests.measurement_files import at, changed, with_values, without
