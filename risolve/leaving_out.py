@@ -20,8 +20,10 @@ from risolve.physics.geometry import turned
 from risolve.physics.observation import Observation
 from risolve.placing import in_pairs
 
-_MOST = np.pi / 2
-"""Error that what is not found counts as."""
+_MOST = np.deg2rad(5.0)
+"""Angle within which a source counts as found: a larger error, or that of what is not found, counts as this
+one, so that a single one does not outweigh all others.
+"""
 
 _DECIMALS = 9
 """Of coordinates (rad, 1/m) that make places the same."""
@@ -43,11 +45,12 @@ class LeftOut(NamedTuple):
 
     @staticmethod
     def typical(errors: Float[np.ndarray, "row 3"]) -> float:
-        """Mean over sources of the root of the summed squared errors of both angles (rad), pi / 2 at most; of
-        inverse ranges (1/m), where no angle is known.
+        """Mean over sources of the root of the summed squared errors of both angles (rad), 5 degrees at most;
+        median of the errors of inverse ranges (1/m), where no angle is known.
         """
-        own = errors[:, :2] if not np.isnan(errors[:, :2]).all() else errors[:, 2:]
-        return float(np.minimum(np.sqrt(np.nansum(own**2, axis=1)), _MOST).mean())
+        if np.isnan(errors[:, :2]).all():
+            return float(np.nanmedian(np.abs(errors[:, 2])))
+        return float(np.minimum(np.sqrt(np.nansum(errors[:, :2] ** 2, axis=1)), _MOST).mean())
 
     @property
     def is_better(self) -> bool:

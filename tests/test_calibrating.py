@@ -146,15 +146,37 @@ def test_what_is_not_better_stays_nominal_and_is_a_warning() -> None:
 def test_excess_is_what_errors_have_beside_their_deviations() -> None:
     """Of equal deviations tau^2 = mean e^2 - s^2; scenes that do not fit take no part."""
     errors = np.full((4, 3), np.nan)
-    errors[:, 0] = [0.3, -0.5, 0.4, 9.0]
-    errors[:, 2] = [0.1, 0.1, np.inf, 0.1]
-    stated = np.full((4, 3), 0.2)
+    errors[:, 0] = [0.03, -0.05, 0.04, 0.9]
+    errors[:, 2] = [0.01, 0.01, np.inf, 0.01]
+    stated = np.full((4, 3), 0.02)
     rows = np.zeros((4, 3), dtype=np.int64)
     outlying = np.array([0, 0, 0, 1])
     checked = LeftOut(rows, 2.0 * errors, stated, errors, stated, outlying)
     found = checked.excess()
-    assert found[0] ** 2 == pytest.approx((0.09 + 0.25 + 0.16) / 3.0 - 0.04)
+    assert found[0] ** 2 == pytest.approx((0.0009 + 0.0025 + 0.0016) / 3.0 - 0.0004)
     assert np.isnan(found[1]) and found[2] == 0.0
+
+
+def test_one_error_does_not_outweigh_the_others() -> None:
+    """What is not found, or found far away, counts as 5 degrees; ranges alone are judged by their median."""
+    before, after = np.full((2, 8, 3), np.nan)
+    before[:, 0] = np.deg2rad(2.0)
+    after[:, 0] = np.deg2rad([1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 60.0, np.inf])
+    rows, stated = np.zeros((8, 3), dtype=np.int64), np.ones((8, 3))
+    checked = LeftOut(rows, before, stated, after, stated, np.zeros(8, dtype=np.int64))
+    assert np.rad2deg(checked.typical(after)) == pytest.approx((6 * 1.0 + 2 * 5.0) / 8)
+    assert checked.typical(before) == pytest.approx(np.deg2rad(2.0)) and not checked.is_better
+    assert replace_after(checked, np.deg2rad([1.0] * 7 + [60.0])).is_better
+    by_range = np.full((3, 3), np.nan)
+    by_range[:, 2] = [0.1, -0.2, np.inf]
+    assert LeftOut.typical(by_range) == pytest.approx(0.2)
+
+
+def replace_after(checked: LeftOut, azimuth: np.ndarray) -> LeftOut:
+    """With other errors of azimuth behind the calibration."""
+    after = np.full_like(checked.after, np.nan)
+    after[:, 0] = azimuth
+    return checked._replace(after=after)
 
 
 def test_located_deviations_hold_the_excess() -> None:
