@@ -1,8 +1,12 @@
+from risolve.calibrating import calibrate as calibrate
 from risolve.door import FoundSources as FoundSources
 from risolve.door import PlaceBound as PlaceBound
 from risolve.door import bound as bound
 from risolve.door import estimator_names as estimator_names
 from risolve.door import locate as locate
+from risolve.files.calibrated_array import CalibratedArray as CalibratedArray
+from risolve.files.calibrated_arrays import read_array as read_array
+from risolve.files.calibrated_arrays import write_array as write_array
 from risolve.files.located_sources import LocatedSources as LocatedSources
 from risolve.files.measurements import read_measurements as read_measurements
 from risolve.files.measurements import write_measurements as write_measurements

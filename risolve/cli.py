@@ -1,4 +1,6 @@
-"""The command line: localize | plot | convert | finetune | inspect | trials | adopt | set | estimators."""
+"""The command line: localize | plot | convert | finetune | calibrate-array | inspect | estimators, and of a
+clone trials | adopt | set.
+"""
 
 import argparse
 import os
@@ -8,18 +10,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from risolve import calibrate_array as calibrate_setup
 from risolve import convert as convert_setup
 from risolve import tune as tuning_setup
+from risolve.calibrating import Asked
 from risolve.drawing import count_scenes, draw_sources
 from risolve.errors import MeasurementError, StateError
 from risolve.files import sources as sources_file
+from risolve.files.calibrated_arrays import write_array
 from risolve.files.measurement_stream import first_looks
 from risolve.files.model import Tuning, write_model
 from risolve.files.sources import write_sources
 from risolve.finetune import finetune_files
-from risolve.localize import FOUND_TOLERANCE_DEG, localize_files
-from risolve.locating import localization_key
-from risolve.locating_options import MODEL, add_locating, options_of
+from risolve.localize import FOUND_TOLERANCE_DEG, localization_key, localize_files
+from risolve.locating_options import MODEL, add_locating, add_places, array_of, field_of_view_of, options_of
 from risolve.naming_options import add_naming, naming_of
 from risolve.networks.health import TrainingDiverged
 from risolve.pictures.kinds import KINDS as PICTURES
@@ -56,7 +60,7 @@ Remark: TypeAlias = Callable[[str], None]
 
 
 def main() -> None:
-    """risolve localize | plot | convert | finetune | inspect | trials | adopt | set | estimators"""
+    """risolve COMMAND ..."""
 
     def command() -> None:
         if sys.argv[1:2] and sys.argv[1] in OF_CLONE:
@@ -84,8 +88,11 @@ def parser() -> argparse.ArgumentParser:
     _add_finetune(
         commands.add_parser("finetune", help="tune a trained network on measurements without truth")
     )
+    _add_calibrate_array(
+        commands.add_parser("calibrate-array", help="find what an array is from its measurements")
+    )
     inspect = commands.add_parser("inspect", help="explain a file")
-    held = "measurements, covariances, bounds, estimates, sources or a model"
+    held = "measurements, covariances, bounds, estimates, sources, an array or a model"
     inspect.add_argument("file", type=Path, help=held)
     add_naming(inspect)
     inspect.set_defaults(command=_inspect)
@@ -161,10 +168,69 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
     finetune.set_defaults(command=_finetune)
 
 
+def _add_calibrate_array(calibrate: argparse.ArgumentParser) -> None:
+    calibrate.description = (
+        "Find gains, phases, positions and heading of an array from measurements with sources at known "
+        "places, or blind (docs/localize.md)."
+    )
+    calibrate.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
+    calibrate.add_argument(
+        "--unknown",
+        type=_names,
+        required=True,
+        metavar="NAME,...",
+        help="gains, antenna_phases, antenna_gains, positions, heading",
+    )
+    calibrate.add_argument(
+        "--known",
+        type=_names,
+        default=("azimuth", "elevation", "range"),
+        metavar="NAME,...",
+        help="coordinates of the truth that are used; none: blind; default azimuth,elevation,range",
+    )
+    calibrate.add_argument("--sources", type=int, metavar="K", help="of every scene, where no truth is used")
+    add_places(calibrate)
+    for name, unit, what in (
+        ("gain-deviation", "DB", "standard deviation of the gains from 1, dB"),
+        ("phase-deviation", "DEGREES", "the same of their phases"),
+        ("position-deviation", "M", "of each coordinate of an element; positions need it"),
+    ):
+        calibrate.add_argument(f"--{name}", type=float, metavar=unit, help=what)
+    calibrate.add_argument(
+        "--folds", type=int, default=10, metavar="N", help="parts of places left out; 0: none; default 10"
+    )
+    calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="the array: .h5")
+    add_naming(calibrate)
+    calibrate.set_defaults(command=_calibrate_array)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(text.split(","))
+
+
+def _calibrate_array(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    asked = Asked(
+        unknown=arguments.unknown,
+        field=field_of_view_of(arguments),
+        sources=arguments.sources,
+        gain_deviation_db=arguments.gain_deviation,
+        phase_deviation_deg=arguments.phase_deviation,
+        position_deviation=arguments.position_deviation,
+        folds=arguments.folds,
+    )
+    looks = first_looks(arguments.files, naming_of(arguments))
+    check_target(arguments.out, arguments.files, calibrate_setup.KINDS)
+    found = calibrate_setup.calibrate_files(arguments.files, looks, asked, arguments.known, remark)
+    check_target(arguments.out, arguments.files, calibrate_setup.KINDS)
+    write_array(arguments.out, found.array)
+    return [*repr(found.array).splitlines(), str(arguments.out)], LEFT_OUT if found.n_left_out else 0
+
+
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     options = options_of(arguments)
     naming = naming_of(arguments)
-    looks, workers = first_looks(arguments.files, naming), len(os.sched_getaffinity(0))
+    looks = first_looks(arguments.files, naming, array_of(arguments))
+    workers = len(os.sched_getaffinity(0))
     if arguments.plot is not None:
         check_target(arguments.plot, arguments.files, PICTURES)
     if arguments.out is None:
@@ -172,7 +238,7 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
         lines = [*source_lines(found.sources), summary_line(found.sources)]
     else:
         check_target(arguments.out, arguments.files, sources_file.KINDS)
-        key = localization_key(arguments.files, options, naming)
+        key = localization_key(arguments.files, options, naming, arguments.array)
         with parts(arguments.out, key, "[0-9]*-[0-9]*.h5") as work:
             found = localize_files(arguments.files, looks, options, remark, work, workers)
             check_target(arguments.out, arguments.files, sources_file.KINDS)
@@ -188,7 +254,7 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
 
 def _plot(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     options, files = options_of(arguments), [arguments.file]
-    looks = first_looks(files, naming_of(arguments))
+    looks = first_looks(files, naming_of(arguments), array_of(arguments))
     check_target(arguments.out, files, PICTURES)
     n_scenes, scene = count_scenes(arguments.file, looks), arguments.scene
     if scene is not None and not 0 <= scene < n_scenes:

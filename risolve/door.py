@@ -17,6 +17,7 @@ from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
 from risolve.field import CoordinateLike, FieldOfView, Searched, check_angles, coordinate_of
+from risolve.files.calibrated_array import CalibratedArray
 from risolve.files.located_sources import LocatedSources, joined
 from risolve.files.measurement_laws import lossy_codes
 from risolve.files.model import Model, read_model
@@ -80,6 +81,7 @@ def locate(
     estimator: str = CLASSICAL,
     false_alarm: float = 0.01,
     model: Model | Path | str | None = None,
+    calibration: CalibratedArray | None = None,
 ) -> FoundSources:
     """Sources of every scene of an observation.
 
@@ -92,7 +94,8 @@ def locate(
     not stated of it is taken as 0.
     estimator: a name of `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm:
     probability that counting takes noise for a source. model: a trained network, or its file, for an
-    estimator that reads one.
+    estimator that reads one. calibration: what `calibrate` found of the array, which is applied; deviations
+    are more by what its errors at places left out exceeded theirs.
 
     The result has a row a source, with azimuth_deg, elevation_deg, range_m and their standard deviations,
     power_db in the unit of |snapshot|^2 and more (`LocatedSources`); `plot` draws it. What cannot be right
@@ -105,6 +108,9 @@ def locate(
         CheckpointError: a model that is missing, damaged, or was made for something else.
     """
     _require(observation, "locate")
+    if not isinstance(calibration, CalibratedArray | None):
+        raise TypeError(f"calibration is what calibrate returns, got {type(calibration).__name__}")
+    observation = observation if calibration is None else calibration.apply(observation)
     if not isinstance(estimator, str):
         raise TypeError(f"estimator is a name (risolve.estimator_names), got {estimator!r}")
     count = None if sources is None else _count(sources)
@@ -133,7 +139,8 @@ def locate(
     for line in doubts.lines():
         warnings.warn(line, stacklevel=2)
     within = replace(observation, array=localizer.array, stated=localizer.stated)
-    return FoundSources(**vars(joined(parts)), observation=within, searched=localizer.searched)
+    found = FoundSources(**vars(joined(parts)), observation=within, searched=localizer.searched)
+    return found if calibration is None else replace(found, values=calibration.widened(found.values))
 
 
 def estimator_names() -> list[str]:

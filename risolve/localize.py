@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +22,16 @@ from risolve.files.gaps import Gap, Piece, pieces
 from risolve.files.hdf5 import source_paths
 from risolve.files.located_sources import VALUES, LocatedSources, joined, no_sources
 from risolve.files.measurement_stream import MADE_BY, measurement_stream
+from risolve.files.naming import PLAIN, Naming
+from risolve.files.registry import with_beside
 from risolve.files.source import Chunk, Source, TruePlaces, computed
 from risolve.files.sources import read_sources, write_sources
 from risolve.located import in_order, located_sources, of_scenes
-from risolve.locating import Localizer, Options, localize, localizer_for
+from risolve.locating import Localizer, Options, localize, localizer_for, needs_model
 from risolve.metrics.agreement import agreement
 from risolve.running.progress import Progress
 from risolve.running.shards import shared_out
+from risolve.running.work import work_key
 from risolve.shown import shown
 from risolve.words.doubts import Doubts
 from risolve.words.gaps import gap_words
@@ -122,6 +125,26 @@ def localize_files(
     return Localization(sources, tuple(scores))
 
 
+def localization_key(
+    files: Sequence[Path], options: Options, naming: Naming = PLAIN, array: Path | None = None
+) -> str:
+    """Digest of what the sources of some files depend on: the files, what is said of them, the options, the
+    model, the file of a calibrated array, the code.
+
+    Raises:
+        MeasurementError: a file that is missing.
+        ValueError: an unknown estimator.
+    """
+    inputs = with_beside([path for file in files for path in source_paths(file, MADE_BY)])
+    if needs_model(options.estimator) and isinstance(options.model, Path) and options.model.is_file():
+        inputs.append(options.model)
+    if array is not None:
+        inputs.append(array)
+    named = {"model": None, "files": [str(file) for file in files], "naming": asdict(naming)}
+    parameters = asdict(options) | named
+    return work_key("risolve.localize", parameters, inputs)
+
+
 def _asked(stream: Source, first_scene: int, scenes: range | None) -> list[range]:
     """The scenes of a stream that are located, chunk by chunk; first_scene: number of its first."""
     chunks = stream.chunk_scenes()
@@ -213,7 +236,9 @@ class _Locator:
             for scene, reason in chunk.left_out.items()
         }
         chunk = replace(chunk, left_out=reasons)
-        return _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
+        part = _part(self.options.estimator, self.files, self.number, self.first_scene, chunk, estimate)
+        array = self.looks[self.path].array
+        return part if array is None else replace(part, values=array.widened(part.values))
 
 
 def _localizer(stream: Source, options: Options) -> Localizer:

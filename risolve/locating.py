@@ -4,8 +4,7 @@ A network is used only on the array, the receiver and the field of view that it 
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -26,13 +25,9 @@ from risolve.estimators.refined import refined, resumed
 from risolve.estimators.registry import estimator as estimator_of
 from risolve.field import FieldOfView, Searched, check_field, require_inside, usual_field
 from risolve.files import model_grid
-from risolve.files.hdf5 import source_paths
-from risolve.files.measurement_stream import MADE_BY
 from risolve.files.model import Model, read_model
 from risolve.files.model_fit import differences
 from risolve.files.model_params import ModelParams
-from risolve.files.naming import PLAIN, Naming
-from risolve.files.registry import with_beside
 from risolve.identifiability import Limit, most_beside_antenna_noise, most_sources
 from risolve.inference.counting import CountingRule
 from risolve.inference.determinability import require_told, way_out
@@ -46,7 +41,6 @@ from risolve.physics.array import Array
 from risolve.physics.geometry import radians
 from risolve.physics.limits import Limits, visible
 from risolve.physics.observation import Noise, Observation, SourceModel
-from risolve.running.work import work_key
 
 CLASSICAL = "ml"
 """The estimator that needs no model: the default, and the offer where a model does not fit."""
@@ -281,22 +275,6 @@ def _require_same_system(known: Described, options: Options, where: str, params:
             f"{'; '.join(faults)}: train for this system, or take the estimator {CLASSICAL}, which needs no "
             "model"
         )
-
-
-def localization_key(files: Sequence[Path], options: Options, naming: Naming = PLAIN) -> str:
-    """Digest of what the sources of some files depend on: the files, what is said of them, the options, the
-    model, the code.
-
-    Raises:
-        MeasurementError: a file that is missing.
-        ValueError: an unknown estimator.
-    """
-    inputs = with_beside([path for file in files for path in source_paths(file, MADE_BY)])
-    if needs_model(options.estimator) and isinstance(options.model, Path) and options.model.is_file():
-        inputs.append(options.model)
-    named = {"model": None, "files": [str(file) for file in files], "naming": asdict(naming)}
-    parameters = asdict(options) | named
-    return work_key("risolve.localize", parameters, inputs)
 
 
 def needs_model(name: str) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from risolve.errors import MeasurementError
 from risolve.field import FieldOfView, Interval
+from risolve.files.calibrated_array import CalibratedArray
+from risolve.files.calibrated_arrays import read_array
 from risolve.locating import CLASSICAL, Options, needs_model
 
 MODEL = Path("data/calibration/learned.pt")
@@ -28,6 +30,27 @@ def add_locating(command: argparse.ArgumentParser) -> None:
         help=f"`risolve estimators`, or NAME+ml to refine what it finds; default {CLASSICAL}",
     )
     command.add_argument("--sources", type=int, metavar="K", help="sources of every scene; default: counted")
+    add_places(command)
+    command.add_argument(
+        "--false-alarm",
+        type=float,
+        default=0.01,
+        metavar="P",
+        help="probability that counting takes noise for a source; default 0.01",
+    )
+    command.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help=f"network, for an estimator that reads one; default {MODEL}",
+    )
+    command.add_argument(
+        "--array", type=Path, metavar="FILE", help="calibrated array, which `calibrate-array` writes"
+    )
+
+
+def add_places(command: argparse.ArgumentParser) -> None:
+    """The options that say what is known of the places of all sources."""
     command.add_argument(
         "--field-of-view",
         type=float,
@@ -43,19 +66,15 @@ def add_locating(command: argparse.ArgumentParser) -> None:
             metavar=unit,
             help=f"LOW HIGH, or one number that is known; {usual} searched where nothing is stated",
         )
-    command.add_argument(
-        "--false-alarm",
-        type=float,
-        default=0.01,
-        metavar="P",
-        help="probability that counting takes noise for a source; default 0.01",
-    )
-    command.add_argument(
-        "--model",
-        type=Path,
-        metavar="FILE",
-        help=f"network, for an estimator that reads one; default {MODEL}",
-    )
+
+
+def array_of(arguments: argparse.Namespace) -> CalibratedArray | None:
+    """The calibrated array that the options name.
+
+    Raises:
+        MeasurementError: as `read_array`.
+    """
+    return None if arguments.array is None else read_array(arguments.array)
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
@@ -73,7 +92,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
     return Options(
         estimator=arguments.estimator,
         n_sources=arguments.sources,
-        field_of_view=_field_of_view(arguments),
+        field_of_view=field_of_view_of(arguments),
         false_alarm=arguments.false_alarm,
         model=arguments.model or MODEL,
     )
@@ -86,7 +105,7 @@ def _needs_model(estimator: str) -> bool:
         raise MeasurementError(f"--estimator: {error}; `risolve estimators` explains them") from error
 
 
-def _field_of_view(arguments: argparse.Namespace) -> FieldOfView:
+def field_of_view_of(arguments: argparse.Namespace) -> FieldOfView:
     """What the options state of the places.
 
     Raises:

@@ -19,8 +19,8 @@ from risolve.files.located_sources import joined
 from risolve.files.measurement_stream import first_looks
 from risolve.files.naming import Naming
 from risolve.files.sources import read_sources, write_sources
-from risolve.localize import localize, localize_files
-from risolve.locating import Localizer, Options, localization_key
+from risolve.localize import localization_key, localize, localize_files
+from risolve.locating import Localizer, Options
 from risolve.physics.observation import Observation
 from risolve.running.target import parts_directory
 from tests.measurement_files import at, changed, spread_scenes, write_user_file

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from risolve.errors import MeasurementError
 from risolve.files.extents import Extent, Stamp
 from risolve.files.naming import PLAIN, Naming
+
+if TYPE_CHECKING:
+    # the child that looks at files first does without torch
+    from risolve.files.calibrated_array import CalibratedArray
 
 READABLE = "biufcS"
 """Kinds of numpy types that are read: numbers and bytes of fixed length; no references, nothing variable."""
@@ -40,12 +44,13 @@ class Refused(Exception):
 
 class Look(NamedTuple):
     """What a first look at a file said: its stamp, and laws by the names of what is not to be touched, "" for
-    the file itself; and what its user says of it.
+    the file itself; and what its user says of it, and of the array that made it.
     """
 
     stamp: Stamp
     unread: Mapping[str, str]
     naming: Naming = PLAIN
+    array: "CalibratedArray | None" = None
 
 
 def rows_of(extent: Extent, first: int, last: int) -> NDArray[Any]:

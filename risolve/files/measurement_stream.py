@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files import hdf5
+from risolve.files.as_calibrated import as_calibrated
+from risolve.files.calibrated_array import CalibratedArray
 from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
 from risolve.files.foreign import as_measurements
@@ -264,6 +266,8 @@ def measurement_stream(
     with opened(path, origin.made_by, look) as reader:
         held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
         held.require(FORMAT, VERSION)
+        if look is not None and look.array is not None:
+            held = as_calibrated(held, look.array)
         yield MeasurementStream(held, origin)
 
 
@@ -282,12 +286,14 @@ def recorded_stream(paths: Sequence[Path], looks: Mapping[Path, Look]) -> Iterat
         yield MeasurementStream(held)
 
 
-def first_looks(files: Sequence[Path], naming: Naming = PLAIN) -> Mapping[Path, Look]:
+def first_looks(
+    files: Sequence[Path], naming: Naming = PLAIN, array: CalibratedArray | None = None
+) -> Mapping[Path, Look]:
     """First looks at files of measurements, or at the shards of directories; naming: what their user says of
-    them.
+    them, array: what a calibration found of theirs.
 
     Raises:
         MeasurementError: a directory without shards or with a gap in their numbers.
     """
     looks = looked_at([path for file in files for path in hdf5.source_paths(file, MADE_BY)])
-    return {path: look._replace(naming=naming) for path, look in looks.items()}
+    return {path: look._replace(naming=naming, array=array) for path, look in looks.items()}

@@ -11,7 +11,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from risolve.physics.geometry import planar_array
-from risolve.physics.steering import SteeringDerivatives, steering, steering_derivatives
+from risolve.physics.steering import (
+    SteeringDerivatives,
+    steering,
+    steering_by_elements,
+    steering_derivatives,
+)
 from risolve.shapes import Elements
 
 Numbers: TypeAlias = Tensor | ArrayLike
@@ -68,6 +73,10 @@ class Array:
     def steering_derivatives(self, sources: Float[Tensor, "*batch 3"]) -> SteeringDerivatives:
         """Response to sources, and its derivatives by their coordinates, see `steering_derivatives`."""
         return steering_derivatives(sources, self.elements, self.wavelength, self.spherical_amplitude)
+
+    def steering_by_elements(self, sources: Float[Tensor, "*batch 3"]) -> Complex[Tensor, "*batch 3 element"]:
+        """Derivatives of the response by the places of the elements, see `steering_by_elements`."""
+        return steering_by_elements(sources, self.elements, self.wavelength, self.spherical_amplitude)
 
     def to(self, device: torch.device | str) -> "Array":
         """The same array on another device."""

@@ -100,6 +100,22 @@ def steering_derivatives(
     return SteeringDerivatives(vector, factor * vector.unsqueeze(-2))
 
 
+def steering_by_elements(
+    sources: Float[Tensor, "*batch 3"], elements: Elements, wavelength: float, spherical_amplitude: bool
+) -> Complex[Tensor, "*batch 3 element"]:
+    """Derivatives (1/m) of a_n by x, y and z of its own element; those by any other element are 0.
+
+    da_n/de_n = (j k + [amplitude] w / D_n) (q - w e_n) / D_n a_n
+    """
+    elements = elements.to(sources.dtype)
+    relative = _paths(sources, elements).relative.unsqueeze(-2)
+    towards = directions(sources[..., :2]).unsqueeze(-1) - sources[..., 2:, None] * elements.transpose(0, 1)
+    unit = towards / relative
+    growth = sources[..., 2:, None] / relative if spherical_amplitude else torch.zeros_like(relative)
+    slope = torch.complex(growth * unit, 2.0 * math.pi / wavelength * unit)
+    return slope * steering(sources, elements, wavelength, spherical_amplitude).unsqueeze(-2)
+
+
 def planar_steering(
     sources: Float[Tensor, "*batch 3"], elements: Elements, wavelength: float
 ) -> Complex[Tensor, "*batch element"]:

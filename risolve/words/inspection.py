@@ -10,6 +10,7 @@ import torch
 
 from risolve.errors import MeasurementError
 from risolve.files import bounds as bound_file
+from risolve.files import calibrated_arrays as array_file
 from risolve.files import covariances as covariance_file
 from risolve.files import estimates as estimates_file
 from risolve.files import source as measurements_file
@@ -34,6 +35,7 @@ _KINDS = {
     bound_file.FORMAT: "Cramér-Rao bounds of every source: least standard deviations",
     estimates_file.FORMAT: "what several estimators found in one batch of scenes",
     sources_file.FORMAT: "located sources of `risolve localize`",
+    array_file.FORMAT: "an array as `risolve.calibrate` found it",
 }
 
 
@@ -61,7 +63,7 @@ def inspect_lines(
         return [f"{path}: {len(shards)} shards; the first of them:", *lines], fault
     if path.is_file() and _is_checkpoint(path):
         return _checkpoint_lines(path), None
-    made_by = "measurements, covariances, bounds, estimates, sources and models are explained"
+    made_by = "measurements, covariances, bounds, estimates, sources, arrays and models are explained"
     with opened(path, made_by, looked_at([path])[path]) as reader:
         return explained(reader, naming, more)
 
@@ -110,11 +112,18 @@ def _details(reader: Reader, form: str, more: More) -> list[str]:
         (bound_file, _bound_lines),
         (estimates_file, _estimate_lines),
         (sources_file, _source_lines),
+        (array_file, _array_lines),
     ):
         if form == file.FORMAT:
             reader.choice("version", (file.VERSION,))
             return explain(reader)
     return []
+
+
+def _array_lines(reader: Reader) -> list[str]:
+    found = array_file.array_in(reader)
+    words = "" if found.is_better else "; other places were not located better, it is the nominal one"
+    return [*repr(found).splitlines(), f"of {len(found.antenna_gains)} antennas{words}"]
 
 
 def _measurement_lines(more: More, reader: Reader) -> list[str]:

@@ -17,7 +17,7 @@ from risolve.files.extents import stamp_of_path
 from risolve.files.measurement_stream import measurement_stream
 from risolve.files.naming import LIGHT, Naming
 from risolve.files.reader import opened
-from risolve.locating import localization_key
+from risolve.localize import localization_key
 from risolve.words.inspection import inspect_lines
 from tests.localization import OPTIONS
 from tests.messages import shows

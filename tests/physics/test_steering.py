@@ -9,7 +9,13 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from risolve.physics.geometry import mirror_order, planar_array
-from risolve.physics.steering import fresnel_steering, planar_steering, steering, steering_derivatives
+from risolve.physics.steering import (
+    fresnel_steering,
+    planar_steering,
+    steering,
+    steering_by_elements,
+    steering_derivatives,
+)
 from tests import tolerances
 from tests.oracles import steering as oracle
 
@@ -64,6 +70,22 @@ def test_derivatives_are_central_differences(array: Tensor, spherical_amplitude:
         assert (
             float((error / torch.linalg.vector_norm(analytic, dim=-1)).max()) < tolerances.FINITE_DIFFERENCE
         )
+
+
+@pytest.mark.parametrize("spherical_amplitude", [False, True])
+def test_derivatives_by_elements_are_central_differences(spherical_amplitude: bool) -> None:
+    """Step 1e-5: truncation (k h)^2 / 6 and rounding eps / h both stay below 1e-8 of k."""
+    step = 1e-5
+    placed = torch.cat((sources(2, 20), torch.tensor([[0.7, -0.4, 0.0]], dtype=torch.float64)))
+    found = steering_by_elements(placed, SMALL, WAVELENGTH, spherical_amplitude)
+    for axis in range(3):
+        shift = torch.zeros(3, dtype=torch.float64)
+        shift[axis] = step
+        after, before = (
+            steering(placed, SMALL + sign * shift, WAVELENGTH, spherical_amplitude) for sign in (1, -1)
+        )
+        error = (found[:, axis] - (after - before) / (2.0 * step)).abs().amax()
+        assert float(error) / WAVENUMBER < tolerances.FINITE_DIFFERENCE
 
 
 @pytest.mark.parametrize("spherical_amplitude", [False, True])

@@ -1,0 +1,200 @@
+"""What is found of an array: the errors that were planted, their deviations, and what is not told."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from risolve.calibration.fit import ArrayFit, fit_array, places_covariance
+from risolve.calibration.information import Placed, expanded
+from risolve.calibration.unknowns import Priors
+from risolve.physics.array import linear
+from risolve.physics.observation import SourceModel
+from tests import tolerances
+from tests.calibration.worlds import LOG_GAIN, NO_PRIORS, PHASE, World, world
+from tests.messages import shows
+
+ITERATIONS = 60
+POSITIONS = Priors(None, None, 0.005)
+SMALL_GAINS = Priors(LOG_GAIN, PHASE, None)
+ALL = ("gains", "antenna_phases", "antenna_gains", "positions", "heading")
+
+
+def normalized(found: ArrayFit, made: World) -> Float[Tensor, " told"]:
+    """Errors of theta over the root of its covariance, where it is told: N(0, I) if all is right.
+
+    Phases are counted from the first of their kind, within half a turn.
+    """
+    error = found.theta - made.theta
+    for name, part in found.unknowns.parts.items():
+        if name in ("gains", "antenna_phases"):
+            n_phases = (part.stop - part.start) // (2 if name == "gains" else 1)
+            phases = error[part][-n_phases:]
+            phases[:] = torch.remainder(phases - phases[0].clone() + math.pi, 2.0 * math.pi) - math.pi
+    values, vectors = torch.linalg.eigh(found.covariance)
+    told = values > 1e-9 * values.amax()
+    return (error @ vectors)[told] / values[told].sqrt()
+
+
+def assert_as_stated(squares: Float[Tensor, " number"]) -> None:
+    """Mean square 1 within 5 standard errors sqrt(2 / n), and a quarter for what is not linear."""
+    n = len(squares)
+    assert abs(float(squares.mean()) - 1.0) < tolerances.SIGMAS * (2.0 / n) ** 0.5 + 0.25
+
+
+CASES: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {
+    "gains": (("gains",), {"n_antennas": None}),
+    "gains of two sources": (("gains",), {"n_antennas": None, "n_sources": 2, "n_scenes": 24}),
+    "positions": (("positions",), {"n_antennas": None, "priors": POSITIONS}),
+    "heading": (("heading",), {"n_antennas": None}),
+    "heading of a base station": (("heading",), {}),
+    "antennas": (("antenna_phases", "antenna_gains"), {}),
+    "antennas, three constant sources": (
+        ("antenna_phases",),
+        {"n_sources": 3, "source_model": "constant"},
+    ),
+    "all": (ALL, {"n_scenes": 30, "priors": POSITIONS, "n_sources": 2}),
+    "noise not known": (("gains", "antenna_phases"), {"knows_noise": False, "n_scenes": 30}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_planted_errors_are_found_with_their_deviations(case: str) -> None:
+    names, changes = CASES[case]
+    made = world(*names, **changes)  # type: ignore[arg-type]
+    found = fit_array([made.placed], made.unknowns, ITERATIONS)
+    assert found.converged
+    assert found.log_likelihood[1] > found.log_likelihood[0]
+    assert found.outlying == ((),)
+    assert_as_stated(normalized(found, made).square())
+
+
+@pytest.mark.parametrize("n_antennas", [None, 4])
+def test_blind_scenes_show_the_array_and_their_places(n_antennas: int | None) -> None:
+    """Near sources, small errors that are stated: what the blind scenes tell is told with its deviations."""
+    made = world("gains", n_antennas=n_antennas, n_scenes=40, snr_db=20.0, priors=SMALL_GAINS, farthest=0.8)
+    placed = made.blind(0.02, 4)
+    found = fit_array([placed], made.unknowns, ITERATIONS)
+    assert found.converged
+    assert_as_stated(normalized(found, made).square())
+    arrow = expanded(found.placed, made.unknowns, found.theta)
+    covariance = places_covariance(arrow.scenes[0], placed.is_free, found.covariance)[4:]
+    error = (found.placed[0].sources - made.placed.sources)[4:].flatten(1)
+    squares = (error[:, None] @ torch.linalg.solve(covariance, error[..., None]))[:, 0, 0] / 3.0
+    assert_as_stated(squares.repeat_interleave(3))
+    assert torch.equal(found.placed[0].sources[:4], made.placed.sources[:4])
+
+
+def test_a_coordinate_that_is_known_stays() -> None:
+    made = world("heading", n_antennas=None, snr_db=20.0)
+    placed = replace(made.blind(0.01, 0), is_free=torch.tensor([False, True, True]).expand(12, 1, 3))
+    placed = replace(placed, sources=torch.where(placed.is_free, placed.sources, made.placed.sources))
+    found = fit_array([placed], made.unknowns, ITERATIONS)
+    assert torch.equal(found.placed[0].sources[..., 0], made.placed.sources[..., 0])
+    assert_as_stated(normalized(found, made).square())
+
+
+def test_the_unit_of_the_snapshots_and_the_order_of_scenes_change_nothing() -> None:
+    made = world("gains", "antenna_phases", n_scenes=20, snr_db=20.0)
+    found = fit_array([made.placed], made.unknowns, ITERATIONS)
+    seen = made.placed.observation
+    assert seen.noise_power is not None
+    order = torch.arange(19, -1, -1)
+    strong = replace(seen, snapshots=1e-5j * seen.snapshots, noise_power=1e-10 * seen.noise_power)
+    parts = [
+        Placed(strong.select(rows), made.placed.sources[rows], made.placed.is_free[rows])
+        for rows in (order[:7], order[7:])
+    ]
+    again = fit_array(parts, made.unknowns, ITERATIONS)
+    torch.testing.assert_close(again.theta, found.theta, rtol=0.0, atol=1e-4)
+    torch.testing.assert_close(again.covariance, found.covariance, rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("knows_noise", [True, False])
+def test_a_wrong_truth_is_named_and_weighs_little(knows_noise: bool) -> None:
+    made = world("gains", n_antennas=None, n_scenes=20, snr_db=20.0, knows_noise=knows_noise)
+    sources = made.placed.sources.clone()
+    sources[3, 0, 0] += 0.6
+    found = fit_array([replace(made.placed, sources=sources)], made.unknowns, ITERATIONS)
+    assert found.outlying == ((3,),)
+    true = fit_array([made.placed], made.unknowns, ITERATIONS)
+    off = (found.theta - true.theta).square().mean().sqrt()
+    assert float(off) < 3.0 * float(found.deviations("gains").square().mean().sqrt())
+
+
+def far_line(*names: str, blind: bool, priors: Priors = NO_PRIORS) -> ArrayFit:
+    """A line of 8 elements and plane waves of elevation 0, of which the azimuth is unknown where blind."""
+    made = world(
+        *names,
+        array=linear(8, 0.05, 0.1),
+        n_antennas=None,
+        n_scenes=20,
+        snr_db=20.0,
+        nearest=math.inf,
+        farthest=math.inf,
+        elevation=0.0,
+        priors=priors,
+    )
+    is_free = torch.tensor([blind, False, False]).expand(20, 1, 3)
+    return fit_array([replace(made.placed, is_free=is_free)], made.unknowns, ITERATIONS)
+
+
+COMMON = ("common amplitude", "common phase")
+PLANTED: list[tuple[tuple[str, ...], bool, Priors, int, tuple[str, ...]]] = [
+    (("gains",), False, NO_PRIORS, 2, COMMON),
+    (("gains",), True, NO_PRIORS, 3, (*COMMON, "linear phase of the gains along x")),
+    (("heading",), True, NO_PRIORS, 1, ("heading",)),
+    (("gains",), True, SMALL_GAINS, 0, (*COMMON, "linear phase of the gains along x", "stated deviations")),
+    (("positions", "heading"), False, POSITIONS, 0, ("shift of the array along x", "stated deviations")),
+    (("positions",), True, POSITIONS, 0, ("turn of the array about y", "shift of the array along x")),
+]
+
+
+@pytest.mark.parametrize(("names", "blind", "priors", "n_lost", "said"), PLANTED)
+def test_what_is_not_told_is_named(
+    names: tuple[str, ...], blind: bool, priors: Priors, n_lost: int, said: tuple[str, ...]
+) -> None:
+    found = far_line(*names, blind=blind, priors=priors)
+    assert found.null_space.total.shape[1] == n_lost
+    words = "\n".join(found.null_space.words)
+    assert all(part in words for part in said), words
+    # the nominal array along what is not told
+    assert float((found.null_space.total.mT @ found.theta).abs().sum()) < 1e-5
+    covariance = found.null_space.total.mT @ found.covariance @ found.null_space.total
+    assert not n_lost or float(covariance.abs().amax()) < 1e-9
+
+
+def test_heading_and_gains_of_a_surface_are_not_told_apart() -> None:
+    made = world(*ALL, n_scenes=30, n_sources=2, priors=POSITIONS)
+    found = fit_array([made.placed], made.unknowns, ITERATIONS)
+    words = [line for line in found.null_space.words if "heading" in line and "linear phase" in line]
+    assert len(words) == 1 and found.null_space.total.shape[1] == 5
+
+
+@pytest.mark.parametrize(
+    ("names", "n_scenes", "source_model", "said"),
+    [
+        (("gains",), 1, "constant", "gains ... 30 numbers ... got 28"),
+        (("gains", "antenna_phases"), 3, "constant", "gains, antenna_phases: 34 numbers"),
+    ],
+)
+def test_unknowns_that_are_not_determined_are_refused(
+    names: tuple[str, ...], n_scenes: int, source_model: SourceModel, said: str
+) -> None:
+    surface = 4 if "antenna_phases" in names else None
+    made = world(*names, n_antennas=surface, n_scenes=n_scenes, n_snapshots=1, source_model=source_model)
+    with pytest.raises(ValueError, match=shows(said)):
+        fit_array([made.placed], made.unknowns, ITERATIONS)
+
+
+def test_an_element_that_nothing_shows_is_refused() -> None:
+    """Codes that leave an element out tell nothing of its gain."""
+    made = world("gains", n_scenes=30)
+    codes = made.placed.observation.codes.clone()
+    codes[..., 7] = 0.0
+    seen = replace(made.placed.observation, codes=codes)
+    with pytest.raises(ValueError, match=shows("gains: 2 ... 30 numbers")):
+        fit_array([replace(made.placed, observation=seen)], made.unknowns, ITERATIONS)
