@@ -116,7 +116,7 @@ def likelihood_of(observation: Observation, fit: Refinement) -> Likelihood:
     """Likelihood of the sources of a fit, which fill all slots."""
     return Likelihood(
         powers=squared_modulus(fit.amplitudes).mean(1).double(),
-        covariance=_own_blocks(_error_covariance(observation, fit)),
+        covariance=own_blocks(_error_covariance(observation, fit)),
         residual=fit.residual,
         log_likelihood=log_likelihood(observation, fit.residual),
     )
@@ -187,7 +187,7 @@ def _error_covariance(
     return torch.where(both, covariance, beside)
 
 
-def _own_blocks(
+def own_blocks(
     covariance: Float[Tensor, "scene coordinate coordinate"],
 ) -> Float[Tensor, "scene source 3 3"]:
     """Covariance of the coordinates of each source."""

@@ -93,6 +93,10 @@ def test_it_is_no_less_than_what_is_stated() -> None:
     unknown[2, 1] = torch.nan
     kept = robust_covariance(observation, sources, unknown)
     assert kept[2, 1].isnan().all() and torch.equal(kept[2, 0], more[2, 0])
+    without_range = small.clone()
+    without_range[1, 0, 2], without_range[1, 0, :, 2] = torch.nan, torch.nan
+    kept = robust_covariance(observation, sources, without_range)[1, 0]
+    assert kept[2].isnan().all() and kept[0, 0] > 1e2 * small[1, 0, 0, 0]
 
 
 def test_deviations_hold_where_antennas_have_phases() -> None:
