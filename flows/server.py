@@ -161,6 +161,8 @@ class _Kept:
             "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
             # Of the address in the browser; Prefect's default is that of port 4200.
             "PREFECT_SERVER_UI_API_URL": "/api",
+            # The newer interface forgets the secret when a page is left while it loads.
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",
         }
         return subprocess.Popen(
             [*LEASH, *command_line(python("flows.gated_server"), str(key.port), str(descriptor))],

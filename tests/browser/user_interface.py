@@ -40,10 +40,8 @@ def opened(browser: str, entrance: str, picture: Path) -> Iterator[Page]:
         page.on("websocket", lambda socket: asked.add(socket.url))
         try:
             page.goto(entrance)
-            page.wait_for_url("**/dashboard*")
-            # another address breaks off the requests under way, which the interface takes for a refusal
-            page.wait_for_load_state("networkidle")
-            page.goto(urljoin(entrance, "/deployments"))
+            page.get_by_text("Deployments", exact=True).click()
+            page.wait_for_url(urljoin(entrance, "/deployments"))
             yield page
         except Exception as failure:
             page.screenshot(path=picture)
