@@ -183,6 +183,27 @@ def read_metrics(root: Path, stages: Iterable[Stage]) -> dict[str, Metrics]:
     return readings
 
 
+def outdated_metrics(root: Path, fresh: Iterable[str]) -> tuple[Path, ...]:
+    """Files of metrics that stages other than the fresh ones wrote, from other things than are there now.
+
+    Raises:
+        GraphError: if dvc.yaml or its parameters cannot be read.
+    """
+    names = set(fresh)
+    try:
+        with Repo(str(root)) as repo, repo.lock:
+            others = [stage for stage in repo.index.graph if stage.cmd and _name(stage) not in names]
+            return tuple(
+                Path(out.fs_path)
+                for stage in others
+                if any(out.metric for out in stage.outs) and stage.changed(allow_missing=True)
+                for out in stage.outs
+                if out.metric and out.exists
+            )
+    except DvcException as error:
+        raise GraphError(f"the pipeline in {root} cannot be read: {error}") from error
+
+
 def _flatten(tree: object, path: tuple[str, ...]) -> Iterable[tuple[str, float | int | str]]:
     if isinstance(tree, Mapping):
         for key, branch in tree.items():

@@ -20,6 +20,9 @@ KINDS = {".html": "text/html", ".svg": "image/svg+xml", ".png": "image/png"}
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """No script of a page or a picture runs, and nothing is fetched for it."""
 
+_EMBEDDED = {"Cross-Origin-Resource-Policy": "cross-origin"}
+"""Of pictures, which the interface shows: browsers may take another port of one address for another site."""
+
 
 @contextmanager
 def pages(directory: Path, port: int, key: Key) -> Iterator[str]:
@@ -57,7 +60,9 @@ def _files(directory: Path) -> ASGIApp:
         if scope["method"] not in ("GET", "HEAD") or path is None:
             response: Response = PlainTextResponse("there is no such page\n", 404)
         else:
-            response = Response(path.read_bytes(), media_type=KINDS[path.suffix])
+            kind = KINDS[path.suffix]
+            headers = _EMBEDDED if kind.startswith("image/") else None
+            response = Response(path.read_bytes(), media_type=kind, headers=headers)
         await response(scope, receive, send)
 
     return answer

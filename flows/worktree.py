@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from flows.arguments import DVC, GIT, CommandLine, command_line, option
-from flows.dvc import read_results
+from flows.dvc import outdated_metrics, read_results, read_stages
 from flows.leash import LEASH
 from flows.processes import search_paths
 from stages.params import text as params_text
@@ -194,11 +194,16 @@ def write_parameters(directory: Path, values: Mapping[str, Any]) -> list[str]:
 def save(root: Path, directory: Path, name: str, targets: Sequence[str]) -> None:
     """Keep stages that are up to date in a worktree, and all they depend on, as an experiment.
 
-    `dvc exp save` would ask for the results of every other stage too.
+    `dvc exp save` would ask for the results of every other stage too. Metrics that are not of what the
+    experiment made are not in it.
 
     Raises:
+        GraphError: dvc.yaml cannot be read.
         WorktreeError: DVC refuses.
     """
+    made = {stage.name for target in targets for stage in read_stages(directory, target)}
+    for path in outdated_metrics(directory, made):
+        path.unlink()
     command = command_line(DVC, "exp", "run", option("name", name), names=targets)
     _run(directory, command, environment={"DVC_ROOT": str(root)})
 
@@ -227,24 +232,30 @@ def _run(directory: Path, command: CommandLine, environment: Mapping[str, str] |
         WorktreeError: it ends with another status than 0; the line that says why.
     """
     kept = {name: value for name, value in os.environ.items() if not _OF_ANOTHER.match(name)}
-    leashed, held = os.pipe()  # open until the command has ended, or this process
-    try:
-        done = subprocess.run(
+    leashed, held = os.pipe()
+    with (
+        os.fdopen(leashed) as end,
+        os.fdopen(held, "w") as lead,
+        subprocess.Popen(
             (*LEASH, *command),
             cwd=directory,
             env={**kept, **search_paths(), **(environment or {})},
-            capture_output=True,
+            stdin=end,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            stdin=leashed,
-            check=False,
-        )
-    finally:
-        os.close(leashed)
-        os.close(held)
-    if done.returncode:
-        reason = _reason((done.stderr or done.stdout).splitlines())
-        raise WorktreeError(f"{' '.join(command[:3])} in {directory}: status {done.returncode}: {reason}")
-    return done.stdout
+        ) as process,
+    ):
+        try:
+            output, complaint = process.communicate()
+        except BaseException:
+            lead.close()  # lets go of what runs
+            process.wait()
+            raise
+    if process.returncode:
+        reason = _reason((complaint or output).splitlines())
+        raise WorktreeError(f"{' '.join(command[:3])} in {directory}: status {process.returncode}: {reason}")
+    return output
 
 
 def _reason(lines: Sequence[str]) -> str:

@@ -74,6 +74,15 @@ ATTACK = """async ([origin, shown, routes, id]) => {
 }"""
 
 
+PICTURE = """address => new Promise(done => {
+    const image = new Image();
+    image.onload = () => done(image.naturalWidth);
+    image.onerror = () => done(null);
+    image.src = address;
+})"""
+SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7"></svg>'
+
+
 class _Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
@@ -145,3 +154,23 @@ def test_a_foreign_page_makes_nothing_run_and_reads_nothing(
         answer = rebound.goto(f"http://evil.example:{address.key.port}/?token={address.key.token}")
         assert answer is not None and answer.status == 403
     assert content() == before
+
+
+def test_the_interface_shows_a_picture_of_a_run_and_a_foreign_page_does_not(
+    browser: str, address: Address, foreign: int, tmp_path: Path
+) -> None:
+    (tmp_path / "pages" / "run").mkdir(parents=True)
+    (tmp_path / "pages" / "run" / "square.svg").write_text(SQUARE)
+    arguments = ("--disable-gpu", f"--host-resolver-rules=MAP evil.example {HOST}")
+    with (
+        pages(tmp_path / "pages", free_port(), address.key) as shown,
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=browser, args=arguments) as program,
+    ):
+        context = program.new_context()
+        own, other = context.new_page(), context.new_page()
+        own.goto(address.entrance)
+        own.wait_for_url("**/dashboard*")
+        other.goto(f"http://evil.example:{foreign}/")
+        assert own.evaluate(PICTURE, f"{shown}/run/square.svg") == 7
+        assert other.evaluate(PICTURE, f"{shown}/run/square.svg") is None

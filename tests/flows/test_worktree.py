@@ -109,8 +109,8 @@ def test_without_an_identity_nothing_begins(committed: Path, monkeypatch: pytest
 
 
 def test_the_error_of_dvc_is_told_and_not_its_advice(committed: Path) -> None:
-    with pytest.raises(WorktreeError, match=r"status \d+: ERROR: .*nowhere"):
-        save(committed, committed, "larger", ["nowhere"])
+    with pytest.raises(WorktreeError, match=r"status \d+: ERROR: .*unrelated"):
+        save(committed, committed, "larger", ["unrelated"])
 
 
 def test_names_that_are_taken_or_no_names_are_refused(committed: Path) -> None:
@@ -175,6 +175,39 @@ def test_what_a_killed_run_left_is_removed_by_the_next(committed: Path) -> None:
     run(committed, "next", 4.0)
     assert list(place.iterdir()) == []
     assert git(committed, "worktree", "list").count("\n") == 1
+
+
+def test_what_a_run_starts_ends_before_its_worktree_is_removed(committed: Path) -> None:
+    waits = f"import os, signal, time; os.kill({os.getpid()}, signal.SIGINT); time.sleep(60)"
+    (committed / "waits.py").write_text(waits)
+    with (committed / "dvc.yaml").open("a") as file:
+        file.write("  waits:\n    cmd: python waits.py\n")
+    git(committed, "add", "--all")
+    git(committed, "commit", "--quiet", "--message", "waits")
+    with pytest.raises(KeyboardInterrupt), worktree(committed, "stopped") as directory:
+        save(committed, directory, "stopped", ["waits"])
+    assert list((committed / "state/worktrees").iterdir()) == []
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [command for command in commands if b"waits.py" in command]
+
+
+def test_metrics_of_what_the_experiment_did_not_make_are_not_in_it(committed: Path) -> None:
+    with (committed / "dvc.yaml").open("a") as file:
+        file.write(
+            "  after:\n    cmd: python -c \"print('{}', file=open('after.json', 'w'))\"\n"
+            "    deps: [joined.txt]\n    metrics: [{after.json: {cache: false}}]\n"
+        )
+    subprocess.run([DVC, "repro", "--quiet", "after"], check=True)
+    git(committed, "add", "--all")
+    git(committed, "commit", "--quiet", "--message", "after")
+    run(committed, "as-before", 1.5)
+    run(committed, "another", 4.0)
+    kept = {}
+    for reference in git(committed, "for-each-ref", "--format=%(refname)", "refs/exps").split():
+        names = git(committed, "ls-tree", "--name-only", reference).split()
+        kept[reference.rpartition("/")[2]] = names
+    assert "after.json" in kept["as-before"]
+    assert "after.json" not in kept["another"]
 
 
 def test_only_what_differs_is_written(committed: Path) -> None:
