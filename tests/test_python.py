@@ -21,6 +21,7 @@ from risolve.estimators.registry import REGISTRY
 from risolve.files.located_sources import SCENE_VALUES, VALUES
 from risolve.networks.trained import uncalibrated
 from risolve.physics.observation import Observation
+from risolve.words.sources import estimator_lines
 from stages.params.file import read_params
 from tests.architecture.source import ROOT
 from tests.checkpoints import write_untrained
@@ -152,7 +153,8 @@ def scene(**changes: Any) -> Observation:
 
 SNAPSHOTS = scene().snapshots
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
-    ({"snapshots": torch.where(SNAPSHOTS.real > 10.0, SNAPSHOTS, torch.nan)}, {}, ValueError, "nan"),
+    ({"snapshots": torch.where(SNAPSHOTS.real > 10.0, SNAPSHOTS, torch.nan)}, {}, ValueError, "of scene 1"),
+    ({"array": risolve.Array(WIDE.array().elements * 1e3, 0.3)}, {}, ValueError, "500 wavelengths"),
     ({"snapshots": torch.zeros_like(SNAPSHOTS)}, {}, ValueError, "0.0"),
     ({"noise_power": 0.0}, {}, ValueError, "noise power"),
     ({}, {"sources": 9}, ValueError, "got 9"),
@@ -374,7 +376,7 @@ def test_numbers_beyond_single_precision_come_back(tmp_path: Path, scale: float,
 
 def test_a_scene_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     broken = scene(snapshots=SNAPSHOTS * torch.tensor([1.0, torch.nan])[:, None, None])
-    with pytest.raises(ValueError, match=r"scenes \[1\]"):
+    with pytest.raises(ValueError, match="of scene 1"):
         risolve.write_measurements(tmp_path / "broken.h5", broken)
     changed(write_user_file(tmp_path / "broken.h5", spread_scenes(2)), at("snapshots", 1, np.nan))
     with pytest.raises(MeasurementError, match="broken.h5: scene 1"):
@@ -391,6 +393,11 @@ def test_the_amplitude_law_goes_to_a_file_and_back(tmp_path: Path) -> None:
     array = risolve.Array(scene().array.elements, 0.3, spherical_amplitude=True)
     risolve.write_measurements(tmp_path / "seen.h5", scene(array=array))
     assert risolve.read_measurements(tmp_path / "seen.h5").array.spherical_amplitude
+
+
+def test_every_estimator_of_a_covariance_or_none_is_told_from_the_others() -> None:
+    lines = [line.split(maxsplit=1)[1] for line in estimator_lines()]
+    assert len(set(lines)) == len(lines)
 
 
 def test_estimators_have_names() -> None:

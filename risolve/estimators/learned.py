@@ -297,10 +297,12 @@ def _prediction(name: str, observation: Observation, covariance: Reading | None,
 
 
 def _peaks(name: str, grid: Grid, settings: Settings) -> PeakEstimator:
+    """The peaks of what a network sees: quicker and coarser than `learned`, for the system of its training."""
     return PeakEstimator(name, grid, settings)
 
 
 def _learned(name: str, grid: Grid, settings: Settings) -> LearnedEstimator:
+    """The likeliest hypothesis that a network proposes: for many scenes of the system of its training."""
     return LearnedEstimator(name, grid, settings)
 
 

@@ -105,10 +105,12 @@ def likeliest(
 
 
 def _conditional(name: str, grid: Grid, settings: Settings) -> SearchEstimator:
+    """Maximum likelihood by search, the amplitudes free: the one to begin with, for every array."""
     return SearchEstimator(name, grid, settings, least_residual, as_located)
 
 
 def _unconditional(name: str, grid: Grid, settings: Settings) -> SearchEstimator:
+    """Maximum likelihood by search, Gaussian amplitudes: finds more at low SNR, and is slower."""
     return SearchEstimator(name, grid, settings, least_residual, likeliest_of_hypotheses)
 
 

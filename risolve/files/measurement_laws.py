@@ -30,6 +30,9 @@ _SPARSE, _IN_WAVELENGTHS = 1.2, (0.2, 1.0)
 
 _UNITS = (("millimetres", 1e-3), ("centimetres", 1e-2))
 _FREQUENCIES = (("hertz", 1.0), ("megahertz", 1e6), ("gigahertz", 1e9))
+_IN_HERTZ = (("kilohertz", 1e3), ("megahertz", 1e6), ("gigahertz", 1e9))
+"""Of a frequency that was taken for hertz."""
+
 _LIGHT = 299_792_458.0
 """m/s"""
 
@@ -243,6 +246,7 @@ def _guess(spacing: float, wavelength: float) -> str:
     for unit, size in _FREQUENCIES:
         length = _LIGHT / (wavelength * size)
         guesses[f": {unit}? lambda = c / f = {length:.4g} m"] = spacing / length
+    guesses |= {f": a frequency in {unit}?": spacing * size / wavelength for unit, size in _IN_HERTZ}
     best = min(guesses, key=lambda guess: abs(math.log(guesses[guess] / 0.5)))
     return best if low <= guesses[best] <= high else ""
 

@@ -34,6 +34,9 @@ most that a source is off a plane, leaves a square array half of its gain."""
 _ROUNDING = 1e-12
 """Of direction cosines, and of inverse ranges in 1/m."""
 
+_SPARSE = 5.0
+"""Wavelengths between neighbours from which another unit is likelier."""
+
 MOST_POINTS = 50_000
 """Points of a grid: every one has a steering vector in memory."""
 
@@ -223,10 +226,12 @@ def grid_for(
         for side, step, least in zip(span, steps, (3, 3, 2), strict=True)
     )
     if n_u * n_v * n_w > MOST_POINTS:
+        apart = spacing / wavelength
+        doubt = f"; neighbours are {apart:.3g} wavelengths apart: are both in m?" if apart > _SPARSE else ""
         raise ValueError(
             f"a grid has at most {MOST_POINTS} points, half a beam apart in angle and {phase:.3g} rad "
             f"of phase in range: {wide / wavelength:.3g} x {high / wavelength:.3g} wavelengths need "
-            f"{n_u} x {n_v} x {n_w} = {n_u * n_v * n_w} in this field of view; narrow it"
+            f"{n_u} x {n_v} x {n_w} = {n_u * n_v * n_w} in this field of view; narrow it{doubt}"
         )
     if around:
         return _grid_around(n_u - closed, n_v, n_w, azimuth, elevation, range_)

@@ -57,7 +57,8 @@ def require_usable(observation: Observation) -> None:
     """Refuse what no source can be located in.
 
     Raises:
-        ValueError: no scene, fewer than two elements, elements at one place, or as `unit_scale`.
+        ValueError: no scene, fewer than two elements, elements at one place, snapshots
+            that are not finite, or as `unit_scale`.
     """
     elements = observation.array.elements
     if observation.n_scenes < 1:
@@ -66,5 +67,12 @@ def require_usable(observation: Observation) -> None:
     if elements.shape[0] < 2 or distinct < elements.shape[0]:
         raise ValueError(
             f"2 elements or more, each at a place of its own; got {elements.shape[0]} at {distinct} places"
+        )
+    lost = (~torch.isfinite(observation.snapshots.abs())).flatten(1).sum(1)
+    if bool(lost.any()):
+        scene = int(lost.argmax())
+        raise ValueError(
+            f"snapshots: finite; {int(lost[scene])} numbers of scene {scene} are not: leave out the snapshots "
+            "or the antennas that have them"
         )
     unit_scale(observation)

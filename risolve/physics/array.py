@@ -107,6 +107,8 @@ def linear(n_elements: int, spacing: float, wavelength: float) -> Array:
 def circular(n_elements: int, radius: float, wavelength: float) -> Array:
     """Elements evenly on a circle in the x-y plane about the origin, the first on the x axis; lengths in m.
 
+    It faces z, as every array in that plane. Elements in the x-z plane see azimuth all round.
+
     Raises:
         ValueError: fewer than one element, or lengths that are none.
     """

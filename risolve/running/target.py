@@ -25,9 +25,13 @@ def check_target(path: Path, inputs: Sequence[Path], kinds: Kinds) -> None:
     if path.suffix not in kinds:
         ending = path.suffix or "no ending"
         raise MeasurementError(f"{path}: results end in {', '.join(kinds)}, got {ending}")
-    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+    if not path.parent.is_dir():
         raise MeasurementError(
             f"{path}: cannot be written, {path.parent} is no directory to write in; make it"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise MeasurementError(
+            f"{path}: cannot be written, {path.parent} is a directory of others, or locked; take another"
         )
     own, measured = os.path.realpath(path), {os.path.realpath(file) for file in inputs}
     if own in measured or os.path.dirname(own) in measured:

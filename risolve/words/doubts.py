@@ -84,7 +84,7 @@ _WORDS = {
     "at limit": "{n} sources are at a limit of the field of view, the first in scene {first}: they may lie "
     "beyond, or be none",
     "rivalled": "{n} sources are ambiguous, the first in scene {first}: another place, rival_azimuth_deg and "
-    "so on, is as likely, within {likely:g} of log-likelihood; narrower limits choose",
+    "so on of the result (--out), is as likely, within {likely:g} of log-likelihood; narrower limits choose",
 }
 """What is doubted, in the order in which it is said."""
 

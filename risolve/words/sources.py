@@ -66,7 +66,7 @@ def estimator_lines() -> list[str]:
     rows = [("name", "covariance", "model", "")]
     for name, factory in REGISTRY.items():
         kind = probe(name).covariance_kind
-        description = sys.modules[factory.__module__].__doc__ or ""
+        description = factory.__doc__ or sys.modules[factory.__module__].__doc__ or ""
         first = " ".join(description.strip().split("\n\n")[0].split())
         own = " (default)" if name == CLASSICAL else ""
         rows.append((name, _KINDS[kind], "yes" if needs_model(name) else "no", first + own))

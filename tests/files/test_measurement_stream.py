@@ -324,7 +324,12 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, case: str, stored: St
 def test_units_that_would_fit_are_offered(tmp_path: Path) -> None:
     path = write_user_file(tmp_path / "user.h5", spread_scenes())
     frequency = "hertz? lambda = c / f = 0.2998 m"
-    for value, unit in ((20.0, "centimetres?"), (1e9, frequency), (1e3, f"mega{frequency}")):
+    for value, unit in (
+        (20.0, "centimetres?"),
+        (1e9, frequency),
+        (1e3, f"mega{frequency}"),
+        (3e5, "a frequency in megahertz?"),
+    ):
         changed(path, attribute("wavelength_m", value))
         with pytest.raises(MeasurementError) as caught, measurement_stream(path, None):
             pass
