@@ -297,7 +297,7 @@ def _prediction(name: str, observation: Observation, covariance: Reading | None,
 
 
 def _peaks(name: str, grid: Grid, settings: Settings) -> PeakEstimator:
-    """The peaks of what a network sees: quicker and coarser than `learned`, for the system of its training."""
+    """The peaks of what a network sees: quicker and coarser than `learned`, for its own system."""
     return PeakEstimator(name, grid, settings)
 
 

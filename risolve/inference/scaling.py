@@ -72,7 +72,7 @@ def require_usable(observation: Observation) -> None:
     if bool(lost.any()):
         scene = int(lost.argmax())
         raise ValueError(
-            f"snapshots: finite; {int(lost[scene])} numbers of scene {scene} are not: leave out the snapshots "
-            "or the antennas that have them"
+            f"snapshots: finite; {int(lost[scene])} numbers of scene {scene} are not: leave out the "
+            "snapshots or the antennas that have them"
         )
     unit_scale(observation)
