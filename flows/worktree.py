@@ -248,10 +248,9 @@ def _run(directory: Path, command: CommandLine, environment: Mapping[str, str] |
     ):
         try:
             output, complaint = process.communicate()
-        except BaseException:
-            lead.close()  # lets go of what runs
+        finally:
+            lead.close()  # lets go of what still runs
             process.wait()
-            raise
     if process.returncode:
         reason = _reason((complaint or output).splitlines())
         raise WorktreeError(f"{' '.join(command[:3])} in {directory}: status {process.returncode}: {reason}")

@@ -107,7 +107,8 @@ def _rival_values(estimate: Estimate) -> Float[Tensor, "scene source value"]:
         return torch.full((*estimate.present.shape, 4), torch.nan, dtype=torch.float64)
     azimuth, elevation, inverse_range = estimate.rivals.places.unbind(-1)
     angles = torch.rad2deg(azimuth), torch.rad2deg(elevation)
-    return torch.stack((*angles, 1.0 / inverse_range, estimate.rivals.log_likelihood), -1)
+    there = estimate.likelihood.log_likelihood[:, None] - estimate.rivals.below
+    return torch.stack((*angles, 1.0 / inverse_range, there), -1)
 
 
 def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scene"]:

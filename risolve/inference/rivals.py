@@ -40,13 +40,14 @@ _SCREENING = 4
 
 
 class Rivals(NamedTuple):
-    """The best other place of each source, and the log-likelihood of the scene with the source there.
+    """The best other place of each source, and how far the log-likelihood of the scene with the source there
+    is below that of the sources where they are: of free amplitudes, each at its maximum.
 
     NaN where no other direction explains nearly as much.
     """
 
     places: Float[Tensor, "scene source 3"]
-    log_likelihood: Float[Tensor, "scene source"]
+    below: Float[Tensor, "scene source"]
 
 
 def rivals(
@@ -54,7 +55,7 @@ def rivals(
 ) -> Rivals:
     """Rivals of NaN-padded sources within the grid; the other sources may move a little."""
     places = torch.full_like(sources, torch.nan)
-    likelihood = torch.full_like(sources[..., 0], torch.nan)
+    below = torch.full_like(sources[..., 0], torch.nan)
     present = ~sources[..., 0].isnan()
     for count in sorted(set(present.sum(-1).tolist()) - {0}):
         scenes = torch.nonzero(present.sum(-1) == count).flatten()
@@ -75,8 +76,12 @@ def rivals(
             row = piece.start + scene[stays]
             where = scenes[row], slots[row, source[stays]]
             places[where] = turned(moved[stays])
-            likelihood[where] = log_likelihood(part.select(row), fit.residual[stays])
-    return Rivals(places, likelihood)
+            rivalled, of_scene = scene[stays].unique(return_inverse=True)
+            here = refine(few.select(piece.start + rivalled), own[piece][rivalled], n_iterations)
+            seen = part.select(row)
+            best = log_likelihood(seen, here.residual[of_scene])
+            below[where] = best - log_likelihood(seen, fit.residual[stays])
+    return Rivals(places, below)
 
 
 class _Starts(NamedTuple):
