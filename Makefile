@@ -26,7 +26,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 export PREFECT_HOME := $(CURDIR)/state/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report search dashboard replay test test-slow lint serve docs bench
+.PHONY: help install run demo report search dashboard replay test test-slow lint serve docs bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ replay: $(INSTALLED) | state/prefect  ## reproduce the best trials of the search
 dashboard: PORT := 8080
 dashboard: $(INSTALLED)  ## show the trials of the last search in the browser (PORT=8080)
 	$(BIN)/python -m flows.dashboard --port $(PORT)
+
+demo: $(INSTALLED)  ## locate the example that is shipped, print its places beside the truth, draw it
+	$(BIN)/risolve demo
 
 report: $(INSTALLED)  ## print the short table and the path of the last report
 	$(BIN)/python -m stages.report --show

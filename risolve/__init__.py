@@ -75,6 +75,7 @@ PUBLIC = {
     "write_measurements": "risolve.files.measurements",
     "estimator_names": "risolve.door",
     "load_model": "risolve.files.model",
+    "example": "risolve.files.shipped",
     "Model": "risolve.files.model",
 }
 """Public name -> module that defines it, which is loaded when the name is first used."""

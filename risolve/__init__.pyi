@@ -12,6 +12,7 @@ from risolve.files.measurements import read_measurements as read_measurements
 from risolve.files.measurements import write_measurements as write_measurements
 from risolve.files.model import Model as Model
 from risolve.files.model import load_model as load_model
+from risolve.files.shipped import example as example
 from risolve.physics.array import Array as Array
 from risolve.physics.array import circular as circular
 from risolve.physics.array import linear as linear

@@ -1,5 +1,5 @@
-"""The command line: localize | plot | convert | finetune | calibrate-array | inspect | estimators, and of a
-clone trials | adopt | set.
+"""The command line: demo | localize | plot | convert | finetune | calibrate-array | inspect | estimators,
+and of a clone trials | adopt | set.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from risolve import calibrate_array as calibrate_setup
 from risolve import convert as convert_setup
 from risolve import tune as tuning_setup
 from risolve.calibrating import Asked
+from risolve.demo import demonstrate
 from risolve.drawing import count_scenes, draw_sources
 from risolve.errors import MeasurementError, StateError
 from risolve.files import sources as sources_file
@@ -52,6 +53,8 @@ OF_CLONE = {
 
 _PICTURE = "picture: .png, .svg, or .html, which turns"
 
+DEMO = Path("risolve-demo.html")
+
 Outcome: TypeAlias = tuple[list[str], int]
 """Lines for standard output, and the exit status."""
 
@@ -82,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"risolve {version('risolve')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands.add_parser("demo", help="locate the example that the package brings"))
     _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
     _add_plot(commands.add_parser("plot", help="draw scenes of a measurement file and their sources"))
     _add_convert(commands.add_parser("convert", help="write files of other programs as measurements"))
@@ -101,6 +105,12 @@ def parser() -> argparse.ArgumentParser:
     estimators = commands.add_parser("estimators", help="list the estimators")
     estimators.set_defaults(command=_estimators)
     return top
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.description = "Locate the example that the package brings, and draw it."
+    demo.add_argument("--out", type=Path, default=DEMO, metavar="FILE", help=f"{_PICTURE}; default {DEMO}")
+    demo.set_defaults(command=_demo)
 
 
 def _add_localize(localize: argparse.ArgumentParser) -> None:
@@ -224,6 +234,11 @@ def _calibrate_array(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     check_target(arguments.out, arguments.files, calibrate_setup.KINDS)
     write_array(arguments.out, found.array)
     return [*repr(found.array).splitlines(), str(arguments.out)], LEFT_OUT if found.n_left_out else 0
+
+
+def _demo(arguments: argparse.Namespace, remark: Remark) -> Outcome:
+    check_target(arguments.out, [], PICTURES)
+    return demonstrate(arguments.out), 0
 
 
 def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:

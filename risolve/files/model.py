@@ -23,6 +23,7 @@ from risolve.files.checkpoint import (
     save_checkpoint,
 )
 from risolve.files.model_params import ModelParams
+from risolve.files.shipped import NETWORK
 from risolve.networks.covariance_network import CovarianceNetwork, Layout
 from risolve.networks.dictionary import Dictionary, planar_dictionary
 from risolve.networks.features import n_channels
@@ -171,8 +172,8 @@ def read_model(path: Path, accept: Callable[[ModelParams], None] = _of_any_syste
     return Model(params, _trained(path, checkpoint.content, params), tunings_of(path, checkpoint.content))
 
 
-def load_model(path: Path | str) -> Model:
-    """The trained network of a file, for `locate`.
+def load_model(path: Path | str = NETWORK) -> Model:
+    """The trained network of a file, for `locate`; that of the default system where none is named.
 
     Raises:
         CheckpointError: as `read_model`.
