@@ -6,6 +6,8 @@ TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_INDEX ?=
 # Worker processes of the fast tests, each with one torch thread.
 TEST_WORKERS ?= 2
+# Tests of the core: the first to run after a change.
+CORE := tests/physics tests/metrics tests/params tests/test_covariance.py tests/test_covariance_formulas.py
 # Port of the Prefect server on 127.0.0.1.
 PORT ?= 4200
 # Folder under which the form of localize reads and writes; empty: `measurements` of the clone.
@@ -26,7 +28,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 export PREFECT_HOME := $(CURDIR)/state/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo report search dashboard replay test test-slow lint serve docs bench
+.PHONY: help install run demo report search dashboard replay check test test-slow lint serve docs bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +82,9 @@ lint: $(INSTALLED)  ## the four checks: ruff check, ruff format, mypy, import co
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint | state/prefect  ## the four checks and the tests of the core, in a minute
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_WORKERS) $(CORE)
 
 test: lint | state/prefect  ## the four checks and the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_WORKERS)
