@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 from risolve.calibrating import Asked, calibrated, outlying_lines
@@ -87,13 +88,17 @@ def calibrate_files(
     outlying = tuple((parts[n].file, parts[n].scenes[scene]) for n, scene in found.outlying)
     for line in (*outlying_lines(outlying, [shown(str(file)) for file in files]), *doubts):
         remark(line)
-    table = found.left_out
-    if table is not None:
-        rows = list(zip(table.observation, table.scene, strict=True))
-        table = table.assign(
-            observation=[parts[n].file for n, _ in rows], scene=[parts[n].scenes[scene] for n, scene in rows]
-        )
-    return Calibrated(replace(found, outlying=outlying, left_out=table), n_left_out)
+    left_out, held_out = (_of_files(table, parts) for table in (found.left_out, found.held_out))
+    return Calibrated(replace(found, outlying=outlying, left_out=left_out, held_out=held_out), n_left_out)
+
+
+def _of_files(table: pd.DataFrame | None, parts: Sequence[_Part]) -> pd.DataFrame | None:
+    """With files and their scenes in place of parts and theirs."""
+    if table is None:
+        return None
+    rows = list(zip(table.observation, table.scene, strict=True))
+    scenes = [parts[n].scenes[scene] for n, scene in rows]
+    return table.assign(observation=[parts[n].file for n, _ in rows], scene=scenes)
 
 
 def _parts(

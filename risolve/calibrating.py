@@ -18,7 +18,7 @@ from risolve.calibration.unknowns import NAMES, Priors, Unknowns
 from risolve.field import CoordinateLike, FieldOfView, coordinate_of
 from risolve.files.calibrated_array import CalibratedArray
 from risolve.inference.scaling import require_usable
-from risolve.leaving_out import LeftOut, left_out
+from risolve.leaving_out import HeldOut, LeftOut, held_out, left_out
 from risolve.locating import CLASSICAL, Localizer, Options, localizer_for
 from risolve.physics.observation import Observation
 from risolve.placing import placed_scenes, true_places
@@ -146,7 +146,9 @@ def calibrated(
         for own, true in zip(seen, places, strict=True)
     ]
     found = fit_array(placed, unknowns, _ITERATIONS)
-    checked = left_out(placed, places, found, localizer, asked.folds, _ITERATIONS)
+    checked: LeftOut | HeldOut | None = left_out(placed, places, found, localizer, asked.folds, _ITERATIONS)
+    if checked is None:
+        checked = held_out(placed, places, found, asked.folds, _ITERATIONS)
     return _calibrated(found, checked), _doubts(found, checked)
 
 
@@ -201,13 +203,19 @@ def _truths(truth: TruthLike | Sequence[TruthLike] | None, count: int) -> list[T
     return held
 
 
-def _doubts(found: ArrayFit, checked: LeftOut | None) -> list[str]:
+def _doubts(found: ArrayFit, checked: LeftOut | HeldOut | None) -> list[str]:
     lines = []
     if not found.converged:
         lines.append(
             f"the likelihood still rises after {_ITERATIONS} steps: take more scenes, or leave unknowns out"
         )
-    if checked is not None and not checked.is_better:
+    if isinstance(checked, HeldOut) and not checked.is_better:
+        before, after = checked.before.mean(), checked.after.mean()
+        lines.append(
+            f"scenes that took no part are not more likely: log-likelihood {before:.2f} a scene with the "
+            f"nominal array, {after:.2f} with the one that the others show; the array stays nominal"
+        )
+    if isinstance(checked, LeftOut) and not checked.is_better:
         before, after = (np.rad2deg(checked.typical(errors)) for errors in (checked.before, checked.after))
         lines.append(
             f"places that took no part are not located better: mean error {before:.3g} degrees with the "
@@ -216,7 +224,7 @@ def _doubts(found: ArrayFit, checked: LeftOut | None) -> list[str]:
     return lines
 
 
-def _calibrated(found: ArrayFit, checked: LeftOut | None) -> CalibratedArray:
+def _calibrated(found: ArrayFit, checked: LeftOut | HeldOut | None) -> CalibratedArray:
     is_better, N = checked is None or checked.is_better, found.unknowns.array.n_elements
     calibration = found.calibration if is_better else found.unknowns.calibration(found.unknowns.nothing())
     untold = found.null_space.total.square().sum(1) > _UNTOLD
@@ -244,7 +252,8 @@ def _calibrated(found: ArrayFit, checked: LeftOut | None) -> CalibratedArray:
         not_told=found.null_space.words,
         outlying=tuple((number, scene) for number, part in enumerate(found.outlying) for scene in part),
         log_likelihood=found.log_likelihood,
-        left_out=None if checked is None else _table(checked),
+        left_out=_table(checked) if isinstance(checked, LeftOut) else None,
+        held_out=_likelihoods(checked) if isinstance(checked, HeldOut) else None,
         is_better=is_better,
         excess=np.full(3, np.nan) if checked is None else checked.excess(),
         calibration=calibration,
@@ -264,3 +273,9 @@ def _table(checked: LeftOut) -> pd.DataFrame:
                 columns[name.format(f"error_{when}")] = unit(errors[:, index])
                 columns[name.format(f"std_{when}")] = unit(stated[:, index])
     return pd.DataFrame(columns)
+
+
+def _likelihoods(checked: HeldOut) -> pd.DataFrame:
+    columns = dict(zip(("observation", "scene"), checked.rows.T, strict=True))
+    before, after = checked.before, checked.after
+    return pd.DataFrame(columns | {"log_likelihood_before": before, "log_likelihood_after": after})

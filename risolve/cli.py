@@ -206,9 +206,8 @@ def _add_calibrate_array(calibrate: argparse.ArgumentParser) -> None:
         ("position-deviation", "M", "of each coordinate of an element; positions need it"),
     ):
         calibrate.add_argument(f"--{name}", type=float, metavar=unit, help=what)
-    calibrate.add_argument(
-        "--folds", type=int, default=10, metavar="N", help="parts of places left out; 0: none; default 10"
-    )
+    folds = "parts of places, or of blind scenes, left out; 0: none; default 10"
+    calibrate.add_argument("--folds", type=int, default=10, metavar="N", help=folds)
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="the array: .h5")
     add_naming(calibrate)
     calibrate.set_defaults(command=_calibrate_array)

@@ -1,5 +1,8 @@
-"""Places that take no part in a calibration, located with it and without it: whether it is better, and by how
-much its errors exceed the deviations stated.
+"""What takes no part in a calibration: whether it is better there, and what its deviations lack.
+
+Where places are known they are located with the calibration and without it, and errors beside deviations say
+both. Where none is known, the likelihood of scenes says whether it is better; what an array that is not known
+well makes of the places is what its own deviations state.
 """
 
 import math
@@ -14,7 +17,9 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from risolve.calibration.fit import ArrayFit, fit_array
-from risolve.calibration.information import Placed
+from risolve.calibration.information import Placed, values_of
+from risolve.calibration.unknowns import ArrayCalibration
+from risolve.inference.likelihood import refine
 from risolve.locating import Localizer, localize
 from risolve.physics.geometry import turned
 from risolve.physics.observation import Observation
@@ -24,6 +29,9 @@ _MOST = np.deg2rad(5.0)
 """Angle within which a source counts as found: a larger error, or that of what is not found, counts as this
 one, so that a single one does not outweigh all others.
 """
+
+_MOVED = 1e-6
+"""rad or 1/m for each unit of theta: places that what is not told moves by less do not move."""
 
 _DECIMALS = 9
 """Of coordinates (rad, 1/m) that make places the same."""
@@ -73,6 +81,90 @@ class LeftOut(NamedTuple):
         return found
 
 
+class HeldOut(NamedTuple):
+    """Log-likelihoods -f_s of scenes at unknown places, beside the same constant; rows: (observation, scene).
+
+    of_array: typical standard deviation of (azimuth (rad), elevation (rad), inverse range (1/m)) by the
+    deviations of the array; NaN of what is known of all sources, or moves with what is not told.
+    """
+
+    rows: Int[np.ndarray, "row 2"]
+    before: Float[np.ndarray, " row"]
+    after: Float[np.ndarray, " row"]
+    of_array: Float[np.ndarray, "3"]
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the calibration explains better what took no part in it."""
+        return float(self.after.sum()) > float(self.before.sum())
+
+    def excess(self) -> Float[np.ndarray, "3"]:
+        """What the deviations of places lack: `of_array`, of a nominal array not known."""
+        return self.of_array if self.is_better else np.full(3, np.nan)
+
+
+def held_out(
+    placed: Sequence[Placed],
+    true: Sequence[Float[Tensor, "scene source 3"]],
+    whole: ArrayFit,
+    folds: int,
+    n_iterations: int,
+) -> HeldOut | None:
+    """Every scene of which no place is known, as likely as the nominal array makes it, and the one that the
+    other scenes show; its places of highest likelihood with either.
+
+    Scenes are left out in at most so many folds. None where fewer than two are blind, or no fold is wanted.
+
+    Raises:
+        ValueError: the other scenes do not determine the unknowns.
+    """
+    is_blind = [own.isnan().flatten(1).all(1) for own in true]
+    n_blind = sum(int(own.sum()) for own in is_blind)
+    if not folds or n_blind < 2:
+        return None
+    numbers = torch.arange(n_blind).split([int(own.sum()) for own in is_blind])
+    folded = [torch.full_like(own, -1, dtype=torch.long) for own in is_blind]
+    for own, blind, number in zip(folded, is_blind, numbers, strict=True):
+        own[blind] = number % folds
+    nominal = whole.unknowns.calibration(whole.unknowns.nothing())
+    parts: list[tuple[np.ndarray, ...]] = []
+    for fold in range(min(folds, n_blind)):
+        others = _rest(placed, folded, fold)
+        calibration = fit_array(others, whole.unknowns, n_iterations).calibration
+        for number, (part, own) in enumerate(zip(placed, folded, strict=True)):
+            rows = torch.nonzero(own == fold).flatten()
+            if len(rows):
+                scenes = Placed(part.observation.select(rows), part.sources[rows], part.is_free[rows])
+                likely = [_log_likelihood(scenes, array, n_iterations) for array in (nominal, calibration)]
+                parts.append((torch.stack((torch.full_like(rows, number), rows), 1).numpy(), *likely))
+    pairs, before, after = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return HeldOut(pairs, before, after, _of_array(whole))
+
+
+def _log_likelihood(
+    placed: Placed, array: ArrayCalibration, n_iterations: int
+) -> Float[np.ndarray, " scene"]:
+    sources = refine(array.of(placed.observation), placed.sources, n_iterations).sources
+    likely: np.ndarray = -values_of(replace(placed, sources=sources), array).numpy()
+    return likely
+
+
+def _of_array(whole: ArrayFit) -> Float[np.ndarray, "3"]:
+    """Root of the median variance (C^-1 B) cov(theta) (C^-1 B)^T of each coordinate of free sources."""
+    found = np.full(3, np.nan)
+    for index in range(3):
+        told = torch.cat(
+            [
+                own.unflatten(1, (-1, 3))[:, :, index][part.is_free[..., index]]
+                for part, own in zip(whole.placed, whole.told, strict=True)
+            ]
+        )
+        lost = told @ whole.null_space.total
+        if len(told) and not bool((lost.abs() > _MOVED).any()):
+            found[index] = math.sqrt(float(((told @ whole.covariance) * told).sum(1).median().clamp_min(0.0)))
+    return found
+
+
 def left_out(
     placed: Sequence[Placed],
     true: Sequence[Float[Tensor, "scene source 3"]],
@@ -107,12 +199,8 @@ def left_out(
     )
     parts: list[LeftOut] = []
     for fold in range(min(folds, len(distinct))):
-        rest = [
-            Placed(part.observation.select(rows), part.sources[rows], part.is_free[rows])
-            for part, own in zip(placed, folded, strict=True)
-            if len(rows := torch.nonzero(own != fold).flatten())
-        ]
-        calibration = fit_array(rest, whole.unknowns, n_iterations).calibration
+        others = _rest(placed, folded, fold)
+        calibration = fit_array(others, whole.unknowns, n_iterations).calibration
         for number, (part, own) in enumerate(zip(placed, folded, strict=True)):
             rows = torch.nonzero(own == fold).flatten()
             if not len(rows):
@@ -132,6 +220,15 @@ def left_out(
                 )
             )
     return LeftOut(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _rest(placed: Sequence[Placed], folded: Sequence[Int[Tensor, " scene"]], fold: int) -> list[Placed]:
+    """The scenes of other folds."""
+    return [
+        Placed(part.observation.select(rows), part.sources[rows], part.is_free[rows])
+        for part, own in zip(placed, folded, strict=True)
+        if len(rows := torch.nonzero(own != fold).flatten())
+    ]
 
 
 def _rounded(places: Float[Tensor, "scene source 3"]) -> list[list[float]]:

@@ -106,7 +106,9 @@ def test_blind_scenes_need_no_truth(
     target = tmp_path / "array.h5"
     status, out, _ = run(monkeypatch, capsys, path, "--unknown", "gains", *blind, *PLACES, "--out", target)
     assert status == 0 and "linear phase" in out
-    assert risolve.read_array(target).left_out is None
+    found = risolve.read_array(target)
+    assert found.left_out is None and found.held_out is not None
+    assert sorted(found.held_out.scene) == list(range(12)) and set(found.held_out.observation) == {0}
 
 
 @pytest.mark.parametrize(

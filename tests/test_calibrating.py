@@ -113,9 +113,47 @@ def test_sources_of_which_a_coordinate_is_known_are_told_apart_by_it() -> None:
     assert abs(off) < 4.0 * float(found.deviations["heading_deg"][0])
 
 
+BLIND: dict[str, Any] = {"sources": 1, "gain_deviation_db": 1.0, "phase_deviation_deg": 20.0, **PLANE}
+
+
+def test_blind_scenes_that_are_left_out_say_whether_the_array_is_better() -> None:
+    """Without a prior that says as much, plane waves leave a turn of all that is not known."""
+    made = line(snr_db=20.0, n_scenes=24, priors=Priors(LOG_GAIN, PHASE, None))
+    found = risolve.calibrate(made.placed.observation, unknown=["gains"], folds=3, **BLIND)
+    assert found.is_better and found.left_out is None and found.held_out is not None
+    assert sorted(found.held_out.scene) == list(range(24))
+    gained = found.held_out.log_likelihood_after - found.held_out.log_likelihood_before
+    assert (gained > 0.0).mean() > 0.7
+    # the linear phase is told by the stated deviations alone, which leave the turn of a line of 8
+    x = 2.0 * math.pi / 0.1 * LINE.elements[:, 0].numpy()
+    turn = PHASE / np.sqrt(np.sum(x**2))
+    assert found.excess[0] == pytest.approx(turn, rel=0.5) and np.isnan(found.excess[1:]).all()
+    error = (
+        azimuths(made)[:, 0]
+        - risolve.locate(made.placed.observation, sources=1, calibration=found, **PLANE).to_pandas()[
+            "azimuth_deg"
+        ]
+    )
+    assert abs(error.mean()) < 3.0 * np.rad2deg(found.excess[0])
+    none = risolve.calibrate(made.placed.observation, unknown=["gains"], folds=0, **BLIND)
+    assert none.held_out is None and np.isnan(none.excess).all()
+
+
+def test_blind_scenes_of_other_arrays_leave_it_nominal() -> None:
+    """Every scene through gains of its own: the others show nothing of it."""
+    made = line(snr_db=20.0, n_scenes=6)
+    wild = torch.from_numpy(np.exp(1j * np.random.default_rng(1).uniform(-1.0, 1.0, (6, 1, 8))))
+    seen = replace(made.placed.observation, snapshots=made.placed.observation.snapshots * wild)
+    with pytest.warns(UserWarning, match=shows("log-likelihood ... nominal")):
+        found = risolve.calibrate(seen, unknown=["gains"], folds=6, **BLIND)
+    assert not found.is_better and np.isnan(found.excess).all()
+    np.testing.assert_array_equal(found.element_gains, np.ones(8))
+
+
 def test_blind_scenes_do_not_tell_a_turn() -> None:
     made = line()
-    found = risolve.calibrate(made.placed.observation, unknown=["heading"], sources=1, **PLANE)
+    with pytest.warns(UserWarning, match="nominal"):
+        found = risolve.calibrate(made.placed.observation, unknown=["heading"], sources=1, folds=2, **PLANE)
     assert found.heading_deg == pytest.approx(0.0, abs=1e-6)
     assert np.isnan(found.deviations["heading_deg"]).all() and np.isnan(found.excess).all()
     assert len(found.not_told) == 1 and "heading" in found.not_told[0]

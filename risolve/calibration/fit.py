@@ -39,9 +39,10 @@ _OUTLYING = 4.0
 class ArrayFit:
     """The array of highest likelihood, and what is known of it.
 
-    covariance: of theta, 0 along what nothing tells. placed: the scenes with the sources found. outlying:
-    scenes, part by part, that leave more than four times what others do. log_likelihood: -f of the nominal
-    array with the places that were given, and of this one with those found.
+    covariance: of theta, 0 along what nothing tells. placed: the scenes with the sources found. told: C^-1 B
+    of every part: places move by -told t where theta moves by t. outlying: scenes, part by part, that leave
+    more than four times what others do. log_likelihood: -f of the nominal array with the places that were
+    given, and of this one with those found.
     """
 
     unknowns: Unknowns
@@ -49,6 +50,7 @@ class ArrayFit:
     covariance: Float[Tensor, "unknown unknown"]
     null_space: NullSpace
     placed: tuple[Placed, ...]
+    told: tuple[Float[Tensor, "scene coordinate unknown"], ...]
     outlying: tuple[tuple[int, ...], ...]
     log_likelihood: tuple[float, float]
     converged: bool
@@ -103,6 +105,7 @@ def fit_array(placed: Sequence[Placed], unknowns: Unknowns, n_iterations: int) -
         covariance=theta_covariance(state.arrow, found.total),
         null_space=found,
         placed=state.placed,
+        told=tuple(part.told for part in state.arrow.scenes),
         outlying=_outlying(state),
         log_likelihood=(-nominal.arrow.value, -state.arrow.value),
         converged=converged,

@@ -20,9 +20,15 @@ from jaxtyping import Bool, Float
 from scipy.stats import chi2
 from torch import Tensor
 
-from risolve.calibration.unknowns import Unknowns
+from risolve.calibration.unknowns import ArrayCalibration, Unknowns
 from risolve.inference.likelihood import CHUNK_VALUES
-from risolve.inference.projection import grouped_snapshots, least_squares, real_rows, source_responses
+from risolve.inference.projection import (
+    grouped_snapshots,
+    least_squares,
+    real_rows,
+    responses,
+    source_responses,
+)
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
 
@@ -110,12 +116,7 @@ def freedom(placed: Sequence[Placed], unknowns: Unknowns) -> list[Float[Tensor, 
     Raises:
         ValueError: snapshots that do not determine as many unknowns.
     """
-    left = []
-    for part in placed:
-        seen = part.observation
-        n_groups = seen.n_snapshots if seen.source_model == "independent" else 1
-        amplitudes = n_groups * part.sources.shape[1]
-        left.append(seen.n_snapshots * seen.n_antennas - amplitudes - part.is_free.sum((1, 2)) / 2.0)
+    left = [_beside_places(part) for part in placed]
     n_numbers = 2.0 * float(torch.cat(left).sum())
     n_unknowns = int((unknowns.prior == 0.0).sum())
     if min(float(own.min()) for own in left) <= 0.0 or n_numbers <= n_unknowns:
@@ -125,7 +126,25 @@ def freedom(placed: Sequence[Placed], unknowns: Unknowns) -> list[Float[Tensor, 
             f"{2.0 * min(float(own.min()) for own in left):.0f} of the least one: take more scenes, state "
             "more of the places, or leave unknowns out"
         )
-    return [own.double() * (1.0 - n_unknowns / n_numbers) for own in left]
+    return [own * (1.0 - n_unknowns / n_numbers) for own in left]
+
+
+def _beside_places(placed: Placed) -> Float[Tensor, " scene"]:
+    """L M less the amplitudes and half the places."""
+    seen = placed.observation
+    n_groups = seen.n_snapshots if seen.source_model == "independent" else 1
+    n_amplitudes = n_groups * placed.sources.shape[1]
+    left: Tensor = seen.n_snapshots * seen.n_antennas - n_amplitudes - placed.is_free.sum((1, 2)) / 2.0
+    return left.double()
+
+
+def values_of(placed: Placed, calibration: ArrayCalibration) -> Float[Tensor, " scene"]:
+    """f_s of scenes through an array of which nothing is unknown."""
+    seen = calibration.of(placed.observation.to(torch.complex128))
+    groups = grouped_snapshots(seen)
+    fit = least_squares(responses(seen, seen.array.steering(placed.sources)), groups)
+    residual, size = (squared_modulus(each).sum((1, 2)) for each in (fit.misfit, groups))
+    return _weighed(residual, size, _beside_places(placed), seen.noise_power).value
 
 
 def expanded(placed: Sequence[Placed], unknowns: Unknowns, theta: Float[Tensor, " unknown"]) -> Arrow:

@@ -23,10 +23,12 @@ class CalibratedArray:
     told. not_told: what no snapshot tells, in words, and how it was fixed. outlying: (observation, scene)
     that leave much more than the others and weigh little. log_likelihood: of the nominal array and of this
     one, beside the same constant. left_out: a row a true source that was located with and without a
-    calibration in which its place took no part, None where nothing was left out; is_better: whether that
-    calibration located better, where not this is the nominal array. excess: (azimuth (rad), elevation (rad),
-    inverse range (1/m)) root mean square of these errors beside their stated deviations, 0 where they are as
-    stated, NaN where it is not known: `locate` adds it.
+    calibration in which its place took no part; held_out: where no place was known, a row a scene, as likely
+    as the nominal array makes it and a calibration in which it took no part; None where nothing was left out.
+    is_better: whether that calibration was better, where not this is the nominal array. excess: (azimuth
+    (rad), elevation (rad), inverse range (1/m)) root mean square of these errors beside their stated
+    deviations, 0 where they are as stated; where no place was known, typical standard deviation by the
+    deviations of the array; NaN where it is not known: `locate` adds it.
     """
 
     array: Array
@@ -38,6 +40,7 @@ class CalibratedArray:
     outlying: tuple[tuple[int, int], ...]
     log_likelihood: tuple[float, float]
     left_out: pd.DataFrame | None
+    held_out: pd.DataFrame | None
     is_better: bool
     excess: Float[np.ndarray, "3"]
     calibration: ArrayCalibration

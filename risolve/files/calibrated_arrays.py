@@ -10,11 +10,13 @@ excess                                               float64 [3]             rad
 outlying                                             float64 [scene, 2]      observation, scene
 deviations/NAME                                      float64                 of what was unknown
 left_out/NAME                                        float64 [row]           sources that were left out
+held_out/NAME                                        float64 [row]           scenes that were left out, blind
 
 NAME of deviations: gain_db, gain_phase_deg [element], antenna_phase_deg, antenna_gain_db [antenna],
 position_m [element, 3], heading_deg [1].
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,15 @@ _DEVIATIONS = {
 
 _WHOLE = ("observation", "scene", "source")
 """Columns of what was left out that are numbers of something."""
+
+_KINDS = ("azimuth_{}_deg", "elevation_{}_deg", "inverse_range_{}_per_m")
+_HALVES = (("error_before", "std_before"), ("error_after", "std_after"))
+_OF_SOURCES = (*_WHOLE, *(kind.format(one) for half in _HALVES for kind in _KINDS for one in half))
+
+_LIKELIHOODS = ("log_likelihood_before", "log_likelihood_after")
+_OF_SCENES = ("observation", "scene", *_LIKELIHOODS)
+
+_FINITE = (*_WHOLE, *_LIKELIHOODS)
 
 
 def write_array(path: Path | str, calibrated: CalibratedArray) -> None:
@@ -79,9 +90,9 @@ def write_array(path: Path | str, calibrated: CalibratedArray) -> None:
     if calibrated.outlying:
         datasets["outlying"] = np.array(calibrated.outlying, dtype=np.float64)
     datasets |= {f"deviations/{name}": values for name, values in calibrated.deviations.items()}
-    if calibrated.left_out is not None:
-        table = calibrated.left_out
-        datasets |= {f"left_out/{name}": table[name].to_numpy(np.float64) for name in table}
+    for group, table in (("left_out", calibrated.left_out), ("held_out", calibrated.held_out)):
+        if table is not None:
+            datasets |= {f"{group}/{name}": table[name].to_numpy(np.float64) for name in table}
     hdf5.write(Path(path), attributes, datasets)
 
 
@@ -154,25 +165,23 @@ def array_in(reader: Reader) -> CalibratedArray:
         not_told=tuple(words.splitlines()),
         outlying=tuple((int(number), int(scene)) for number, scene in outlying.tolist()),
         log_likelihood=(before, after),
-        left_out=_left_out(reader),
+        left_out=_table(reader, "left_out", _OF_SOURCES),
+        held_out=_table(reader, "held_out", _OF_SCENES),
         is_better=bool(reader.choice("is_better", (0, 1))),
         excess=excess,
         calibration=calibration,
     )
 
 
-def _left_out(reader: Reader) -> pd.DataFrame | None:
+def _table(reader: Reader, group: str, known: Sequence[str]) -> pd.DataFrame | None:
     """Columns in the order in which `calibrate` makes them."""
-    names = [name.removeprefix("left_out/") for name, _ in reader.fields() if name.startswith("left_out/")]
+    names = [name.removeprefix(f"{group}/") for name, _ in reader.fields() if name.startswith(f"{group}/")]
     if not names:
         return None
-    kinds = ("azimuth_{}_deg", "elevation_{}_deg", "inverse_range_{}_per_m")
-    halves = (("error_before", "std_before"), ("error_after", "std_after"))
-    known = [*_WHOLE, *(kind.format(one) for half in halves for kind in kinds for one in half)]
     if wrong := sorted(set(names) - set(known)):
-        raise reader.fault(f"left_out/{wrong[0]}", f"one of {', '.join(known)}")
+        raise reader.fault(f"{group}/{wrong[0]}", f"one of {', '.join(known)}")
     columns = {
-        name: reader.array(f"left_out/{name}", np.float64, "row", finite=name in _WHOLE)
+        name: reader.array(f"{group}/{name}", np.float64, f"{group}_row", finite=name in _FINITE)
         for name in known
         if name in names
     }

@@ -31,7 +31,9 @@ def calibrated() -> CalibratedArray:
     found = risolve.calibrate(
         made.placed.observation, unknown=unknown, truth=truth, position_deviation=0.002, folds=2
     )
-    return replace(found, outlying=((0, 3),))
+    columns = ("observation", "scene", "log_likelihood_before", "log_likelihood_after")
+    table = dict(zip(columns, ([0, 0], [1, 2], [-3.0, -4.0], [-2.0, -1.5]), strict=True))
+    return replace(found, outlying=((0, 3),), held_out=pd.DataFrame(table))
 
 
 def test_what_is_written_is_read(calibrated: CalibratedArray, tmp_path: Path) -> None:
@@ -47,6 +49,8 @@ def test_what_is_written_is_read(calibrated: CalibratedArray, tmp_path: Path) ->
         np.testing.assert_array_equal(found.deviations[name], values)
     assert found.left_out is not None and calibrated.left_out is not None
     pd.testing.assert_frame_equal(found.left_out, calibrated.left_out)
+    assert found.held_out is not None and calibrated.held_out is not None
+    pd.testing.assert_frame_equal(found.held_out, calibrated.held_out)
     assert repr(found) == repr(calibrated)
     again = path.with_name("again.h5")
     risolve.write_array(again, found)
@@ -62,10 +66,12 @@ def test_what_was_read_is_applied_alike(calibrated: CalibratedArray, tmp_path: P
 
 
 def test_nothing_known_is_no_column(calibrated: CalibratedArray, tmp_path: Path) -> None:
-    bare = replace(calibrated, not_told=(), outlying=(), left_out=None, heading_deg=None, deviations={})
+    bare = replace(calibrated, not_told=(), outlying=(), left_out=None, held_out=None)
+    bare = replace(bare, heading_deg=None, deviations={})
     risolve.write_array(tmp_path / "array.h5", bare)
     found = risolve.read_array(tmp_path / "array.h5")
-    assert found.not_told == () and found.outlying == () and found.left_out is None
+    assert found.not_told == () and found.outlying == ()
+    assert found.left_out is None and found.held_out is None
     assert found.heading_deg is None and found.deviations == {}
 
 
@@ -92,6 +98,7 @@ DAMAGED: list[tuple[Change, str]] = [
     (with_values("deviations/antenna_phase_deg", lambda values: values[:3]), "antenna_phase_deg ... 3"),
     (with_values("element_positions_m", lambda values: values[:7]), "7"),
     (with_values("left_out/scene", lambda values: values[:2]), "left_out"),
+    (at("held_out/log_likelihood_after", 0, np.nan), "held_out/log_likelihood_after"),
     (with_values("log_likelihood", lambda values: values.astype(np.float32)), "log_likelihood ... float32"),
     (without("excess"), "excess"),
     (lambda file: file.create_dataset("left_out/mood", data=np.ones(8)), "left_out/mood"),
