@@ -34,6 +34,14 @@ _FALSE_ALARM = 0.01
 _UNTOLD = 0.5
 """Share of a number in what nothing tells, from which it has no deviation."""
 
+_TRUTH = {
+    "truth_azimuth": "azimuth_deg",
+    "truth_elevation": "elevation_deg",
+    "truth_range": "range_m",
+    "truth_scale": "range_scale",
+}
+"""What is unknown of a truth -> its name and unit in a `CalibratedArray`."""
+
 TruthLike = Mapping[str, ArrayLike]
 
 
@@ -55,13 +63,16 @@ def calibrate(
 
     observations: of one array. unknown: some of `gains` (complex, of every element), `antenna_phases` and
     `antenna_gains` (behind the channel of a surface), `positions` (of the elements) and `heading` (a turn of
-    the array about y; beside a surface, of the base station). truth: what is known of the sources, azimuth,
-    elevation (degrees), range (m), each [scene, source], [scene] of one source a scene, or one number, NaN
-    where it is not known; of several observations one each. azimuth, elevation, range: what is known of all
-    sources, as `locate` takes it. What neither says is unknown, and found together with the array, from where
-    the nominal array sees it. sources: how many every scene has, where the truth does not say.
-    gain_deviation_db, phase_deviation_deg: standard deviations of the gains of elements from 1, where they
-    are known to be small; position_deviation: of each coordinate of an element (m), needed for `positions`.
+    the array about y; beside a surface, of the base station), `coupling` (one complex factor of what elements
+    that are nearest to each other take from each other), and what is wrong of the truth by the same
+    everywhere: `truth_azimuth`, `truth_elevation`, `truth_range` (offsets), `truth_scale` (of ranges). truth:
+    what is known of the sources, azimuth, elevation (degrees), range (m), each [scene, source], [scene] of
+    one source a scene, or one number, NaN where it is not known; of several observations one each. azimuth,
+    elevation, range: what is known of all sources, as `locate` takes it. What neither says is unknown, and
+    found together with the array, from where the nominal array sees it. sources: how many every scene has,
+    where the truth does not say. gain_deviation_db, phase_deviation_deg: standard deviations of the gains of
+    elements from 1, where they are known to be small; position_deviation: of each coordinate of an element
+    (m), needed for `positions`.
 
     What no snapshot tells, as a factor of all gains, stays nominal and is named (`not_told`). Scenes that do
     not fit, as those of a wrong truth, lose weight and are a `UserWarning`.
@@ -230,6 +241,7 @@ def _calibrated(found: ArrayFit, checked: LeftOut | HeldOut | None) -> Calibrate
     untold = found.null_space.total.square().sum(1) > _UNTOLD
     stated = torch.where(untold, torch.nan, found.covariance.diagonal().clamp_min(0.0).sqrt()).numpy()
     k, deviations = found.unknowns.wavenumber, {}
+    truth = found.unknowns.truth(found.theta if is_better else found.unknowns.nothing())
     for name, part in found.unknowns.parts.items():
         own = stated[part]
         match name:
@@ -241,13 +253,26 @@ def _calibrated(found: ArrayFit, checked: LeftOut | HeldOut | None) -> Calibrate
                 deviations["antenna_gain_db"] = _DB * own
             case "positions":
                 deviations["position_m"] = own.reshape(3, N).T / k
-            case _:
+            case "heading":
                 deviations["heading_deg"] = np.rad2deg(own / (k * found.unknowns.lever))
+            case "coupling":
+                deviations["coupling"] = own
+            case "truth_range":
+                deviations["truth_range_m"] = own / k
+            case "truth_scale":
+                deviations["truth_range_scale"] = own * truth[name]
+            case _:
+                deviations[f"{name}_deg"] = np.rad2deg(own / (k * found.unknowns.reach))
     return CalibratedArray(
         array=calibration.array,
         element_gains=calibration.element_gains.numpy(),
         antenna_gains=calibration.antenna_gains.numpy(),
         heading_deg=None if calibration.heading is None else math.degrees(calibration.heading),
+        coupling=calibration.coupling,
+        truth={
+            _TRUTH[name]: math.degrees(value) if _TRUTH[name].endswith("deg") else value
+            for name, value in truth.items()
+        },
         deviations=deviations,
         not_told=found.null_space.words,
         outlying=tuple((number, scene) for number, part in enumerate(found.outlying) for scene in part),

@@ -15,6 +15,7 @@ from risolve import convert as convert_setup
 from risolve import tune as tuning_setup
 from risolve.calibrating import Asked
 from risolve.demo import demonstrate
+from risolve.calibration.unknowns import NAMES as UNKNOWN
 from risolve.drawing import count_scenes, draw_sources
 from risolve.errors import MeasurementError, StateError
 from risolve.files import sources as sources_file
@@ -189,7 +190,7 @@ def _add_calibrate_array(calibrate: argparse.ArgumentParser) -> None:
         type=_names,
         required=True,
         metavar="NAME,...",
-        help="gains, antenna_phases, antenna_gains, positions, heading",
+        help=", ".join(UNKNOWN),
     )
     calibrate.add_argument(
         "--known",

@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 from scipy.optimize import brentq
 from torch import Tensor
 
+from risolve.calibration.array_calibration import ArrayCalibration
 from risolve.calibration.fit import ArrayFit, fit_array
 from risolve.calibration.information import Placed, values_of
-from risolve.calibration.unknowns import ArrayCalibration
 from risolve.inference.likelihood import refine
 from risolve.locating import Localizer, localize
 from risolve.physics.geometry import turned
@@ -174,7 +174,8 @@ def left_out(
     n_iterations: int,
 ) -> LeftOut | None:
     """Every source of which something is known, located through the nominal array, and through the one that
-    scenes at other places show; by what `localizer` makes for an observation and a number of sources.
+    scenes at other places show, beside the places that it takes the truth to mean; by what `localizer` makes
+    for an observation and a number of sources.
 
     Places are left out in at most so many folds. None where fewer than two places are known, or no fold is
     wanted.
@@ -200,13 +201,14 @@ def left_out(
     parts: list[LeftOut] = []
     for fold in range(min(folds, len(distinct))):
         others = _rest(placed, folded, fold)
-        calibration = fit_array(others, whole.unknowns, n_iterations).calibration
+        found = fit_array(others, whole.unknowns, n_iterations)
         for number, (part, own) in enumerate(zip(placed, folded, strict=True)):
             rows = torch.nonzero(own == fold).flatten()
             if not len(rows):
                 continue
-            target = targets[number][rows]
-            seen = calibration.of(part.observation.select(rows))
+            known_here = targets[number][rows]
+            target, _ = whole.unknowns.true_places(found.theta, known_here, ~known_here.isnan())
+            seen = found.calibration.of(part.observation.select(rows))
             errors_after, stated_after = _located(seen, target, localizer)
             scene, source = torch.nonzero(~target.isnan().all(-1)).unbind(1)
             parts.append(

@@ -10,9 +10,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import risolve
 from risolve import cli
+from risolve.files.measurement_stream import first_looks, measurement_stream
 from risolve.localize import localization_key
 from tests.calibration.worlds import World, world
 from tests.localization import OPTIONS
@@ -178,6 +180,21 @@ def test_localize_through_a_calibrated_array_is_locate_with_it(
     drawn = tmp_path / "scene.png"
     status, _, err = command(monkeypatch, capsys, "plot", path, "--scene", "4", *options[:-2], "--out", drawn)
     assert status == 0 and drawn.exists(), err
+
+
+def test_a_file_is_seen_through_the_coupling_that_was_found(tmp_path: Path) -> None:
+    made = world("gains", "coupling", n_scenes=6)
+    seen = made.placed.observation
+    azimuth, elevation, by_range = (values.numpy() for values in made.placed.sources.unbind(-1))
+    truth = {"azimuth": np.rad2deg(azimuth), "elevation": np.rad2deg(elevation), "range": 1.0 / by_range}
+    found = risolve.calibrate(seen, unknown=["coupling"], truth=truth, folds=0)
+    assert found.coupling is not None and abs(found.coupling) > 0.1
+    path = tmp_path / "seen.h5"
+    risolve.write_measurements(path, seen)
+    with measurement_stream(path, first_looks([path], array=found)) as stream:
+        held = stream.read(range(6)).observation
+    assert held is not None
+    torch.testing.assert_close(held.channel, found.apply(seen).channel.to(held.channel.dtype))
 
 
 def test_what_is_located_depends_on_the_array(tmp_path: Path) -> None:

@@ -14,7 +14,16 @@ import risolve
 from risolve.calibration.unknowns import Priors
 from risolve.files.located_sources import VALUES
 from risolve.leaving_out import LeftOut
-from tests.calibration.worlds import LOG_GAIN, PHASE, World, world
+from tests.calibration.worlds import (
+    COUPLING,
+    HEADING,
+    LOG_GAIN,
+    LOG_SCALE,
+    PHASE,
+    RANGE_OFFSET,
+    World,
+    world,
+)
 from tests.messages import shows
 
 LINE = risolve.linear(8, 0.05, 0.1)
@@ -157,6 +166,47 @@ def test_blind_scenes_do_not_tell_a_turn() -> None:
     assert found.heading_deg == pytest.approx(0.0, abs=1e-6)
     assert np.isnan(found.deviations["heading_deg"]).all() and np.isnan(found.excess).all()
     assert len(found.not_told) == 1 and "heading" in found.not_told[0]
+
+
+def test_a_turntable_that_is_off_is_found_beside_the_coupling_of_an_array() -> None:
+    made = world(
+        "coupling",
+        "truth_azimuth",
+        array=LINE,
+        n_antennas=None,
+        n_scenes=16,
+        nearest=math.inf,
+        farthest=math.inf,
+        elevation=0.0,
+    )
+    found = risolve.calibrate(
+        made.placed.observation,
+        unknown=["truth_azimuth", "coupling"],
+        truth={"azimuth": azimuths(made)},
+        folds=4,
+        **PLANE,
+    )
+    assert found.is_better and found.coupling is not None and list(found.truth) == ["azimuth_deg"]
+    off = np.array([found.coupling.real, found.coupling.imag]) - COUPLING
+    assert (np.abs(off) < 4.0 * found.deviations["coupling"]).all()
+    off_by = found.truth["azimuth_deg"] - math.degrees(HEADING)
+    assert abs(off_by) < 4.0 * float(found.deviations["truth_azimuth_deg"][0]) < 0.5
+    true = azimuths(made)[:, 0] + math.degrees(HEADING)
+    located = risolve.locate(made.placed.observation, sources=1, calibration=found, **PLANE)["azimuth_deg"]
+    assert np.sqrt(np.mean((located - true) ** 2)) < 0.5
+
+
+def test_ranges_of_a_truth_have_a_scale_and_an_offset() -> None:
+    made = world(
+        "truth_range", "truth_scale", n_antennas=None, n_scenes=16, nearest=0.2, farthest=0.6, snr_db=20.0
+    )
+    azimuth, elevation, by_range = (values.numpy() for values in made.placed.sources.unbind(-1))
+    places = {"azimuth": np.rad2deg(azimuth), "elevation": np.rad2deg(elevation), "range": 1.0 / by_range}
+    found = risolve.calibrate(
+        made.placed.observation, unknown=["truth_range", "truth_scale"], truth=places, folds=2
+    )
+    for name, true in (("range_m", RANGE_OFFSET), ("range_scale", math.exp(LOG_SCALE))):
+        assert abs(found.truth[name] - true) < 4.0 * float(found.deviations[f"truth_{name}"][0]) < 0.2 * true
 
 
 def test_a_wrong_truth_is_a_warning() -> None:

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from risolve.calibration.array_calibration import ArrayCalibration
 from risolve.calibration.information import Arrow, Blocks, Placed, expanded
 from risolve.calibration.null_space import NullSpace, null_space
 from risolve.calibration.starts import phases_start
-from risolve.calibration.unknowns import ArrayCalibration, Unknowns
+from risolve.calibration.unknowns import Unknowns
 
 _ENOUGH = 1e-6
 """Decrease of f still to be had at which the descent has converged: 1e-3 standard deviations."""

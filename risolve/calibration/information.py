@@ -20,7 +20,8 @@ from jaxtyping import Bool, Float
 from scipy.stats import chi2
 from torch import Tensor
 
-from risolve.calibration.unknowns import ArrayCalibration, Unknowns
+from risolve.calibration.array_calibration import ArrayCalibration
+from risolve.calibration.unknowns import Unknowns
 from risolve.inference.likelihood import CHUNK_VALUES
 from risolve.inference.projection import (
     grouped_snapshots,
@@ -161,8 +162,7 @@ def expanded(placed: Sequence[Placed], unknowns: Unknowns, theta: Float[Tensor, 
         pieces = []
         for rows in _pieces(part, unknowns.size):
             own = Placed(part.observation.select(rows), part.sources[rows], part.is_free[rows])
-            seen = calibration.of(own.observation)
-            lines = _lines(own, seen, unknowns, theta)
+            lines = _lines(own, calibration.of(own.observation), unknowns, theta)
             size = squared_modulus(own.observation.snapshots).sum((1, 2))
             weighed = _weighed(
                 lines.misfit.square().sum((1, 2)), size, left[rows], own.observation.noise_power
@@ -199,16 +199,19 @@ class _Lines(NamedTuple):
 
 
 def _lines(placed: Placed, seen: Observation, unknowns: Unknowns, theta: Float[Tensor, " unknown"]) -> _Lines:
-    by_source = source_responses(seen, placed.sources)
+    is_stated = placed.observation.limits.is_free & ~placed.is_free
+    sources, by_truth = unknowns.true_places(theta, placed.sources, is_stated)
+    by_source = source_responses(seen, sources)
     columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :]
     fit = least_squares(columns, grouped_snapshots(seen))
     by_place = (derivatives * fit.amplitudes[..., None, None]).flatten(2, 3)
-    by_place = by_place * placed.is_free.flatten(1)[:, None, :, None]
     fitted = (fit.amplitudes[:, :, None] @ columns)[:, :, 0]
     by_snapshot = fitted.reshape(seen.snapshots.shape)
-    slopes = unknowns.slopes(theta, seen, placed.sources, fit.amplitudes, by_snapshot)
+    slopes = unknowns.slopes(theta, placed.observation, sources, fit.amplitudes, by_snapshot)
     by_theta = slopes.flatten(1, 2)[:, None] if seen.source_model == "constant" else slopes
-    energy = squared_modulus(slopes).sum((1, 2))
+    by_theta = by_theta + by_place.mT @ by_truth.flatten(1, 2)[:, None].to(by_place.dtype)
+    by_place = by_place * placed.is_free.flatten(1)[:, None, :, None]
+    energy = squared_modulus(by_theta).sum((1, 2))
     both = torch.cat((by_theta.mT, by_place), 2)
     # rows of conj(Q), G = Q R with R^H the factor of G^H G
     basis = torch.linalg.solve_triangular(fit.factor, columns.conj(), upper=False)

@@ -47,8 +47,9 @@ def null_space(arrow: Arrow, unknowns: Unknowns, theta: Float[Tensor, " unknown"
     total = by_snapshots = _null(arrow.schur(), arrow.scale)
     if bool(prior.any()):
         by_snapshots = _null(arrow.schur(prior), arrow._replace(energy=arrow.energy - prior).scale)
-    names, movements = zip(*_movements(unknowns, theta).items(), strict=True)
-    known = torch.stack(movements, 1)
+    movements = _movements(unknowns, theta)
+    names = tuple(movements)
+    known = torch.stack([unknowns.nothing(), *movements.values()], 1)[:, 1:]
     known = known / known.norm(dim=0)
     basis = _span(known)
     unnamed = total - basis @ (basis.mT @ total)
@@ -151,5 +152,13 @@ def _movements(unknowns: Unknowns, theta: Float[Tensor, " unknown"]) -> dict[str
         add(f"a turn of the array about {axis}", "positions", turn.flatten())
         add(f"a scale of the array along {axis}", "positions", scale.flatten())
         add(f"a shear of the array across {axis}", "positions", shear.flatten())
-    add("the heading", "heading", torch.ones(1, dtype=torch.float64))
+    one = torch.ones(1, dtype=torch.float64)
+    add("the heading", "heading", one)
+    for name, words in (
+        ("truth_azimuth", "an offset of the azimuths of the truth"),
+        ("truth_elevation", "an offset of the elevations of the truth"),
+        ("truth_range", "an offset of the ranges of the truth"),
+        ("truth_scale", "a scale of the ranges of the truth"),
+    ):
+        add(words, name, one)
     return found

@@ -1,6 +1,6 @@
 """What may be unknown of an array, as one vector theta, and how snapshots depend on it.
 
-    y_l = diag(h) H diag(g) diag(c_l) A(e) s_l + n_l
+    y_l = diag(h) H diag(g) (I + c T) diag(c_l) A(e, x) s_l + n_l
 
     gains           g_n = exp(alpha_n + j phi_n) of every element                theta: alpha, phi
     antenna_phases  h_m = exp(j psi_m) of every antenna behind the channel       theta: psi
@@ -9,9 +9,14 @@
     heading         of an array: T, a turn about y by eta to the right           theta: rho k eta
                     beside a surface: g_n exp(j k x_n eta), eta the change of the sine of the azimuth at which
                     the surface sees the base station
+    coupling        c of elements that are nearest to each other                 theta: Re c, Im c
+    truth_azimuth, truth_elevation, truth_range, truth_scale: what is stated of sources at known places is
+                    wrong by the same: azimuth and elevation + delta, range e^kappa r + d
+                                                                            theta: r_0 k delta, k d, kappa
 
 All of theta is in radians of phase and nepers at an element, rho the root mean square distance of the
-elements from the axis of the turn (beside a surface, of their x): numbers of about one size.
+elements from the axis of the turn (beside a surface, of their x), r_0 that from the centre: numbers of about
+one size.
 """
 
 import math
@@ -19,64 +24,19 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from risolve.calibration.array_calibration import ArrayCalibration, neighbours
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation, sensing
 
-NAMES = ("gains", "antenna_phases", "antenna_gains", "positions", "heading")
+OF_TRUTH = ("truth_azimuth", "truth_elevation", "truth_range", "truth_scale")
 
+NAMES = ("gains", "antenna_phases", "antenna_gains", "positions", "heading", "coupling", *OF_TRUTH)
 
-@dataclass(frozen=True, eq=False)
-class ArrayCalibration:
-    """What an array is beside its nominal places: its true ones, and gains before and behind the channel.
-
-    heading: eta, None where it was not looked for.
-    """
-
-    nominal: Array
-    array: Array
-    element_gains: Complex[Tensor, " element"]
-    antenna_gains: Complex[Tensor, " antenna"]
-    heading: float | None
-
-    def apply(self, observation: Observation) -> Observation:
-        """The observation as this array saw it: H <- diag(h) H diag(g), and the true places.
-
-        Noise of a covariance that is not diagonal must not be whitened before: h stands behind it.
-
-        Raises:
-            ValueError: an observation of another array.
-        """
-        own, nominal = observation.array, self.nominal
-        faults = [
-            f"{name} {found} and not {expected}"
-            for name, found, expected in (
-                ("elements", own.n_elements, nominal.n_elements),
-                ("antennas", observation.n_antennas, len(self.antenna_gains)),
-                ("wavelength", own.wavelength, nominal.wavelength),
-            )
-            if found != expected
-        ]
-        if not faults:
-            off = float((own.elements - nominal.elements).norm(dim=-1).amax())
-            if off > _SAME * nominal.wavelength:
-                faults = [f"elements up to {off:.3g} m beside those that were calibrated"]
-        if faults:
-            raise ValueError(f"a calibration is of the array that it was made for; got {'; '.join(faults)}")
-        return self.of(observation)
-
-    def of(self, observation: Observation) -> Observation:
-        """The same, of an observation that is known to be of this array."""
-        gains = self.antenna_gains[:, None] * self.element_gains
-        channel = observation.channel * gains.to(observation.channel.dtype)
-        array = replace(observation.array, elements=self.array.elements)
-        return replace(observation, channel=channel, array=array)
-
-
-_SAME = 1e-6
-"""Of a wavelength: places that differ by less are the same."""
+_LEAST_REACH = 0.01
+"""Of a wavelength."""
 
 
 class Priors(NamedTuple):
@@ -132,6 +92,9 @@ class Unknowns:
                 "heading is a turn about y, which moves no element of a line along y; leave it out"
             )
 
+        if "coupling" in self.names and self.array.n_elements < 2:
+            raise ValueError("coupling is between two elements or more; got an array of 1: leave it out")
+
     @property
     def is_array(self) -> bool:
         """Whether the antennas are the elements, and there is no surface."""
@@ -149,14 +112,21 @@ class Unknowns:
         return float((x.square() + (z.square() if self.is_array else 0.0)).mean().sqrt())
 
     @property
+    def reach(self) -> float:
+        """r_0 (m)."""
+        own = float(self.array.elements.square().sum(-1).mean().sqrt())
+        return max(own, _LEAST_REACH * self.array.wavelength)
+
+    @property
     def parts(self) -> dict[str, slice]:
         """Where in theta each unknown stands."""
         N, M = self.array.n_elements, self.n_antennas
-        sizes = {"gains": 2 * N, "antenna_phases": M, "antenna_gains": M, "positions": 3 * N, "heading": 1}
+        sizes = {"gains": 2 * N, "antenna_phases": M, "antenna_gains": M, "positions": 3 * N}
+        sizes["coupling"] = 2
         parts, first = {}, 0
         for name in self.names:
-            parts[name] = slice(first, first + sizes[name])
-            first += sizes[name]
+            parts[name] = slice(first, first + sizes.get(name, 1))
+            first += sizes.get(name, 1)
         return parts
 
     @property
@@ -204,30 +174,82 @@ class Unknowns:
             else:
                 log_gain = log_gain + 1j * k * heading * self.array.elements[:, 0]
         return ArrayCalibration(
-            self.array, replace(self.array, elements=elements), log_gain.exp(), log_antenna.exp(), heading
+            nominal=self.array,
+            array=replace(self.array, elements=elements),
+            element_gains=log_gain.exp(),
+            antenna_gains=log_antenna.exp(),
+            heading=heading,
+            coupling=complex(*held["coupling"].tolist()) if "coupling" in held else None,
         )
+
+    def truth(self, theta: Float[Tensor, " unknown"]) -> dict[str, float]:
+        """delta (rad), d (m) and e^kappa of what is unknown of the truth, by their names."""
+        unit = {"truth_azimuth": self.reach, "truth_elevation": self.reach, "truth_range": 1.0}
+        found = {}
+        for name in self.names:
+            if name in OF_TRUTH:
+                value = float(theta[self.parts[name]])
+                is_scale = name == "truth_scale"
+                found[name] = math.exp(value) if is_scale else value / (unit[name] * self.wavenumber)
+        return found
+
+    def true_places(
+        self,
+        theta: Float[Tensor, " unknown"],
+        stated: Float[Tensor, "scene source 3"],
+        is_stated: Bool[Tensor, "scene source 3"],
+    ) -> tuple[Float[Tensor, "scene source 3"], Float[Tensor, "scene source 3 unknown"]]:
+        """Places that a truth means, w = w_0 / (e^kappa + d w_0) for an inverse range, and dx/d theta; NaN
+        where the range is not positive.
+        """
+        off = dict.fromkeys(OF_TRUTH, 0.0) | {"truth_scale": 1.0} | self.truth(theta)
+        azimuth, elevation, by_range = stated.unbind(-1)
+        larger = off["truth_scale"] + off["truth_range"] * by_range
+        larger = torch.where(larger > 0.0, larger, torch.nan)
+        w = by_range / larger
+        moved = torch.stack((azimuth + off["truth_azimuth"], elevation + off["truth_elevation"], w), -1)
+        slopes = torch.zeros((*stated.shape, self.size), dtype=torch.float64)
+        for name in self.truth(theta):
+            slope, column = slopes[..., self.parts[name].start], OF_TRUTH.index(name)
+            if column < 2:
+                slope[..., column] = 1.0 / (self.reach * self.wavenumber)
+            elif name == "truth_range":
+                slope[..., 2] = -w.square() / self.wavenumber
+            else:
+                slope[..., 2] = -w * off["truth_scale"] / larger
+        return torch.where(is_stated, moved, stated), slopes * is_stated[..., None]
 
     def slopes(
         self,
         theta: Float[Tensor, " unknown"],
-        seen: Observation,
+        observation: Observation,
         sources: Float[Tensor, "scene source 3"],
         amplitudes: Complex[Tensor, "scene #snapshot source"],
         fitted: Complex[Tensor, "scene snapshot antenna"],
     ) -> Complex[Tensor, "scene snapshot antenna unknown"]:
-        """d(G_l s_l)/d theta; seen: what `calibration(theta)` makes of the observation, fitted: G_l s_l."""
+        """d(G_l s_l)/d theta at places that stay; fitted: G_l s_l."""
+        calibration = self.calibration(theta)
+        seen = calibration.of(observation)
+        gained = replace(calibration, coupling=None).of(observation).channel[:, None]
         through = sensing(seen)
-        field = amplitudes @ seen.array.steering(sources)
+        coded = observation.codes * (amplitudes @ seen.array.steering(sources))
+        mixed = coded if calibration.mixing is None else coded @ calibration.mixing
         columns = []
         for name in self.names:
             if name == "gains":
-                by_gain = through * field[:, :, None]
+                by_gain = gained * mixed[:, :, None]
                 columns.append(torch.cat((by_gain, 1j * by_gain), -1))
+            elif name == "coupling":
+                near = neighbours(self.array.elements).to(coded.dtype)
+                by_real = gained @ (coded @ near)[..., None]
+                columns.append(torch.cat((by_real, 1j * by_real), -1))
+            elif name in OF_TRUTH:
+                columns.append(torch.zeros_like(fitted)[..., None])
             elif name in ("antenna_phases", "antenna_gains"):
                 columns.append((1j if name == "antenna_phases" else 1.0) * torch.diag_embed(fitted))
             elif name == "heading" and not self.is_array:
-                bent = 1j * self.array.elements[:, 0] / self.lever * field
-                columns.append(through @ bent[..., None])
+                bent = 1j * self.array.elements[:, 0] / self.lever * mixed
+                columns.append(gained @ bent[..., None])
             else:
                 by_place = torch.einsum(
                     "slk,skin->slin", amplitudes, seen.array.steering_by_elements(sources)

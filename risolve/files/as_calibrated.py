@@ -15,7 +15,7 @@ _SAME = 1e-6
 
 
 def as_calibrated(reader: Reader, array: CalibratedArray) -> Reader:
-    """The same measurements with the channel diag(h) H diag(g), and the places of elements that were found.
+    """The same measurements with the channel diag(h) H diag(g) (I + c T), and the places of elements.
 
     Raises:
         MeasurementError: measurements of another array than the one that was calibrated.
@@ -38,9 +38,11 @@ def as_calibrated(reader: Reader, array: CalibratedArray) -> Reader:
         law = f"places of the array that was calibrated, got some that are {off:.3g} m beside"
         raise reader.fault("element_positions_m", law)
     gains = array.antenna_gains[:, None] * array.element_gains
+    mixing = array.calibration.mixing
 
     def through(rows: slice | tuple[()]) -> NDArray[Any]:
-        return np.asarray(channel.read(rows) * gains)
+        gained = np.asarray(channel.read(rows) * gains)
+        return gained if mixing is None else gained @ mixing.numpy()
 
     kind = np.result_type(channel.dtype, gains.dtype)
     found = array.array.elements.numpy()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Complex, Float
 
-from risolve.calibration.unknowns import ArrayCalibration
+from risolve.calibration.array_calibration import ArrayCalibration
 from risolve.files.located_sources import VALUES
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation
@@ -18,23 +18,28 @@ class CalibratedArray:
 
     array: with the places found; element_gains, antenna_gains: complex, 1 where they were not unknown;
     heading_deg: of the array, or beside a surface the change of the sine of the azimuth at which it sees the
-    base station, in degrees; None where it was not unknown. deviations: standard deviations (`gain_db`,
-    `gain_phase_deg`, `antenna_phase_deg`, `antenna_gain_db`, `position_m`, `heading_deg`), NaN of what is not
-    told. not_told: what no snapshot tells, in words, and how it was fixed. outlying: (observation, scene)
-    that leave much more than the others and weigh little. log_likelihood: of the nominal array and of this
-    one, beside the same constant. left_out: a row a true source that was located with and without a
-    calibration in which its place took no part; held_out: where no place was known, a row a scene, as likely
-    as the nominal array makes it and a calibration in which it took no part; None where nothing was left out.
-    is_better: whether that calibration was better, where not this is the nominal array. excess: (azimuth
-    (rad), elevation (rad), inverse range (1/m)) root mean square of these errors beside their stated
-    deviations, 0 where they are as stated; where no place was known, typical standard deviation by the
-    deviations of the array; NaN where it is not known: `locate` adds it.
+    base station, in degrees; coupling: complex, of elements nearest to each other; None where they were not
+    unknown. truth: what was wrong of the truth, `azimuth_deg` and `elevation_deg`, which it lacks, `range_m`,
+    which it lacks beside `range_scale` times what it states. deviations: standard deviations (`gain_db`,
+    `gain_phase_deg`, `antenna_phase_deg`, `antenna_gain_db`, `position_m`, `heading_deg`, `coupling`, of its
+    real and imaginary part, `truth_azimuth_deg`, ...), NaN of what is not told. not_told: what no snapshot
+    tells, in words, and how it was fixed. outlying: (observation, scene) that leave much more than the others
+    and weigh little. log_likelihood: of the nominal array and of this one, beside the same constant.
+    left_out: a row a true source that was located with and without a calibration in which its place took no
+    part; held_out: where no place was known, a row a scene, as likely as the nominal array makes it and a
+    calibration in which it took no part; None where nothing was left out. is_better: whether that calibration
+    was better, where not this is the nominal array. excess: (azimuth (rad), elevation (rad), inverse range
+    (1/m)) root mean square of these errors beside their stated deviations, 0 where they are as stated; where
+    no place was known, typical standard deviation by the deviations of the array; NaN where it is not known:
+    `locate` adds it.
     """
 
     array: Array
     element_gains: Complex[np.ndarray, " element"]
     antenna_gains: Complex[np.ndarray, " antenna"]
     heading_deg: float | None
+    coupling: complex | None
+    truth: dict[str, float]
     deviations: dict[str, Float[np.ndarray, "..."]]
     not_told: tuple[str, ...]
     outlying: tuple[tuple[int, int], ...]

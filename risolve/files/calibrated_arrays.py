@@ -1,10 +1,12 @@
 """Files of calibrated arrays, "risolve-array" version 1: what `calibrate` found of one array.
 
 attributes      format, version, wavelength_m, amplitude ("plane" | "spherical"), is_better (0 | 1),
-                heading_deg (where it was unknown), not_told (lines of text, where there are some)
+                where they were unknown: heading_deg, truth_azimuth_deg, truth_elevation_deg, truth_range_m,
+                truth_range_scale; not_told (lines of text, where there are some)
 nominal_positions_m, element_positions_m             float64 [element, 3]
 element_gains                                        complex128 [element]
 antenna_gains                                        complex128 [antenna]
+coupling                                             complex128 [1]          where it was unknown
 log_likelihood                                       float64 [2]             nominal, calibrated
 excess                                               float64 [3]             rad, rad, 1/m; NaN if not known
 outlying                                             float64 [scene, 2]      observation, scene
@@ -13,7 +15,7 @@ left_out/NAME                                        float64 [row]           sou
 held_out/NAME                                        float64 [row]           scenes that were left out, blind
 
 NAME of deviations: gain_db, gain_phase_deg [element], antenna_phase_deg, antenna_gain_db [antenna],
-position_m [element, 3], heading_deg [1].
+position_m [element, 3], coupling [2] (real, imaginary), heading_deg and truth_... [1], as the attributes.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from risolve.calibration.unknowns import ArrayCalibration
+from risolve.calibration.array_calibration import ArrayCalibration
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.calibrated_array import CalibratedArray
@@ -35,6 +37,8 @@ FORMAT = "risolve-array"
 VERSION = 1
 _MADE_BY = "`risolve calibrate-array` writes such files"
 
+_OF_TRUTH = ("azimuth_deg", "elevation_deg", "range_m", "range_scale")
+
 _DEVIATIONS = {
     "gain_db": "element",
     "gain_phase_deg": "element",
@@ -42,6 +46,8 @@ _DEVIATIONS = {
     "antenna_gain_db": "antenna",
     "position_m": "element 3",
     "heading_deg": "1",
+    "coupling": "2",
+    **dict.fromkeys((f"truth_{name}" for name in _OF_TRUTH), "1"),
 }
 
 _WHOLE = ("observation", "scene", "source")
@@ -77,6 +83,7 @@ def write_array(path: Path | str, calibrated: CalibratedArray) -> None:
     }
     if calibrated.heading_deg is not None:
         attributes["heading_deg"] = calibrated.heading_deg
+    attributes |= {f"truth_{name}": value for name, value in calibrated.truth.items()}
     if calibrated.not_told:
         attributes["not_told"] = "\n".join(calibrated.not_told)
     datasets = {
@@ -87,6 +94,8 @@ def write_array(path: Path | str, calibrated: CalibratedArray) -> None:
         "log_likelihood": np.array(calibrated.log_likelihood),
         "excess": calibrated.excess,
     }
+    if calibrated.coupling is not None:
+        datasets["coupling"] = np.array([calibrated.coupling])
     if calibrated.outlying:
         datasets["outlying"] = np.array(calibrated.outlying, dtype=np.float64)
     datasets |= {f"deviations/{name}": values for name, values in calibrated.deviations.items()}
@@ -132,11 +141,11 @@ def array_in(reader: Reader) -> CalibratedArray:
     for name, values in gains.items():
         if not values.all():
             raise reader.fault(f"{name}_gains", f"gains are not 0, got {int((values == 0).sum())} that are")
-    heading = None
-    if reader.has_attribute("heading_deg"):
-        heading = reader.attribute("heading_deg")
-        if not isinstance(heading, float) or not np.isfinite(heading):
-            raise reader.fault("attribute heading_deg", f"a finite number (degrees), got {heading!r}")
+    heading = _number(reader, "heading_deg")
+    truth = {name: _number(reader, f"truth_{name}") for name in _OF_TRUTH}
+    coupling = None
+    if reader.has("coupling"):
+        coupling = complex(reader.array("coupling", np.complex128, "1")[0])
     words = str(reader.attribute("not_told")) if reader.has_attribute("not_told") else ""
     deviations = {}
     for name, shape in _DEVIATIONS.items():
@@ -155,12 +164,15 @@ def array_in(reader: Reader) -> CalibratedArray:
         torch.from_numpy(gains["element"]),
         torch.from_numpy(gains["antenna"]),
         None if heading is None else float(np.deg2rad(heading)),
+        coupling,
     )
     return CalibratedArray(
         array=own,
         element_gains=gains["element"],
         antenna_gains=gains["antenna"],
         heading_deg=heading,
+        coupling=coupling,
+        truth={name: value for name, value in truth.items() if value is not None},
         deviations=deviations,
         not_told=tuple(words.splitlines()),
         outlying=tuple((int(number), int(scene)) for number, scene in outlying.tolist()),
@@ -188,6 +200,16 @@ def _table(reader: Reader, group: str, known: Sequence[str]) -> pd.DataFrame | N
     return pd.DataFrame(
         {name: values.astype(np.int64) if name in _WHOLE else values for name, values in columns.items()}
     )
+
+
+def _number(reader: Reader, name: str) -> float | None:
+    """An attribute that is a finite number, None where there is none."""
+    if not reader.has_attribute(name):
+        return None
+    value = reader.attribute(name)
+    if not isinstance(value, float) or not np.isfinite(value):
+        raise reader.fault(f"attribute {name}", f"a finite number, got {value!r}")
+    return float(value)
 
 
 def _require_deviations(reader: Reader, name: str, values: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from tests.messages import shows
 ITERATIONS = 60
 POSITIONS = Priors(None, None, 0.005)
 SMALL_GAINS = Priors(LOG_GAIN, PHASE, None)
+OF_TRUTH = ("truth_azimuth", "truth_elevation", "truth_range", "truth_scale")
 ALL = ("gains", "antenna_phases", "antenna_gains", "positions", "heading")
 
 
@@ -55,6 +56,13 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {
     "antennas, three constant sources": (
         ("antenna_phases",),
         {"n_sources": 3, "source_model": "constant"},
+    ),
+    "coupling": (("gains", "coupling"), {"n_antennas": None}),
+    "coupling of a surface": (("antenna_phases", "coupling"), {"n_sources": 2, "n_scenes": 24}),
+    "truth": (OF_TRUTH, {"n_antennas": None, "nearest": 0.2, "farthest": 1.0, "n_scenes": 24}),
+    "truth and array": (
+        ("gains", "coupling", "truth_azimuth", "truth_scale"),
+        {"n_antennas": None, "nearest": 0.2, "farthest": 1.0, "n_scenes": 30, "snr_db": 20.0},
     ),
     "all": (ALL, {"n_scenes": 30, "priors": POSITIONS, "n_sources": 2}),
     "noise not known": (("gains", "antenna_phases"), {"knows_noise": False, "n_scenes": 30}),

@@ -1,5 +1,6 @@
 """The expansion of f: definitions, finite differences, the Schur complement, and what noise leaves."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -38,8 +39,25 @@ def through_surface(source_model: SourceModel = "constant") -> World:
     return world(*names, n_scenes=5, n_sources=2, source_model=source_model, priors=POSITIONS)
 
 
+def coupled() -> World:
+    """Behind a surface whose rows are as far apart as its columns."""
+    return world("gains", "heading", "coupling", n_scenes=4, n_sources=2)
+
+
+OF_TRUTH = ("truth_azimuth", "truth_elevation", "truth_range", "truth_scale")
+
+
+def of_wrong_truth(source_model: SourceModel = "constant") -> World:
+    names = ("gains", "positions", "coupling", *OF_TRUTH)
+    priors = {"n_antennas": None, "priors": POSITIONS, "source_model": source_model}
+    return world(*names, n_scenes=5, n_sources=2, **priors)  # type: ignore[arg-type]
+
+
 WORLDS = {
     "array": of_array,
+    "coupled surface": coupled,
+    "wrong truth": of_wrong_truth,
+    "wrong truth, independent": lambda: of_wrong_truth("independent"),
     "noise not known": lambda: of_array(False),
     "surface": through_surface,
     "surface, independent": lambda: through_surface("independent"),
@@ -53,25 +71,35 @@ def test_what_scenes_leave_is_the_definition(name: str) -> None:
     unknowns, seen = made.unknowns, made.placed.observation
     held = {part: made.theta[where].tolist() for part, where in unknowns.parts.items()}
     k, N, M = unknowns.wavenumber, unknowns.array.n_elements, seen.n_antennas
-    eta = held["heading"][0] / (k * unknowns.lever)
+    eta = held.get("heading", [0.0])[0] / (k * unknowns.lever)
+    azimuth, elevation, off = (
+        held.get(name, [0.0])[0] / (k * unit)
+        for name, unit in zip(OF_TRUTH, (unknowns.reach, unknowns.reach, 1.0), strict=False)
+    )
+    scale = math.exp(held.get("truth_scale", [0.0])[0])
+    mixing = oracle.mixing(complex(*held.get("coupling", [0.0])), unknowns.array.elements.tolist())
     elements, gains = [], []
     for n, (x, y, z) in enumerate(unknowns.array.elements.tolist()):
-        moved = [value + held["positions"][axis * N + n] / k for axis, value in enumerate((x, y, z))]
+        off_by = held.get("positions", [0.0] * 3 * N)
+        moved = [value + off_by[axis * N + n] / k for axis, value in enumerate((x, y, z))]
         elements.append(oracle.turned(moved, eta) if unknowns.is_array else moved)
         gains.append(oracle.gain(held["gains"][n], held["gains"][N + n]))
         if not unknowns.is_array:
             gains[n] *= oracle.gain(0.0, k * x * eta)
     antennas = [
-        oracle.gain(held["antenna_gains"][m], held["antenna_phases"][m]) if not unknowns.is_array else 1.0
+        oracle.gain(held["antenna_gains"][m], held["antenna_phases"][m]) if "antenna_gains" in held else 1.0
         for m in range(M)
     ]
     arrow = expanded([made.placed], unknowns, made.theta)
     for scene in range(seen.n_scenes):
         expected = oracle.residual(
             seen.snapshots[scene].numpy(),
-            np.diag(antennas) @ seen.channel[0].numpy() @ np.diag(gains),
+            np.diag(antennas) @ seen.channel[0].numpy() @ np.diag(gains) @ mixing,
             seen.codes[0].numpy(),
-            made.placed.sources[scene].tolist(),
+            [
+                oracle.true_place(place, azimuth, elevation, off, scale)
+                for place in made.placed.sources[scene].tolist()
+            ],
             elements,
             unknowns.array.wavelength,
             seen.source_model,
@@ -104,7 +132,7 @@ def test_slopes_are_central_differences(name: str) -> None:
             along[number] = step
             slope = (value(along, nowhere) - value(-along, nowhere)) / (2.0 * step)
             assert slope == pytest.approx(-2.0 * float(arrow.slope[number]), rel=1e-5, abs=1e-4)
-    for scene, coordinate in ((0, 0), (1, 0), (1, 2), (3, 4)):
+    for scene, coordinate in ((0, 0), (1, 0), (1, 2), (2, 4)):
         along = nowhere.clone()
         along[scene].view(-1)[coordinate] = step
         slope = (value(nothing, along) - value(nothing, -along)) / (2.0 * step)
@@ -114,7 +142,7 @@ def test_slopes_are_central_differences(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["array", "surface"])
+@pytest.mark.parametrize("name", ["array", "surface", "coupled surface", "wrong truth"])
 def test_curvature_is_that_of_the_projected_responses(name: str) -> None:
     """V by central differences of the responses at the amplitudes found, projected, scene by scene; the Schur
     complement is the inverse of the block of theta in the inverse of the whole.
@@ -131,7 +159,7 @@ def test_curvature_is_that_of_the_projected_responses(name: str) -> None:
     def columns(theta: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
         """G of every scene and group, [row, source]."""
         own = unknowns.calibration(theta).of(seen)
-        waves = own.array.steering(sources)
+        waves = own.array.steering(unknowns.true_places(theta, sources, ~free)[0])
         each = torch.einsum("mn,ln,skn->slmk", own.channel[0], own.codes[0], waves)
         return each if seen.source_model == "independent" else each.flatten(1, 2)[:, None]
 

@@ -7,13 +7,18 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from risolve.calibration.array_calibration import ArrayCalibration
 from risolve.calibration.information import Placed
-from risolve.calibration.unknowns import ArrayCalibration, Priors, Unknowns
+from risolve.calibration.unknowns import Priors, Unknowns
 from risolve.physics.array import Array, planar
 from risolve.physics.observation import Observation, SourceModel, respond
 
 LOG_GAIN, PHASE, HEADING = 0.115, math.radians(20.0), math.radians(2.0)
 """1 dB, 20 degrees and 2 degrees."""
+
+COUPLING = (0.15, -0.1)
+RANGE_OFFSET, LOG_SCALE = 0.01, 0.03
+"""Of the truth: 1 cm, 3 %."""
 
 NO_PRIORS = Priors(None, None, None)
 
@@ -52,7 +57,9 @@ def normal(random: torch.Generator, *shape: int) -> Complex[Tensor, "..."]:
 
 
 def errors(unknowns: Unknowns, random: torch.Generator) -> Float[Tensor, " unknown"]:
-    """Gains of 1 dB and 20 degrees, any phase of an antenna, positions as stated, a heading of 2 degrees."""
+    """Gains of 1 dB and 20 degrees, any phase of an antenna, positions as stated, a heading of 2 degrees, as
+    the truth lacks, and its ranges beside.
+    """
     theta = torch.randn(unknowns.size, generator=random, dtype=torch.float64)
     n_elements = unknowns.array.n_elements
     for name, part in unknowns.parts.items():
@@ -67,6 +74,14 @@ def errors(unknowns: Unknowns, random: torch.Generator) -> Float[Tensor, " unkno
                 own *= LOG_GAIN
             case "positions":
                 own *= unknowns.wavenumber * (unknowns.priors.position or 0.0)
+            case "coupling":
+                own[:] = torch.tensor(COUPLING)
+            case "truth_azimuth" | "truth_elevation":
+                own[:] = HEADING * unknowns.reach * unknowns.wavenumber
+            case "truth_range":
+                own[:] = RANGE_OFFSET * unknowns.wavenumber
+            case "truth_scale":
+                own[:] = LOG_SCALE
             case _:
                 own[:] = HEADING * unknowns.lever * unknowns.wavenumber
     return theta
@@ -112,7 +127,8 @@ def world(
     true = unknowns.calibration(theta).of(seen)
     n_groups = n_snapshots if source_model == "independent" else 1
     amplitudes = normal(random, n_scenes, n_groups, n_sources)
-    columns = respond(true, true.array.steering(sources).mT)
+    places, _ = unknowns.true_places(theta, sources, torch.ones_like(sources, dtype=torch.bool))
+    columns = respond(true, true.array.steering(places).mT)
     signal = (columns @ amplitudes.expand(-1, n_snapshots, -1)[..., None])[..., 0]
     noise_power = signal.abs().square().mean((1, 2)) / 10.0 ** (snr_db / 10.0)
     snapshots = signal + noise_power.sqrt()[:, None, None] * normal(random, *shape)

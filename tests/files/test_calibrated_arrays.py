@@ -19,15 +19,15 @@ from tests.messages import shows
 
 @pytest.fixture(scope="module")
 def calibrated() -> CalibratedArray:
-    """Of a surface, everything unknown, some places left out and one scene that does not fit."""
-    made = world("antenna_phases", "positions", "heading", priors=Priors(None, None, 0.002), n_scenes=8)
+    """Of a surface, most of it unknown, some places left out and one scene that does not fit."""
+    unknown = ["antenna_phases", "positions", "heading", "coupling", "truth_elevation", "truth_scale"]
+    made = world(*unknown, priors=Priors(None, None, 0.002), n_scenes=8)
     sources = made.placed.sources[:, 0].numpy()
     truth = {
         "azimuth": np.rad2deg(sources[:, 0]),
         "elevation": np.rad2deg(sources[:, 1]),
         "range": 1.0 / sources[:, 2],
     }
-    unknown = ["antenna_phases", "positions", "heading"]
     found = risolve.calibrate(
         made.placed.observation, unknown=unknown, truth=truth, position_deviation=0.002, folds=2
     )
@@ -40,7 +40,7 @@ def test_what_is_written_is_read(calibrated: CalibratedArray, tmp_path: Path) ->
     path = tmp_path / "array.h5"
     risolve.write_array(path, calibrated)
     found = risolve.read_array(path)
-    for name in ("not_told", "outlying", "log_likelihood", "is_better", "heading_deg"):
+    for name in ("not_told", "outlying", "log_likelihood", "is_better", "heading_deg", "coupling", "truth"):
         assert getattr(found, name) == getattr(calibrated, name), name
     for name in ("element_gains", "antenna_gains", "excess"):
         np.testing.assert_array_equal(getattr(found, name), getattr(calibrated, name))
@@ -67,12 +67,13 @@ def test_what_was_read_is_applied_alike(calibrated: CalibratedArray, tmp_path: P
 
 def test_nothing_known_is_no_column(calibrated: CalibratedArray, tmp_path: Path) -> None:
     bare = replace(calibrated, not_told=(), outlying=(), left_out=None, held_out=None)
-    bare = replace(bare, heading_deg=None, deviations={})
+    bare = replace(bare, heading_deg=None, coupling=None, truth={}, deviations={})
     risolve.write_array(tmp_path / "array.h5", bare)
     found = risolve.read_array(tmp_path / "array.h5")
     assert found.not_told == () and found.outlying == ()
     assert found.left_out is None and found.held_out is None
-    assert found.heading_deg is None and found.deviations == {}
+    assert found.heading_deg is None and found.coupling is None and found.truth == {}
+    assert found.deviations == {}
 
 
 def test_inspect_explains_it(calibrated: CalibratedArray, tmp_path: Path) -> None:
@@ -90,6 +91,8 @@ DAMAGED: list[tuple[Change, str]] = [
     (attribute("is_better", 3), "attribute is_better ... 3"),
     (attribute("heading_deg", np.nan), "attribute heading_deg ... nan"),
     (attribute("heading_deg", "north"), "attribute heading_deg ... north"),
+    (attribute("truth_elevation_deg", np.inf), "attribute truth_elevation_deg ... inf"),
+    (at("coupling", 0, np.nan), "coupling"),
     (at("element_gains", 0, 0.0), "element_gains ... got 1"),
     (at("antenna_gains", 1, np.nan), "antenna_gains"),
     (at("nominal_positions_m", (0, 0), np.inf), "nominal_positions_m"),
