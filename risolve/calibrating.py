@@ -227,10 +227,14 @@ def _doubts(found: ArrayFit, checked: LeftOut | HeldOut | None) -> list[str]:
             f"nominal array, {after:.2f} with the one that the others show; the array stays nominal"
         )
     if isinstance(checked, LeftOut) and not checked.is_better:
-        before, after = (np.rad2deg(checked.typical(errors)) for errors in (checked.before, checked.after))
+        before, after = (checked.typical(errors) for errors in (checked.before, checked.after))
+        what, unit = "median error of inverse ranges", "/m"
+        if not checked.of_ranges:
+            before, after = np.rad2deg(before), np.rad2deg(after)
+            what, unit = "mean error", "degrees"
         lines.append(
-            f"places that took no part are not located better: mean error {before:.3g} degrees with the "
-            f"nominal array, {after:.3g} with the one that the others show; the array stays nominal"
+            f"places that took no part are not located better: {what} {before:.3g} {unit} with the nominal "
+            f"array, {after:.3g} with the one that the others show; the array stays nominal"
         )
     return lines
 

@@ -41,7 +41,8 @@ class LeftOut(NamedTuple):
     """Errors and stated deviations of (azimuth (rad), elevation (rad), inverse range (1/m)) of true sources.
 
     NaN of what is not known of them, errors infinite where they are not found. rows: (observation, scene,
-    source); outlying: 1 of scenes that do not fit, else 0.
+    source); outlying: 1 of scenes that do not fit, else 0. of_ranges: whether ranges alone say if it is
+    better, for no angle is known, or what is unknown is of the ranges of the truth.
     """
 
     rows: Int[np.ndarray, "row 3"]
@@ -50,13 +51,13 @@ class LeftOut(NamedTuple):
     after: Float[np.ndarray, "row 3"]
     stated_after: Float[np.ndarray, "row 3"]
     outlying: Int[np.ndarray, " row"]
+    of_ranges: bool
 
-    @staticmethod
-    def typical(errors: Float[np.ndarray, "row 3"]) -> float:
+    def typical(self, errors: Float[np.ndarray, "row 3"]) -> float:
         """Mean over sources of the root of the summed squared errors of both angles (rad), 5 degrees at most;
-        median of the errors of inverse ranges (1/m), where no angle is known.
+        median of the errors of inverse ranges (1/m) where these alone count.
         """
-        if np.isnan(errors[:, :2]).all():
+        if self.of_ranges:
             return float(np.nanmedian(np.abs(errors[:, 2])))
         return float(np.minimum(np.sqrt(np.nansum(errors[:, :2] ** 2, axis=1)), _MOST).mean())
 
@@ -198,7 +199,7 @@ def left_out(
         *(_located(part.observation, own, localizer) for part, own in zip(placed, targets, strict=True)),
         strict=True,
     )
-    parts: list[LeftOut] = []
+    parts: list[tuple[np.ndarray, ...]] = []
     for fold in range(min(folds, len(distinct))):
         others = _rest(placed, folded, fold)
         found = fit_array(others, whole.unknowns, n_iterations)
@@ -212,16 +213,21 @@ def left_out(
             errors_after, stated_after = _located(seen, target, localizer)
             scene, source = torch.nonzero(~target.isnan().all(-1)).unbind(1)
             parts.append(
-                LeftOut(
-                    rows=torch.stack((torch.full_like(scene, number), rows[scene], source), 1).numpy(),
-                    before=errors[number][rows[scene], source].numpy(),
-                    stated_before=stated[number][rows[scene], source].numpy(),
-                    after=errors_after[scene, source].numpy(),
-                    stated_after=stated_after[scene, source].numpy(),
-                    outlying=np.isin(rows[scene].numpy(), whole.outlying[number]).astype(np.int64),
+                (
+                    torch.stack((torch.full_like(scene, number), rows[scene], source), 1).numpy(),
+                    errors[number][rows[scene], source].numpy(),
+                    stated[number][rows[scene], source].numpy(),
+                    errors_after[scene, source].numpy(),
+                    stated_after[scene, source].numpy(),
+                    np.isin(rows[scene].numpy(), whole.outlying[number]).astype(np.int64),
                 )
             )
-    return LeftOut(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    pairs, before, stated_before, after, stated_behind, outlying = (
+        np.concatenate(values) for values in zip(*parts, strict=True)
+    )
+    of_ranges = set(whole.unknowns.names) <= {"truth_range", "truth_scale"}
+    of_ranges |= bool(np.isnan(before[:, :2]).all())
+    return LeftOut(pairs, before, stated_before, after, stated_behind, outlying, of_ranges)
 
 
 def _rest(placed: Sequence[Placed], folded: Sequence[Int[Tensor, " scene"]], fold: int) -> list[Placed]:

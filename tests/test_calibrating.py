@@ -206,7 +206,7 @@ def test_ranges_of_a_truth_have_a_scale_and_an_offset() -> None:
         made.placed.observation, unknown=["truth_range", "truth_scale"], truth=places, folds=2
     )
     for name, true in (("range_m", RANGE_OFFSET), ("range_scale", math.exp(LOG_SCALE))):
-        assert abs(found.truth[name] - true) < 4.0 * float(found.deviations[f"truth_{name}"][0]) < 0.2 * true
+        assert abs(found.truth[name] - true) < 4.0 * float(found.deviations[f"truth_{name}"][0]) < 0.06
 
 
 def test_a_wrong_truth_is_a_warning() -> None:
@@ -239,7 +239,7 @@ def test_excess_is_what_errors_have_beside_their_deviations() -> None:
     stated = np.full((4, 3), 0.02)
     rows = np.zeros((4, 3), dtype=np.int64)
     outlying = np.array([0, 0, 0, 1])
-    checked = LeftOut(rows, 2.0 * errors, stated, errors, stated, outlying)
+    checked = LeftOut(rows, 2.0 * errors, stated, errors, stated, outlying, of_ranges=False)
     found = checked.excess()
     assert found[0] ** 2 == pytest.approx((0.0009 + 0.0025 + 0.0016) / 3.0 - 0.0004)
     assert np.isnan(found[1]) and found[2] == 0.0
@@ -251,13 +251,13 @@ def test_one_error_does_not_outweigh_the_others() -> None:
     before[:, 0] = np.deg2rad(2.0)
     after[:, 0] = np.deg2rad([1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 60.0, np.inf])
     rows, stated = np.zeros((8, 3), dtype=np.int64), np.ones((8, 3))
-    checked = LeftOut(rows, before, stated, after, stated, np.zeros(8, dtype=np.int64))
+    checked = LeftOut(rows, before, stated, after, stated, np.zeros(8, dtype=np.int64), of_ranges=False)
     assert np.rad2deg(checked.typical(after)) == pytest.approx((6 * 1.0 + 2 * 5.0) / 8)
     assert checked.typical(before) == pytest.approx(np.deg2rad(2.0)) and not checked.is_better
     assert replace_after(checked, np.deg2rad([1.0] * 7 + [60.0])).is_better
     by_range = np.full((3, 3), np.nan)
     by_range[:, 2] = [0.1, -0.2, np.inf]
-    assert LeftOut.typical(by_range) == pytest.approx(0.2)
+    assert checked._replace(of_ranges=True).typical(by_range) == pytest.approx(0.2)
 
 
 def replace_after(checked: LeftOut, azimuth: np.ndarray) -> LeftOut:

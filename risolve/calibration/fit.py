@@ -18,7 +18,7 @@ from risolve.calibration.array_calibration import ArrayCalibration
 from risolve.calibration.information import Arrow, Blocks, Placed, expanded
 from risolve.calibration.null_space import NullSpace, null_space
 from risolve.calibration.starts import phases_start
-from risolve.calibration.unknowns import Unknowns
+from risolve.calibration.unknowns import OF_TRUTH, Unknowns
 
 _ENOUGH = 1e-6
 """Decrease of f still to be had at which the descent has converged: 1e-3 standard deviations."""
@@ -86,6 +86,7 @@ def fit_array(placed: Sequence[Placed], unknowns: Unknowns, n_iterations: int) -
     Raises:
         ValueError: unknowns that the snapshots do not determine.
     """
+    _require_stated(placed, unknowns)
     scenes = tuple(replace(part, observation=part.observation.to(torch.complex128)) for part in placed)
     nominal = _at(unknowns, unknowns.nothing(), scenes)
     state, phases = nominal, phases_start(scenes, unknowns)
@@ -133,6 +134,17 @@ def places_covariance(
     free = is_free.flatten(1).double()
     alone: Tensor = torch.linalg.inv(scenes.own) / 2.0 * free[:, :, None] * free[:, None, :]
     return alone + scenes.told @ of_theta @ scenes.told.mT
+
+
+def _require_stated(placed: Sequence[Placed], unknowns: Unknowns) -> None:
+    """Some source has what is thought to be wrong."""
+    for name, coordinate in zip(OF_TRUTH, (0, 1, 2, 2), strict=True):
+        if name in unknowns.names and all(bool(part.is_free[..., coordinate].all()) for part in placed):
+            what = ("azimuths", "elevations", "ranges")[coordinate]
+            raise ValueError(
+                f"{name} is of {what} that a truth states; got none in {sum(len(p.sources) for p in placed)} "
+                f"scenes: state {what}, or leave it out"
+            )
 
 
 def _at(unknowns: Unknowns, theta: Float[Tensor, " unknown"], placed: tuple[Placed, ...]) -> _State:

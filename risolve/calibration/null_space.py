@@ -7,10 +7,11 @@ that never are told, as a factor that all gains share, or may not be, as a turn 
 all sources looks the same.
 """
 
+from itertools import compress
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from risolve.calibration.information import Arrow
@@ -25,6 +26,17 @@ _WITHIN = 1e-3
 
 _PART = 0.02
 """Of the largest movement in a direction, from which a movement is named."""
+
+_DARK = 1e-12
+"""Of the largest energy, below which a snapshot does not depend on a number."""
+
+_EACH = {
+    "gains": (("the amplitude of the gain", "the phase of the gain"), "elements"),
+    "antenna_phases": (("the phase",), "antennas"),
+    "antenna_gains": (("the amplitude",), "antennas"),
+    "positions": (tuple(f"the place along {axis}" for axis in "xyz"), "elements"),
+}
+"""Numbers of each element or antenna, one kind behind the other."""
 
 _MOVED = 1e-6
 """rad or 1/m for each unit of theta: places that move by less do not."""
@@ -50,8 +62,8 @@ def null_space(arrow: Arrow, unknowns: Unknowns, theta: Float[Tensor, " unknown"
     movements = _movements(unknowns, theta)
     names = tuple(movements)
     known = torch.stack([unknowns.nothing(), *movements.values()], 1)[:, 1:]
-    known = known / known.norm(dim=0)
-    basis = _span(known)
+    dark = _dark(arrow, unknowns)
+    basis = _span(torch.cat((known / known.norm(dim=0), torch.eye(unknowns.size)[:, dark].double()), 1))
     unnamed = total - basis @ (basis.mT @ total)
     n_lost = int((torch.linalg.svdvals(unnamed) > _WITHIN**0.5).sum()) if total.shape[1] else 0
     if n_lost:
@@ -62,11 +74,19 @@ def null_space(arrow: Arrow, unknowns: Unknowns, theta: Float[Tensor, " unknown"
             f"no prior, most of them {max(shares, key=lambda name: shares[name])}: take scenes with sources "
             "at more places, state more of the places, or leave unknowns out"
         )
-    words = _words(arrow, total, names, known, "; left as in the nominal array")
-    if by_snapshots.shape[1] > total.shape[1]:
-        beside = _span(by_snapshots - total @ (total.mT @ by_snapshots))
-        told = _words(arrow, beside, names, known, "; told by the stated deviations alone")
-        words = [*words, *(line for line in told if line not in words)]
+    # what no scene shows is said by itself
+    shown = torch.where(dark[:, None], 0.0, known)
+    moves = shown.norm(dim=0) > 0.0
+    names, shown = tuple(compress(names, moves.tolist())), shown[:, moves] / shown[:, moves].norm(dim=0)
+    words, said = list[str](), prior.new_zeros(unknowns.size, 0)
+    for lost, held, convention in (
+        (total, prior == 0.0, "left as in the nominal array"),
+        (by_snapshots, prior > 0.0, "told by the stated deviations alone"),
+    ):
+        beside = _span(torch.where(dark[:, None], 0.0, lost - said @ (said.mT @ lost)))
+        words += [f"{line}; {convention}" for line in _dark_words(dark & held, unknowns)]
+        words += [f"{line}; {convention}" for line in _words(arrow, beside, names, shown)]
+        said = total
     return NullSpace(total, tuple(words))
 
 
@@ -79,9 +99,9 @@ def _null(
 
 
 def _span(columns: Float[Tensor, "unknown column"]) -> Float[Tensor, "unknown direction"]:
-    """Orthonormal columns of the same span."""
+    """Orthonormal columns of the span of columns of length 1, or next to none."""
     left, values, _ = torch.linalg.svd(columns, full_matrices=False)
-    span: Tensor = left[:, values > _WITHIN * values.amax()] if len(values) else left
+    span: Tensor = left[:, values > _WITHIN]
     return span
 
 
@@ -90,17 +110,15 @@ def _words(
     lost: Float[Tensor, "unknown direction"],
     names: tuple[str, ...],
     known: Float[Tensor, "unknown movement"],
-    convention: str,
 ) -> list[str]:
     """One line for each direction: a movement by itself, several against each other, or how many others."""
     if not lost.shape[1]:
         return []
     alone = (lost.mT @ known).square().sum(0) > 1.0 - _WITHIN
     lines = [
-        f"{names[i]} is not told{_from(arrow, known[:, i])}{convention}"
-        for i in torch.nonzero(alone).flatten().tolist()
+        f"{names[i]} is not told{_from(arrow, known[:, i])}" for i in torch.nonzero(alone).flatten().tolist()
     ]
-    named = _span(known[:, alone]) if bool(alone.any()) else known[:, :0]
+    named = _span(known[:, alone])
     left = lost - named @ (named.mT @ lost)
     n_left = lost.shape[1] - named.shape[1]
     for direction in torch.linalg.svd(left, full_matrices=False).U[:, :n_left].unbind(1):
@@ -108,10 +126,32 @@ def _words(
         if float((known @ parts - direction).square().sum()) < _WITHIN:
             strong = torch.nonzero(parts.abs() > _PART * parts.abs().amax()).flatten().tolist()
             both = " and ".join(names[i] for i in strong)
-            lines.append(f"{both} are not told apart{_from(arrow, direction)}{convention}")
+            lines.append(f"{both} are not told apart{_from(arrow, direction)}")
             n_left -= 1
     if n_left:
-        lines.append(f"{n_left} other directions are not told{convention}")
+        lines.append(f"{n_left} other directions are not told")
+    return lines
+
+
+def _dark(arrow: Arrow, unknowns: Unknowns) -> Bool[Tensor, " unknown"]:
+    """Numbers of elements and antennas that no snapshot depends on."""
+    energy = arrow.energy - unknowns.prior
+    dark = energy <= _DARK * energy.amax()
+    for name, part in unknowns.parts.items():
+        if name not in _EACH:
+            dark[part] = False
+    return dark
+
+
+def _dark_words(dark: Bool[Tensor, " unknown"], unknowns: Unknowns) -> list[str]:
+    """A line for each kind of them."""
+    lines = []
+    for name, part in unknowns.parts.items():
+        kinds, of = _EACH.get(name, ((), ""))
+        for kind, own in zip(kinds, dark[part].chunk(max(len(kinds), 1)), strict=False):
+            if bool(own.any()):
+                numbers = "all" if bool(own.all()) else str(torch.nonzero(own).flatten().tolist())
+                lines.append(f"{kind} of {of} {numbers}: no scene shows it")
     return lines
 
 

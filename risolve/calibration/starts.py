@@ -43,8 +43,9 @@ def phases_start(placed: Sequence[Placed], unknowns: Unknowns) -> Float[Tensor, 
     turned = torch.linalg.eigh(matrix).eigenvectors[:, -1]
     for _ in range(_POWER_STEPS):
         turned = torch.sgn(matrix @ turned)
-    # the phase of h, of which y holds the conjugate beside Q; that of the first antenna stays
-    phases = -(turned * turned[0].conj()).angle()
+    # the phase of h, of which y holds the conjugate beside Q; that of the first antenna that is seen stays
+    first = turned[torch.nonzero(turned)[0]]
+    phases = -(turned * first.conj()).angle()
     theta = unknowns.nothing()
     theta[unknowns.parts[name]] = torch.cat((torch.zeros_like(phases), phases)) if name == "gains" else phases
     return theta

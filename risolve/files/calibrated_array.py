@@ -97,6 +97,10 @@ class CalibratedArray:
             for name, stated in self.deviations.items()
             if not np.isnan(stated).all()
         ]
+        single = {"heading_deg": self.heading_deg, "coupling": self.coupling}
+        single |= {f"truth_{name}": value for name, value in self.truth.items()}
+        said = [f"{name} {value:.4g}" for name, value in single.items() if value is not None]
         before, after = self.log_likelihood
         head = f"{len(self.element_gains)} elements: {', '.join(spread)}"
-        return "\n".join((head, f"log-likelihood {before:.1f} to {after:.1f}", *self.not_told))
+        found = [", ".join(said)] if said else []
+        return "\n".join((head, *found, f"log-likelihood {before:.1f} to {after:.1f}", *self.not_told))

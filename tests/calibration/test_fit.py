@@ -12,9 +12,9 @@ from risolve.calibration.fit import ArrayFit, fit_array, places_covariance
 from risolve.calibration.information import Placed, expanded
 from risolve.calibration.unknowns import Priors
 from risolve.physics.array import linear
-from risolve.physics.observation import SourceModel
+from risolve.physics.observation import SourceModel, respond
 from tests import tolerances
-from tests.calibration.worlds import LOG_GAIN, NO_PRIORS, PHASE, World, world
+from tests.calibration.worlds import LOG_GAIN, NO_PRIORS, PHASE, World, generator, normal, world
 from tests.messages import shows
 
 ITERATIONS = 60
@@ -151,13 +151,32 @@ def far_line(*names: str, blind: bool, priors: Priors = NO_PRIORS) -> ArrayFit:
 
 
 COMMON = ("common amplitude", "common phase")
+TURN = "linear phase of the gains along x is not told from a movement of all sources"
+BY_PRIOR = "told by the stated deviations alone"
 PLANTED: list[tuple[tuple[str, ...], bool, Priors, int, tuple[str, ...]]] = [
     (("gains",), False, NO_PRIORS, 2, COMMON),
-    (("gains",), True, NO_PRIORS, 3, (*COMMON, "linear phase of the gains along x")),
-    (("heading",), True, NO_PRIORS, 1, ("heading",)),
-    (("gains",), True, SMALL_GAINS, 0, (*COMMON, "linear phase of the gains along x", "stated deviations")),
-    (("positions", "heading"), False, POSITIONS, 0, ("shift of the array along x", "stated deviations")),
-    (("positions",), True, POSITIONS, 0, ("turn of the array about y", "shift of the array along x")),
+    (("gains",), True, NO_PRIORS, 3, (*COMMON, TURN)),
+    (("heading",), True, NO_PRIORS, 1, ("heading is not told from a movement of all sources",)),
+    (
+        ("heading", "truth_azimuth"),
+        False,
+        NO_PRIORS,
+        1,
+        ("heading and an offset of the azimuths of the truth are not told apart",),
+    ),
+    (("gains",), True, SMALL_GAINS, 0, (*COMMON, TURN, BY_PRIOR)),
+    (("positions", "heading"), False, POSITIONS, 0, ("shift of the array along x", BY_PRIOR)),
+    (
+        ("positions",),
+        True,
+        POSITIONS,
+        0,
+        (
+            "turn of the array about y is not told from a movement of all sources",
+            "shift of the array along x",
+            f"the place along y of elements all: no scene shows it; {BY_PRIOR}",
+        ),
+    ),
 ]
 
 
@@ -171,8 +190,27 @@ def test_what_is_not_told_is_named(
     assert all(part in words for part in said), words
     # the nominal array along what is not told
     assert float((found.null_space.total.mT @ found.theta).abs().sum()) < 1e-5
-    covariance = found.null_space.total.mT @ found.covariance @ found.null_space.total
-    assert not n_lost or float(covariance.abs().amax()) < 1e-9
+    assert_nothing_tells(found)
+
+
+def assert_nothing_tells(found: ArrayFit) -> None:
+    """No deviation along what is lost, and no likelihood, if the places follow; else there is one."""
+    total = found.null_space.total
+    covariance = total.mT @ found.covariance @ total
+    assert not total.numel() or float(covariance.abs().amax()) < 1e-9
+
+    def risen(along: Float[Tensor, " unknown"]) -> float:
+        placed = [
+            replace(part, sources=part.sources - (told @ along).reshape(part.sources.shape))
+            for part, told in zip(found.placed, found.told, strict=True)
+        ]
+        return expanded(placed, found.unknowns, found.theta + along).value + found.log_likelihood[1]
+
+    step = 1e-3
+    other = torch.randn(len(total), generator=generator(5), dtype=torch.float64)
+    other = other - total @ (total.mT @ other)
+    told = risen(step * other / other.norm()) if total.shape[1] < len(total) else math.inf
+    assert all(abs(risen(step * lost)) < 1e-3 * told for lost in total.unbind(1))
 
 
 def test_heading_and_gains_of_a_surface_are_not_told_apart() -> None:
@@ -180,6 +218,7 @@ def test_heading_and_gains_of_a_surface_are_not_told_apart() -> None:
     found = fit_array([made.placed], made.unknowns, ITERATIONS)
     words = [line for line in found.null_space.words if "heading" in line and "linear phase" in line]
     assert len(words) == 1 and found.null_space.total.shape[1] == 5
+    assert_nothing_tells(found)
 
 
 @pytest.mark.parametrize(
@@ -198,11 +237,41 @@ def test_unknowns_that_are_not_determined_are_refused(
         fit_array([made.placed], made.unknowns, ITERATIONS)
 
 
-def test_an_element_that_nothing_shows_is_refused() -> None:
-    """Codes that leave an element out tell nothing of its gain."""
-    made = world("gains", n_scenes=30)
-    codes = made.placed.observation.codes.clone()
-    codes[..., 7] = 0.0
-    seen = replace(made.placed.observation, codes=codes)
-    with pytest.raises(ValueError, match=shows("gains: 2 ... 30 numbers")):
-        fit_array([replace(made.placed, observation=seen)], made.unknowns, ITERATIONS)
+def test_what_no_scene_shows_is_named_and_stays_nominal() -> None:
+    """Codes leave an element out, and nothing reaches the first antenna."""
+    made = world("gains", "antenna_phases", n_scenes=30, snr_db=20.0)
+    seen = made.placed.observation
+    codes, channel, snapshots = seen.codes.clone(), seen.channel.clone(), seen.snapshots.clone()
+    signal = (snapshots - made.signal).clone()
+    codes[..., 7], channel[:, 0] = 0.0, 0.0
+    dark = replace(seen, codes=codes, channel=channel)
+    true = made.true.of(dark)
+    amplitudes = normal(generator(6), 30, seen.n_snapshots, 1)
+    columns = respond(true, true.array.steering(made.placed.sources).mT)
+    snapshots = (columns @ amplitudes[..., None])[..., 0] + signal
+    found = fit_array(
+        [replace(made.placed, observation=replace(dark, snapshots=snapshots))], made.unknowns, ITERATIONS
+    )
+    words = "\n".join(found.null_space.words)
+    for line in (
+        "the amplitude of the gain of elements [7]: no scene shows it; left as in the nominal array",
+        "the phase of the gain of elements [7]: no scene shows it",
+        "the phase of antennas [0]: no scene shows it",
+        "the common amplitude of the gains is not told",
+    ):
+        assert line in words, words
+    parts = made.unknowns.parts
+    unseen = found.theta[[7, 22, parts["antenna_phases"].start]]
+    assert float(unseen.abs().amax()) < 1e-12
+    assert_nothing_tells(found)
+    error = found.theta - made.theta
+    shown = [number for number in range(15) if number != 7]
+    amplitudes_off = error[shown] - error[shown].mean()
+    assert float(amplitudes_off.abs().amax()) < 5.0 * float(found.deviations("gains")[shown].amax())
+
+
+def test_unknowns_that_nothing_tells_are_refused() -> None:
+    """No truth states an azimuth, whose offset is looked for."""
+    made = world("truth_azimuth", n_antennas=None)
+    with pytest.raises(ValueError, match=shows("truth_azimuth ... 12")):
+        fit_array([made.blind(0.0, 0)], made.unknowns, ITERATIONS)

@@ -52,6 +52,7 @@ def test_what_is_written_is_read(calibrated: CalibratedArray, tmp_path: Path) ->
     assert found.held_out is not None and calibrated.held_out is not None
     pd.testing.assert_frame_equal(found.held_out, calibrated.held_out)
     assert repr(found) == repr(calibrated)
+    assert f"truth_range_scale {calibrated.truth['range_scale']:.4g}" in repr(found)
     again = path.with_name("again.h5")
     risolve.write_array(again, found)
     assert again.read_bytes() == path.read_bytes()
