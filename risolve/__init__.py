@@ -69,6 +69,7 @@ PUBLIC = {
     "PlaceBound": "risolve.door",
     "calibrate": "risolve.calibrating",
     "CalibratedArray": "risolve.files.calibrated_array",
+    "plot_array": "risolve.pictures.array",
     "read_array": "risolve.files.calibrated_arrays",
     "write_array": "risolve.files.calibrated_arrays",
     "read_measurements": "risolve.files.measurements",

@@ -18,5 +18,6 @@ from risolve.physics.array import circular as circular
 from risolve.physics.array import linear as linear
 from risolve.physics.array import planar as planar
 from risolve.physics.observation import Observation as Observation
+from risolve.pictures.array import plot_array as plot_array
 
 PUBLIC: dict[str, str]

@@ -16,10 +16,10 @@ from risolve import tune as tuning_setup
 from risolve.calibrating import Asked
 from risolve.demo import demonstrate
 from risolve.calibration.unknowns import NAMES as UNKNOWN
-from risolve.drawing import count_scenes, draw_sources
+from risolve.drawing import count_scenes, draw_array, draw_sources
 from risolve.errors import MeasurementError, StateError
 from risolve.files import sources as sources_file
-from risolve.files.calibrated_arrays import write_array
+from risolve.files.calibrated_arrays import is_array, write_array
 from risolve.files.measurement_stream import first_looks
 from risolve.files.model import Tuning, write_model
 from risolve.files.sources import write_sources
@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands.add_parser("demo", help="locate the example that the package brings"))
     _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
-    _add_plot(commands.add_parser("plot", help="draw scenes of a measurement file and their sources"))
+    _add_plot(commands.add_parser("plot", help="draw scenes of measurements and their sources, or an array"))
     _add_convert(commands.add_parser("convert", help="write files of other programs as measurements"))
     _add_finetune(
         commands.add_parser("finetune", help="tune a trained network on measurements without truth")
@@ -127,9 +127,9 @@ def _add_localize(localize: argparse.ArgumentParser) -> None:
 def _add_plot(plot: argparse.ArgumentParser) -> None:
     plot.description = (
         "Locate the sources of one scene, or of the first few, and draw them beside the spectrum of the "
-        "snapshots, along range and in space, with the truth where the file holds one."
+        "snapshots, along range and in space, with the truth where the file holds one; or a calibrated array."
     )
-    plot.add_argument("file", type=Path, metavar="FILE", help="file, or directory of shards")
+    plot.add_argument("file", type=Path, metavar="FILE", help="file, directory of shards, or an array")
     most = f"number of a scene, from 0; default: all, {MOST_SCENES} at most, in small"
     plot.add_argument("--scene", type=int, metavar="N", help=most)
     plot.add_argument("--out", type=Path, required=True, metavar="FILE", help=_PICTURE)
@@ -270,6 +270,10 @@ def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
 def _plot(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     options, files = options_of(arguments), [arguments.file]
     looks = first_looks(files, naming_of(arguments), array_of(arguments))
+    if arguments.file in looks and is_array(arguments.file, looks[arguments.file]):
+        if arguments.scene is not None:
+            raise MeasurementError(f"--scene: of measurements; {arguments.file} is an array, which has none")
+        return [draw_array(arguments.out, arguments.file)], 0
     check_target(arguments.out, files, PICTURES)
     n_scenes, scene = count_scenes(arguments.file, looks), arguments.scene
     if scene is not None and not 0 <= scene < n_scenes:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from risolve.files.calibrated_arrays import read_array
 from risolve.files.contents import Look
 from risolve.files.gaps import pieces
 from risolve.files.hdf5 import source_paths
@@ -12,7 +13,7 @@ from risolve.files.located_sources import LocatedSources
 from risolve.files.measurement_stream import MADE_BY, measurement_stream
 from risolve.localize import FOUND_TOLERANCE_DEG
 from risolve.locating import Options, localizer_for
-from risolve.pictures.kinds import KINDS
+from risolve.pictures.kinds import FLAT, KINDS
 from risolve.pictures.view import MOST_SCENES, Shot, View, beside_truth, view_of
 from risolve.running.target import check_target
 from risolve.shown import shown
@@ -40,6 +41,21 @@ def draw_sources(
     check_target(out, files, KINDS)
     write_picture(out, views, n_scenes)
     return f"{len(views)} of {n_scenes} scenes drawn: {out}"
+
+
+def draw_array(out: Path, file: Path) -> str:
+    """Draw a calibrated array; where.
+
+    Raises:
+        MeasurementError: a file that breaks the format, or an ending of no picture.
+        StateError: the picture cannot be written.
+    """
+    from risolve.pictures.array import plot_array
+    from risolve.pictures.written import write_figure
+
+    check_target(out, [file], FLAT)
+    write_figure(out, plot_array(read_array(file)))
+    return f"{file} drawn: {out}"
 
 
 def count_scenes(file: Path, looks: Mapping[Path, Look]) -> int:

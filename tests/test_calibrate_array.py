@@ -197,6 +197,27 @@ def test_a_file_is_seen_through_the_coupling_that_was_found(tmp_path: Path) -> N
     torch.testing.assert_close(held.channel, found.apply(seen).channel.to(held.channel.dtype))
 
 
+def test_an_array_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, array = written(tmp_path / "known.h5", line(n_scenes=4)), tmp_path / "array.h5"
+    assert (
+        run(monkeypatch, capsys, path, "--unknown", "gains", *PLACES, "--folds", "0", "--out", array)[0] == 0
+    )
+    drawn = [tmp_path / name for name in ("array.png", "array.svg", "again.svg")]
+    for picture in drawn:
+        status, out, err = command(monkeypatch, capsys, "plot", array, "--out", picture)
+        assert (status, err) == (0, "") and str(picture) in out
+    assert drawn[0].read_bytes().startswith(b"\x89PNG") and drawn[1].read_bytes() == drawn[2].read_bytes()
+    for options, said in (
+        (("--out", tmp_path / "array.html"), ".png, .svg, got .html"),
+        (("--scene", "1", "--out", drawn[0]), "--scene"),
+        (("--out", array), "array.h5"),
+    ):
+        status, _, err = command(monkeypatch, capsys, "plot", array, *options)
+        assert status == cli.FAULTY and len(err.splitlines()) == 1 and said in err
+
+
 def test_what_is_located_depends_on_the_array(tmp_path: Path) -> None:
     path = written(tmp_path / "known.h5", line(n_scenes=2))
     for name in ("one", "other"):

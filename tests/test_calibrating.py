@@ -206,7 +206,7 @@ def test_ranges_of_a_truth_have_a_scale_and_an_offset() -> None:
         made.placed.observation, unknown=["truth_range", "truth_scale"], truth=places, folds=2
     )
     for name, true in (("range_m", RANGE_OFFSET), ("range_scale", math.exp(LOG_SCALE))):
-        assert abs(found.truth[name] - true) < 4.0 * float(found.deviations[f"truth_{name}"][0]) < 0.06
+        assert abs(found.truth[name] - true) < 4.0 * float(found.deviations[f"truth_{name}"][0]) < 0.1
 
 
 def test_a_wrong_truth_is_a_warning() -> None:

@@ -78,6 +78,13 @@ class CalibratedArray:
             held[:, VALUES.index(name)] = np.hypot(columns[name], beside)
         return held
 
+    @property
+    def single(self) -> tuple[str, ...]:
+        """What was found in one number each, in words."""
+        found = {"heading_deg": self.heading_deg, "coupling": self.coupling}
+        found |= {f"truth_{name}": value for name, value in self.truth.items()}
+        return tuple(f"{name} {value:.4g}" for name, value in found.items() if value is not None)
+
     def to_pandas(self) -> pd.DataFrame:
         """A row an element: its place, and its gain, with deviations where these were unknown."""
         places, gains = self.array.elements.numpy(), self.element_gains
@@ -97,10 +104,7 @@ class CalibratedArray:
             for name, stated in self.deviations.items()
             if not np.isnan(stated).all()
         ]
-        single = {"heading_deg": self.heading_deg, "coupling": self.coupling}
-        single |= {f"truth_{name}": value for name, value in self.truth.items()}
-        said = [f"{name} {value:.4g}" for name, value in single.items() if value is not None]
         before, after = self.log_likelihood
         head = f"{len(self.element_gains)} elements: {', '.join(spread)}"
-        found = [", ".join(said)] if said else []
+        found = [", ".join(self.single)] if self.single else []
         return "\n".join((head, *found, f"log-likelihood {before:.1f} to {after:.1f}", *self.not_told))

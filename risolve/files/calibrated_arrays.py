@@ -29,6 +29,7 @@ from risolve.calibration.array_calibration import ArrayCalibration
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
 from risolve.files.calibrated_array import CalibratedArray
+from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
 from risolve.files.reader import Reader, opened, reading
 from risolve.physics.array import Array
@@ -116,10 +117,10 @@ def read_array(path: Path | str) -> CalibratedArray:
         return array_in(reader)
 
 
-def is_array(path: Path) -> bool:
-    """Whether a file is one of these, whole or not."""
+def is_array(path: Path, look: Look | None = None) -> bool:
+    """Whether a file is one of these, whole or not; look: what a first one said, where there was one."""
     try:
-        with opened(path, _MADE_BY, looked_at([path])[path]) as reader:
+        with opened(path, _MADE_BY, look or looked_at([path])[path]) as reader:
             return reader.has_attribute("format") and bool(reader.attribute("format") == FORMAT)
     except MeasurementError:
         return False

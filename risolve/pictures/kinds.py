@@ -16,3 +16,6 @@ def _is_picture(path: Path) -> bool:
 
 KINDS: Mapping[str, Callable[[Path], bool]] = dict.fromkeys((".png", ".svg", ".html"), _is_picture)
 """Ending of a picture -> whether an existing file is an earlier one."""
+
+FLAT: Mapping[str, Callable[[Path], bool]] = dict.fromkeys((".png", ".svg"), _is_picture)
+"""Those of what does not turn."""

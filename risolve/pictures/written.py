@@ -1,8 +1,10 @@
-"""Pictures of scenes as files, PNG, SVG or a page whose scenes turn; equal scenes make equal bytes."""
+"""Pictures as files, PNG, SVG or a page whose scenes turn; what is equal makes equal bytes."""
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from risolve.files.atomic import write_bytes
 from risolve.pictures.figure import figure_of
@@ -21,21 +23,29 @@ def write_picture(path: Path, views: Sequence[View], n_scenes: int) -> None:
         StateError: the file cannot be written.
         KeyError: an ending that is none of `KINDS`.
     """
-    draw = {".png": _png, ".svg": _svg, ".html": _html}[path.suffix]
-    write_bytes(path, draw(views, n_scenes))
+    figure = figure_of(views, n_scenes)
+    if path.suffix == ".html":
+        write_bytes(path, page(views, n_scenes, svg_of(figure, CREATOR)).encode())
+    else:
+        write_figure(path, figure)
 
 
-def _png(views: Sequence[View], n_scenes: int) -> bytes:
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure in the format of an ending of `FLAT`, whole or not at all.
+
+    Raises:
+        StateError: the file cannot be written.
+        KeyError: another ending.
+    """
+    write_bytes(path, {".png": _png, ".svg": _svg}[path.suffix](figure))
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with styled():
-        figure = figure_of(views, n_scenes)
         figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": CREATOR})
     return buffer.getvalue()
 
 
-def _svg(views: Sequence[View], n_scenes: int) -> bytes:
-    return svg_of(figure_of(views, n_scenes), CREATOR)
-
-
-def _html(views: Sequence[View], n_scenes: int) -> bytes:
-    return page(views, n_scenes, _svg(views, n_scenes)).encode()
+def _svg(figure: Figure) -> bytes:
+    return svg_of(figure, CREATOR)
