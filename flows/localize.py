@@ -2,13 +2,17 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.arguments import command_line, option, python
@@ -20,6 +24,10 @@ MEASUREMENTS = "RISOLVE_MEASUREMENTS"
 """Environment variable: the folders under which forms read and write, separated as those of PATH."""
 
 _DEFAULT = "measurements"
+
+_READ = (".h5", ".npz", ".mat")
+"""Endings of the files of measurements in a folder."""
+
 _LEFT_OUT = 3
 """Exit status of `risolve localize` where some scenes were located and others left out."""
 
@@ -71,8 +79,8 @@ def _limits(name: str, text: str) -> tuple[str, ...]:
 
 
 @task(cache_policy=NO_CACHE, retries=1)
-def locate(processes: Processes, file: Path, result: Path, options: tuple[str, ...]) -> dict[str, Any]:
-    """Sources of one file; a row of the summary."""
+def locate(processes: Processes, file: Path, result: Path, options: tuple[str, ...]) -> State[Any]:
+    """Sources of one file; a row of the summary. A file that cannot be located is a failed task."""
     words = ("localize", option("out", result), *options)
     command = command_line(python("risolve.cli"), *words, names=[file])
     logger, found = get_run_logger(), list[str]()
@@ -84,12 +92,31 @@ def locate(processes: Processes, file: Path, result: Path, options: tuple[str, .
 
     ended = processes.run(command, find_root(Path.cwd()), {}, hear)
     is_located = ended.exit_code in (0, _LEFT_OUT)
-    return {
+    row = {
         "file": shown(file.name),
         "located": found[0] if is_located and found else "",
         "left out": "some scenes" if ended.exit_code == _LEFT_OUT else "",
         "error": "" if is_located else ended.reason,
         "result": shown(str(result)) if is_located else "",
+    }
+    return Completed(data=row) if is_located else Failed(message=shown(ended.reason), data=row)
+
+
+def _row(future: PrefectFuture[Any]) -> dict[str, Any]:
+    """What a task says of its file, failed or not; an error of its own is raised."""
+    said = future.result(raise_on_failure=False)
+    if isinstance(said, BaseException):
+        raise said
+    assert isinstance(said, dict)
+    return said
+
+
+def _tables(files: Iterable[str], target: Path) -> dict[str, Path]:
+    """Where the table of each file goes: under its name, with its ending where two have the same name."""
+    stems = Counter(Path(name).stem for name in files)
+    return {
+        name: target / (f"{name}.csv" if stems[Path(name).stem] > 1 else f"{Path(name).stem}.csv")
+        for name in files
     }
 
 
@@ -97,8 +124,9 @@ def locate(processes: Processes, file: Path, result: Path, options: tuple[str, .
 def localize(
     folder: str = Field(
         default="",
-        description="With measurement files (*.h5, docs/formats.md): absolute, or inside the first folder "
-        "that `make serve` was given (MEASUREMENTS=..., else `measurements` of the clone); empty: that one.",
+        description="With measurement files (*.h5, *.npz, *.mat, docs/formats.md): absolute, or inside the "
+        "first folder that `make serve` was given (MEASUREMENTS=..., else `measurements` of the clone); "
+        "empty: that one.",
         json_schema_extra={"title": "Folder of measurements"},
     ),
     results: str = Field(
@@ -133,11 +161,17 @@ def localize(
         description="m, as the azimuth; inf: plane waves.",
         json_schema_extra={"title": "Range"},
     ),
+    array: str = Field(
+        default="",
+        description="What `risolve calibrate-array` found: a file under a folder that `make serve` was "
+        "given, absolute or inside the folder of measurements; empty: the array is as the files say.",
+        json_schema_extra={"title": "Calibrated array"},
+    ),
 ) -> list[dict[str, Any]]:
     """Locate the sources of every measurement file of a folder, one task a file.
 
-    A file that cannot be located is named in the summary, and the others are located all the same. A run that
-    is stopped and started again goes on with what it located.
+    A file that cannot be located is named in the summary, its task has failed, and the others are located all
+    the same. A run that is stopped and started again goes on with what it located.
 
     Returns:
         One row a file: what was located, what was not, and where the result lies.
@@ -149,23 +183,27 @@ def localize(
     folders = _folders(find_root(Path.cwd()))
     source = _inside(folders[0] / os.path.expanduser(folder), folders)
     target = _inside(source / (os.path.expanduser(results) or "sources"), folders)
-    files = {file.name: _inside(file, folders) for file in sorted(source.glob("*.h5"))}
+    calibrated = _inside(source / os.path.expanduser(array), folders) if array else None
+    found = {file.name: _inside(file, folders) for ending in _READ for file in source.glob(f"*{ending}")}
+    files = {name: file for name, file in sorted(found.items()) if file != calibrated}
     if not files:
+        endings = ", ".join(f"*{ending}" for ending in _READ)
         raise LocalizeError(
-            f"{source}: a folder with measurement files (*.h5) is needed; there is none in it"
+            f"{source}: a folder with measurement files ({endings}) is needed; there is none in it"
         )
     target.mkdir(parents=True, exist_ok=True)
-    tables = {name: _inside(target / Path(name).with_suffix(".csv"), folders) for name in files}
+    tables = {name: _inside(table, folders) for name, table in _tables(files, target).items()}
     counted = (option("sources", str(n_sources)),) if n_sources else ()
     stated = {"azimuth": azimuth, "elevation": elevation, "range": range}
     limits = (word for name, text in stated.items() for word in _limits(name, text))
-    options = (option("estimator", estimator), *counted, *limits)
+    seen_through = (option("array", str(calibrated)),) if calibrated else ()
+    options = (option("estimator", estimator), *counted, *limits, *seen_through)
     with Processes() as processes:
         named = [
             locate.with_options(task_run_name=shown(name)).submit(processes, file, tables[name], options)
             for name, file in files.items()
         ]
-        rows = [future.result() for future in named]
+        rows = [_row(future) for future in named]
     create_table_artifact(rows, key="sources", description=shown(f"Sources of the files of {source}"))
     if not any(row["result"] for row in rows):
         raise LocalizeError(

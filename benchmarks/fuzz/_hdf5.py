@@ -11,7 +11,7 @@ from benchmarks.fuzz import _foreign, _npz
 from benchmarks.fuzz._frame import Subject
 from benchmarks.fuzz._hdf5_bytes import damaged
 from benchmarks.fuzz._hdf5_structure import odd_file
-from benchmarks.fuzz._hdf5_valid import measurement_files, other_files
+from benchmarks.fuzz._hdf5_valid import array_files, measurement_files, other_files
 from risolve.errors import MeasurementError
 from risolve.field import FieldOfView
 from risolve.files.contents import Look
@@ -86,6 +86,7 @@ def subjects() -> Sequence[Subject]:
     """The readers."""
     with TemporaryDirectory() as directory:
         measurements, others = measurement_files(Path(directory)), other_files(Path(directory))
+        arrays = array_files(Path(directory))
         matlab_hdf5 = _foreign.matlab_hdf5(Path(directory))
     return [
         Subject(name, make, read, ending)
@@ -99,6 +100,7 @@ def subjects() -> Sequence[Subject]:
             ("measurements, bytes", _bytes(measurements), read_measurements, ".h5"),
             ("measurements, structure", lambda n, path: odd_file(path, n, SEED), read_measurements, ".h5"),
             ("results and parts, bytes", _bytes(others), read_any, ".h5"),
+            ("arrays, bytes", _bytes(arrays), read_any, ".h5"),
         )
     ]
 

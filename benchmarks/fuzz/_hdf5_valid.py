@@ -1,18 +1,24 @@
 """Small files that are right, of every kind and layout: what the fuzzers begin with."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import torch
 
+from risolve.calibration.array_calibration import ArrayCalibration
 from risolve.files import bounds as bound_file
 from risolve.files import covariances as covariance_file
 from risolve.files import estimates as estimates_file
 from risolve.files import located_sources
 from risolve.files import sources as sources_file
+from risolve.files.calibrated_array import CalibratedArray
+from risolve.files.calibrated_arrays import write_array
+from risolve.physics.array import planar
 
 _MATLAB_BYTES = 512
 """What MATLAB puts before HDF5."""
@@ -156,3 +162,54 @@ def other_files(directory: Path) -> list[bytes]:
         lambda path: sources_file.write_sources(path, located),
     )
     return [_bytes_of(directory, make) for make in makers]
+
+
+def array_files(directory: Path) -> list[bytes]:
+    """A calibrated surface of which everything was unknown, and an array of which nothing is said."""
+    random = np.random.default_rng(7)
+    nominal = planar(3, 2, 0.05, 0.1)
+    moved = replace(nominal, elements=nominal.elements + 0.001)
+    gains = np.exp(1j * random.standard_normal(6))
+    errors = ("azimuth_error_before_deg", "azimuth_std_before_deg", "azimuth_error_after_deg")
+    full = CalibratedArray(
+        array=moved,
+        element_gains=gains,
+        antenna_gains=gains[:3],
+        heading_deg=2.0,
+        coupling=0.1 + 0.2j,
+        truth={"azimuth_deg": 1.0, "elevation_deg": -1.0, "range_m": 0.1, "range_scale": 1.02},
+        deviations={
+            "gain_db": np.full(6, 0.1),
+            "gain_phase_deg": np.full(6, np.nan),
+            "antenna_phase_deg": np.full(3, 2.0),
+            "position_m": np.full((6, 3), 0.001),
+            "coupling": np.full(2, 0.01),
+            "truth_range_m": np.full(1, 0.01),
+        },
+        not_told=("the common phase of the gains is not told",),
+        outlying=((0, 3), (1, 2)),
+        log_likelihood=(-20.0, -10.0),
+        left_out=pd.DataFrame(
+            {"observation": [0], "scene": [1], "source": [0], **dict.fromkeys(errors, 0.5)}
+        ),
+        held_out=pd.DataFrame(
+            {"observation": [0], "scene": [1], "log_likelihood_before": -3.0, "log_likelihood_after": -2.0}
+        ),
+        is_better=True,
+        excess=np.array([0.01, np.nan, 0.0]),
+        calibration=ArrayCalibration(
+            nominal, moved, torch.from_numpy(gains), torch.from_numpy(gains[:3]), 0.035, 0.1 + 0.2j
+        ),
+    )
+    bare = replace(
+        full,
+        heading_deg=None,
+        coupling=None,
+        truth={},
+        deviations={},
+        not_told=(),
+        outlying=(),
+        left_out=None,
+        held_out=None,
+    )
+    return [_bytes_of(directory, lambda path, one=one: write_array(path, one)) for one in (full, bare)]

@@ -1,14 +1,18 @@
 """The localize flow: a folder of files, one of them bad, one with a bad scene."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from prefect.client.orchestration import get_client
 
+import risolve
 from flows.localize import MEASUREMENTS, LocalizeError, localize
-from tests.measurement_files import at, changed, spread_scenes, write_user_file
+from tests.measurement_files import as_npz, at, changed, spread_scenes, write_user_file
 from tests.messages import shows
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server", "served")]
@@ -40,7 +44,38 @@ def test_the_files_of_a_folder_are_located_and_what_is_wrong_is_said(served: Pat
         assert len(list(csv.DictReader(file))) == 4
     with get_client(sync_client=True) as client:
         keys = {artifact.key: artifact.data for artifact in client.read_artifacts()}
+        states = {run.name: run.state_name for run in client.read_task_runs()}
     assert "HDF5" in keys["sources"]
+    assert [states[f"{name}.h5"] for name in "abc"] == ["Completed", "Completed", "Failed"]
+
+
+def test_files_of_other_programs_have_tables_of_their_own(served: Path) -> None:
+    for name in ("a", "b"):
+        as_npz(write_user_file(served / f"{name}.h5", spread_scenes(1)))
+    (served / "b.h5").unlink()
+    rows = localize(folder="", n_sources=2)
+    assert [row["file"] for row in rows] == ["a.h5", "a.npz", "b.npz"]
+    assert {row["located"] for row in rows} == {"2 sources in 1 scenes"}
+    assert [Path(row["result"]).name for row in rows] == ["a.h5.csv", "a.npz.csv", "b.csv"]
+
+
+def test_a_form_takes_a_calibrated_array(served: Path, tmp_path: Path) -> None:
+    """It is a file of the folder, and none to be located; one of other places is refused."""
+    write_user_file(served / "a.h5", spread_scenes(1))
+    seen = risolve.read_measurements(served / "a.h5")
+    noise = torch.randn(seen.snapshots.shape, generator=torch.Generator().manual_seed(1))
+    found = risolve.calibrate(
+        replace(seen, snapshots=seen.snapshots + 1e-3 * noise), unknown=["antenna_gains"], sources=2, folds=0
+    )
+    turned = replace(found, excess=np.array([0.2, 0.0, 0.0]))
+    risolve.write_array(served / "array.h5", turned)
+    (row,) = localize(folder="", n_sources=2, array="array.h5")
+    assert row["file"] == "a.h5" and row["located"] == "2 sources in 1 scenes"
+    with (served / "sources/a.csv").open(newline="") as file:
+        assert all(float(row["azimuth_std_deg"]) > np.rad2deg(0.19) for row in csv.DictReader(file))
+    (served / "array.h5").rename(tmp_path / "array.h5")
+    with pytest.raises(LocalizeError, match=shows(served.name[:8])):
+        localize(folder="", array=str(tmp_path / "array.h5"))
 
 
 def test_the_summary_stands_before_a_long_comparison_with_the_truth(served: Path) -> None:
@@ -64,7 +99,9 @@ def test_limits_of_a_form_bind_and_are_numbers(served: Path) -> None:
 def test_a_folder_without_anything_to_locate_fails(served: Path, content: bytes | None) -> None:
     if content is not None:
         (served / "c.h5").write_bytes(content)
-    with pytest.raises(LocalizeError, match=shows("(*.h5)" if content is None else "c.h5: ... HDF5")):
+    with pytest.raises(
+        LocalizeError, match=shows("*.h5, *.npz, *.mat" if content is None else "c.h5: ... HDF5")
+    ):
         localize(folder=str(served))
 
 

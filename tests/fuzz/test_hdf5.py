@@ -19,6 +19,7 @@ from risolve.errors import MeasurementError
         ("measurements, bytes", 120),
         ("measurements, structure", 80),
         ("results and parts, bytes", 100),
+        ("arrays, bytes", 100),
         ("MATLAB 5 to 7", 120),
         ("MATLAB 7.3", 100),
         ("SigMF", 100),
