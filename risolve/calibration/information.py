@@ -209,7 +209,8 @@ def _lines(placed: Placed, seen: Observation, unknowns: Unknowns, theta: Float[T
     by_snapshot = fitted.reshape(seen.snapshots.shape)
     slopes = unknowns.slopes(theta, placed.observation, sources, fit.amplitudes, by_snapshot)
     by_theta = slopes.flatten(1, 2)[:, None] if seen.source_model == "constant" else slopes
-    by_theta = by_theta + by_place.mT @ by_truth.flatten(1, 2)[:, None].to(by_place.dtype)
+    if unknowns.truth(theta):
+        by_theta = by_theta + by_place.mT @ by_truth.flatten(1, 2)[:, None].to(by_place.dtype)
     by_place = by_place * placed.is_free.flatten(1)[:, None, :, None]
     energy = squared_modulus(by_theta).sum((1, 2))
     both = torch.cat((by_theta.mT, by_place), 2)
