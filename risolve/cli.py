@@ -14,8 +14,8 @@ from risolve import calibrate_array as calibrate_setup
 from risolve import convert as convert_setup
 from risolve import tune as tuning_setup
 from risolve.calibrating import Asked
-from risolve.demo import demonstrate
 from risolve.calibration.unknowns import NAMES as UNKNOWN
+from risolve.demo import demonstrate
 from risolve.drawing import count_scenes, draw_array, draw_sources
 from risolve.errors import MeasurementError, StateError
 from risolve.files import sources as sources_file
