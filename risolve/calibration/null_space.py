@@ -146,9 +146,9 @@ def _dark(arrow: Arrow, unknowns: Unknowns) -> Bool[Tensor, " unknown"]:
 def _dark_words(dark: Bool[Tensor, " unknown"], unknowns: Unknowns) -> list[str]:
     """A line for each kind of them."""
     lines = []
-    for name, part in unknowns.parts.items():
-        kinds, of = _EACH.get(name, ((), ""))
-        for kind, own in zip(kinds, dark[part].chunk(max(len(kinds), 1)), strict=False):
+    for name in (own for own in unknowns.names if own in _EACH):
+        kinds, of = _EACH[name]
+        for kind, own in zip(kinds, dark[unknowns.parts[name]].chunk(len(kinds)), strict=True):
             if bool(own.any()):
                 numbers = "all" if bool(own.all()) else str(torch.nonzero(own).flatten().tolist())
                 lines.append(f"{kind} of {of} {numbers}: no scene shows it")

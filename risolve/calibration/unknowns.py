@@ -122,11 +122,11 @@ class Unknowns:
         """Where in theta each unknown stands."""
         N, M = self.array.n_elements, self.n_antennas
         sizes = {"gains": 2 * N, "antenna_phases": M, "antenna_gains": M, "positions": 3 * N}
-        sizes["coupling"] = 2
+        sizes |= {"heading": 1, "coupling": 2} | dict.fromkeys(OF_TRUTH, 1)
         parts, first = {}, 0
         for name in self.names:
-            parts[name] = slice(first, first + sizes.get(name, 1))
-            first += sizes.get(name, 1)
+            parts[name] = slice(first, first + sizes[name])
+            first += sizes[name]
         return parts
 
     @property
