@@ -181,8 +181,8 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 
 def _add_calibrate_array(calibrate: argparse.ArgumentParser) -> None:
     calibrate.description = (
-        "Find gains, phases, positions and heading of an array from measurements with sources at known "
-        "places, or blind (docs/localize.md)."
+        "Find gains, phases, positions, heading and coupling of an array from measurements with sources at "
+        "known places, or blind (docs/localize.md)."
     )
     calibrate.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
     calibrate.add_argument(
