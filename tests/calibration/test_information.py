@@ -9,7 +9,7 @@ import torch
 
 from risolve.bounds.cramer_rao import conditional_bound, constant_bound
 from risolve.calibration.fit import fit_array, places_covariance, theta_covariance
-from risolve.calibration.information import Placed, expanded, freedom
+from risolve.calibration.information import Placed, expanded, freedom, values_of
 from risolve.calibration.null_space import null_space
 from risolve.calibration.unknowns import Priors
 from risolve.physics.array import linear
@@ -105,6 +105,18 @@ def test_what_scenes_leave_is_the_definition(name: str) -> None:
             seen.source_model,
         )
         assert float(arrow.scenes[0].residual[scene]) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["array", "surface, independent"])
+def test_scenes_that_fit_are_as_likely_as_their_residual_says(name: str) -> None:
+    """J / sigma^2 of each, whatever is unknown of the array."""
+    made = WORLDS[name]()
+    arrow, noise_power = (
+        expanded([made.placed], made.unknowns, made.theta),
+        made.placed.observation.noise_power,
+    )
+    assert noise_power is not None
+    torch.testing.assert_close(values_of(made.placed, made.true), arrow.scenes[0].residual / noise_power)
 
 
 @pytest.mark.parametrize("name", WORLDS)
