@@ -123,7 +123,8 @@ def test_every_file_of_the_package_is_a_module_or_a_template_beside_one() -> Non
     tracked = subprocess.run(
         ["git", "ls-files", "risolve", "stages"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    of_no_verb = {"risolve/__init__.pyi", "risolve/py.typed", "risolve/pictures/turn.js"}
+    shipped = {f"risolve/files/shipped/{name}" for name in ("example.h5", "network.pt")}
+    of_no_verb = {"risolve/__init__.pyi", "risolve/py.typed", "risolve/pictures/turn.js", *shipped}
     assert of_no_verb <= set(tracked)
     assert {Path(name).suffix for name in set(tracked) - of_no_verb} == {".py", *DATA}
     assert [name for name in tracked if not (ROOT / name).with_name("__init__.py").is_file()] == []
