@@ -61,6 +61,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "arrays": _of("arrays", arrays.documented),
     "nuisances": _of("nuisances", nuisances.documented),
     "coherent": _of("peers", partial(peers.documented, kind="coherent")),
+    "equal gains": _of("peers", partial(peers.documented, kind="equal")),
     "compressed": _of("peers", partial(peers.documented, kind="compressed")),
     "speed": _of("speed", speed.documented),
     "finetune": _of("finetune", finetune.documented),

@@ -184,6 +184,11 @@ def _check_alike(seen: Sequence[Observation]) -> None:
                 "calibrate takes noise that is alike at all antennas, or of powers that are stated; got "
                 f'noise="antennas" in observation {number}: give noise_power to it'
             )
+        if own.gains == "equal":
+            raise ValueError(
+                "calibrate takes sources that have an amplitude each; got gains = equal in observation "
+                f"{number}: leave it out"
+            )
         first = seen[0]
         for name, one, other in (
             ("elements", first.n_elements, own.n_elements),

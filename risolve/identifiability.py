@@ -2,6 +2,7 @@
 
     independent   2 L min(M, N) >= 2 L K + 3 K      an amplitude a snapshot, three coordinates a source
     constant      2 min(L M, N) >= 2 K + 3 K        one amplitude a source
+    equal gains   2 min(L M, N) >= 2 + 3 K          one amplitude in all
 
 A coordinate that is known is no unknown, so that 3 K becomes 2 K, K or 0. min(M, N) and min(L M, N) bound the
 rank of B_l and of the stacked B. The first makes K < M, without which the projection P_G^perp of a snapshot
@@ -28,21 +29,27 @@ def most_sources(
     n_antennas: int,
     n_elements: int,
     n_free: int = 3,
+    gains: Literal["free", "equal"] = "free",
 ) -> Limit:
     """Most sources that L snapshots of N elements at M antennas, or through a channel of rank M, determine.
 
-    n_free: coordinates of a source that are unknown.
+    n_free: coordinates of a source that are unknown. gains: of `constant` sources.
 
     >>> most_sources("independent", 16, 16, 144).n_sources, most_sources("constant", 16, 16, 144).n_sources
     (14, 57)
     >>> most_sources("constant", 1, 8, 8).n_sources, most_sources("constant", 1, 8, 8, n_free=1).n_sources
     (3, 5)
+    >>> most_sources("constant", 1, 8, 8, n_free=1, gains="equal").n_sources
+    14
     """
     L, M, N = n_snapshots, n_antennas, n_elements
     if source_model == "independent":
         # where all places are known, K < M is a law of its own
         most = min(2 * L * min(M, N) // (2 * L + n_free), M - 1)
         return Limit(most, f"2 L min(M, N) >= (2 L + {n_free}) K")
+    if gains == "equal":
+        # where all places are known, nothing more is
+        return Limit((2 * min(L * M, N) - 2) // max(n_free, 1), f"2 min(L M, N) >= 2 + {n_free} K")
     return Limit(2 * min(L * M, N) // (2 + n_free), f"2 min(L M, N) >= {2 + n_free} K")
 
 

@@ -117,8 +117,10 @@ def misfit(observation: Observation, estimate: Estimate) -> Float[Tensor, " scen
     """
     if observation.noise_power is None:
         return torch.full((observation.n_scenes,), torch.nan, dtype=torch.float64)
-    amplitudes = observation.n_snapshots if observation.source_model == "independent" else 1
+    n_groups = observation.n_snapshots if observation.source_model == "independent" else 1
     n_numbers = observation.n_snapshots * observation.n_antennas
-    left = n_numbers - (amplitudes + observation.limits.n_free / 2.0) * estimate.n_sources
+    n_sources = estimate.n_sources
+    n_amplitudes = torch.tensor([observation.n_amplitudes(count) for count in n_sources.tolist()])
+    left = n_numbers - n_groups * n_amplitudes - observation.limits.n_free / 2.0 * n_sources
     ratio = estimate.likelihood.residual / (observation.noise_power.double() * left)
     return torch.where(left > 0.0, ratio, torch.nan)

@@ -40,7 +40,7 @@ from risolve.networks.trained import Prediction
 from risolve.physics.array import Array
 from risolve.physics.geometry import radians
 from risolve.physics.limits import Limits, visible
-from risolve.physics.observation import Noise, Observation, SourceModel
+from risolve.physics.observation import Gains, Noise, Observation, SourceModel
 
 CLASSICAL = "ml"
 """The estimator that needs no model: the default, and the offer where a model does not fit."""
@@ -90,6 +90,10 @@ class Described(Protocol):
     @property
     def source_model(self) -> SourceModel:
         """Whether the amplitudes are free in every snapshot."""
+
+    @property
+    def gains(self) -> Gains:
+        """Whether all sources have one amplitude."""
 
     @property
     def noise(self) -> Noise:
@@ -184,9 +188,15 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
 
     Raises:
         ValueError: an impossible field of view, one too fine for the array or that it does not tell, an
-            unknown name, or more sources than the snapshots determine.
+            unknown name, another estimator than `ml` of equal gains, or more sources than the snapshots
+            determine.
         CheckpointError: a model is needed, and is missing, damaged or made for something else.
     """
+    if known.gains == "equal" and options.estimator != CLASSICAL:
+        raise ValueError(
+            f"{where}: gains = equal is a model of the estimator {CLASSICAL} alone, got {options.estimator}; "
+            f"take {CLASSICAL}, or gains = free"
+        )
     _check_count(known, options, where)
     name, refines = options.estimator.removesuffix(REFINED), options.estimator.endswith(REFINED)
     if needs_model(options.estimator):
@@ -306,7 +316,7 @@ def _settings(known: Described, options: Options, loading: float) -> Settings:
 def _most(known: Described, options: Options) -> Limit:
     L, M, N = known.n_snapshots, known.n_antennas, known.array.n_elements
     n_free = options.field_of_view.settled(known.array).n_free
-    most = most_sources(known.source_model, L, M, N, n_free)
+    most = most_sources(known.source_model, L, M, N, n_free, known.gains)
     is_told = known.noise == "equal" or known.source_model == "constant"
     return most if is_told else most_beside_antenna_noise(most, M)
 

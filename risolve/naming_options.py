@@ -22,6 +22,7 @@ _MODELS = {
     "amplitude": {"plane": "equal at all elements", "spherical": "falling with distance"},
     "background": {"none": "sources alone", "static": "and what is the same in all snapshots"},
     "noise": {"equal": "of one power at all antennas", "antennas": "of an unknown power at each"},
+    "gains": {"free": "an amplitude a source", "equal": "one of all, constant or coherent, sources"},
 }
 """Attributes of the format that say of what model the snapshots are, their values, and these in words."""
 

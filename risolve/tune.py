@@ -65,6 +65,9 @@ def checked(files: Sequence[Path], options: TuningOptions) -> Subject:
             if stream.noise == "antennas":
                 law = "a network is tuned beside noise of one power, or of stated ones; got noise = antennas"
                 raise MeasurementError(f"{path}: {law}: state noise_power [1, antenna]")
+            if stream.gains == "equal":
+                law = "a network is tuned on sources that have an amplitude each; got gains = equal"
+                raise MeasurementError(f"{path}: {law}: state gains = free")
             systems.append(_System(path, stream.sizes, stream.array))
             n_scenes += stream.sizes.scenes
     model = read_model(options.model, partial(_require_same_system, options.model, systems))

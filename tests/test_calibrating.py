@@ -309,6 +309,10 @@ SEEN, TRUTH = MADE.placed.observation, {"azimuth": azimuths(MADE)}
         ({"observations": [SEEN, replace(SEEN, array=risolve.linear(8, 0.05, 0.2))]}, "0.1 ... 0.2 in 1"),
         ({"observations": [SEEN, replace(SEEN, array=risolve.linear(8, 0.04, 0.1))]}, "m between"),
         ({"observations": replace(SEEN, noise_power=None, noise="antennas")}, "noise ... observation 0"),
+        (
+            {"observations": replace(SEEN, source_model="constant", gains="equal")},
+            "gains = equal ... observation 0",
+        ),
         ({"observations": []}, "none"),
         ({"folds": 1}, "folds ... got 1"),
     ],

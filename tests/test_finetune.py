@@ -34,7 +34,7 @@ from risolve.tune import TuningOptions, checked, tuning_key
 from stages.normalize import normalize
 from stages.params.file import read_params
 from tests.checkpoints import anything, write_untrained
-from tests.measurement_files import at, changed, with_values, write_user_file
+from tests.measurement_files import at, attribute, changed, with_values, write_user_file
 from tests.messages import shows
 from tests.test_cli import risolve
 from tests.tiny_run import environment, write_params
@@ -226,6 +226,15 @@ def test_too_few_scenes_that_can_be_used_are_refused(tmp_path: Path, original: P
     path = changed(write_user_file(tmp_path / "user.h5", scenes_of(100)), at("snapshots", 3, np.inf))
     with pytest.raises(MeasurementError, match=shows("user.h5: ... 100 scenes ... got 99")):
         tuned(path, options=options_of(original), work=tmp_path / "work")
+
+
+@pytest.mark.parametrize(("name", "value"), [("noise", "antennas"), ("gains", "equal")])
+def test_what_a_network_does_not_know_is_refused(
+    tmp_path: Path, original: Path, name: str, value: str
+) -> None:
+    path = changed(write_user_file(tmp_path / "user.h5", scenes_of(100)), attribute(name, value))
+    with pytest.raises(MeasurementError, match=shows(f"user.h5: ... {name} = {value}")):
+        checked([path], options_of(original))
 
 
 @pytest.mark.parametrize(

@@ -135,26 +135,35 @@ def constant_bound(
 
         F = (2 / sigma^2) Re{ V^H (I - P_G) V },   G = [G_1; ...; G_L],   V = [D_1; ...; D_L] diag(s)
 
-    The noise power is taken as known, as in `conditional_bound`. Valid for fewer sources than equations,
+    Of equal gains G is one column, the sum of those of all sources, and the entries of s are the same. The
+    noise power is taken as known, as in `conditional_bound`. Valid for fewer amplitudes than equations,
     K < L M.
 
     Raises:
-        ValueError: no source, K >= L M, sizes that disagree, values that are not finite, a noise power that
-            is not positive, or a singular F, naming the scenes.
+        ValueError: no source, K >= L M, amplitudes of equal gains that differ, sizes that disagree, values
+            that are not finite, a noise power that is not positive, or a singular F, naming the scenes.
 
     The theorem of `conditional_bound`, for one snapshot of the stacked dictionary.
     """
     _check(observation, sources, amplitudes, noise_power)
     n_equations = observation.n_snapshots * observation.n_antennas
-    if sources.shape[1] >= n_equations:
+    if observation.n_amplitudes(sources.shape[1]) >= n_equations:
         raise ValueError(
             "free amplitudes leave the positions L M - K > 0 dimensions of the stacked snapshots; got L M = "
             f"{n_equations} equations and K = {sources.shape[1]} sources"
         )
+    if observation.gains == "equal" and not torch.equal(amplitudes, amplitudes[:, :1].expand_as(amplitudes)):
+        differ = float((amplitudes - amplitudes[:, :1]).abs().max())
+        raise ValueError(
+            f"gains = equal: one amplitude of all sources of a scene; got a difference of {differ:g}"
+        )
     chunks = []
     for chunk in _responses(observation, sources):
         waves = amplitudes[chunk.scenes].repeat_interleave(3, dim=-1)[:, None, None]
-        stacked = (chunk.columns.flatten(1, 2)[:, None], (chunk.slopes * waves).flatten(1, 2)[:, None])
+        columns = chunk.columns
+        if observation.gains == "equal":
+            columns = columns.sum(-1, keepdim=True)
+        stacked = (columns.flatten(1, 2)[:, None], (chunk.slopes * waves).flatten(1, 2)[:, None])
         chunks.append(_projected(*stacked))
     return _positions_alone(chunks, sources, noise_power, observation.limits)
 

@@ -164,7 +164,8 @@ def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"
         raise ValueError(
             f"n_sources has one number a scene: {observation.n_scenes} scenes, {n_sources.shape[0]} numbers"
         )
-    most, law = most_sources(observation.source_model, L, M, N, observation.limits.n_free)
+    n_free = observation.limits.n_free
+    most, law = most_sources(observation.source_model, L, M, N, n_free, observation.gains)
     wrong = (n_sources > most) | (n_sources < 0)
     if bool(wrong.any()):
         scenes = torch.nonzero(wrong).flatten().tolist()

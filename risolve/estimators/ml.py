@@ -43,15 +43,16 @@ def least_residual(
 ) -> list[Located]:
     """The least J of several starts.
 
-    Sources grow as in `searched`; at the end the peaks of the sparse covariance fit are another start, pairs
-    of sources are exchanged at once, and single ones again.
+    Sources grow as in `searched`; at the end the peaks of the sparse covariance fit, whose powers are free,
+    are another start but of equal gains, pairs of sources are exchanged at once, and single ones again.
     """
     n_iterations = settings.n_iterations
     found = []
     for group in searched(detector, n_sources, settings):
         if group.fit.sources.shape[1]:
             part = detector.select(group.scenes)
-            best = _with_peaks(part, group.fit, settings)
+            is_free = part.observation.gains == "free"
+            best = _with_peaks(part, group.fit, settings) if is_free else group.fit
             best = pairs_exchanged(part, best, PROPOSALS, n_iterations)
             found.append(group._replace(fit=exchanged(part, best, PROPOSALS, n_iterations)))
     return found

@@ -40,7 +40,7 @@ from risolve.files.recordings import joined
 from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
-from risolve.physics.observation import Background, GivenModel, Noise, Observation, SourceModel
+from risolve.physics.observation import Background, Gains, GivenModel, Noise, Observation, SourceModel
 
 MADE_BY = "docs/formats.md describes the format of measurements"
 SIMULATED = "`simulate` writes such files, docs/formats.md describes them"
@@ -100,6 +100,9 @@ class MeasurementStream:
         self.noise: Noise = "equal"
         if reader.has_attribute("noise"):
             self.noise = reader.choice("noise", get_args(Noise))
+        self.gains: Gains = "free"
+        if reader.has_attribute("gains"):
+            self.gains = reader.choice("gains", get_args(Gains))
         is_spherical = origin.spherical_amplitude
         if reader.has_attribute("amplitude"):
             is_spherical = reader.choice("amplitude", ("plane", "spherical")) == "spherical"
@@ -204,6 +207,7 @@ class MeasurementStream:
                 noise_power=None if noise is None else torch.from_numpy(noise),
                 background=self.background,
                 noise=self.noise,
+                gains=self.gains,
             )
         except ValueError as error:
             raise self.reader.fault("snapshots", str(error)) from error

@@ -2,7 +2,7 @@
 
 attributes      format, version, wavelength_m, source_model ("independent" | "constant"),
                 amplitude ("plane" | "spherical"), background ("none" | "static"),
-                noise ("equal" | "antennas")
+                noise ("equal" | "antennas"), gains ("free" | "equal")
 snapshots       complex64 [scene, snapshot, antenna]
 channel         complex64 [scene or 1, antenna, element]
 codes           complex64 [scene or 1, snapshot, element]
@@ -103,6 +103,8 @@ def _contents(observation: Observation) -> tuple[Attributes, dict[str, NDArray[A
         attributes = {**attributes, "amplitude": "spherical"}
     if observation.noise == "antennas":
         attributes = {**attributes, "noise": "antennas"}
+    if observation.gains == "equal":
+        attributes = {**attributes, "gains": "equal"}
     return attributes, {name: values.cpu().numpy() for name, values in datasets.items()}
 
 
@@ -216,6 +218,7 @@ def _in_its_unit(chunk: Chunk, observation: Observation) -> Observation:
         double.source_model,
         None if power is None else power * torch.exp2(2.0 * snapshots),
         noise=observation.noise,
+        gains=observation.gains,
     )
 
 
@@ -227,6 +230,7 @@ def _require_same_system(first: Observation, own: Observation, path: Path) -> No
         ("attribute amplitude", first.array.spherical_amplitude == own.array.spherical_amplitude),
         ("attribute source_model", first.source_model == own.source_model),
         ("attribute noise", first.noise == own.noise),
+        ("attribute gains", first.gains == own.gains),
         ("noise_power", (first.noise_power is None) == (own.noise_power is None)),
         ("snapshots", first.snapshots.shape[1:] == own.snapshots.shape[1:]),
     ):

@@ -13,7 +13,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from risolve.errors import MeasurementError
 from risolve.files.measurement_laws import Sizes
 from risolve.physics.array import Array
-from risolve.physics.observation import Noise, Observation, SourceModel
+from risolve.physics.observation import Gains, Noise, Observation, SourceModel
 
 FORMAT = "risolve-measurements"
 VERSION = 1
@@ -113,6 +113,9 @@ class Source(Protocol):
 
     @property
     def source_model(self) -> SourceModel: ...
+
+    @property
+    def gains(self) -> Gains: ...
 
     @property
     def noise(self) -> Noise: ...

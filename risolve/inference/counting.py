@@ -12,8 +12,16 @@ each that is unknown. Of these T explains a at a given place, and a + 3/2 at the
 
     known sigma^2, given place   2 T / sigma^2 ~ chi^2_{2 a}
     unknown, best place near     T / J_K ~ Beta(a + 3/2, n - a - 3/2),   n = L M - (a + 3/2) K
+
+Sources of equal gains have one amplitude together, and more of them are another model, which may leave more.
+At given places y = g b + noise of K sources, b' of more of them and the part w of b' outside b, |w| = 1,
+
+    T = |b'^H y|^2 / |b'|^2 - |b^H y|^2 / |b|^2 <= |w^H noise|^2,
+
+so that T is no more than it is for a = 1.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,13 +76,15 @@ def is_source(
     before: Powers,
     after: Powers,
     n_points: int,
+    n_added: int = 1,
 ) -> Bool[Tensor, " scene"]:
-    """True where the step from J_K (`before`) to J_{K+1} (`after`) is a source and not noise.
+    """True where the step from J_K (`before`) to J_{K+1} (`after`) is a source and not noise; of equal gains
+    to J of any `n_added` sources more.
 
     `glrt`: the probability of T at one place, times the number of places (8 + 6 K for each of the `n_points`
     of a grid of half a beam, fewer where coordinates are known, see `_BETWEEN`), is at most the false-alarm
     probability: a union bound, for J_K at its minimum. The noise power is used where it is known. `bic`, with
-    2 a + 3 unknowns a source, or as many less as are known:
+    2 a + 3 unknowns a source, or as many less as are known, and no amplitude more of equal gains:
 
         2 T / sigma^2 > (2 a + 3) log(2 L M)   or   2 n log(J_K / J_{K+1}) > (2 a + 3) log(2 L M)
 
@@ -86,12 +96,13 @@ def is_source(
         power); Stoica and Selen, "Model-order selection", IEEE Signal Process. Mag. 21 (2004), on BIC.
     """
     n_numbers = observation.n_recorded * observation.n_antennas
-    amplitudes = observation.n_recorded if observation.source_model == "independent" else 1
+    n_groups = observation.n_recorded if observation.source_model == "independent" else 1
     coordinates = observation.limits.n_free
     place = _COORDINATE * coordinates
-    free = n_numbers - (amplitudes + place) * n_sources
+    taken = observation.n_amplitudes(n_sources)
+    free = n_numbers - n_groups * taken - place * n_sources
     noise_power = observation.noise_power
-    own = amplitudes if noise_power is not None else amplitudes + place
+    own = n_groups if noise_power is not None else n_groups + place * n_added
     if free <= own:
         return torch.zeros(before.shape, dtype=torch.bool)
     explained = (before - after).clamp_min(0.0)
@@ -101,10 +112,12 @@ def is_source(
         if noise_power is None:
             chance = betainc(free - own, own, kept.numpy())
         else:
-            chance = gammaincc(amplitudes, (explained / noise_power.double()).numpy())
-        places = n_points * (_BETWEEN**coordinates + _MOVED * coordinates * n_sources)
+            chance = gammaincc(n_groups, (explained / noise_power.double()).numpy())
+        beside = range(n_sources, n_sources + n_added)
+        places = math.prod(n_points * (_BETWEEN**coordinates + _MOVED * coordinates * k) for k in beside)
         return torch.from_numpy(np.asarray(chance)) * places <= rule.false_alarm
-    penalty = (2 * amplitudes + coordinates) * float(np.log(2.0 * n_numbers))
+    amplitudes = n_groups * (observation.n_amplitudes(n_sources + n_added) - taken)
+    penalty = (2 * amplitudes + coordinates * n_added) * float(np.log(2.0 * n_numbers))
     if noise_power is None:
         return -2.0 * free * kept.log() > penalty
     return 2.0 * explained / noise_power.double() > penalty

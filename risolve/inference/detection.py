@@ -71,14 +71,18 @@ def _energy(columns: Complex[Tensor, "*scene point row"]) -> Float[Tensor, "*sce
 
 
 class Explained(NamedTuple):
-    """Orthonormal basis of the responses of some sources, and what they leave of the snapshots; complex64."""
+    """Orthonormal basis of the responses of some sources, and what they leave of the snapshots; complex64.
+
+    Of equal gains, where no source explains anything without the others, basis is the sum of their responses,
+    and all is left.
+    """
 
     basis: Complex[Tensor, "scene group row hypothesis source"]
     left: Complex[Tensor, "scene group row hypothesis"]
 
     @property
     def residual(self) -> Float[Tensor, "scene hypothesis"]:
-        """J of the sources of each hypothesis."""
+        """J of the sources of each hypothesis; of equal gains that of none."""
         return squared_modulus(self.left).sum((1, 2)).double()
 
 
@@ -92,6 +96,9 @@ def explained(detector: Detector, others: Float[Tensor, "scene hypothesis source
         return Explained(left.new_empty((*left.shape, 0)), left)
     waves = observation.array.steering(others.flatten(1, 2))
     received = responses(observation, waves).unflatten(2, (n_hypotheses, n_others))
+    if observation.gains == "equal":
+        summed = received.sum(3).mT[..., None].to(torch.complex64)
+        return Explained(summed, snapshots[..., None].expand_as(summed[..., 0]).to(torch.complex64))
     basis, _ = torch.linalg.qr(received.mT)
     own = snapshots[:, :, None, :, None]
     left = (own - basis @ (basis.mH @ own))[..., 0]
@@ -104,13 +111,24 @@ def gains(detector: Detector, others: Explained) -> Float[Tensor, "scene hypothe
 
         sum_g |b_g^H P^perp y_g|^2 / (b_g^H P^perp b_g),   P^perp = I - P_{G_g} of the others
 
-    in the unit of the scaled snapshots. 0 where a place has no direction of its own, and outside the limits.
+    in the unit of the scaled snapshots. Of equal gains it is what all sources together explain, c the sum of
+    the responses of the others,
+
+        |(b + c)^H y|^2 / |b + c|^2
+
+    0 where a place has no direction of its own, and outside the limits.
     """
     columns, energy, inside = detector.columns, detector.energy[..., None], detector.grid.inside[:, None]
     matched = squared_modulus(columns @ others.left.conj())
     n_hypotheses, n_others = others.basis.shape[3:]
     if n_others == 0:
         return torch.where((energy > 0.0) & inside, matched / energy, 0.0).sum(1).mT
+    if detector.observation.gains == "equal":
+        c = others.basis[..., 0]
+        matched = squared_modulus(columns @ others.left.conj() + _product(c, others.left))
+        together = energy + 2.0 * (columns @ c.conj()).real + _product(c, c).real
+        is_own = (together > _OWN * energy) & inside
+        return torch.where(is_own, matched / together, 0.0).sum(1).mT
     spanned = squared_modulus(columns @ others.basis.flatten(3).conj())
     free = energy - spanned.unflatten(-1, (n_hypotheses, n_others)).sum(-1)
     return torch.where((free > _OWN * energy) & inside, matched / free, 0.0).sum(1).mT
@@ -126,13 +144,19 @@ def pair_gains(
         sum_g (|t_i|^2 G_jj + |t_j|^2 G_ii - 2 Re(t_i^* G_ij t_j)) / (G_ii G_jj - |G_ij|^2),
         G = D^H P^perp D,   t = D^H P^perp y,   D = [b_i]
 
-    0 for pairs that do not have two directions of their own.
+    0 for pairs that do not have two directions of their own. Of equal gains
+
+        |t_i + t_j + c^H y|^2 / |b_i + b_j + c|^2
+
+    with two places, as in `gains`.
     """
     columns = detector.columns.gather(
         2,
         points[:, None, :, None].expand(-1, detector.columns.shape[1], -1, detector.columns.shape[3]),
     )
     spanned = others.basis[:, :, :, 0]
+    if detector.observation.gains == "equal":
+        return _together(columns, spanned.sum(-1, keepdim=True), others.left)
     if spanned.shape[-1]:
         columns = columns - (columns @ spanned.conj()) @ spanned.mT
     conjugate = columns.conj()
@@ -148,3 +172,30 @@ def pair_gains(
     )
     usable = independent > _OWN * determinant
     return torch.where(usable, numerator / independent, 0.0).sum(1)
+
+
+def _together(
+    columns: Complex[Tensor, "scene group place row"],
+    c: Complex[Tensor, "scene group row 1"],
+    y: Complex[Tensor, "scene group row 1"],
+) -> Float[Tensor, "scene place place"]:
+    """|(b_i + b_j + c)^H y|^2 / |b_i + b_j + c|^2 of pairs of two places."""
+    conjugate = columns.conj()
+    gram = (conjugate @ columns.mT).real
+    own = gram.diagonal(dim1=-2, dim2=-1)
+    alone = own + 2.0 * (conjugate @ c).real[..., 0]
+    target = (conjugate @ y)[..., 0]
+    of_pair = alone[..., :, None] + alone[..., None, :] + 2.0 * gram + _product(c, c).real
+    matched = squared_modulus(target[..., :, None] + target[..., None, :] + _product(y, c))
+    usable = of_pair > _OWN * (own[..., :, None] + own[..., None, :])
+    usable &= ~torch.eye(own.shape[-1], dtype=torch.bool)
+    return torch.where(usable, matched / of_pair, 0.0).sum(1)
+
+
+def _product(
+    first: Complex[Tensor, "scene group row hypothesis"],
+    second: Complex[Tensor, "scene group row hypothesis"],
+) -> Complex[Tensor, "scene group 1 hypothesis"]:
+    """second^H first of every hypothesis."""
+    product: Tensor = (first * second.conj()).sum(2, keepdim=True)
+    return product

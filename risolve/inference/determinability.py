@@ -43,7 +43,8 @@ def determined(observation: Observation) -> Determined:
         return Determined("the channel", rank, most_sources("independent", L, rank, N, n_free))
     # of one scene: that of others differs by their codes alone
     rank = int(sensing_rank(observation.select(slice(0, 1)))[0])
-    return Determined("channel and codes", rank, most_sources("constant", 1, rank, N, n_free))
+    most = most_sources("constant", 1, rank, N, n_free, observation.gains)
+    return Determined("channel and codes", rank, most)
 
 
 def require_told(observation: Observation, n_sources: int | None) -> None:
@@ -116,7 +117,10 @@ def heard(observation: Observation) -> Heard:
     counts = counts.expand(observation.n_scenes, -1)
     rank, beside = counts.sum(-1), torch.where(counts, 0.0, energies).amax(-1).clamp_min(0.0).sqrt()
     model, n_elements, n_free = observation.source_model, observation.n_elements, observation.limits.n_free
-    most = [most_sources(model, n_groups, own, n_elements, n_free).n_sources for own in rank.tolist()]
+    most = [
+        most_sources(model, n_groups, own, n_elements, n_free, observation.gains).n_sources
+        for own in rank.tolist()
+    ]
     return Heard(rank, beside, torch.tensor(most))
 
 

@@ -156,7 +156,8 @@ def _left(observation: Observation, sources: Float[Tensor, "scene source 3"], is
     span = span_of(first, sources, y)
     e, left_of_noise = span.left_of(y), span.left_of(n)
     ratio = (_energy(e) / _energy(left_of_noise)).sqrt()[:, None, None]
-    amplitudes_taken = (1 if observation.source_model == "constant" else L) * sources.shape[1]
+    n_groups = 1 if observation.source_model == "constant" else L
+    amplitudes_taken = n_groups * observation.n_amplitudes(sources.shape[1])
     return _Left(
         misfit=_energy(span.misfit),
         residual=e.reshape(shape),

@@ -15,6 +15,11 @@ from risolve.inference.search import grown, shrunk
 from risolve.inference.twins import has_twins
 from risolve.physics.observation import received_rank
 
+_AHEAD = 3
+"""Sources beyond the number that is counted for which equal gains are tried: three may be seen where none of
+two explains more than noise.
+"""
+
 Improve: TypeAlias = Callable[[Detector, Refinement], Refinement]
 """A search that lowers J of the sources found so far."""
 
@@ -42,8 +47,10 @@ def located(
 
     A scene ends at its number of sources, or where that is not told, before the first that is not one by
     `is_source` or makes twins (`has_twins`), or at `rule.most` or the most that the snapshots determine;
-    sources that the others then make needless are taken out again.
+    sources that the others then make needless are taken out again. Of equal gains see `_counted_together`.
     """
+    if n_sources is None and detector.observation.gains == "equal":
+        return _counted_together(detector, rule, n_iterations, improve)
     n_points = detector.grid.n_inside
     empty = torch.empty((detector.n_scenes, 0, 3), dtype=torch.float64)
     fit = refine(detector.observation, empty, 0)
@@ -71,6 +78,45 @@ def located(
     return [group for group in ended if group.scenes.numel()]
 
 
+def _counted_together(
+    detector: Detector, rule: CountingRule, n_iterations: int, improve: Improve
+) -> list[Located]:
+    """Sources of equal gains: the number to which none of the next three adds one by `is_source`.
+
+    Each number of sources is another model, and one more of them may explain less. A scene ends where noise
+    leaves as much.
+    """
+    n_points = detector.grid.n_inside
+    empty = torch.empty((detector.n_scenes, 0, 3), dtype=torch.float64)
+    counts = torch.zeros(detector.n_scenes, dtype=torch.int64)
+    tried = [_as_told(torch.arange(detector.n_scenes), refine(detector.observation, empty, 0))]
+    least = tried[0].fit.residual.clone()
+    for count in range(1, _most(detector, rule) + 1):
+        scenes, fit, _ = tried[-1]
+        going = torch.zeros_like(scenes, dtype=torch.bool)
+        for fewer in range(max(0, count - _AHEAD), count):
+            rows = torch.nonzero(counts[scenes] == fewer).flatten()
+            own, left = detector.observation.select(scenes[rows]), least[scenes[rows]]
+            going[rows] = is_source(rule, own, fewer, left, torch.zeros_like(left), n_points)
+        active = scenes[going]
+        if active.numel() == 0:
+            break
+        part = detector.select(active)
+        more = improve(part, grown(part, fit.sources[going], n_iterations))
+        tried.append(_as_told(active, more))
+        for fewer in range(max(0, count - _AHEAD), count):
+            rows = torch.nonzero(counts[active] == fewer).flatten()
+            own, left = part.observation.select(rows), more.residual[rows]
+            explains = is_source(rule, own, fewer, least[active[rows]], left, n_points, count - fewer)
+            better = active[rows[explains]]
+            counts[better], least[better] = count, left[explains]
+    return [
+        group
+        for count, each in enumerate(tried)
+        if (group := each.select(counts[each.scenes] == count)).scenes.numel()
+    ]
+
+
 def _as_told(scenes: Int[Tensor, " scene"], fit: Refinement) -> Located:
     return Located(scenes, fit, torch.zeros(len(scenes), dtype=torch.bool))
 
@@ -96,5 +142,6 @@ def _most(detector: Detector, rule: CountingRule) -> int:
     """Sources looked for at most, no more than the snapshots determine."""
     seen = detector.observation
     rank = received_rank(seen) if seen.source_model == "independent" else seen.n_antennas
-    law = most_sources(seen.source_model, seen.n_recorded, rank, seen.n_elements, seen.limits.n_free)
+    n_free = seen.limits.n_free
+    law = most_sources(seen.source_model, seen.n_recorded, rank, seen.n_elements, n_free, seen.gains)
     return min(rule.most, law.n_sources)

@@ -17,7 +17,7 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.inference.candidates import match, most_explaining
 from risolve.inference.descent import Descent, Expansion, descend
-from risolve.inference.projection import grouped_snapshots, least_squares, project, responses
+from risolve.inference.projection import columns_of, grouped_snapshots, least_squares, project, responses
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation
 from risolve.shapes import SourceMask
@@ -31,9 +31,9 @@ class Refinement(Batched):
     """Local maximum of the likelihood: sources (azimuth, elevation, inverse range), s, J, and the Fisher
     information.
 
-    amplitudes repeat over the snapshots for `constant` sources. fisher = (2 / sigma^2) H, of (azimuth,
-    elevation, inverse range) source by source, with the known noise power, or the one that J leaves if it is
-    not known.
+    amplitudes repeat over the snapshots for `constant` sources, and over sources of equal gains. fisher =
+    (2 / sigma^2) H, of (azimuth, elevation, inverse range) source by source, with the known noise power, or
+    the one that J leaves if it is not known.
     """
 
     sources: Float[Tensor, "scene source 3"]
@@ -72,7 +72,7 @@ def concentrated_residual(
     parts = []
     for part in pieces(observation, max(1, sources.shape[1])):
         double = observation.select(part).to(torch.complex128)
-        columns = _columns(double, sources[part], present[part])
+        columns = columns_of(double, _columns(double, sources[part], present[part]))
         misfit = least_squares(columns, grouped_snapshots(double)).misfit
         parts.append(squared_modulus(misfit).sum((1, 2)))
     return torch.cat(parts)
@@ -83,7 +83,7 @@ def misfit_by_antenna(
 ) -> Float[Tensor, "scene antenna"]:
     """sum_l |(I - P_{G_l}) y_l|^2 antenna by antenna, of sources that are there."""
     double = observation.to(torch.complex128)
-    columns = responses(double, double.array.steering(sources))
+    columns = columns_of(double, responses(double, double.array.steering(sources)))
     misfit = least_squares(columns, grouped_snapshots(double)).misfit
     by_antenna: Tensor = squared_modulus(misfit.reshape(double.snapshots.shape)).sum(1)
     return by_antenna
@@ -130,8 +130,8 @@ def refine(
     g and H as in `Projection`, the damping mu as in `descend`. Sources start and stay within the limits of
     the observation. A scene has converged when the undamped step promises a decrease below 1e-9 of J.
 
-    Valid for K < M (`independent`) or K < L M (`constant`). Merged sources keep finite amplitudes (see
-    `RIDGE`).
+    Valid for K < M (`independent`), K < L M (`constant`), or any K of equal gains. Merged sources keep finite
+    amplitudes (see `RIDGE`).
 
     Raises:
         ValueError: too many sources, or a start that is not finite.
@@ -153,7 +153,7 @@ def refine(
 
 
 def check_start(observation: Observation, start: Float[Tensor, "scene source 3"]) -> None:
-    """Sources to start from are finite, and fewer than the equations that share their amplitudes.
+    """Sources to start from are finite, and their amplitudes fewer than the equations that share them.
 
     Raises:
         ValueError: too many sources, or a start that is not finite.
@@ -161,7 +161,7 @@ def check_start(observation: Observation, start: Float[Tensor, "scene source 3"]
     n_sources = start.shape[1]
     n_groups = 1 if observation.source_model == "constant" else observation.n_snapshots
     n_equations = observation.n_snapshots * observation.n_antennas // n_groups
-    if n_sources >= n_equations:
+    if observation.n_amplitudes(n_sources) >= n_equations:
         raise ValueError(
             f"K sources need K < {n_equations} equations that share their amplitudes "
             f"({observation.source_model} sources); got K = {n_sources}"
@@ -188,8 +188,9 @@ def _refinement(observation: Observation, parts: list[Descent]) -> Refinement:
     amplitudes = torch.cat([part.expansion.carried[0] for part in parts])
     noise_power = observation.noise_power
     if noise_power is None:
-        of_places = observation.limits.n_free * amplitudes.shape[2] / 2
-        n_free = amplitudes.shape[1] * amplitudes.shape[2] + of_places
+        n_sources = amplitudes.shape[2]
+        of_places = observation.limits.n_free * n_sources / 2
+        n_free = amplitudes.shape[1] * observation.n_amplitudes(n_sources) + of_places
         noise_power = residual / (observation.n_snapshots * observation.n_antennas - n_free)
     return Refinement(
         sources=place.unflatten(1, (-1, 3)),

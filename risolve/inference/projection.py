@@ -3,8 +3,8 @@
     y_g = G_g s_g + noise,   G_g = B_g A
 
 A group g is one snapshot for `independent` sources, and all snapshots stacked for `constant` ones, which have
-one amplitude each. The amplitudes leave the problem by projection (variable projection): s_g = G_g^+ y_g. All
-in complex128.
+one amplitude each. Sources of equal gains share one amplitude, and G_g is one column, the sum of all. The
+amplitudes leave the problem by projection (variable projection): s_g = G_g^+ y_g. All in complex128.
 """
 
 from typing import NamedTuple
@@ -35,9 +35,9 @@ BLOCK_VALUES = 250_000
 class Fit(NamedTuple):
     """Least-squares amplitudes of each group, what they leave of the snapshots, and the factor of G^H G."""
 
-    amplitudes: Complex[Tensor, "scene group source"]
+    amplitudes: Complex[Tensor, "scene group column"]
     misfit: Complex[Tensor, "scene group row"]
-    factor: Complex[Tensor, "scene group source source"]
+    factor: Complex[Tensor, "scene group column column"]
 
 
 class Projection(NamedTuple):
@@ -64,7 +64,7 @@ class Span(NamedTuple):
     leaves.
     """
 
-    basis: Complex[Tensor, "scene #group row source"]
+    basis: Complex[Tensor, "scene #group row column"]
     tangents: Float[Tensor, "scene coordinate part"]
     n_tangents: Int[Tensor, " scene"]
     misfit: Complex[Tensor, "scene group row"]
@@ -122,6 +122,13 @@ def source_responses(
     return by_source
 
 
+def columns_of(
+    observation: Observation, received: Complex[Tensor, "scene group source row"]
+) -> Complex[Tensor, "scene group column row"]:
+    """G_g of the responses of sources, one column an amplitude, as rows."""
+    return received.sum(2, keepdim=True) if observation.gains == "equal" else received
+
+
 def project(observation: Observation, sources: Float[Tensor, "scene source 3"]) -> Projection:
     """The fit at the given sources; the observation in complex128, the sources in float64.
 
@@ -130,7 +137,7 @@ def project(observation: Observation, sources: Float[Tensor, "scene source 3"]) 
         (1975): H leaves out the derivative of the amplitudes along the residual.
     """
     by_source = source_responses(observation, sources)
-    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :]
+    columns, derivatives = columns_of(observation, by_source[..., 0, :]), by_source[..., 1:, :]
     snapshots = grouped_snapshots(observation)
 
     fit = least_squares(columns, snapshots)
@@ -142,7 +149,7 @@ def project(observation: Observation, sources: Float[Tensor, "scene source 3"]) 
     misfit = torch.view_as_real(fit.misfit).flatten(1)
     return Projection(
         residual=misfit.square().sum(1),
-        amplitudes=fit.amplitudes,
+        amplitudes=fit.amplitudes.expand(-1, -1, sources.shape[1]),
         slope=(along @ misfit[..., None])[..., 0],
         curvature=along @ along.mT - inside @ inside.mT,
     )
@@ -157,7 +164,8 @@ def span_of(
     then have one response. Derivatives are taken at the least-squares amplitudes.
     """
     by_source = source_responses(observation, sources)
-    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :][..., observation.limits.is_free, :]
+    columns = columns_of(observation, by_source[..., 0, :])
+    derivatives = by_source[..., 1:, :][..., observation.limits.is_free, :]
     basis = torch.linalg.qr(columns.mT).Q
     amplitudes, misfit, _ = least_squares(columns.expand(-1, snapshots.shape[1], -1, -1), snapshots)
     slopes = (derivatives * amplitudes[..., None, None]).flatten(2, 3)
@@ -170,7 +178,7 @@ def span_of(
 
 
 def beside(
-    basis: Complex[Tensor, "scene #group row source"], values: Complex[Tensor, "scene group column row"]
+    basis: Complex[Tensor, "scene #group row spanned"], values: Complex[Tensor, "scene group column row"]
 ) -> Complex[Tensor, "scene group column row"]:
     """Rows without what the columns of an orthonormal basis span."""
     left: Tensor = values - (values @ basis.conj()) @ basis.mT
@@ -184,22 +192,25 @@ def amplitude_noise(
 
         C_ij = sum_g Re{ (D_i^H (I - P_G) D_j) [(G^H G)^-1]_{k(j) k(i)} },   D_i = B dA/dx_i
 
-    The amplitudes s = G^+ y have the covariance sigma^2 (G^H G)^-1 about the true ones, so that on average
-    sigma^2 C of H is due to noise. The observation in complex128, the sources in float64.
+    k(i) is the column of the amplitude of x_i. The amplitudes s = G^+ y have the covariance
+    sigma^2 (G^H G)^-1 about the true ones, so that on average sigma^2 C of H is due to noise. The observation
+    in complex128, the sources in float64.
     """
     by_source = source_responses(observation, sources)
-    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :].flatten(2, 3)
+    columns = columns_of(observation, by_source[..., 0, :])
+    derivatives = by_source[..., 1:, :].flatten(2, 3)
     conjugate = columns.conj()
     factor = _factor(conjugate @ columns.mT)
     overlap = torch.linalg.solve_triangular(factor, conjugate @ derivatives.mT, upper=False)
     outside = derivatives.conj() @ derivatives.mT - overlap.mH @ overlap
-    by_coordinate = torch.cholesky_inverse(factor).repeat_interleave(3, -1).repeat_interleave(3, -2)
+    n_each = derivatives.shape[2] // columns.shape[2]
+    by_coordinate = torch.cholesky_inverse(factor).repeat_interleave(n_each, -1).repeat_interleave(n_each, -2)
     noise: Tensor = (outside * by_coordinate.mT).real.sum(1)
     return noise
 
 
 def least_squares(
-    columns: Complex[Tensor, "scene group source row"], snapshots: Complex[Tensor, "scene group row"]
+    columns: Complex[Tensor, "scene group column row"], snapshots: Complex[Tensor, "scene group row"]
 ) -> Fit:
     """Amplitudes s = (G^H G)^-1 G^H y, misfit y - G s and Cholesky factor of G^H G, for the columns of G as
     rows.
@@ -214,8 +225,8 @@ def least_squares(
 
 
 def _factor(
-    gram: Complex[Tensor, "scene group source source"],
-) -> Complex[Tensor, "scene group source source"]:
+    gram: Complex[Tensor, "scene group column column"],
+) -> Complex[Tensor, "scene group column column"]:
     """Cholesky factor of G^H G with its ridge."""
     largest = gram.diagonal(dim1=-2, dim2=-1).real.amax(-1)
     ridge = RIDGE * largest + torch.finfo(torch.float64).tiny

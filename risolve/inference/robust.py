@@ -20,7 +20,13 @@ from torch import Tensor
 
 from risolve.inference.assessment import own_blocks
 from risolve.inference.likelihood import pieces
-from risolve.inference.projection import beside, grouped_snapshots, least_squares, source_responses
+from risolve.inference.projection import (
+    beside,
+    columns_of,
+    grouped_snapshots,
+    least_squares,
+    source_responses,
+)
 from risolve.inference.scaling import unit_scale
 from risolve.physics.observation import Observation
 from risolve.shapes import Sources
@@ -59,7 +65,7 @@ def _sandwich(
     L, M = unit.snapshots.shape[1:]
     n_scenes, n_sources = sources.shape[:2]
     by_source = source_responses(unit, sources)
-    columns, derivatives = by_source[..., 0, :], by_source[..., 1:, :]
+    columns, derivatives = columns_of(unit, by_source[..., 0, :]), by_source[..., 1:, :]
     fit = least_squares(columns, grouped_snapshots(unit))
     free = torch.nonzero(unit.limits.is_free.repeat(n_sources)).flatten()
     slopes = (derivatives * fit.amplitudes[..., None, None]).flatten(2, 3)[:, :, free]

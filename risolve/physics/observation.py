@@ -10,7 +10,12 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.physics.array import Array, Numbers, tensor_of
 from risolve.physics.limits import Limits, mirrors, visible
-from risolve.physics.reception import of_one_waveform, whitened, without_static
+from risolve.physics.reception import (
+    check_noise_of_antennas,
+    of_one_waveform,
+    whitened,
+    without_static,
+)
 from risolve.shapes import Channel, Codes, Powers, Snapshots
 
 SourceModel: TypeAlias = Literal["independent", "constant"]
@@ -24,8 +29,8 @@ Background: TypeAlias = Literal["none", "static"]
 Noise: TypeAlias = Literal["equal", "antennas"]
 """Noise of one power at all antennas, or of an unknown one at each."""
 
-_LEAST_SNAPSHOTS = 4
-"""Of which the noise of each antenna is told: of fewer, places lose a tenth and more of their bound."""
+Gains: TypeAlias = Literal["free", "equal"]
+"""Amplitudes of sources that have one of their own each, or one together."""
 
 _ROUNDING = 1e-10
 """Squared singular value over the largest, above rounding in single precision."""
@@ -39,7 +44,7 @@ class Observation(Batched):
     noise_power: sigma^2 of each scene, None where it is not known. noise: whether it is alike at all
     antennas, which `inference.antenna_noise` makes it. stated: what is known of the places of its
     sources, None where nothing is. recorded: how many snapshots these stand for (`inference.condensing`),
-    None for themselves.
+    None for themselves. gains: `equal` where all entries of s are the same.
     """
 
     snapshots: Snapshots
@@ -51,6 +56,7 @@ class Observation(Batched):
     noise: Noise
     stated: Limits | None
     recorded: int | None
+    gains: Gains
 
     SHARED: ClassVar = ("channel", "codes")
 
@@ -67,6 +73,7 @@ class Observation(Batched):
         *,
         background: str = "none",
         noise: str = "equal",
+        gains: str = "free",
     ) -> None:
         """Of one scene or many, in NumPy, which is copied, or torch, which is shared.
 
@@ -81,12 +88,15 @@ class Observation(Batched):
         limits of the places of sources; `locate` states them. background: "static" where each antenna also
         receives something that is the same in all snapshots, as the direct path beside a surface: it is
         projected out, which leaves one snapshot less (`without_static`). noise: "antennas" where the power of
-        the noise is another one at every antenna, and unknown: `locate` estimates it.
+        the noise is another one at every antenna, and unknown: `locate` estimates it. gains: "equal" where
+        all `constant` or `coherent` sources have one complex amplitude, their waves one phase at the origin
+        from which the places of the elements count.
 
         Raises:
             TypeError: snapshots that are real, or anything that holds no numbers.
-            ValueError: shapes that do not agree, an unknown source model, background or noise, noise that
-                is none or cannot be told, or a static background that cannot be told from sources.
+            ValueError: shapes that do not agree, an unknown source model, background, noise or gains, noise
+                that is none or cannot be told, a static background that cannot be told from sources, or
+                equal gains of `independent` sources.
         """
         if not isinstance(array, Array):
             raise TypeError(f"array is an Array, got {type(array).__name__}")
@@ -134,7 +144,13 @@ class Observation(Batched):
         if noise not in get_args(Noise):
             raise ValueError(f"noise is equal or antennas, got {noise!r}")
         if noise == "antennas":
-            _check_noise_of_antennas(y.shape[1], source_model, power is not None)
+            check_noise_of_antennas(y.shape[1], source_model, power is not None)
+        if gains not in get_args(Gains):
+            raise ValueError(f"gains are free or equal, got {gains!r}")
+        if gains == "equal" and source_model == "independent":
+            raise ValueError(
+                "gains = equal is of sources that send the same, constant or coherent; got independent ones"
+            )
         if source_model == "coherent":
             y, c, of_rest = of_one_waveform(y, c)
             power, source_model = of_rest if power is None else power, "constant"
@@ -148,6 +164,7 @@ class Observation(Batched):
             "noise": noise,
             "stated": stated,
             "recorded": recorded,
+            "gains": gains,
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)
@@ -155,9 +172,10 @@ class Observation(Batched):
     def __repr__(self) -> str:
         """Sizes, and what is known."""
         noise = "known" if self.noise_power is not None else f"unknown ({self.noise})"
+        gains = " of equal gains" if self.gains == "equal" else ""
         return (
             f"Observation of {self.n_scenes} scenes, {self.n_recorded} snapshots, {self.n_antennas} "
-            f"antennas, {self.n_elements} elements; {self.source_model} sources, noise power {noise}"
+            f"antennas, {self.n_elements} elements; {self.source_model} sources{gains}, noise power {noise}"
         )
 
     @property
@@ -186,6 +204,10 @@ class Observation(Batched):
     @property
     def n_elements(self) -> int:
         return self.array.n_elements
+
+    def n_amplitudes(self, n_sources: int) -> int:
+        """Amplitudes of K sources that are not shared by snapshots: K, or one of equal gains."""
+        return min(n_sources, 1) if self.gains == "equal" else n_sources
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Observation":
         """The same observation in another precision (complex64 or complex128) or on another device."""
@@ -288,26 +310,6 @@ def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:
         law = f"[{', '.join(axes)}], or [{', '.join(axes[1:])}]"
         raise ValueError(f"{name} are {law}, one or more of each; got shape {list(values.shape)}")
     return held
-
-
-def _check_noise_of_antennas(n_snapshots: int, source_model: str, is_stated: bool) -> None:
-    """Whether an unknown noise power of every antenna can be told.
-
-    Raises:
-        ValueError: a noise power that is stated, one waveform, or too few snapshots.
-    """
-    if is_stated:
-        raise ValueError("noise = antennas is of unknown powers; leave noise_power out, or noise = antennas")
-    if source_model == "coherent":
-        raise ValueError(
-            "noise = antennas needs the snapshots one by one, and `coherent` sources leave one; state the "
-            "noise_power of each antenna, [1, antenna]"
-        )
-    if n_snapshots < _LEAST_SNAPSHOTS:
-        raise ValueError(
-            f"noise = antennas needs {_LEAST_SNAPSHOTS} snapshots or more, got {n_snapshots}: fewer do not "
-            "tell the noise power of each antenna; state it, noise_power = [1, antenna]"
-        )
 
 
 def _powers(values: Numbers | float, n_scenes: int, n_antennas: int, device: torch.device) -> Tensor:

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from risolve.shapes import Channel, Codes, Snapshots
 
+_LEAST_SNAPSHOTS = 4
+"""Of which the noise of each antenna is told: of fewer, places lose a tenth and more of their bound."""
+
 _SAME = 1e-6
 """Difference of codes, relative to the largest, that is rounding."""
 
@@ -119,6 +122,26 @@ def of_one_waveform(snapshots: Snapshots, codes: Codes) -> OneWaveform:
     free = (snapshots.shape[1] - 1) * (snapshots.shape[2] - 1)
     noise_power = s[:, 1:].square().sum(-1) / free if free else None
     return OneWaveform((s[:, :1, None] * v[:, :1]).to(snapshots.dtype), codes[:, :1], noise_power)
+
+
+def check_noise_of_antennas(n_snapshots: int, source_model: str, is_stated: bool) -> None:
+    """Whether an unknown noise power of every antenna can be told.
+
+    Raises:
+        ValueError: a noise power that is stated, one waveform, or too few snapshots.
+    """
+    if is_stated:
+        raise ValueError("noise = antennas is of unknown powers; leave noise_power out, or noise = antennas")
+    if source_model == "coherent":
+        raise ValueError(
+            "noise = antennas needs the snapshots one by one, and `coherent` sources leave one; state the "
+            "noise_power of each antenna, [1, antenna]"
+        )
+    if n_snapshots < _LEAST_SNAPSHOTS:
+        raise ValueError(
+            f"noise = antennas needs {_LEAST_SNAPSHOTS} snapshots or more, got {n_snapshots}: fewer do not "
+            "tell the noise power of each antenna; state it, noise_power = [1, antenna]"
+        )
 
 
 def static_share(snapshots: Snapshots, codes: Codes) -> Float[Tensor, " scene"]:

@@ -44,7 +44,8 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
         + ("no surface" if sizes.antennas == sizes.elements else f"surface of {sizes.elements} elements"),
         f"wavelength {wavelength:.4g} m ({_hertz(frequency)})",
         *_array_lines(stream),
-        f"sources: {stream.source_model}, {_MODELS[stream.source_model]}",
+        f"sources: {stream.source_model}, {_MODELS[stream.source_model]}"
+        + (", the same of all sources" if stream.gains == "equal" else ""),
     ]
     chunk = stream.chunk(0, min(stream.chunk_size, sizes.scenes))
     if chunk.observation is not None:

@@ -264,6 +264,8 @@ def _tried(observation: Observation, n_sources: int) -> _Trial | None:
 def _others(seen: Observation) -> Iterator[tuple[str, Observation]]:
     """What may be meant, in words, and the observation that it would be."""
     array = seen.array
+    if seen.gains == "equal":
+        yield "an amplitude of each source (gains = free)", replace(seen, gains="free")
     if not array.spherical_amplitude:
         spherical = replace(array, spherical_amplitude=True)
         yield "an amplitude that falls with distance (amplitude = spherical)", replace(seen, array=spherical)

@@ -132,3 +132,23 @@ def test_coherent_sources_of_a_file_are_one_snapshot(user: Path) -> None:
 
     own = held(changed(user, attribute("source_model", "coherent"), one_code))
     assert own.n_snapshots == 1 and own.source_model == "constant"
+
+
+def test_equal_gains_come_back(user: Path) -> None:
+    """Of `constant` sources, or stated by an option; `independent` ones are refused."""
+    changed(user, attribute("gains", "equal"))
+    with pytest.raises(MeasurementError, match=shows("gains = equal ... independent")):
+        held(user)
+    changed(user, attribute("source_model", "constant"))
+    own = held(user)
+    assert own.gains == "equal"
+    again = user.with_name("again.npz")
+    risolve.write_measurements(again, own)
+    assert held(again).gains == "equal"
+    naming = Naming(attributes=(("gains", "free"),))
+    with measurement_stream(user, first_looks([user], naming)) as stream:
+        chunk = stream.chunk(0, 3)
+        assert chunk.observation is not None and chunk.observation.gains == "free"
+    changed(user, attribute("gains", "alike"))
+    with pytest.raises(MeasurementError, match=shows("gains ... 'free' ... 'equal' ... 'alike'")):
+        held(user)

@@ -83,6 +83,18 @@ def constant(scene: Scene, sources: Real, amplitudes: Array, noise_power: float)
     return _of_mean(mean, start, noise_power, size)
 
 
+def equal_gains(scene: Scene, sources: Real, amplitude: complex, noise_power: float) -> Real:
+    """Unknowns: positions, real and imaginary part of one amplitude of all sources."""
+    size = sources.size
+
+    def mean(unknowns: Real) -> Array:
+        amplitudes = np.full((len(scene.codes), len(sources)), unknowns[-2] + 1j * unknowns[-1])
+        return _mean(scene, unknowns[:size].reshape(-1, 3), amplitudes)
+
+    start = np.concatenate((sources.ravel(), [amplitude.real, amplitude.imag]))
+    return _of_mean(mean, start, noise_power, size)
+
+
 def unconditional(scene: Scene, sources: Real, powers: Real, noise_power: float) -> Real:
     """Unknowns: positions, powers, noise power; F_ij = sum_l tr(R_l^-1 dR_l/di R_l^-1 dR_l/dj)."""
     n_antennas, size, n_sources = len(scene.channel), sources.size, len(sources)

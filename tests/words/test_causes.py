@@ -61,3 +61,18 @@ def test_a_dead_antenna_that_receives_noise_is_named() -> None:
     noise = 0.05 * (numbers[0] + 1j * numbers[1])
     dead = np.where(np.arange(60) == 7, 0.0, field()[:20]) + noise
     assert "without antenna 7 " in said_of(risolve.Observation(dead, Array(POSITIONS, WAVELENGTH)))
+
+
+def test_gains_that_are_not_equal_are_named() -> None:
+    """Two sources of 10 dB and half a turn between, counted as if they had one amplitude."""
+    line = Array(0.5 * np.arange(8)[:, None] * np.array([[1.0, 0.0, 0.0]]), 1.0)
+    places = torch.tensor([[[np.deg2rad(a), 0.0, 0.0] for a in (-25.0, 20.0)]], dtype=torch.float64)
+    numbers = np.random.default_rng(5).standard_normal((2, 20, 9))
+    drawn = numbers[0] + 1j * numbers[1]
+    wave = np.array([1.0, -0.32]) @ line.steering(places).numpy()[0]
+    received = drawn[:, :1] * wave + 0.02 * drawn[:, 1:]
+    seen = risolve.Observation(received, line, source_model="coherent", gains="equal")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        risolve.locate(seen, sources=2, elevation=0, range=np.inf)
+    assert any("gains = free" in str(one.message) for one in caught)
