@@ -104,7 +104,8 @@ def locate(
     Raises:
         TypeError: what is no observation, no number and no limits.
         ValueError: numbers that are not finite or all zero, elements at one place, more sources than the
-            snapshots determine, limits that are none, an unknown estimator, a model that is not needed.
+            snapshots determine, limits that are none, an unknown estimator, or another one than `ml` of equal
+            gains, a model that is not needed.
         CheckpointError: a model that is missing, damaged, or was made for something else.
     """
     _require(observation, "locate")
@@ -227,9 +228,9 @@ def bound(
 
     azimuth, elevation: degrees, range: m (infinity allowed); each one number a source, or [scene, source].
     Of `independent` sources power: |s|^2, in the unit of |snapshot|^2 at the surface; of `constant` ones
-    amplitude: s, complex, because phases matter. The noise power is that of the observation. known: those of
-    azimuth, elevation and range that an estimator would be told, as numbers are to `locate`; they have no
-    deviation. A line of elements needs one.
+    amplitude: s, complex, because phases matter, one number of all sources where gains are equal. The noise
+    power is that of the observation. known: those of azimuth, elevation and range that an estimator would be
+    told, as numbers are to `locate`; they have no deviation. A line of elements needs one.
 
     Independent sources: Gaussian amplitudes of unknown powers, noise power unknown (`unconditional_bound`);
     constant ones: unknown amplitudes (`constant_bound`). Valid for the exact spherical wave.

@@ -117,7 +117,8 @@ class View:
             10 log10( (J(others) - J(others, x)) / sum_l |y_l|^2 ),   J = sum_l |P_{G_l}^perp y_l|^2
 
         Without others and without a surface it is the spectrum of the conventional beamformer; along the
-        coordinates of a source, beside the others, the concentrated likelihood in which it is the maximum.
+        coordinates of a source, beside the others, the concentrated likelihood in which it is the maximum. Of
+        equal gains it is the share that all of them explain, without J(others).
         """
         observation = self.observation
         n_numbers = observation.n_snapshots * observation.n_antennas
