@@ -25,11 +25,9 @@ def has_twins(observation: Observation, fit: Refinement) -> Bool[Tensor, " scene
     """Whether two sources of a fit have together more than ten times the power that they make together.
 
     sum_g |s_gi b_gi|^2 + |s_gj b_gj|^2 > 10 sum_g |s_gi b_gi + s_gj b_gj|^2,   b_g = B_g a
-
-    Sources of equal gains have no opposite amplitudes, and make none.
     """
     n_scenes, n_sources = fit.sources.shape[:2]
-    if n_sources < 2 or observation.gains == "equal":
+    if n_sources < 2:
         return torch.zeros(n_scenes, dtype=torch.bool)
     double = observation.to(torch.complex128)
     columns = responses(double, double.array.steering(fit.sources))
