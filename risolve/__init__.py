@@ -62,6 +62,7 @@ PUBLIC = {
     "planar": "risolve.physics.array",
     "circular": "risolve.physics.array",
     "Observation": "risolve.physics.observation",
+    "bands": "risolve.physics.bands",
     "locate": "risolve.door",
     "FoundSources": "risolve.door",
     "LocatedSources": "risolve.files.located_sources",

@@ -17,6 +17,7 @@ from risolve.physics.array import Array as Array
 from risolve.physics.array import circular as circular
 from risolve.physics.array import linear as linear
 from risolve.physics.array import planar as planar
+from risolve.physics.bands import bands as bands
 from risolve.physics.observation import Observation as Observation
 from risolve.pictures.array import plot_array as plot_array
 

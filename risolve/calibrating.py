@@ -179,6 +179,11 @@ def _check_alike(seen: Sequence[Observation]) -> None:
         if not isinstance(own, Observation):
             raise TypeError(f"calibrate takes observations, got {type(own).__name__}")
         require_usable(own)
+        if own.array.n_bands > 1:
+            raise ValueError(
+                "calibrate takes observations of one wavelength; got "
+                f"{own.array.n_bands} in observation {number}"
+            )
         if own.noise == "antennas":
             raise ValueError(
                 "calibrate takes noise that is alike at all antennas, or of powers that are stated; got "

@@ -2,7 +2,7 @@
 
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
-from risolve.bounds.cramer_rao import constant_bound, unconditional_bound
+from risolve.bounds.cramer_rao import Bound, conditional_bound, constant_bound, unconditional_bound
 from risolve.errors import CheckpointError
 from risolve.estimators.registry import REGISTRY
 from risolve.field import CoordinateLike, FieldOfView, Searched, check_angles, coordinate_of
@@ -128,7 +128,8 @@ def locate(
     localizer = localizer_for(observation, options, _WHERE)
     require_usable(observation)
     observation = _detached(observation)
-    if lossy := lossy_codes(observation.codes.numpy()):
+    codes = observation.codes if observation.array.n_bands == 1 else observation.codes[observation.codes != 0]
+    if lossy := lossy_codes(codes.numpy()):
         warnings.warn(lossy, stacklevel=2)
     parts, doubts = [], Doubts(Path(_WHERE), count)
     for scenes in torch.arange(observation.n_scenes).split(_SCENES_AT_ONCE):
@@ -227,13 +228,16 @@ def bound(
     """Cramer-Rao bound of sources at given places, seen as an observation says; its snapshots are not read.
 
     azimuth, elevation: degrees, range: m (infinity allowed); each one number a source, or [scene, source].
-    Of `independent` sources power: |s|^2, in the unit of |snapshot|^2 at the surface; of `constant` ones
-    amplitude: s, complex, because phases matter, one number of all sources where gains are equal. The noise
+    Of `independent` sources power: |s|^2, in the unit of |snapshot|^2 at the surface, or amplitude: s of
+    every snapshot, complex, [snapshot, source] or [scene, snapshot, source]; of `constant` ones amplitude: s,
+    one a source, because phases matter, or one number of all sources where gains are equal; of those in
+    several bands one a source in each, [band, source]. The noise
     power is that of the observation. known: those of azimuth, elevation and range that an estimator would be
     told, as numbers are to `locate`; they have no deviation. A line of elements needs one.
 
-    Independent sources: Gaussian amplitudes of unknown powers, noise power unknown (`unconditional_bound`);
-    constant ones: unknown amplitudes (`constant_bound`). Valid for the exact spherical wave.
+    power: Gaussian amplitudes of unknown powers, noise power unknown (`unconditional_bound`). amplitude:
+    unknown amplitudes, free in every snapshot (`conditional_bound`) or not (`constant_bound`). Valid for the
+    exact spherical wave.
 
     Raises:
         TypeError: what is no observation, or no numbers.
@@ -244,35 +248,45 @@ def bound(
     if observation.noise_power is None:
         raise ValueError("a bound is of a known noise power; give noise_power to the observation")
     is_constant = observation.source_model == "constant"
-    strength, name = (amplitude, "amplitude") if is_constant else (power, "power")
-    if strength is None or (power if is_constant else amplitude) is not None:
-        raise ValueError(
-            f"of {observation.source_model} sources a bound takes {name}, and not "
-            f"{'power' if is_constant else 'amplitude'}"
-        )
+    strength, name = (power, "power") if amplitude is None else (amplitude, "amplitude")
+    if strength is None or (amplitude is not None and power is not None) or (is_constant and name == "power"):
+        takes = "amplitude, and not power" if is_constant else "power or amplitude, one of them"
+        raise ValueError(f"of {observation.source_model} sources a bound takes {takes}")
     given = {
         "azimuth": _numbers("azimuth", azimuth, "fiu"),
         "elevation": _numbers("elevation", elevation, "fiu"),
         "range": _numbers("range", range, "fiu"),
-        name: _numbers(name, strength, "fciu" if is_constant else "fiu"),
+        name: _numbers(name, strength, "fciu" if name == "amplitude" else "fiu"),
     }
     for angle in ("azimuth", "elevation"):
         check_angles(angle, given[angle].ravel().tolist(), observation.limits)
-    for positive in ("range", *(() if is_constant else ("power",))):
+    for positive in ("range", *(("power",) if name == "power" else ())):
         if not (given[positive] > 0.0).all():
             raise ValueError(f"{positive} is positive, got {given[positive].min():g}")
     if not np.isfinite(given[name]).all():
         raise ValueError(f"{name} is finite, got {given[name][~np.isfinite(given[name])][0]}")
     shapes = {key: list(values.shape) for key, values in given.items()}
-    n_scenes = observation.n_scenes
+    n_scenes, by_snapshot = observation.n_scenes, name == "amplitude" and not is_constant
+    law = f"places are [source] or [{n_scenes}, source]"
+    if by_snapshot:
+        law += f", amplitudes [{observation.n_snapshots}, source] or with scenes before"
     try:
-        n_sources = np.broadcast_shapes(*(values.shape for values in given.values()), (1,))[-1]
-        full = [np.broadcast_to(values, (n_scenes, n_sources)) for values in given.values()]
+        if by_snapshot and given[name].ndim < 2:
+            raise ValueError(law)
+        sizes = [values.shape[-1:] if by_snapshot else values.shape for values in given.values()]
+        n_sources = np.broadcast_shapes(*sizes, (1,))[-1]
+        rows = [(n_scenes,)] * 3 + [(n_scenes, observation.n_snapshots) if by_snapshot else (n_scenes,)]
+        full = [
+            np.broadcast_to(values, (*own, n_sources))
+            for values, own in zip(given.values(), rows, strict=True)
+        ]
     except ValueError as error:
-        raise ValueError(f"places are [source] or [{n_scenes}, source], got {shapes}") from error
+        raise ValueError(f"{law}, got {shapes}") from error
     places = np.stack((np.deg2rad(full[0]), np.deg2rad(full[1]), 1.0 / full[2]), -1)
     double = replace(observation.to(torch.complex128), stated=_told(known))
-    function = constant_bound if is_constant else unconditional_bound
+    function: Callable[..., Bound] = unconditional_bound
+    if name == "amplitude":
+        function = constant_bound if is_constant else conditional_bound
     assert double.noise_power is not None
     found = function(double, torch.from_numpy(places), torch.from_numpy(full[3].copy()), double.noise_power)
     unknown = torch.where(double.limits.is_free, 0.0, torch.nan)

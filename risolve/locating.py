@@ -198,6 +198,7 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
             f"take {CLASSICAL}, or gains = free"
         )
     _check_count(known, options, where)
+    _check_bands(known, options, where)
     name, refines = options.estimator.removesuffix(REFINED), options.estimator.endswith(REFINED)
     if needs_model(options.estimator):
         return _learned_localizer(known, options, name, refines, where)
@@ -314,15 +315,24 @@ def _settings(known: Described, options: Options, loading: float) -> Settings:
 
 
 def _most(known: Described, options: Options) -> Limit:
-    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_elements
+    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_places
     n_free = options.field_of_view.settled(known.array).n_free
     most = most_sources(known.source_model, L, M, N, n_free, known.gains)
     is_told = known.noise == "equal" or known.source_model == "constant"
     return most if is_told else most_beside_antenna_noise(most, M)
 
 
+def _check_bands(known: Described, options: Options, where: str) -> None:
+    n_bands = known.array.n_bands
+    if n_bands > 1 and probe(options.estimator.removesuffix(REFINED)).covariance_kind is not None:
+        raise ValueError(
+            f"{where}: {options.estimator} reads one covariance of a field of one wavelength, and there are "
+            f"{n_bands}; take the estimator {CLASSICAL}, ml_unconditional, nomp or sbl, or one band"
+        )
+
+
 def _check_count(known: Described, options: Options, where: str) -> None:
-    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_elements
+    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_places
     most, law = _most(known, options)
     if most < 1:
         raise ValueError(

@@ -9,7 +9,7 @@ from risolve import seeds
 from risolve.errors import ParameterError
 from risolve.files.measurements import write_scenes
 from risolve.physics.augmentation import augmented
-from risolve.physics.observation import sensing_rank
+from risolve.physics.ranks import sensing_rank
 from risolve.physics.scenario import SceneDraw, Scenes, draw_installation, draw_scene, observe
 from risolve.running.shards import make_shards
 from risolve.running.work import work_key

@@ -166,7 +166,7 @@ def _error_covariance(
     share = torch.where(limits.is_free, shares, 0.0).amax(-1)
     placed = torch.ones_like(share, dtype=torch.bool)
     told = limits.is_free.expand_as(shares)
-    if observation.stated is not None or observation.n_antennas == observation.n_elements:
+    if observation.stated is not None or observation.array.is_received_by(observation.n_antennas):
         # through the codes of a surface all is told, but at the horizon
         told = told & (fit.fisher.diagonal(dim1=1, dim2=2).unflatten(1, (-1, 3)) * limits.variances > 1.0)
     identity = torch.eye(fit.fisher.shape[-1], dtype=torch.float64)

@@ -10,15 +10,8 @@ from torch import Tensor
 
 from risolve.identifiability import Limit, most_sources
 from risolve.inference.noise import estimated_noise_power
-from risolve.physics.observation import (
-    Observation,
-    SourceModel,
-    estimated_snr,
-    received_energies,
-    received_rank,
-    sensing_energies,
-    sensing_rank,
-)
+from risolve.physics.observation import Observation, SourceModel, estimated_snr
+from risolve.physics.ranks import received_energies, received_rank, sensing_energies, sensing_rank
 
 _MEASURED = 1e-2
 """Singular value over the largest, up to which it may be an error of a channel that was measured."""
@@ -37,7 +30,7 @@ class Determined(NamedTuple):
 
 def determined(observation: Observation) -> Determined:
     """How many sources a channel, or channel and codes together, determine, by their ranks."""
-    L, N, n_free = observation.n_snapshots, observation.n_elements, observation.limits.n_free
+    L, N, n_free = observation.n_snapshots, observation.array.n_places, observation.limits.n_free
     if observation.source_model == "independent":
         rank = received_rank(observation)
         return Determined("the channel", rank, most_sources("independent", L, rank, N, n_free))
@@ -53,7 +46,7 @@ def require_told(observation: Observation, n_sources: int | None) -> None:
     Raises:
         ValueError: the law with its numbers.
     """
-    L, M, N = observation.n_snapshots, observation.n_antennas, observation.n_elements
+    L, M, N = observation.n_snapshots, observation.n_antennas, observation.array.n_places
     what, rank, most = determined(observation)
     if most.n_sources < (1 if n_sources is None else n_sources):
         raise ValueError(
@@ -116,10 +109,9 @@ def heard(observation: Observation) -> Heard:
         counts = counts | (weak & is_above[:, None])
     counts = counts.expand(observation.n_scenes, -1)
     rank, beside = counts.sum(-1), torch.where(counts, 0.0, energies).amax(-1).clamp_min(0.0).sqrt()
-    model, n_elements, n_free = observation.source_model, observation.n_elements, observation.limits.n_free
+    model, N, n_free = observation.source_model, observation.array.n_places, observation.limits.n_free
     most = [
-        most_sources(model, n_groups, own, n_elements, n_free, observation.gains).n_sources
-        for own in rank.tolist()
+        most_sources(model, n_groups, own, N, n_free, observation.gains).n_sources for own in rank.tolist()
     ]
     return Heard(rank, beside, torch.tensor(most))
 

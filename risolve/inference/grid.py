@@ -198,7 +198,7 @@ def grid_for(
         ValueError: more than `MOST_POINTS` points, elements in a point, or on a line where neither angle is
             known, or what `search_grid` refuses.
     """
-    elements, wavelength = array.elements, array.wavelength
+    elements, wavelength = array.places, array.wavelength
     extent = elements.amax(0) - elements.amin(0)
     _require_told(elements, azimuth, elevation)
     spacing = nearest_spacing(elements)

@@ -13,7 +13,7 @@ from risolve.inference.detection import Detector
 from risolve.inference.likelihood import Refinement, refine
 from risolve.inference.search import grown, shrunk
 from risolve.inference.twins import has_twins
-from risolve.physics.observation import received_rank
+from risolve.physics.ranks import received_rank
 
 _AHEAD = 3
 """Sources beyond the number that is counted for which equal gains are tried: three may be seen where none of
@@ -143,5 +143,5 @@ def _most(detector: Detector, rule: CountingRule) -> int:
     seen = detector.observation
     rank = received_rank(seen) if seen.source_model == "independent" else seen.n_antennas
     n_free = seen.limits.n_free
-    law = most_sources(seen.source_model, seen.n_recorded, rank, seen.n_elements, n_free, seen.gains)
+    law = most_sources(seen.source_model, seen.n_recorded, rank, seen.array.n_places, n_free, seen.gains)
     return min(rule.most, law.n_sources)

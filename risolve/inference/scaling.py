@@ -60,7 +60,7 @@ def require_usable(observation: Observation) -> None:
         ValueError: no scene, fewer than two elements, elements at one place, snapshots
             that are not finite, or as `unit_scale`.
     """
-    elements = observation.array.elements
+    elements = observation.array.places
     if observation.n_scenes < 1:
         raise ValueError("an observation of 1 scene or more, got none")
     distinct = torch.unique(elements, dim=0).shape[0]

@@ -108,8 +108,8 @@ def _within_span(detector: Detector) -> _Rows:
     n_rows = columns.shape[-1]
     if n_rows <= observation.n_elements:
         return _Rows(columns, received, n_rows)
-    stacked = sensing(observation.to(torch.complex64)).flatten(1, 2)[:, None]
-    span = torch.linalg.qr(stacked).Q
+    B = sensing(observation.to(torch.complex64))
+    span = torch.linalg.qr(B if observation.source_model == "independent" else B.flatten(1, 2)[:, None]).Q
     inside = (received[..., None, :] @ span.conj())[..., 0, :]
     return _Rows(columns @ span.conj(), inside, n_rows)
 

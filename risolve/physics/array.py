@@ -13,6 +13,7 @@ from torch import Tensor
 from risolve.physics.geometry import planar_array
 from risolve.physics.steering import (
     SteeringDerivatives,
+    Wavelength,
     steering,
     steering_by_elements,
     steering_derivatives,
@@ -66,17 +67,40 @@ class Array:
     def n_elements(self) -> int:
         return self.elements.shape[0]
 
+    @property
+    def n_bands(self) -> int:
+        """Wavelengths at which it is seen."""
+        return 1
+
+    @property
+    def places(self) -> Elements:
+        """Its elements, each once however many wavelengths there are."""
+        return self.elements
+
+    @property
+    def n_places(self) -> int:
+        return self.places.shape[0]
+
+    @property
+    def wavelengths(self) -> Wavelength:
+        """That of all elements, or of each."""
+        return self.wavelength
+
+    def is_received_by(self, n_antennas: int) -> bool:
+        """Whether its elements are the antennas themselves, so many, and no surface."""
+        return n_antennas == self.n_elements
+
     def steering(self, sources: Float[Tensor, "*batch 3"]) -> Complex[Tensor, "*batch element"]:
         """Response to sources (azimuth, elevation, inverse range), see `steering`."""
-        return steering(sources, self.elements, self.wavelength, self.spherical_amplitude)
+        return steering(sources, self.elements, self.wavelengths, self.spherical_amplitude)
 
     def steering_derivatives(self, sources: Float[Tensor, "*batch 3"]) -> SteeringDerivatives:
         """Response to sources, and its derivatives by their coordinates, see `steering_derivatives`."""
-        return steering_derivatives(sources, self.elements, self.wavelength, self.spherical_amplitude)
+        return steering_derivatives(sources, self.elements, self.wavelengths, self.spherical_amplitude)
 
     def steering_by_elements(self, sources: Float[Tensor, "*batch 3"]) -> Complex[Tensor, "*batch 3 element"]:
         """Derivatives of the response by the places of the elements, see `steering_by_elements`."""
-        return steering_by_elements(sources, self.elements, self.wavelength, self.spherical_amplitude)
+        return steering_by_elements(sources, self.elements, self.wavelengths, self.spherical_amplitude)
 
     def to(self, device: torch.device | str) -> "Array":
         """The same array on another device."""

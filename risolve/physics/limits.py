@@ -103,7 +103,7 @@ def mirrors(array: Array, n_antennas: int) -> Limits:
     x-y plane or on a line across z. A surface has none: nothing reaches it from behind.
     """
     low, high = torch.full((2, 3), torch.nan, dtype=torch.float64)
-    match blind_axis(array.elements, array.wavelength) if n_antennas == array.n_elements else None:
+    match blind_axis(array.places, array.wavelength) if array.is_received_by(n_antennas) else None:
         case 0:
             low[0], high[0] = 0.0, math.pi
         case 1:
@@ -115,4 +115,4 @@ def mirrors(array: Array, n_antennas: int) -> Limits:
 
 def _blind(array: Array, n_antennas: int) -> int | None:
     """The axis of `blind_axis`; z of a surface, whatever its elements."""
-    return blind_axis(array.elements, array.wavelength) if n_antennas == array.n_elements else 2
+    return blind_axis(array.places, array.wavelength) if array.is_received_by(n_antennas) else 2

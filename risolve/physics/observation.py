@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from risolve.batched import Batched
@@ -31,9 +31,6 @@ Noise: TypeAlias = Literal["equal", "antennas"]
 
 Gains: TypeAlias = Literal["free", "equal"]
 """Amplitudes of sources that have one of their own each, or one together."""
-
-_ROUNDING = 1e-10
-"""Squared singular value over the largest, above rounding in single precision."""
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -171,11 +168,13 @@ class Observation(Batched):
 
     def __repr__(self) -> str:
         """Sizes, and what is known."""
+        bands = "" if self.array.n_bands == 1 else f" in {self.array.n_bands} bands"
         noise = "known" if self.noise_power is not None else f"unknown ({self.noise})"
         gains = " of equal gains" if self.gains == "equal" else ""
         return (
             f"Observation of {self.n_scenes} scenes, {self.n_recorded} snapshots, {self.n_antennas} "
-            f"antennas, {self.n_elements} elements; {self.source_model} sources{gains}, noise power {noise}"
+            f"antennas, {self.array.n_places} elements{bands}; {self.source_model} sources{gains}, "
+            f"noise power {noise}"
         )
 
     @property
@@ -262,41 +261,6 @@ def stacked_match(observation: Observation) -> Complex[Tensor, "scene element"]:
     returned = observation.snapshots @ observation.channel.conj()
     match: Tensor = (returned * observation.codes.conj()).sum(1)
     return match
-
-
-def received_rank(observation: Observation) -> int:
-    """Rank of the channel, the least of all scenes: numbers that a snapshot brings independently of others.
-
-    Counts singular values as `sensing_rank` does.
-    """
-    return int((received_energies(observation) > _ROUNDING).sum(-1).amin())
-
-
-def sensing_rank(observation: Observation) -> Int[Tensor, " scene"]:
-    """Rank of the stacked sensing matrix B = [B_1; ...; B_L]: K sources can be told apart only if K <= rank.
-
-    Counts singular values above 1e-5 of the largest, which single-precision channels and codes can resolve.
-    """
-    count: Tensor = (sensing_energies(observation) > _ROUNDING).sum(-1)
-    return count
-
-
-def received_energies(observation: Observation) -> Float[Tensor, "#scene direction"]:
-    """Squared singular values of the channel over the largest, in ascending order."""
-    channel = observation.channel.to(torch.complex128)
-    n_antennas, n_elements = channel.shape[1:]
-    return _relative(channel @ channel.mH if n_antennas <= n_elements else channel.mH @ channel)
-
-
-def sensing_energies(observation: Observation) -> Float[Tensor, "#scene direction"]:
-    """The same of the stacked sensing matrix, and zeros."""
-    return _relative(stacked_gram(observation.to(torch.complex128)))
-
-
-def _relative(gram: Complex[Tensor, "scene n n"]) -> Float[Tensor, "scene n"]:
-    """Eigenvalues over the largest, in ascending order."""
-    eigenvalues: Tensor = torch.linalg.eigvalsh(gram)
-    return eigenvalues / eigenvalues[:, -1:]
 
 
 def _batched(name: str, values: Tensor, axes: tuple[str, str, str]) -> Tensor:

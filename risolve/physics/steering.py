@@ -8,7 +8,7 @@ which has no cancellation for distant sources and is the plane wave -q.e_n at w 
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Complex, Float
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from risolve.physics.geometry import direction_derivatives, directions
 from risolve.shapes import Elements
+
+Wavelength: TypeAlias = float | Float[Tensor, " element"]
+"""Of all elements, or of each."""
 
 
 class SteeringDerivatives(NamedTuple):
@@ -49,7 +52,7 @@ def _paths(sources: Float[Tensor, "*batch 3"], elements: Float[Tensor, "*array e
 def steering(
     sources: Float[Tensor, "*batch 3"],
     elements: Float[Tensor, "*array element 3"],
-    wavelength: float,
+    wavelength: Wavelength,
     spherical_amplitude: bool,
 ) -> Complex[Tensor, "*batch element"]:
     """Exact spherical-wave steering vector.
@@ -62,11 +65,17 @@ def steering(
     """
     paths = _paths(sources, elements.to(sources.dtype))
     gain = 1.0 / paths.relative if spherical_amplitude else torch.ones_like(paths.relative)
-    return torch.polar(gain, -2.0 * math.pi / wavelength * paths.difference)
+    return torch.polar(gain, -_wavenumber(wavelength, sources.dtype) * paths.difference)
+
+
+def _wavenumber(wavelength: Wavelength, dtype: torch.dtype) -> Wavelength:
+    """k = 2 pi / lambda, in a precision."""
+    wavenumber = 2.0 * math.pi / wavelength
+    return wavenumber.to(dtype) if isinstance(wavenumber, Tensor) else wavenumber
 
 
 def steering_derivatives(
-    sources: Float[Tensor, "*batch 3"], elements: Elements, wavelength: float, spherical_amplitude: bool
+    sources: Float[Tensor, "*batch 3"], elements: Elements, wavelength: Wavelength, spherical_amplitude: bool
 ) -> SteeringDerivatives:
     """Steering vector and its analytic derivatives by (azimuth, elevation, inverse range).
 
@@ -79,7 +88,7 @@ def steering_derivatives(
     elements = elements.to(sources.dtype)
     paths = _paths(sources, elements)
     w = sources[..., 2:]
-    wavenumber = 2.0 * math.pi / wavelength
+    wavenumber = _wavenumber(wavelength, sources.dtype)
     by_azimuth, by_elevation = direction_derivatives(sources[..., :2])
     slopes = torch.stack(
         (by_azimuth @ elements.transpose(0, 1), by_elevation @ elements.transpose(0, 1)), dim=-2
@@ -101,7 +110,7 @@ def steering_derivatives(
 
 
 def steering_by_elements(
-    sources: Float[Tensor, "*batch 3"], elements: Elements, wavelength: float, spherical_amplitude: bool
+    sources: Float[Tensor, "*batch 3"], elements: Elements, wavelength: Wavelength, spherical_amplitude: bool
 ) -> Complex[Tensor, "*batch 3 element"]:
     """Derivatives (1/m) of a_n by x, y and z of its own element; those by any other element are 0.
 
@@ -112,7 +121,7 @@ def steering_by_elements(
     towards = directions(sources[..., :2]).unsqueeze(-1) - sources[..., 2:, None] * elements.transpose(0, 1)
     unit = towards / relative
     growth = sources[..., 2:, None] / relative if spherical_amplitude else torch.zeros_like(relative)
-    slope = torch.complex(growth * unit, 2.0 * math.pi / wavelength * unit)
+    slope = torch.complex(growth * unit, _wavenumber(wavelength, sources.dtype) * unit)
     return slope * steering(sources, elements, wavelength, spherical_amplitude).unsqueeze(-2)
 
 

@@ -95,9 +95,9 @@ def _section(view: View) -> str:
     )
     name = html.escape(" ".join((view.shot.file, f"scene {view.shot.scene}")).strip())
     words = (
-        f"{name}: {view.observation.n_elements} elements and {view.n_sources} located sources, whose places "
-        "stand in the table below. Arrow keys turn it, + and - come nearer and go away, the number of a "
-        "source goes to it, Home goes back."
+        f"{name}: {view.observation.array.n_places} elements and {view.n_sources} located sources, whose "
+        "places stand in the table below. Arrow keys turn it, + and - come nearer and go away, the number of "
+        "a source goes to it, Home goes back."
     )
     told = html.escape(json.dumps(lines, separators=(",", ":")))
     return (

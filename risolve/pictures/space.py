@@ -76,7 +76,7 @@ def shapes(view: View) -> list[Shape]:
     for radius in map(float, MaxNLocator(4).tick_values(0.0, reach)):
         if 0.0 < radius <= reach:
             drawn.append(Shape("ring", radius * arc, f"{radius:g} m"))
-    drawn.append(Shape("element", view.observation.array.elements.numpy(), ""))
+    drawn.append(Shape("element", view.observation.array.places.numpy(), ""))
     for number, (source, covariance) in enumerate(zip(view.sources, view.covariance, strict=True)):
         at, is_inside = _at(source, reach), float(source[2]) * reach >= 1.0
         path = (np.zeros(3), at * (1.0, 0.0, 1.0), at) if is_inside else (np.zeros(3), at)

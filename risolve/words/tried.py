@@ -87,6 +87,9 @@ def causes(observation: Observation, located: Sources | None = None) -> list[str
     the scene, None where one is looked for.
     """
     n_sources = 1 if located is None else min(max(located.shape[1], 1), _MOST)
+    if observation.array.n_bands > 1:
+        # what may be meant by one wavelength, one channel or one code is no such thing of several
+        return []
     seen = replace(observation, noise_power=None)
     lines, as_it_is = [], _tried(seen, n_sources)
     if as_it_is is not None:

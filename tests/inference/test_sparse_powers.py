@@ -31,12 +31,18 @@ def detector_of(observation: Observation, grid: Grid) -> Detector:
     return detector
 
 
+FEW = replace(SMALL, n_horizontal=2, n_vertical=2, n_antennas=6)
+
+
 @pytest.mark.parametrize(
-    ("system", "source_model"), [(SMALL, "independent"), (SMALL, "constant"), (WIDE, "constant")]
+    ("system", "source_model"),
+    [(SMALL, "independent"), (FEW, "independent"), (SMALL, "constant"), (WIDE, "constant")],
 )
 @pytest.mark.parametrize("is_known", [True, False])
 def test_equals_the_oracle(system: System, source_model: SourceModel, is_known: bool) -> None:
-    """SMALL has 14 stacked rows of 15 elements, WIDE 54 of 40, of which 40 see the surface."""
+    """SMALL has 14 stacked rows of 15 elements, WIDE 54 of 40, of which 40 see the surface, FEW 6 rows a
+    snapshot of 4 elements.
+    """
     observation = make_observation(system, 1, 5.0, 3, source_model)
     observation = observation if is_known else replace(observation, noise_power=None)
     detector, counts = detector_of(observation, small_grid()), torch.ones(3, dtype=torch.int64)

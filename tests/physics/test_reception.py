@@ -9,7 +9,8 @@ import torch
 
 import risolve
 from risolve.inference.likelihood import concentrated_residual
-from risolve.physics.observation import Observation, received_rank
+from risolve.physics.observation import Observation
+from risolve.physics.ranks import received_rank
 from tests.messages import shows
 from tests.worlds import NEUTRAL, WIDE, make_scenes
 

@@ -1,0 +1,209 @@
+"""Several wavelengths: what is seen of the same sources in every band, as one observation of one array.
+
+    y_fl = H_f diag(c_fl) A_f s_fl + n_fl,   A_f the steering matrix at the wavelength of band f
+
+The elements of all bands, each with its wavelength, are those of one array, and what a band does not see has
+code 0. Free amplitudes then stay free in every band, and likelihoods, curvatures and bounds of bands add up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from risolve.physics.array import Array
+from risolve.physics.observation import Noise, Observation, SourceModel, sensing
+from risolve.shapes import Elements
+
+_SAME = 1e-6
+"""Of a wavelength: places that differ by less are the same."""
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class BandedArray(Array):
+    """The elements of an array at several wavelengths, band after band.
+
+    bands: the array in each of them. has_surface: whether antennas stand behind it. wavelength: the shortest,
+    which has the narrowest beam.
+    """
+
+    bands: tuple[Array, ...]
+    has_surface: bool
+
+    def __init__(self, bands: Sequence[Array], has_surface: bool) -> None:
+        """bands: arrays of the same elements and amplitude law."""
+        elements = torch.cat([band.elements for band in bands])
+        super().__init__(elements, min(band.wavelength for band in bands), bands[0].spherical_amplitude)
+        object.__setattr__(self, "bands", tuple(bands))
+        object.__setattr__(self, "has_surface", has_surface)
+
+    @property
+    def n_bands(self) -> int:
+        return len(self.bands)
+
+    @property
+    def places(self) -> Elements:
+        """The elements of a band."""
+        return self.bands[0].elements
+
+    @property
+    def wavelengths(self) -> Float[Tensor, " element"]:
+        """That of each element."""
+        own = torch.tensor([band.wavelength for band in self.bands], dtype=torch.float64)
+        return own.repeat_interleave(self.n_places).to(self.elements.device)
+
+    def is_received_by(self, n_antennas: int) -> bool:
+        """Whether its elements are antennas, and no surface."""
+        return not self.has_surface
+
+    def to(self, device: torch.device | str) -> "BandedArray":
+        """The same array on another device."""
+        return BandedArray([band.to(device) for band in self.bands], self.has_surface)
+
+
+class Band(NamedTuple):
+    """What is known of a band, and agrees with others, before its snapshots are read."""
+
+    array: Array
+    n_scenes: int
+    n_snapshots: int
+    n_antennas: int
+    source_model: SourceModel
+    noise: Noise
+    knows_noise_power: bool
+
+
+class BandSizes(NamedTuple):
+    """Snapshots and antennas that bands have together, and the array that they make."""
+
+    n_snapshots: int
+    n_antennas: int
+    array: BandedArray
+
+
+def bands(observations: Sequence[Observation]) -> Observation:
+    """What several observations, each at a wavelength of its own, show of the same sources.
+
+    observations: of the same scenes, elements and source model. Amplitudes are free in every band: those of
+    `independent` sources in all snapshots, those of `constant` and `coherent` ones once in each band, which
+    then counts as one snapshot of L M antennas. A noise power that is stated, in all bands, may differ
+    between them; one that is not is taken as the same in all.
+
+    F bands hold F^2 times the codes and F times the channel of one. One observation is returned as it is.
+
+    Raises:
+        TypeError: what is no sequence of observations.
+        ValueError: bands that do not agree, or that cannot be put together.
+    """
+    held = list(observations)
+    if not held or not all(isinstance(one, Observation) for one in held):
+        kinds = ", ".join(type(one).__name__ for one in held) or "none"
+        raise TypeError(f"bands are observations, one a wavelength; got {kinds}")
+    if len(held) == 1:
+        return held[0]
+    for band, own in enumerate(held):
+        if own.stated is not None or own.recorded is not None:
+            raise ValueError(f"bands are observations as they were made; band {band} was worked on")
+    array = together([_described(one) for one in held]).array
+    dtype = reduce(torch.promote_types, [one.snapshots.dtype for one in held])
+    parts = [_of_one_amplitude(one) for one in map(_of_unit_noise, held)]
+    n_rows = max(one.channel.shape[0] for one in parts)
+    power = held[0].noise_power
+    return Observation(
+        torch.cat([one.snapshots for one in parts], dim=1).to(dtype),
+        array,
+        torch.cat([one.channel.expand(n_rows, -1, -1).to(dtype) for one in parts], dim=-1),
+        _apart([one.codes.to(dtype) for one in parts]),
+        noise_power=None if power is None else torch.ones_like(power),
+    )
+
+
+def _described(own: Observation) -> Band:
+    knows_noise_power = own.noise_power is not None
+    sizes = (own.n_scenes, own.n_snapshots, own.n_antennas)
+    return Band(own.array, *sizes, own.source_model, own.noise, knows_noise_power)
+
+
+def together(held: Sequence[Band]) -> BandSizes:
+    """Several bands as one observation has them.
+
+    Raises:
+        ValueError: bands that do not agree, with the law and the numbers.
+    """
+    first = held[0]
+    for band, own in enumerate(held):
+        if own.array.n_bands > 1:
+            raise ValueError(f"a band has one wavelength; band {band} holds {own.array.n_bands} bands")
+        if own.noise == "antennas":
+            raise ValueError(
+                f"bands take noise alike at all antennas; band {band} has noise = antennas: state the "
+                "noise_power of each antenna, [1, antenna]"
+            )
+        laws = {
+            "scenes": (own.n_scenes, first.n_scenes),
+            "elements": (own.array.n_elements, first.array.n_elements),
+            "spherical_amplitude": (own.array.spherical_amplitude, first.array.spherical_amplitude),
+            "source_model": (own.source_model, first.source_model),
+            "noise_power stated": (own.knows_noise_power, first.knows_noise_power),
+            "antennas": (own.n_antennas, first.n_antennas),
+        }
+        if own.source_model == "constant":
+            # which groups of L M numbers share an amplitude
+            laws["snapshots"] = (own.n_snapshots, first.n_snapshots)
+        for what, (its, expected) in laws.items():
+            if its != expected:
+                raise ValueError(f"bands agree in {what}: band 0 has {expected}, band {band} has {its}")
+        off = float((own.array.elements - first.array.elements).norm(dim=-1).max())
+        if off > _SAME * min(own.array.wavelength, first.array.wavelength):
+            raise ValueError(f"bands have the same elements; those of band {band} are {off:.3g} m off")
+    is_constant, n_antennas = first.source_model == "constant", first.n_antennas
+    array = BandedArray([own.array for own in held], not first.array.is_received_by(n_antennas))
+    if is_constant:
+        return BandSizes(len(held), first.n_snapshots * n_antennas, array)
+    return BandSizes(sum(own.n_snapshots for own in held), n_antennas, array)
+
+
+def _of_unit_noise(observation: Observation) -> Observation:
+    """y / sigma and H / sigma, of noise of power 1; itself where sigma is not known."""
+    if observation.noise_power is None:
+        return observation
+    scale = observation.noise_power.rsqrt()[:, None, None]
+    y, H = observation.snapshots, observation.channel
+    return replace(
+        observation,
+        snapshots=(y * scale).to(y.dtype),
+        channel=(H * scale).to(H.dtype),
+        noise_power=torch.ones_like(observation.noise_power),
+    )
+
+
+def _of_one_amplitude(observation: Observation) -> Observation:
+    """Of `constant` sources one snapshot of all L M numbers, whose channel is the stacked B; others as they
+    are.
+    """
+    if observation.source_model == "independent":
+        return observation
+    B = sensing(observation).flatten(1, 2)
+    return Observation(
+        observation.snapshots.flatten(1)[:, None],
+        observation.array,
+        B,
+        torch.ones((1, 1, B.shape[2]), dtype=B.dtype, device=B.device),
+    )
+
+
+def _apart(
+    codes: Sequence[Complex[Tensor, "#scene snapshot element"]],
+) -> Complex[Tensor, "#scene coded own"]:
+    """Codes of all bands, each for its own elements and 0 for those of the others."""
+    n_rows = max(len(own) for own in codes)
+    n_elements = codes[0].shape[2]
+    rows = []
+    for band, own in enumerate(codes):
+        beside = (band * n_elements, (len(codes) - 1 - band) * n_elements)
+        rows.append(torch.nn.functional.pad(own, beside).expand(n_rows, -1, -1))
+    return torch.cat(rows, dim=1)
