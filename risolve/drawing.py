@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from risolve.files.banded_stream import any_stream
 from risolve.files.calibrated_arrays import read_array
 from risolve.files.contents import Look
 from risolve.files.gaps import pieces
 from risolve.files.hdf5 import source_paths
 from risolve.files.located_sources import LocatedSources
-from risolve.files.measurement_stream import MADE_BY, measurement_stream
+from risolve.files.measurement_stream import MADE_BY
 from risolve.localize import FOUND_TOLERANCE_DEG
 from risolve.locating import Options, localizer_for
 from risolve.pictures.kinds import FLAT, KINDS
@@ -66,7 +67,7 @@ def count_scenes(file: Path, looks: Mapping[Path, Look]) -> int:
     """
     total = 0
     for path in source_paths(file, MADE_BY):
-        with measurement_stream(path, looks) as stream:
+        with any_stream(path, looks) as stream:
             total += stream.sizes.scenes
     return total
 
@@ -84,7 +85,7 @@ def _views(
     for number, file in enumerate(files):
         first_scene = 0
         for path in source_paths(file, MADE_BY):
-            with measurement_stream(path, looks) as stream:
+            with any_stream(path, looks) as stream:
                 localizer, truth = localizer_for(stream, options, str(path)), stream.truth()
                 for row in range(stream.sizes.scenes):
                     if (number, first_scene + row) not in rows:

@@ -16,12 +16,13 @@ from jaxtyping import Float
 
 from risolve.errors import CheckpointError, MeasurementError
 from risolve.estimators.contract import Estimate
+from risolve.files.banded_stream import any_stream
 from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
 from risolve.files.gaps import Gap, Piece, pieces
 from risolve.files.hdf5 import source_paths
 from risolve.files.located_sources import VALUES, LocatedSources, joined, no_sources
-from risolve.files.measurement_stream import MADE_BY, measurement_stream
+from risolve.files.measurement_stream import MADE_BY
 from risolve.files.naming import PLAIN, Naming
 from risolve.files.registry import with_beside
 from risolve.files.source import Chunk, Source, TruePlaces, computed
@@ -80,7 +81,7 @@ def localize_files(
     for number, file in enumerate(files):
         first_scene = 0
         for path in source_paths(file, MADE_BY):
-            with measurement_stream(path, looks) as stream:
+            with any_stream(path, looks) as stream:
                 localizer = _localizer(stream, options)
                 if first_scene == 0:
                     remark(f"{file}: {options.estimator} searches {localizer.searched}")
@@ -171,12 +172,13 @@ def _check(file: Path, looks: Mapping[Path, Look], options: Options, remark: Cal
     """
     first = None
     for path in source_paths(file, MADE_BY):
-        with measurement_stream(path, looks) as stream:
+        with any_stream(path, looks) as stream:
             for warning in stream.warnings:
                 remark(warning)
             _localizer(stream, options)
             stream.truth()
-            system = (stream.sizes[1:], stream.array.wavelength, stream.source_model)
+            wavelengths = np.unique(np.asarray(stream.array.wavelengths)).tolist()
+            system = (stream.sizes[1:], wavelengths, stream.source_model)
             first = first or (system, stream.array.elements)
             if system != first[0] or not torch.equal(stream.array.elements, first[1]):
                 law = "the shards of a directory are of one array, source model, L and M"
@@ -201,13 +203,13 @@ class _Locator:
 
     @functools.cached_property
     def _localizer(self) -> Localizer:
-        with measurement_stream(self.path, self.looks) as stream:
+        with any_stream(self.path, self.looks) as stream:
             return _localizer(stream, self.options)
 
     def __call__(self, asked: tuple[range, Path | None]) -> LocatedSources:
         """Sources of a chunk; where it has a place, they are kept there."""
         scenes, place = asked
-        with measurement_stream(self.path, self.looks) as stream:
+        with any_stream(self.path, self.looks) as stream:
             read = pieces(stream, scenes)
         part = in_order([self._located(piece) for piece in read])
         if place is not None:

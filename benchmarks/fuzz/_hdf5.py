@@ -3,6 +3,7 @@
 import signal
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,14 +12,14 @@ from benchmarks.fuzz import _foreign, _npz
 from benchmarks.fuzz._frame import Subject
 from benchmarks.fuzz._hdf5_bytes import damaged
 from benchmarks.fuzz._hdf5_structure import odd_file
-from benchmarks.fuzz._hdf5_valid import array_files, measurement_files, other_files
+from benchmarks.fuzz._hdf5_valid import array_files, banded_files, measurement_files, other_files
 from risolve.errors import MeasurementError
 from risolve.field import FieldOfView
+from risolve.files.banded_stream import any_stream
 from risolve.files.contents import Look
 from risolve.files.extents import stamp_of_path
 from risolve.files.first_look import look
 from risolve.files.gaps import pieces
-from risolve.files.measurement_stream import measurement_stream
 from risolve.files.naming import PLAIN, Naming
 from risolve.files.reader import opened
 from risolve.files.source import computed
@@ -60,9 +61,10 @@ def read_measurements(path: Path, naming: Naming = PLAIN) -> None:
     if turn % 2:
         read_any(path, naming)
         return
-    with measurement_stream(path, first_look_here(path, naming)) as stream:
+    with any_stream(path, first_look_here(path, naming)) as stream:
         try:
-            localizer = localizer_for(stream, OPTIONS, str(stream.path))
+            options = OPTIONS if stream.array.n_bands == 1 else replace(OPTIONS, estimator="nomp")
+            localizer = localizer_for(stream, options, str(stream.path))
         except ValueError as error:
             # as `risolve localize` has it
             raise MeasurementError(str(error)) from error
@@ -87,6 +89,7 @@ def subjects() -> Sequence[Subject]:
     with TemporaryDirectory() as directory:
         measurements, others = measurement_files(Path(directory)), other_files(Path(directory))
         arrays = array_files(Path(directory))
+        banded = banded_files(Path(directory))
         matlab_hdf5 = _foreign.matlab_hdf5(Path(directory))
     return [
         Subject(name, make, read, ending)
@@ -98,6 +101,7 @@ def subjects() -> Sequence[Subject]:
             ("SigMF archive", _foreign.sigmf_archive, read_measurements, ".sigmf"),
             ("sound", _foreign.sound, lambda path: read_measurements(path, SAID), ".wav"),
             ("measurements, bytes", _bytes(measurements), read_measurements, ".h5"),
+            ("bands, bytes", _bytes(banded), read_measurements, ".h5"),
             ("measurements, structure", lambda n, path: odd_file(path, n, SEED), read_measurements, ".h5"),
             ("results and parts, bytes", _bytes(others), read_any, ".h5"),
             ("arrays, bytes", _bytes(arrays), read_any, ".h5"),

@@ -62,6 +62,20 @@ def measurements(seed: int = 5, n_scenes: int = 3) -> Content:
     }
 
 
+def bands() -> Content:
+    """The same in two bands, as version 2 holds them."""
+    held = {0.1: measurements(), 0.11: measurements(6)}
+    own = ("snapshots", "channel", "codes", "noise_power")
+    shared = {name: values for name, values in measurements().items() if name not in own}
+    by_band = {
+        f"bands/{number}/{name}": content[name]
+        for number, content in enumerate(held.values())
+        for name in own
+    }
+    stated = {"format": "risolve-measurements", "version": 2, "source_model": "constant"}
+    return shared | by_band | {"wavelengths_m": np.array(list(held)), "@": stated}
+
+
 def write(path: Path, content: Content, generation: tuple[str, str] = ANY, **options: Any) -> None:
     """One file of a generation of the format; options of its data sets with axes."""
     with h5py.File(path, "w", libver=generation) as file:
@@ -110,6 +124,13 @@ def _bytes_of(directory: Path, make: Callable[[Path], None]) -> bytes:
     content = path.read_bytes()
     path.unlink()
     return content
+
+
+def banded_files(directory: Path) -> list[bytes]:
+    """Measurements of two wavelengths, of both generations of the format."""
+    return [
+        _bytes_of(directory, lambda path, form=form: write(path, bands(), form)) for form in (ANY, NEWEST)
+    ]
 
 
 def measurement_files(directory: Path) -> list[bytes]:

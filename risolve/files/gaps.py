@@ -13,7 +13,7 @@ from risolve.errors import ChangedFileError, MeasurementError
 from risolve.files.contents import Contents, MadeField, StoredField
 from risolve.files.measurement_laws import AXES
 from risolve.files.measurement_stream import CHUNK_VALUES, MeasurementStream
-from risolve.files.source import Chunk
+from risolve.files.source import Chunk, Source
 
 _AXES = {
     **AXES,
@@ -38,20 +38,23 @@ class Piece(NamedTuple):
     that are whole.
     """
 
-    stream: MeasurementStream
+    stream: Source
     gaps: dict[int, Gap]
     chunk: Chunk
 
 
-def pieces(stream: MeasurementStream, scenes: range) -> list[Piece]:
+def pieces(stream: Source, scenes: range) -> list[Piece]:
     """Scenes that follow one another: those that are whole, then those with gaps, by what they lack.
 
-    Scenes that can be located no more without their gaps are left out of the piece that has them.
+    Scenes that can be located no more without their gaps are left out of the piece that has them; those of
+    several wavelengths with gaps always are.
 
     Raises:
         ChangedFileError: what was opened is no longer there.
     """
     whole = stream.read(scenes)
+    if not isinstance(stream, MeasurementStream):
+        return [Piece(stream, {}, whole)]
     gaps = {scene: gap for scene in whole.left_out if (gap := gap_in(stream, scene)) is not None}
     others = {scene: reason for scene, reason in whole.left_out.items() if scene not in gaps}
     found, cut = [Piece(stream, {}, replace(whole, left_out=others))], dict[Gap, MeasurementStream]()

@@ -50,7 +50,7 @@ _WAVELENGTHS = (1e-9, 1e15)
 _FARTHEST = 1e15
 """Of a coordinate (m)."""
 
-_MOST_VALUES = 2**26
+MOST_VALUES = 2**26
 """Complex numbers of one scene, which are read at once: 1 GB."""
 
 
@@ -85,10 +85,10 @@ def check_sizes(reader: Reader, shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
         raise _disagreement(reader, shapes)
     sizes = Sizes(*(agreed[word] for word in ("scene", "snapshot", "antenna", "element")))
     _, L, M, N = sizes
-    if L * M + M * N + L * N > _MOST_VALUES:
+    if L * M + M * N + L * N > MOST_VALUES:
         raise reader.fault(
             "snapshots",
-            f"a scene is in memory at once, L M + M N + L N at most {_MOST_VALUES} complex numbers, got "
+            f"a scene is in memory at once, L M + M N + L N at most {MOST_VALUES} complex numbers, got "
             f"L = {L} snapshots, M = {M} antennas, N = {N} elements",
         )
     return sizes

@@ -37,7 +37,7 @@ from risolve.files.noise import is_by_antenna, noise_covariance
 from risolve.files.precision import Single, as_single
 from risolve.files.reader import Reader, opened
 from risolve.files.recordings import joined
-from risolve.files.source import FORMAT, VERSION, Chunk, TruePlaces, Unit
+from risolve.files.source import BANDED, FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
 from risolve.physics.observation import Background, Gains, GivenModel, Noise, Observation, SourceModel
@@ -264,15 +264,42 @@ def measurement_stream(
         MeasurementError: a missing, foreign or damaged file, or one that breaks the format.
         ChangedFileError: a file that is no longer the one that was looked at.
     """
-    if looks is not None and path not in looks:
-        raise ChangedFileError(f"{path}: was not there when the files were checked; run again")
-    look = None if looks is None else looks[path]
+    look = None if looks is None else look_at(path, looks)
     with opened(path, origin.made_by, look) as reader:
-        held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
-        held.require(FORMAT, VERSION)
-        if look is not None and look.array is not None:
-            held = as_calibrated(held, look.array)
-        yield MeasurementStream(held, origin)
+        yield stream_of(reader, look, origin)
+
+
+def is_banded(reader: Reader) -> bool:
+    """Whether an open file says that it holds measurements of several wavelengths."""
+    stated = [reader.attribute(name) for name in ("format", "version") if reader.has_attribute(name)]
+    return stated == [FORMAT, BANDED]
+
+
+def stream_of(reader: Reader, look: Look | None, origin: Origin = ANY_RECEIVER) -> MeasurementStream:
+    """Measurements of one wavelength in an open file.
+
+    Raises:
+        MeasurementError: another format or version, or a file that breaks the format.
+    """
+    if is_banded(reader):
+        law = f"{VERSION}, of one wavelength, here; several ({BANDED}) are located, drawn and inspected alone"
+        raise reader.fault("attribute version", law)
+    held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
+    held.require(FORMAT, VERSION)
+    if look is not None and look.array is not None:
+        held = as_calibrated(held, look.array)
+    return MeasurementStream(held, origin)
+
+
+def look_at(path: Path, looks: Mapping[Path, Look]) -> Look:
+    """What was said of a file when all were looked at.
+
+    Raises:
+        ChangedFileError: it was not there then.
+    """
+    if path not in looks:
+        raise ChangedFileError(f"{path}: was not there when the files were checked; run again")
+    return looks[path]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ channel         complex64 [scene or 1, antenna, element]
 codes           complex64 [scene or 1, snapshot, element]
 element_positions_m                                  float64 [element, 3]
 noise_power     float64 [scene]                      optional
+wavelengths_m, bands/...                             of several wavelengths (`files.banded_stream`), version 2
 truth/n_sources int32 [scene]                        optional, with the next three
 truth/azimuth_deg, truth/elevation_deg, truth/range_m    float64 [scene, source]
 truth/snr_db float64 [scene], truth/power float64 [scene, source],
@@ -17,7 +18,7 @@ Channel, codes and positions are the nominal ones. Slots of the truth beyond n_s
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from numpy.typing import NDArray
 
 from risolve.errors import MeasurementError
 from risolve.files import hdf5
-from risolve.files.contents import Attributes, Look
+from risolve.files.banded_stream import BandedStream, any_stream
+from risolve.files.contents import Attributes
 from risolve.files.gaps import gap_in
 from risolve.files.hdf5 import source_paths
 from risolve.files.measurement_stream import (
-    ANY_RECEIVER,
+    MADE_BY,
     SIMULATED,
     MeasurementStream,
     Origin,
@@ -40,9 +42,10 @@ from risolve.files.measurement_stream import (
 )
 from risolve.files.reader import reading
 from risolve.files.registry import writer_for
-from risolve.files.source import FORMAT, VERSION, Chunk
+from risolve.files.source import BANDED, FORMAT, VERSION, Chunk
 from risolve.files.truth import truth_in
 from risolve.inference.scaling import require_usable
+from risolve.physics.bands import bands
 from risolve.physics.observation import Observation
 from risolve.physics.scenario import Scenes, Truth
 
@@ -65,22 +68,43 @@ def write_scenes(path: Path, scenes: Scenes) -> None:
     hdf5.write(path, attributes, datasets | {name: values.cpu().numpy() for name, values in truth.items()})
 
 
-def write_measurements(path: Path | str, observation: Observation) -> None:
+def write_measurements(path: Path | str, observation: Observation | Sequence[Observation]) -> None:
     """Write an observation as a file that `risolve localize` and `read_measurements` read (docs/formats.md).
 
-    A file of this name is replaced. The precision is that of the observation.
+    observation: of one wavelength, or several, one a band, as `bands` takes them. A file of this name is
+    replaced. The precision is that of the observation.
 
     Raises:
         TypeError: what is no observation.
-        ValueError: a name with the ending of no format (.h5, .hdf5, .npz), or an observation that no source
-            can be located in.
+        ValueError: a name with the ending of no format (.h5, .hdf5, .npz), an observation that no source can
+            be located in, or bands that do not agree, or were put together before.
         StateError: the file cannot be written.
     """
-    if not isinstance(observation, Observation):
-        raise TypeError(f"write_measurements takes a risolve.Observation, got {type(observation).__name__}")
+    held = [observation] if isinstance(observation, Observation) else list(observation)
+    for own in held:
+        if not isinstance(own, Observation):
+            raise TypeError(f"write_measurements takes a risolve.Observation, got {type(own).__name__}")
+        if own.array.n_bands > 1:
+            raise ValueError(
+                f"a file holds bands one by one; got {own.array.n_bands} in one observation: write the list "
+                "of observations that `bands` put together"
+            )
+        require_usable(own)
     write = writer_for(Path(path))
-    require_usable(observation)
-    write(Path(path), *_contents(observation))
+    bands(held)
+    write(Path(path), *(_contents(held[0]) if len(held) == 1 else _banded_contents(held)))
+
+
+def _banded_contents(held: Sequence[Observation]) -> tuple[Attributes, dict[str, NDArray[Any]]]:
+    """Attributes and data sets of several bands."""
+    attributes, first = _contents(held[0])
+    shared = {name: value for name, value in attributes.items() if name != "wavelength_m"}
+    wavelengths = np.array([own.array.wavelength for own in held])
+    datasets = {"wavelengths_m": wavelengths, "element_positions_m": first["element_positions_m"]}
+    for number, own in enumerate(held):
+        of_band = _contents(own)[1]
+        datasets |= {f"bands/{number}/{name}": of_band[name] for name in of_band.keys() - datasets.keys()}
+    return {**shared, "version": BANDED}, datasets
 
 
 def _contents(observation: Observation) -> tuple[Attributes, dict[str, NDArray[Any]]]:
@@ -119,10 +143,12 @@ def read_measurements(path: Path | str) -> Observation:
             that cannot be located, which is named.
     """
     observations: list[Observation] = []
-    for stream in _streams(Path(path), first_looks([Path(path)]), ANY_RECEIVER):
-        for line in stream.warnings:
-            warnings.warn(line, stacklevel=2)
-        observations.append(_whole(stream, observations))
+    looks = first_looks([Path(path)])
+    for file in source_paths(Path(path), MADE_BY):
+        with any_stream(file, looks) as stream:
+            for line in stream.warnings:
+                warnings.warn(line, stacklevel=2)
+            observations.append(_whole(stream, observations))
     return _joined(observations)
 
 
@@ -136,7 +162,7 @@ def read_observation(source: Path | Sequence[Path], spherical_amplitude: bool) -
         MeasurementError: as `read_measurements`, or another type than the format names.
     """
     observations: list[Observation] = []
-    for stream in _streams(source, None, Origin(True, spherical_amplitude)):
+    for stream in _streams(source, Origin(True, spherical_amplitude)):
         observations.append(_whole(stream, observations))
     return _joined(observations)
 
@@ -162,7 +188,7 @@ def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Sce
     """
     observations: list[Observation] = []
     parts = []
-    for stream in _streams(source, None, Origin(True, spherical_amplitude)):
+    for stream in _streams(source, Origin(True, spherical_amplitude)):
         observations.append(_whole(stream, observations))
         truth = truth_in(stream.reader, stream.sizes.scenes)
         shape = f"{stream.sizes.scenes} {stream.sizes.snapshots} source"
@@ -172,25 +198,25 @@ def read_scenes(source: Path | Sequence[Path], spherical_amplitude: bool) -> Sce
     return Scenes.joined(parts)
 
 
-def _streams(
-    source: Path | Sequence[Path], looks: Mapping[Path, Look] | None, origin: Origin
-) -> Iterator[MeasurementStream]:
+def _streams(source: Path | Sequence[Path], origin: Origin) -> Iterator[MeasurementStream]:
     """Every file of a source, open in its turn."""
     for path in source_paths(source, origin.made_by):
-        with measurement_stream(path, looks, origin) as stream:
+        with measurement_stream(path, None, origin) as stream:
             yield stream
 
 
-def _whole(stream: MeasurementStream, before: Sequence[Observation]) -> Observation:
+def _whole(stream: MeasurementStream | BandedStream, before: Sequence[Observation]) -> Observation:
     """All scenes of a file, in its units.
 
     Raises:
         MeasurementError: a scene that cannot be located, or another system than that of the files before.
     """
-    chunk = stream.chunk(0, stream.sizes.scenes)
+    n_scenes = stream.sizes.scenes
+    one = stream if isinstance(stream, MeasurementStream) else None
+    chunk = stream.read(range(n_scenes)) if one is None else one.chunk(0, n_scenes)
     if chunk.left_out or chunk.observation is None:
         scene, reason = next(iter(chunk.left_out.items()))
-        gap = None if stream.origin.is_simulated else gap_in(stream, scene)
+        gap = None if one is None or one.origin.is_simulated else gap_in(one, scene)
         way_out = "" if gap is None else f"; `risolve localize` locates the scene without {gap}"
         raise MeasurementError(f"{stream.path}: scene {scene}: {reason}{way_out}")
     for first in before[:1]:
@@ -226,7 +252,7 @@ def _require_same_system(first: Observation, own: Observation, path: Path) -> No
     """Files that are read together come from one array and one source model."""
     for field, same in (
         ("element_positions_m", torch.equal(first.array.elements, own.array.elements)),
-        ("attribute wavelength_m", first.array.wavelength == own.array.wavelength),
+        ("attribute wavelength_m", np.array_equal(first.array.wavelengths, own.array.wavelengths)),
         ("attribute amplitude", first.array.spherical_amplitude == own.array.spherical_amplitude),
         ("attribute source_model", first.source_model == own.source_model),
         ("attribute noise", first.noise == own.noise),

@@ -23,26 +23,33 @@ class Reader:
     """Checked access to one open file; sizes named in a shape agree between its data sets."""
 
     def __init__(
-        self, path: Path, kind: str, held: Contents, stamp: Stamp, stored: Contents | None = None
+        self,
+        path: Path,
+        kind: str,
+        held: Contents,
+        stamp: Stamp,
+        stored: Contents | None = None,
+        within: str = "",
     ) -> None:
         self.path = path
         self.kind = kind
         self.stamp = stamp
         self.sizes: dict[str, int] = {}
         self._held, self._stored = held, stored or held
+        self._within = within
 
     def fault(self, field: str, law: str) -> MeasurementError:
         """The error that names this file, a field of it and the law that the field breaks."""
-        return MeasurementError(f"{self.path}: {field}: {law}")
+        return MeasurementError(f"{self.path}: {self._within}{field}: {law}")
 
     @property
     def is_foreign(self) -> bool:
         """Whether names alone say what the file is."""
         return self._held.is_foreign
 
-    def with_contents(self, held: Contents) -> "Reader":
-        """The same file, holding something else."""
-        return Reader(self.path, self.kind, held, self.stamp, self._stored)
+    def with_contents(self, held: Contents, within: str = "") -> "Reader":
+        """The same file, holding something else; within: a part of it, by which errors name it."""
+        return Reader(self.path, self.kind, held, self.stamp, self._stored, within or self._within)
 
     def require(self, form: str, version: int) -> None:
         """Refuse another format or version.

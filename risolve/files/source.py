@@ -17,6 +17,8 @@ from risolve.physics.observation import Gains, Noise, Observation, SourceModel
 
 FORMAT = "risolve-measurements"
 VERSION = 1
+BANDED = 2
+"""Version of a file of several wavelengths."""
 
 Computed = TypeVar("Computed")
 

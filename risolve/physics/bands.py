@@ -6,6 +6,7 @@ The elements of all bands, each with its wavelength, are those of one array, and
 code 0. Free amplitudes then stay free in every band, and likelihoods, curvatures and bounds of bands add up.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -17,10 +18,13 @@ from torch import Tensor
 
 from risolve.physics.array import Array
 from risolve.physics.observation import Noise, Observation, SourceModel, sensing
-from risolve.shapes import Elements
+from risolve.shapes import Elements, Powers
 
 _SAME = 1e-6
 """Of a wavelength: places that differ by less are the same."""
+
+MOST_SPREAD = 1e12
+"""Noise power of a band over that of another: beyond, nothing of one is left in single precision."""
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -91,7 +95,8 @@ def bands(observations: Sequence[Observation]) -> Observation:
     observations: of the same scenes, elements and source model. Amplitudes are free in every band: those of
     `independent` sources in all snapshots, those of `constant` and `coherent` ones once in each band, which
     then counts as one snapshot of L M antennas. A noise power that is stated, in all bands, may differ
-    between them; one that is not is taken as the same in all.
+    between them: snapshots and channel of each are scaled to that of the first. One that is not is taken as
+    the same in all.
 
     F bands hold F^2 times the codes and F times the channel of one. One observation is returned as it is.
 
@@ -110,15 +115,18 @@ def bands(observations: Sequence[Observation]) -> Observation:
             raise ValueError(f"bands are observations as they were made; band {band} was worked on")
     array = together([_described(one) for one in held]).array
     dtype = reduce(torch.promote_types, [one.snapshots.dtype for one in held])
-    parts = [_of_one_amplitude(one) for one in map(_of_unit_noise, held)]
-    n_rows = max(one.channel.shape[0] for one in parts)
+    if not bool((noise_spread(held) <= MOST_SPREAD).all()):
+        spread = float(noise_spread(held).nan_to_num(nan=math.inf).max())
+        raise ValueError(f"noise_power of bands: no more than {MOST_SPREAD:g} apart, got {spread:.3g}")
     power = held[0].noise_power
+    parts = [_of_one_amplitude(_of_noise(one, power)) for one in held]
+    n_rows = max(one.channel.shape[0] for one in parts)
     return Observation(
         torch.cat([one.snapshots for one in parts], dim=1).to(dtype),
         array,
         torch.cat([one.channel.expand(n_rows, -1, -1).to(dtype) for one in parts], dim=-1),
         _apart([one.codes.to(dtype) for one in parts]),
-        noise_power=None if power is None else torch.ones_like(power),
+        noise_power=power,
     )
 
 
@@ -167,17 +175,27 @@ def together(held: Sequence[Band]) -> BandSizes:
     return BandSizes(sum(own.n_snapshots for own in held), n_antennas, array)
 
 
-def _of_unit_noise(observation: Observation) -> Observation:
-    """y / sigma and H / sigma, of noise of power 1; itself where sigma is not known."""
-    if observation.noise_power is None:
+def noise_spread(held: Sequence[Observation]) -> Float[Tensor, " scene"]:
+    """Largest noise power of the bands over the least; 1 where they are not known."""
+    powers = [one.noise_power for one in held if one.noise_power is not None]
+    if not powers:
+        return torch.ones(held[0].n_scenes, dtype=torch.float64)
+    every = torch.stack(powers).double()
+    return every.amax(0) / every.amin(0)
+
+
+def _of_noise(observation: Observation, power: Powers | None) -> Observation:
+    """y and H times p / sigma, of noise of another power p^2; itself where sigma is not known."""
+    own = observation.noise_power
+    if own is None or power is None:
         return observation
-    scale = observation.noise_power.rsqrt()[:, None, None]
+    scale = (power / own).sqrt()[:, None, None]
     y, H = observation.snapshots, observation.channel
     return replace(
         observation,
         snapshots=(y * scale).to(y.dtype),
-        channel=(H * scale).to(H.dtype),
-        noise_power=torch.ones_like(observation.noise_power),
+        channel=(H * scale).to(H.dtype) if bool((scale != 1.0).any()) else H,
+        noise_power=power,
     )
 
 

@@ -15,19 +15,20 @@ from risolve.files import covariances as covariance_file
 from risolve.files import estimates as estimates_file
 from risolve.files import source as measurements_file
 from risolve.files import sources as sources_file
+from risolve.files.banded_stream import BandedStream
 from risolve.files.checkpoint import declared_checkpoint
 from risolve.files.contents import Refused, Unread
 from risolve.files.first_look import looked_at
 from risolve.files.foreign import as_measurements
 from risolve.files.hdf5 import shard_paths
-from risolve.files.measurement_stream import MeasurementStream
+from risolve.files.measurement_stream import MeasurementStream, is_banded
 from risolve.files.model import Tuning, calibration_of, tunings_of, weights_of
 from risolve.files.naming import PLAIN, Naming
 from risolve.files.reader import Reader, opened
 from risolve.files.registry import format_of
 from risolve.networks.counting import OF_NETWORK, CountRule
 from risolve.networks.trained import Calibration
-from risolve.words.inspection_measurements import measurement_lines
+from risolve.words.inspection_measurements import banded_lines, measurement_lines
 
 _KINDS = {
     measurements_file.FORMAT: "measurements: coded snapshots with the system behind them",
@@ -77,8 +78,9 @@ def explained(
         MeasurementError: its format and version cannot be read.
     """
     own, fault = reader, None
+    is_of_bands = is_banded(reader)
     try:
-        own = as_measurements(reader, naming)
+        own = reader if is_of_bands else as_measurements(reader, naming)
     except MeasurementError as error:
         fault = str(error)
     form, version = (
@@ -89,7 +91,10 @@ def explained(
     known = f"{kind}: {what}" if what else f"{reader.kind}, of no format known here ({form or None})"
     lines = [f"{reader.path}: {known}"]
     try:
-        lines += [] if fault is not None else _details(own, form, more)
+        if is_of_bands:
+            lines += banded_lines(BandedStream(reader, naming))
+        elif fault is None:
+            lines += _details(own, form, more)
     except MeasurementError as error:
         fault = str(error)
     return [*lines, "", *_contents(reader)], fault

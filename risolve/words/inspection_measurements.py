@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from risolve.files.banded_stream import BandedStream
 from risolve.files.gaps import gap_in
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.source import TruePlaces
 from risolve.inference.determinability import determined
+from risolve.physics.array import Array
 from risolve.physics.geometry import (
     aperture,
     fraunhofer_distance,
@@ -37,13 +39,10 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
 
     Channel, codes and SNR are those of the scenes of the first chunk.
     """
-    sizes, wavelength = stream.sizes, stream.array.wavelength
-    frequency = _LIGHT / wavelength
+    sizes = stream.sizes
     lines = [
-        f"{sizes.scenes} scenes of {sizes.snapshots} snapshots at {sizes.antennas} antennas, "
-        + ("no surface" if sizes.antennas == sizes.elements else f"surface of {sizes.elements} elements"),
-        f"wavelength {wavelength:.4g} m ({_hertz(frequency)})",
-        *_array_lines(stream),
+        *_size_lines(stream),
+        *_array_lines(stream.array),
         f"sources: {stream.source_model}, {_MODELS[stream.source_model]}"
         + (", the same of all sources" if stream.gains == "equal" else ""),
     ]
@@ -66,12 +65,38 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
     return lines + (["no truth"] if truth is None else _truth_lines(truth))
 
 
-def _array_lines(stream: MeasurementStream) -> list[str]:
-    array = stream.array
-    size = aperture(array.elements)
-    spacing = nearest_spacing(array.elements)
+def banded_lines(stream: BandedStream) -> list[str]:
+    """The same of several wavelengths: of each band, and of all together."""
+    lines = [f"{len(stream.bands)} bands", *_array_lines(stream.array)]
+    for number, band in enumerate(stream.bands):
+        chunk = band.chunk(0, min(band.chunk_size, band.sizes.scenes))
+        own = [*_size_lines(band), f"sources: {band.source_model}, {_MODELS[band.source_model]}"]
+        own += [] if chunk.observation is None else _system_lines(band, chunk.observation)
+        lines += [f"band {number}: {line}" for line in own]
+    chunk = stream.read(stream.chunk_scenes()[0])
+    if chunk.observation is not None:
+        most = determined(chunk.observation).most
+        lines.append(f"at most {most.n_sources} sources can be determined in all bands together")
+    lines += [f"scene {scene} cannot be located: {reason}" for scene, reason in chunk.left_out.items()]
+    lines += [f"note: {warning}" for warning in stream.warnings]
+    truth = stream.truth()
+    return lines + (["no truth"] if truth is None else _truth_lines(truth))
+
+
+def _size_lines(stream: MeasurementStream) -> list[str]:
+    sizes, wavelength = stream.sizes, stream.array.wavelength
     return [
-        f"array {_extent_words(array.elements)}",
+        f"{sizes.scenes} scenes of {sizes.snapshots} snapshots at {sizes.antennas} antennas, "
+        + ("no surface" if sizes.antennas == sizes.elements else f"surface of {sizes.elements} elements"),
+        f"wavelength {wavelength:.4g} m ({_hertz(_LIGHT / wavelength)})",
+    ]
+
+
+def _array_lines(array: Array) -> list[str]:
+    size = aperture(array.places)
+    spacing = nearest_spacing(array.places)
+    return [
+        f"array {_extent_words(array.places)}",
         f"elements {spacing:.4g} m apart, {spacing / array.wavelength:.3g} wavelengths; aperture "
         f"{size:.4g} m",
         f"Fresnel distance {fresnel_distance(size, array.wavelength):.3g} m, Fraunhofer distance "
