@@ -46,14 +46,15 @@ class Drawn:
     """Scenes with their sources, and what an estimator is told of the places.
 
     places: azimuth, elevation (rad), inverse range (1/m). seen: what the bound is of, with the noise power;
-    bounded: the places that it is of. strength: powers, or amplitudes of `constant` and coherent sources.
+    bounded: the places that it is of. strength: powers, or amplitudes of `constant` and coherent sources, of
+    those in several bands a row a band.
     """
 
     observation: risolve.Observation
     seen: risolve.Observation
     places: Float[np.ndarray, "scene source 3"]
     bounded: Float[np.ndarray, "scene source 3"]
-    strength: Complex[np.ndarray, "scene source"] | Float[np.ndarray, "scene source"]
+    strength: Complex[np.ndarray, "scene *band source"] | Float[np.ndarray, "scene source"]
     told: Mapping[str, CoordinateLike]
     counted: bool
 
@@ -158,7 +159,7 @@ def scores(table: pd.DataFrame, beam_deg: float, bootstrap: Bootstrap, name: str
 def _bounds(drawn: Drawn, scene: slice) -> Float[np.ndarray, "scene source 3"]:
     """Bounds of azimuth, elevation (degrees) and inverse range (1/m) of a scene, NaN where infinite."""
     azimuth, elevation, inverse_range = np.moveaxis(drawn.bounded[scene], -1, 0)
-    name = "amplitude" if drawn.seen.source_model == "constant" else "power"
+    name = "amplitude" if np.iscomplexobj(drawn.strength) else "power"
     known = [one for one, value in drawn.told.items() if isinstance(value, int | float)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ranges = 1.0 / inverse_range

@@ -39,7 +39,13 @@ def add_naming(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=THEIRS,...",
         help="names of the format, and what the file calls them: snapshots=X,positions=P,frequency_hz=f",
     )
-    group.add_argument("--frequency-hz", type=float, metavar="F", help="in place of the wavelength")
+    group.add_argument(
+        "--frequency-hz",
+        type=_frequencies,
+        default=(),
+        metavar="F[,F...]",
+        help="in place of the wavelength; several of recorded sound",
+    )
     group.add_argument(
         "--speed", type=float, default=LIGHT, metavar="M/S", help="of the waves; default that of light"
     )
@@ -71,7 +77,8 @@ def naming_of(arguments: argparse.Namespace) -> Naming:
     """
     return Naming(
         names=names_in(arguments.map),
-        frequency_hz=arguments.frequency_hz,
+        frequency_hz=arguments.frequency_hz[0] if len(arguments.frequency_hz) == 1 else None,
+        bands_hz=arguments.frequency_hz if len(arguments.frequency_hz) > 1 else (),
         speed=arguments.speed,
         positions=None if arguments.positions is None else _positions(arguments.positions),
         in_wavelengths=arguments.positions_in == "wavelengths",
@@ -84,6 +91,11 @@ def naming_of(arguments: argparse.Namespace) -> Naming:
             (name, value) for name in _MODELS if (value := getattr(arguments, name)) is not None
         ),
     )
+
+
+def _frequencies(text: str) -> tuple[float, ...]:
+    """Numbers with commas between."""
+    return tuple(float(number) for number in text.split(","))
 
 
 def _positions(path: Path) -> tuple[tuple[float, ...], ...]:

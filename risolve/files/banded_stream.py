@@ -10,14 +10,14 @@ truth/...           as of version 1
 Each band is read, and checked, as a file of version 1.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from risolve.errors import MeasurementError
 from risolve.files.contents import Contents, Look
 from risolve.files.foreign import as_measurements
 from risolve.files.measurement_laws import MOST_VALUES, Sizes
@@ -32,6 +32,7 @@ from risolve.files.measurement_stream import (
 )
 from risolve.files.naming import PLAIN, Naming
 from risolve.files.reader import Reader, opened
+from risolve.files.recordings import joined
 from risolve.files.source import BANDED, FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, true_places
 from risolve.physics.array import Array
@@ -39,6 +40,9 @@ from risolve.physics.bands import MOST_SPREAD, Band, bands, noise_spread, togeth
 from risolve.physics.observation import Noise, SourceModel
 
 _GROUP = "bands"
+
+_BINS_APART = 3.0
+"""Bins f_s / W from which sin^2 windows at two frequencies are orthogonal."""
 
 
 class BandedStream:
@@ -49,19 +53,8 @@ class BandedStream:
 
     def __init__(self, reader: Reader, naming: Naming = PLAIN) -> None:
         self.path, self._reader = reader.path, reader
-        reader.require(FORMAT, BANDED)
-        if naming.frequency_hz is not None or "wavelength_m" in dict(naming.names):
-            law = "of every band, in the file; got one for all (--frequency-hz, --map wavelength_m)"
-            raise reader.fault("wavelengths_m", law)
-        wavelengths = column(reader, "wavelengths_m", ("band",), None)
-        wrong = ~(np.isfinite(wavelengths) & (wavelengths > 0.0))
-        if len(wavelengths) < 2 or wrong.any():
-            law = f"positive, finite lengths of 2 bands or more, got {wavelengths.tolist()[:8]}"
-            raise reader.fault("wavelengths_m", law)
-        self.bands = [
-            MeasurementStream(as_measurements(_band(reader, number, wavelength), naming))
-            for number, wavelength in enumerate(wavelengths.tolist())
-        ]
+        readers = _of_sound(reader, naming) if naming.bands_hz else _of_file(reader, naming)
+        self.bands = [MeasurementStream(own) for own in readers]
         try:
             L, M, array = together([_described(band) for band in self.bands])
         except ValueError as error:
@@ -146,6 +139,54 @@ def _described(stream: MeasurementStream) -> Band:
     return Band(stream.array, *sizes, stream.source_model, stream.noise, stream.knows_noise_power)
 
 
+def _of_file(reader: Reader, naming: Naming) -> list[Reader]:
+    """The bands of a file of version 2.
+
+    Raises:
+        MeasurementError: another version, no wavelengths, or a band that is not there.
+    """
+    reader.require(FORMAT, BANDED)
+    if naming.frequency_hz is not None or "wavelength_m" in dict(naming.names):
+        law = "of every band, in the file; got one for all (--frequency-hz, --map wavelength_m)"
+        raise reader.fault("wavelengths_m", law)
+    wavelengths = column(reader, "wavelengths_m", ("band",), None)
+    wrong = ~(np.isfinite(wavelengths) & (wavelengths > 0.0))
+    if len(wavelengths) < 2 or wrong.any():
+        law = f"positive, finite lengths of 2 bands or more, got {wavelengths.tolist()[:8]}"
+        raise reader.fault("wavelengths_m", law)
+    return [
+        as_measurements(_band(reader, number, wavelength), naming)
+        for number, wavelength in enumerate(wavelengths.tolist())
+    ]
+
+
+def _of_sound(reader: Reader, naming: Naming) -> list[Reader]:
+    """The frequencies of a recording of real samples.
+
+    Raises:
+        MeasurementError: no such recording, or frequencies of which a window does not tell one from the next.
+    """
+    law = f"{len(naming.bands_hz)} frequencies are those of recorded sound"
+    if not reader.has("samples"):
+        raise reader.fault("--frequency-hz", f"{law}; the file holds {reader.listed()}")
+    kind = reader.dataset("samples", "[sample, channel]").dtype
+    if kind.kind == "c":
+        raise reader.fault("--frequency-hz", f"{law}, of real samples; got {kind}")
+    least = _BINS_APART * reader.positive("sample_rate_hz") / naming.window
+    apart = float(np.diff(np.sort(naming.bands_hz)).min())
+    if apart < least:
+        law = f"{least:g} Hz or more apart, so that the noise of a window is another one in each"
+        raise reader.fault("--frequency-hz", f"{law}; got {apart:g} Hz; take a larger --window")
+    attributes, objects = reader.contents()
+    held = Contents(attributes, objects, reader.is_foreign)
+    return [
+        as_measurements(
+            reader.with_contents(held, _named(number)), replace(naming, frequency_hz=frequency, bands_hz=())
+        )
+        for number, frequency in enumerate(naming.bands_hz)
+    ]
+
+
 def _band(reader: Reader, number: int, wavelength: float) -> Reader:
     """What a file holds of a band, as a file of one wavelength; what is beside the bands is of each.
 
@@ -173,9 +214,30 @@ def any_stream(path: Path, looks: Mapping[Path, Look]) -> Iterator[MeasurementSt
     """
     look = look_at(path, looks)
     with opened(path, MADE_BY, look) as reader:
-        if not is_banded(reader):
-            yield stream_of(reader, look)
-            return
-        if look.array is not None:
-            raise MeasurementError(f"{path}: a calibrated array is of one wavelength; this file has several")
-        yield BandedStream(reader, look.naming)
+        yield _stream_in(reader, look)
+
+
+@contextmanager
+def recorded_stream(
+    paths: Sequence[Path], looks: Mapping[Path, Look]
+) -> Iterator[MeasurementStream | BandedStream]:
+    """Open recordings that were made together as measurements, channel after channel; looks: what
+    `first_looks` said.
+
+    Raises:
+        MeasurementError: as `any_stream`, or recordings that do not agree.
+        ChangedFileError: as `any_stream`.
+    """
+    with ExitStack() as stack:
+        readers = [stack.enter_context(opened(path, MADE_BY, looks[path])) for path in paths]
+        yield _stream_in(joined(readers), looks[paths[0]])
+
+
+def _stream_in(reader: Reader, look: Look) -> MeasurementStream | BandedStream:
+    if not (is_banded(reader) or look.naming.bands_hz):
+        return stream_of(reader, look)
+    if look.array is not None:
+        raise reader.fault(
+            "--array", f"a calibrated array is of one wavelength, and {reader.path} of several"
+        )
+    return BandedStream(reader, look.naming)

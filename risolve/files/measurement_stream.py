@@ -6,7 +6,7 @@ reason, and the others are read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -36,7 +36,6 @@ from risolve.files.naming import PLAIN, Naming
 from risolve.files.noise import is_by_antenna, noise_covariance
 from risolve.files.precision import Single, as_single
 from risolve.files.reader import Reader, opened
-from risolve.files.recordings import joined
 from risolve.files.source import BANDED, FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
@@ -281,7 +280,7 @@ def stream_of(reader: Reader, look: Look | None, origin: Origin = ANY_RECEIVER) 
     Raises:
         MeasurementError: another format or version, or a file that breaks the format.
     """
-    if is_banded(reader):
+    if is_banded(reader) or (look is not None and look.naming.bands_hz):
         law = f"{VERSION}, of one wavelength, here; several ({BANDED}) are located, drawn and inspected alone"
         raise reader.fault("attribute version", law)
     held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
@@ -300,21 +299,6 @@ def look_at(path: Path, looks: Mapping[Path, Look]) -> Look:
     if path not in looks:
         raise ChangedFileError(f"{path}: was not there when the files were checked; run again")
     return looks[path]
-
-
-@contextmanager
-def recorded_stream(paths: Sequence[Path], looks: Mapping[Path, Look]) -> Iterator[MeasurementStream]:
-    """Open recordings that were made together as measurements, channel after channel; looks: what
-    `first_looks` said.
-
-    Raises:
-        MeasurementError: as `measurement_stream`, or recordings that do not agree.
-        ChangedFileError: as `measurement_stream`.
-    """
-    with ExitStack() as stack:
-        readers = [stack.enter_context(opened(path, MADE_BY, looks[path])) for path in paths]
-        held = as_measurements(joined(readers), looks[paths[0]].naming)
-        yield MeasurementStream(held)
 
 
 def first_looks(

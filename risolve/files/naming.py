@@ -26,7 +26,8 @@ _SHORT = {"positions": "element_positions_m", "wavelength_hz": "frequency_hz"}
 class Naming:
     """What is called or counted otherwise, or is not in the file.
 
-    names: names of the format, and what the file has for them. frequency_hz: in place of the wavelength.
+    names: names of the format, and what the file has for them. frequency_hz: in place of the wavelength;
+    bands_hz: several, of recorded sound, in its place.
     speed: of the waves (m/s). positions: of the elements (m). in_wavelengths: positions are multiples of the
     wavelength. is_conjugate: phases have the other sign. n_snapshots: taken of a recording; of a covariance,
     those that it is the mean of. first: sample of a recording to begin with. window: samples of a snapshot of
@@ -35,6 +36,7 @@ class Naming:
 
     names: tuple[tuple[str, str], ...] = ()
     frequency_hz: float | None = None
+    bands_hz: tuple[float, ...] = ()
     speed: float = LIGHT
     positions: tuple[tuple[float, ...], ...] | None = None
     in_wavelengths: bool = False
@@ -48,6 +50,7 @@ class Naming:
     def __post_init__(self) -> None:
         for option, value, least in (
             ("--frequency-hz", self.frequency_hz, 0.0),
+            *(("--frequency-hz", frequency, 0.0) for frequency in self.bands_hz),
             ("--speed", self.speed, 0.0),
             ("--noise-power", self.noise_power, 0.0),
         ):

@@ -78,7 +78,7 @@ def explained(
         MeasurementError: its format and version cannot be read.
     """
     own, fault = reader, None
-    is_of_bands = is_banded(reader)
+    is_of_bands = is_banded(reader) or bool(naming.bands_hz)
     try:
         own = reader if is_of_bands else as_measurements(reader, naming)
     except MeasurementError as error:

@@ -7,12 +7,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scipy.io.wavfile
 
 import risolve
 from risolve import cli
 from risolve.errors import MeasurementError
 from risolve.files.banded_stream import BandedStream, any_stream
-from risolve.files.measurement_stream import first_looks
+from risolve.files.measurement_stream import first_looks, stream_of
 from risolve.files.naming import Naming
 from risolve.files.reader import opened
 from risolve.physics.observation import Observation
@@ -44,9 +45,10 @@ def in_bands(model: str = "independent", n_scenes: int = 3, *, surface: bool = T
     return held
 
 
-@pytest.mark.parametrize("surface", [True, False])
-@pytest.mark.parametrize("model", ["independent", "constant"])
-@pytest.mark.parametrize("ending", ["h5", "npz"])
+@pytest.mark.parametrize(
+    ("ending", "model", "surface"),
+    [("h5", "independent", True), ("h5", "constant", True), ("npz", "constant", False)],
+)
 def test_bands_come_back_as_they_were(tmp_path: Path, ending: str, model: str, surface: bool) -> None:
     held, file = in_bands(model, surface=surface), tmp_path / f"bands.{ending}"
     risolve.write_measurements(file, held)
@@ -196,8 +198,76 @@ def test_one_wavelength_for_all_and_other_commands_are_refused(
         any_stream(file, first_looks([file], Naming(frequency_hz=3e9))),
     ):
         pass
-    assert command(monkeypatch, "convert", str(file), str(tmp_path / "other.h5")) == 2
-    assert re.search(shows("version ... 1 ... 2"), capsys.readouterr().err)
+    assert command(monkeypatch, "finetune", str(file), "--out", str(tmp_path / "tuned.pt")) == 2
+    capsys.readouterr()
+    with pytest.raises(MeasurementError, match=shows("version ... 1 ... 2")), opened(file, "") as reader:
+        stream_of(reader, None)
     with pytest.raises(ValueError, match=shows("3")):
         risolve.write_measurements(tmp_path / "together.h5", risolve.bands(held))
     assert not (tmp_path / "together.h5").exists()
+
+
+def test_convert_writes_bands_in_either_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "bands.h5", tmp_path / "again.npz"
+    risolve.write_measurements(first, in_bands())
+    assert command(monkeypatch, "convert", str(first), str(second)) == 0
+    one, other = (risolve.read_measurements(file) for file in (first, second))
+    np.testing.assert_array_equal(one.snapshots, other.snapshots)
+    np.testing.assert_array_equal(one.channel, other.channel)
+
+
+RATE, SPEED, WINDOW = 8000.0, 343.0, 256
+TONES = (1500.0, 1750.0, 2100.0)
+
+
+def recorded_sound(folder: Path) -> list[str]:
+    """Tones of three frequencies from 30 degrees, at four microphones 15 cm apart, and the options."""
+    random = np.random.default_rng(4)
+    places = 0.15 * np.outer(np.arange(4) - 1.5, [1.0, 0.0, 0.0])
+    time = np.arange(int(RATE)) / RATE
+    delays = -places[:, 0] * np.sin(np.deg2rad(30.0)) / SPEED
+    sound = sum(np.cos(2.0 * np.pi * tone * (time[:, None] - delays) + tone) for tone in TONES)
+    sound = sound + 0.1 * random.standard_normal(sound.shape)
+    scipy.io.wavfile.write(folder / "sound.wav", int(RATE), sound.astype(np.float32))
+    np.savetxt(folder / "places.txt", places)
+    return [
+        *("--speed", str(SPEED), "--positions", str(folder / "places.txt"), "--window", str(WINDOW)),
+        *("--frequency-hz", ",".join(f"{tone:g}" for tone in TONES)),
+    ]
+
+
+def test_frequencies_of_recorded_sound_are_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each alone 15 cm are more than half a wavelength, and another direction answers alike."""
+    said = recorded_sound(tmp_path)
+    out = tmp_path / "sound.h5"
+    assert command(monkeypatch, "convert", str(tmp_path / "sound.wav"), str(out), *said) == 0
+    seen = risolve.read_measurements(out)
+    assert (seen.array.n_bands, seen.n_snapshots) == (3, 3 * int(RATE / WINDOW))
+    found = risolve.locate(seen, sources=1, elevation=0, range=np.inf)
+    assert abs(found["azimuth_deg"][0] - 30.0) < 0.5
+    assert not found["log_likelihood"][0] - found["rival_log_likelihood"][0] < 7.0
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "parts"),
+    [("1500,1590", "--frequency-hz ... 93.75 ... 90"), ("1500,-1", "--frequency-hz ... -1")],
+)
+def test_frequencies_that_a_window_does_not_tell_apart_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    frequencies: str,
+    parts: str,
+) -> None:
+    said = [*recorded_sound(tmp_path)[:-1], frequencies]
+    assert command(monkeypatch, "convert", str(tmp_path / "sound.wav"), str(tmp_path / "o.h5"), *said) == 2
+    assert re.search(shows(parts), capsys.readouterr().err)
+
+
+def test_frequencies_of_what_is_no_sound_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "one.h5"
+    risolve.write_measurements(file, in_bands()[0])
+    assert command(monkeypatch, "localize", str(file), "--frequency-hz", "1e9,2e9") == 2
+    assert re.search(shows("--frequency-hz ... 2"), capsys.readouterr().err)
