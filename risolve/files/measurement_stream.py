@@ -281,8 +281,9 @@ def stream_of(reader: Reader, look: Look | None, origin: Origin = ANY_RECEIVER) 
         MeasurementError: another format or version, or a file that breaks the format.
     """
     if is_banded(reader) or (look is not None and look.naming.bands_hz):
-        law = f"{VERSION}, of one wavelength, here; several ({BANDED}) are located, drawn and inspected alone"
-        raise reader.fault("attribute version", law)
+        field = "attribute version" if is_banded(reader) else "--frequency-hz"
+        law = f"of one wavelength (version {VERSION}) here; several ({BANDED}) are located and converted"
+        raise reader.fault(field, law)
     held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
     held.require(FORMAT, VERSION)
     if look is not None and look.array is not None:
