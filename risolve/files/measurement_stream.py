@@ -282,7 +282,8 @@ def stream_of(reader: Reader, look: Look | None, origin: Origin = ANY_RECEIVER) 
     """
     if is_banded(reader) or (look is not None and look.naming.bands_hz):
         field = "attribute version" if is_banded(reader) else "--frequency-hz"
-        law = f"of one wavelength (version {VERSION}) here; several ({BANDED}) are located and converted"
+        got = BANDED if is_banded(reader) else "several"
+        law = f"{VERSION} here, got {got}: this needs measurements of one wavelength"
         raise reader.fault(field, law)
     held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
     held.require(FORMAT, VERSION)
