@@ -37,7 +37,7 @@ from risolve.files.source import BANDED, FORMAT, VERSION, Chunk, TruePlaces, Uni
 from risolve.files.truth import column, true_places
 from risolve.physics.array import Array
 from risolve.physics.bands import MOST_SPREAD, Band, bands, noise_spread, together
-from risolve.physics.observation import Noise, SourceModel
+from risolve.physics.observation import Gains, Noise, SourceModel
 
 _GROUP = "bands"
 
@@ -75,6 +75,10 @@ class BandedStream:
     @property
     def noise(self) -> Noise:
         return "equal"
+
+    @property
+    def gains(self) -> Gains:
+        return "free"
 
     @property
     def n_snapshots(self) -> int:
@@ -136,7 +140,9 @@ def _named(number: int) -> str:
 
 def _described(stream: MeasurementStream) -> Band:
     sizes = (stream.sizes.scenes, stream.n_snapshots, stream.n_antennas)
-    return Band(stream.array, *sizes, stream.source_model, stream.noise, stream.knows_noise_power)
+    return Band(
+        stream.array, *sizes, stream.source_model, stream.noise, stream.gains, stream.knows_noise_power
+    )
 
 
 def _of_file(reader: Reader, naming: Naming) -> list[Reader]:

@@ -17,7 +17,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from risolve.physics.array import Array
-from risolve.physics.observation import Noise, Observation, SourceModel, sensing
+from risolve.physics.observation import Gains, Noise, Observation, SourceModel, sensing
 from risolve.shapes import Elements, Powers
 
 _SAME = 1e-6
@@ -78,6 +78,7 @@ class Band(NamedTuple):
     n_antennas: int
     source_model: SourceModel
     noise: Noise
+    gains: Gains
     knows_noise_power: bool
 
 
@@ -133,7 +134,7 @@ def bands(observations: Sequence[Observation]) -> Observation:
 def _described(own: Observation) -> Band:
     knows_noise_power = own.noise_power is not None
     sizes = (own.n_scenes, own.n_snapshots, own.n_antennas)
-    return Band(own.array, *sizes, own.source_model, own.noise, knows_noise_power)
+    return Band(own.array, *sizes, own.source_model, own.noise, own.gains, knows_noise_power)
 
 
 def together(held: Sequence[Band]) -> BandSizes:
@@ -151,6 +152,8 @@ def together(held: Sequence[Band]) -> BandSizes:
                 f"bands take noise alike at all antennas; band {band} has noise = antennas: state the "
                 "noise_power of each antenna, [1, antenna]"
             )
+        if own.gains == "equal":
+            raise ValueError(f"bands take an amplitude of every source; band {band} has gains = equal")
         laws = {
             "scenes": (own.n_scenes, first.n_scenes),
             "elements": (own.array.n_elements, first.array.n_elements),

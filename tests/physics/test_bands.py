@@ -238,6 +238,8 @@ def test_bands_that_do_not_agree_are_refused() -> None:
     for parts, other in refused.items():
         with pytest.raises(ValueError, match=shows(parts)):
             risolve.bands([first, other])
+    with pytest.raises(ValueError, match=shows("band 0 ... gains = equal")):
+        risolve.bands([replace(constant, gains="equal"), constant])
     for wrong in ([], [first, None]):
         with pytest.raises(TypeError):
             risolve.bands(wrong)
