@@ -94,8 +94,15 @@ def naming_of(arguments: argparse.Namespace) -> Naming:
 
 
 def _frequencies(text: str) -> tuple[float, ...]:
-    """Numbers with commas between."""
-    return tuple(float(number) for number in text.split(","))
+    """Numbers with commas between.
+
+    Raises:
+        ArgumentTypeError: none.
+    """
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"F or F,F,..., frequencies in Hz; got {text!r}") from None
 
 
 def _positions(path: Path) -> tuple[tuple[float, ...], ...]:

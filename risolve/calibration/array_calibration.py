@@ -53,6 +53,7 @@ class ArrayCalibration:
         faults = [
             f"{name} {found} and not {expected}"
             for name, found, expected in (
+                ("bands", own.n_bands, nominal.n_bands),
                 ("elements", own.n_elements, nominal.n_elements),
                 ("antennas", observation.n_antennas, len(self.antenna_gains)),
                 ("wavelength", own.wavelength, nominal.wavelength),

@@ -149,7 +149,7 @@ def _of_file(reader: Reader, naming: Naming) -> list[Reader]:
     """The bands of a file of version 2.
 
     Raises:
-        MeasurementError: another version, no wavelengths, or a band that is not there.
+        MeasurementError: another version, no wavelengths, or a band that is not there or has none.
     """
     reader.require(FORMAT, BANDED)
     if naming.frequency_hz is not None or "wavelength_m" in dict(naming.names):
@@ -160,6 +160,15 @@ def _of_file(reader: Reader, naming: Naming) -> list[Reader]:
     if len(wavelengths) < 2 or wrong.any():
         law = f"positive, finite lengths of 2 bands or more, got {wavelengths.tolist()[:8]}"
         raise reader.fault("wavelengths_m", law)
+    if reader.has_attribute("wavelength_m"):
+        raise reader.fault(
+            "attribute wavelength_m", "that of each band stands in wavelengths_m; leave it out"
+        )
+    _, objects = reader.contents()
+    numbers = {name.split("/")[1] for name in objects if name.startswith(f"{_GROUP}/")}
+    if beyond := sorted(numbers - set(map(str, range(len(wavelengths))))):
+        law = f"bands 0 to {len(wavelengths) - 1}, which wavelengths_m has"
+        raise reader.fault(f"{_GROUP}/{beyond[0]}", f"{law}; got {', '.join(beyond[:8])}")
     return [
         as_measurements(_band(reader, number, wavelength), naming)
         for number, wavelength in enumerate(wavelengths.tolist())

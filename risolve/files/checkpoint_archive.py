@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-from risolve.files.stored_zip import ArchiveError, opened_zip
+from risolve.files.stored_zip import DAMAGED, ArchiveError, opened_zip
 
 MOST_STEPS = 2_000_000
 """Of the pickle, and values in it: 4 s, and the state of 4,000 epochs."""
@@ -91,7 +91,7 @@ class Archive:
         try:
             self._entries = _opened(file)
             self._contents = _contents(self._entries)
-        except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
+        except DAMAGED as error:
             raise ArchiveError(str(error) or "cut off") from None
 
     def declared(self) -> Any:

@@ -102,6 +102,9 @@ class MeasurementStream:
         self.gains: Gains = "free"
         if reader.has_attribute("gains"):
             self.gains = reader.choice("gains", get_args(Gains))
+        if self.gains == "equal" and self._given == "independent":
+            law = "is of sources that send the same: source_model = constant or coherent (--source-model)"
+            raise reader.fault("gains = equal", f"{law}; got independent")
         is_spherical = origin.spherical_amplitude
         if reader.has_attribute("amplitude"):
             is_spherical = reader.choice("amplitude", ("plane", "spherical")) == "spherical"

@@ -103,7 +103,7 @@ def _banded_contents(held: Sequence[Observation]) -> tuple[Attributes, dict[str,
     datasets = {"wavelengths_m": wavelengths, "element_positions_m": first["element_positions_m"]}
     for number, own in enumerate(held):
         of_band = _contents(own)[1]
-        datasets |= {f"bands/{number}/{name}": of_band[name] for name in of_band.keys() - datasets.keys()}
+        datasets |= {f"bands/{number}/{name}": of_band[name] for name in of_band if name not in datasets}
     return {**shared, "version": BANDED}, datasets
 
 

@@ -27,6 +27,10 @@ _LOCAL = struct.Struct("<4s22xHH")
 _UTF_8 = 0x800
 
 
+DAMAGED = (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError)
+"""What zipfile raises of bytes that are no archive, are cut short, or are packed as it does not know."""
+
+
 class ArchiveError(Exception):
     """The archive is damaged, or holds something else than files that are stored as they are."""
 
@@ -40,7 +44,7 @@ def opened_zip(file: BinaryIO) -> zipfile.ZipFile:
     try:
         _require_short_directory(file)
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
+    except DAMAGED as error:
         raise ArchiveError(str(error) or "cut off") from None
     entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
     if not entries:

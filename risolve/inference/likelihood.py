@@ -78,15 +78,14 @@ def concentrated_residual(
     return torch.cat(parts)
 
 
-def misfit_by_antenna(
+def misfits(
     observation: Observation, sources: Float[Tensor, "scene source 3"]
-) -> Float[Tensor, "scene antenna"]:
-    """sum_l |(I - P_{G_l}) y_l|^2 antenna by antenna, of sources that are there."""
+) -> Float[Tensor, "scene snapshot antenna"]:
+    """|(I - P_{G_l}) y_l|^2 number by number, of sources that are there."""
     double = observation.to(torch.complex128)
     columns = columns_of(double, responses(double, double.array.steering(sources)))
     misfit = least_squares(columns, grouped_snapshots(double)).misfit
-    by_antenna: Tensor = squared_modulus(misfit.reshape(double.snapshots.shape)).sum(1)
-    return by_antenna
+    return squared_modulus(misfit.reshape(double.snapshots.shape))
 
 
 def best_subset(

@@ -105,15 +105,18 @@ def bands(observations: Sequence[Observation]) -> Observation:
         TypeError: what is no sequence of observations.
         ValueError: bands that do not agree, or that cannot be put together.
     """
-    held = list(observations)
+    held = [] if isinstance(observations, Observation) else list(observations)
     if not held or not all(isinstance(one, Observation) for one in held):
-        kinds = ", ".join(type(one).__name__ for one in held) or "none"
-        raise TypeError(f"bands are observations, one a wavelength; got {kinds}")
+        kinds = ", ".join(type(one).__name__ for one in held) or "none in a list"
+        raise TypeError(f"bands are a list of observations, one a wavelength; got {kinds}")
     if len(held) == 1:
         return held[0]
     for band, own in enumerate(held):
         if own.stated is not None or own.recorded is not None:
             raise ValueError(f"bands are observations as they were made; band {band} was worked on")
+        power = own.noise_power
+        if power is not None and not bool(((power > 0.0) & power.isfinite()).all()):
+            raise ValueError(f"noise_power is positive and finite; band {band} has {power.tolist()[:8]}")
     array = together([_described(one) for one in held]).array
     dtype = reduce(torch.promote_types, [one.snapshots.dtype for one in held])
     if not bool((noise_spread(held) <= MOST_SPREAD).all()):

@@ -10,12 +10,8 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.physics.array import Array, Numbers, tensor_of
 from risolve.physics.limits import Limits, mirrors, visible
-from risolve.physics.reception import (
-    check_noise_of_antennas,
-    of_one_waveform,
-    whitened,
-    without_static,
-)
+from risolve.physics.one_waveform import of_one_waveform
+from risolve.physics.reception import check_noise_of_antennas, whitened, without_static
 from risolve.shapes import Channel, Codes, Powers, Snapshots
 
 SourceModel: TypeAlias = Literal["independent", "constant"]
@@ -78,7 +74,7 @@ class Observation(Batched):
         [antenna, element], or one a scene; None where the antennas are the elements. codes: [snapshot,
         element] of exp(j phase), or one set a scene; None where there is no surface. source_model: also
         `coherent`, the same waveform of all sources, each with a factor of its own: the snapshots become one
-        of `constant` sources, with the noise power that the rest of them shows where none is given
+        of `constant` sources, whose noise is stronger, and told by the rest of them where none is given
         (`of_one_waveform`). noise_power: one number, or one a scene, [scene] or [scene, 1], in the unit of
         |snapshot|^2; or of each antenna, [scene or 1, antenna], or a covariance, [scene or 1, antenna,
         antenna], which whitens snapshots and channel (`whitened`), so that the noise power held is 1. stated:
@@ -149,8 +145,8 @@ class Observation(Batched):
                 "gains = equal is of sources that send the same, constant or coherent; got independent ones"
             )
         if source_model == "coherent":
-            y, c, of_rest = of_one_waveform(y, c)
-            power, source_model = of_rest if power is None else power, "constant"
+            y, c, power = of_one_waveform(y, c, power)
+            source_model = "constant"
         held = {
             "snapshots": y,
             "array": array,

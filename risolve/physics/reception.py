@@ -3,8 +3,6 @@
 Both leave snapshots, channel and codes by a linear map, after which the model is the plain one.
 """
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -88,40 +86,6 @@ def without_static(
         raise ValueError(f"a static background: {law}; got codes that differ by {differ:.3g} at most")
     contrasts = _helmert(n_snapshots).to(snapshots.device, snapshots.dtype)
     return contrasts @ snapshots, contrasts @ codes if is_constant else codes[:, 1:]
-
-
-class OneWaveform(NamedTuple):
-    """One snapshot, its code, and the noise power that the others show; None of a single snapshot."""
-
-    snapshots: Complex[Tensor, "scene one antenna"]
-    codes: Complex[Tensor, "#scene one element"]
-    noise_power: Float[Tensor, " scene"] | None
-
-
-def of_one_waveform(snapshots: Snapshots, codes: Codes) -> OneWaveform:
-    """One snapshot in place of those of sources that send the same waveform, under one code for all.
-
-        y_l = B a w_l + n_l,   a = sum_k a_k g_k   ->   z = sum_l w_l^* y_l = B a + n',   |w| = 1
-
-    w is the left singular vector of the largest singular value s_1 of the snapshots, which is the waveform of
-    largest likelihood where nothing is known of the places. Noise keeps its power in z,
-
-        sigma^2 = (sum |y|^2 - s_1^2) / ((L - 1) (M - 1)),
-
-    and what the unknown w takes of it falls as 1 / SNR. A factor that all g_k share is not told.
-
-    Raises:
-        ValueError: codes that change.
-    """
-    change = float((codes - codes[:, :1]).abs().amax())
-    if change > _SAME * float(codes.abs().amax()):
-        raise ValueError(
-            f"`coherent` sources need one code for all snapshots; got codes that differ by {change:.3g}"
-        )
-    _, s, v = torch.linalg.svd(snapshots.to(torch.complex128), full_matrices=False)
-    free = (snapshots.shape[1] - 1) * (snapshots.shape[2] - 1)
-    noise_power = s[:, 1:].square().sum(-1) / free if free else None
-    return OneWaveform((s[:, :1, None] * v[:, :1]).to(snapshots.dtype), codes[:, :1], noise_power)
 
 
 def check_noise_of_antennas(n_snapshots: int, source_model: str, is_stated: bool) -> None:

@@ -15,21 +15,18 @@ from risolve.errors import MeasurementError
 from risolve.field import FieldOfView
 from risolve.files.measurement_stream import MeasurementStream
 from risolve.files.naming import LIGHT
-from risolve.inference.antenna_noise import of_equal_noise
 from risolve.inference.assessment import likelihood_at
-from risolve.inference.goodness import goodness
-from risolve.inference.likelihood import misfit_by_antenna
+from risolve.inference.likelihood import misfits
 from risolve.located import located_sources
 from risolve.locating import CLASSICAL, Options, localize, localizer_for
+from risolve.modulus import squared_modulus
 from risolve.physics.geometry import nearest_spacing
 from risolve.physics.observation import Observation
 from risolve.shapes import Codes, Sources
+from risolve.words.unequal_noise import noise_of_antennas, noise_of_bands
 
 _MOST = 3
 """Sources with which a scene is tried."""
-
-_FITS = 0.01
-"""`fits` of a scene that noise of another power at every antenna explains, at least, and equal noise less."""
 
 _BETTER = 0.8
 """Share of what is left as it is, below which something else fits better."""
@@ -87,10 +84,13 @@ def causes(observation: Observation, located: Sources | None = None) -> list[str
     the scene, None where one is looked for.
     """
     n_sources = 1 if located is None else min(max(located.shape[1], 1), _MOST)
+    seen = replace(observation, noise_power=None)
     if observation.array.n_bands > 1:
         # what may be meant by one wavelength, one channel or one code is no such thing of several
-        return []
-    seen = replace(observation, noise_power=None)
+        if located is None:
+            return []
+        share = float(misfits(seen, located).sum() / squared_modulus(seen.snapshots).sum())
+        return [f"they leave {100.0 * share:.3g} % of its power", *noise_of_bands(seen, located)]
     lines, as_it_is = [], _tried(seen, n_sources)
     if as_it_is is not None:
         who = "one source leaves" if n_sources == 1 else f"{n_sources} sources leave"
@@ -122,31 +122,10 @@ def causes(observation: Observation, located: Sources | None = None) -> list[str
         )
     if located is None and as_it_is is not None:
         located = as_it_is.sources
-    return lines + _silent(seen) + ([] if located is None else _unequal(seen, located))
-
-
-def _unequal(seen: Observation, sources: Sources) -> list[str]:
-    """Whether noise of another power at every antenna fits better beside the same sources, in words.
-
-    What they leave is white noise then and not before, and -2 log-likelihood less by more than
-    (M - 1) log(2 L M).
-    """
-    try:
-        other = replace(seen, noise="antennas")
-    except ValueError:
-        return []
-    equal = of_equal_noise(other, None, 0, lambda part, told, most: sources)
-    before, after = (float(likelihood_at(one, sources).log_likelihood) for one in (seen, equal))
-    L, M = seen.n_snapshots, seen.n_antennas
-    is_better = 2.0 * (after - before) > (M - 1) * math.log(2 * L * M)
-    grid = localizer_for(seen, _options(1), "").grid
-    fits = [float(goodness(one, sources, grid).fits) for one in (seen, equal)]
-    if not (is_better and fits[0] < _FITS <= fits[1]):
-        return []
-    return [
-        "noise of another power at every antenna fits better (noise = antennas): a log-likelihood of "
-        f"{after:.5g} in place of {before:.5g}"
-    ]
+    lines += _silent(seen)
+    if located is None:
+        return lines
+    return lines + noise_of_antennas(seen, located, localizer_for(seen, _options(1), "").grid)
 
 
 def _without_one(seen: Observation, sources: Sources) -> tuple[int, _Trial] | None:
@@ -160,7 +139,7 @@ def _without_one(seen: Observation, sources: Sources) -> tuple[int, _Trial] | No
     )
     if n_antennas - 1 <= sources.shape[1] or couples:
         return None
-    misfit = misfit_by_antenna(seen, sources)[0]
+    misfit = misfits(seen, sources)[0].sum(0)
     antenna = int(misfit.argmax())
     kept = torch.arange(n_antennas) != antenna
     if misfit[antenna] < _ALONE * misfit[kept].median():

@@ -4,12 +4,13 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import BrowserContext, sync_playwright
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_HOME, temporary_settings
 
@@ -112,6 +113,18 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Address
         yield running
 
 
+@contextmanager
+def entered(browser: str, address: Address, folder: Path) -> Iterator[tuple[BrowserContext, str]]:
+    """A browser in which `evil.example` is this machine, and where a folder of pages is served."""
+    arguments = ("--disable-gpu", f"--host-resolver-rules=MAP evil.example {HOST}")
+    with (
+        pages(folder, free_port(), address.key) as shown,
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=browser, args=arguments) as program,
+    ):
+        yield program.new_context(), shown
+
+
 def made() -> tuple[UUID, UUID]:
     """A flow and a deployment that could be run."""
     with get_client(sync_client=True) as client:
@@ -133,13 +146,7 @@ def test_a_foreign_page_makes_nothing_run_and_reads_nothing(
     before = content()
     (tmp_path / "pages" / "run").mkdir(parents=True)
     (tmp_path / "pages" / "run" / "page.html").write_text("seen")
-    arguments = ("--disable-gpu", f"--host-resolver-rules=MAP evil.example {HOST}")
-    with (
-        pages(tmp_path / "pages", free_port(), address.key) as shown,
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=browser, args=arguments) as program,
-    ):
-        context = program.new_context()
+    with entered(browser, address, tmp_path / "pages") as (context, shown):
         page = context.new_page()
         page.goto(address.entrance)
         page.wait_for_url("**/dashboard*")
@@ -161,13 +168,7 @@ def test_the_interface_shows_a_picture_of_a_run_and_a_foreign_page_does_not(
 ) -> None:
     (tmp_path / "pages" / "run").mkdir(parents=True)
     (tmp_path / "pages" / "run" / "square.svg").write_text(SQUARE)
-    arguments = ("--disable-gpu", f"--host-resolver-rules=MAP evil.example {HOST}")
-    with (
-        pages(tmp_path / "pages", free_port(), address.key) as shown,
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=browser, args=arguments) as program,
-    ):
-        context = program.new_context()
+    with entered(browser, address, tmp_path / "pages") as (context, shown):
         own, other = context.new_page(), context.new_page()
         own.goto(address.entrance)
         own.wait_for_url("**/dashboard*")

@@ -62,6 +62,16 @@ def test_bands_come_back_as_they_were(tmp_path: Path, ending: str, model: str, s
     assert np.allclose(found["azimuth_deg"], AZIMUTH_DEG, atol=1.0)
 
 
+def test_what_a_file_holds_is_in_order(tmp_path: Path) -> None:
+    """That equal observations make equal bytes."""
+    risolve.write_measurements(tmp_path / "bands.npz", in_bands(n_scenes=1))
+    names = list(np.load(tmp_path / "bands.npz"))
+    of_band = ["snapshots", "channel", "codes", "noise_power"]
+    assert [name for name in names if name.startswith("bands/")] == [
+        f"bands/{number}/{name}" for number in range(3) for name in of_band
+    ]
+
+
 def test_one_band_is_a_file_of_one_wavelength(tmp_path: Path) -> None:
     (first, *_), (alone, listed) = in_bands(), (tmp_path / "alone.h5", tmp_path / "listed.h5")
     risolve.write_measurements(alone, first)
@@ -151,6 +161,8 @@ WRONG: dict[str, Callable[[h5py.File], None]] = {
     "bands ... noise_power ... True ... band 1 ... False": without("bands/1/noise_power"),
     "bands ... noise = antennas": stated("noise", "antennas"),
     "source_model ... mixed": stated("source_model", "mixed"),
+    "bands/3 ... 0 to 2 ... got 3": lambda own: own.copy("bands/1", own["bands"], "3"),
+    "attribute wavelength_m ... wavelengths_m": lambda own: own.attrs.__setitem__("wavelength_m", 0.1),
 }
 
 

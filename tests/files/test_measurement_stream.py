@@ -269,6 +269,7 @@ WRONG: dict[str, tuple[Change, str]] = {
         "attribute wavelength_m: ... 0.05 to 5 ... wavelength_m = 300 ... 0.15 m ... millimetres?",
     ),
     "centimetres": (attribute("wavelength_m", 20.0), "attribute wavelength_m: ... 0.05 to 5 ... 20"),
+    "equal gains of independent sources": (attribute("gains", "equal"), "gains = equal: ... independent"),
     "hertz": (attribute("wavelength_m", 1e9), "attribute wavelength_m: ... 0.05 to 5 ... 1e+09"),
     "positions in millimetres": (
         with_values("element_positions_m", lambda v: 1000.0 * v),

@@ -13,7 +13,7 @@ from risolve.inference.assessment import likelihood_at
 from risolve.inference.counting import CountingRule, is_source
 from risolve.inference.detection import detectors, explained, gains, pair_gains
 from risolve.inference.grid import search_grid
-from risolve.inference.likelihood import concentrated_residual, misfit_by_antenna, refine
+from risolve.inference.likelihood import concentrated_residual, misfits, refine
 from risolve.inference.projection import amplitude_noise, project, source_responses
 from risolve.physics.observation import Observation
 from tests.messages import shows
@@ -73,7 +73,7 @@ def test_the_residual_is_that_of_the_summed_responses() -> None:
         summed = [matrix.sum(1, keepdims=True) for matrix in matrices]
         received = oracle.groups(observation.snapshots[scene].numpy(), "constant")
         assert float(found[scene]) == pytest.approx(oracle.residual(summed, received), rel=1e-9)
-    torch.testing.assert_close(misfit_by_antenna(observation, moved).sum(1), found)
+    torch.testing.assert_close(misfits(observation, moved).sum((1, 2)), found)
     torch.testing.assert_close(refine(observation, moved, 0).residual, found)
     none = concentrated_residual(observation, moved, torch.zeros(2, 3, dtype=torch.bool))
     torch.testing.assert_close(none, observation.snapshots.abs().square().sum((1, 2)))

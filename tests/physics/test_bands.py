@@ -232,6 +232,7 @@ def test_bands_that_do_not_agree_are_refused() -> None:
         "elements ... 1 ... 0.173": replace(second, array=moved),
         "antennas ... 4 ... 2": replace(few, noise_power=second.noise_power),
         "noise_power ... 1e+12 ... 9e+12": replace(second, noise_power=torch.full((2,), 8.1e11).double()),
+        "noise_power ... band 1 has [-1.0": replace(second, noise_power=-torch.ones(2).double()),
         "noise = antennas": replace(second, noise_power=None, noise="antennas"),
         "band 1 ... 2": risolve.bands([second, third]),
     }
@@ -240,7 +241,7 @@ def test_bands_that_do_not_agree_are_refused() -> None:
             risolve.bands([first, other])
     with pytest.raises(ValueError, match=shows("band 0 ... gains = equal")):
         risolve.bands([replace(constant, gains="equal"), constant])
-    for wrong in ([], [first, None]):
+    for wrong in ([], [first, None], first):
         with pytest.raises(TypeError):
             risolve.bands(wrong)
 

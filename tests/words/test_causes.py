@@ -76,3 +76,21 @@ def test_gains_that_are_not_equal_are_named() -> None:
         warnings.simplefilter("always")
         risolve.locate(seen, sources=2, elevation=0, range=np.inf)
     assert any("gains = free" in str(one.message) for one in caught)
+
+
+@pytest.mark.parametrize("model", ["independent", "constant"])
+@pytest.mark.parametrize(("powers", "is_named"), [((1.0, 10.0, 1.0), True), ((1.0, 1.0, 1.0), False)])
+def test_noise_of_another_power_in_a_band_is_named(
+    model: str, powers: tuple[float, ...], is_named: bool
+) -> None:
+    random, held = np.random.default_rng(4), []
+    for wavelength, power in zip((0.09, 0.1, 0.11), powers, strict=True):
+        array = risolve.linear(8, spacing=0.045, wavelength=wavelength)
+        wave = array.steering(torch.tensor([[0.2, 0.0, 0.0]], dtype=torch.float64)).numpy()
+        drawn = (random.standard_normal((2, 10, 20, 9)) / 2.0**0.5).T @ [1, 1j]
+        drawn = drawn.transpose(2, 1, 0)
+        amplitude = drawn[:, :1, :1] if model == "constant" else drawn[..., :1]
+        y = 4.0 * amplitude * wave + power**0.5 * drawn[..., 1:]
+        held.append(risolve.Observation(y, array, source_model=model))
+    said = said_of(risolve.bands(held))
+    assert ("noise_power of each" in said) == is_named, said
