@@ -10,9 +10,10 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
+from prefect.tasks import Task
 from pydantic import Field
 
 from flows.arguments import command_line, option, python
@@ -78,7 +79,12 @@ def _limits(name: str, text: str) -> tuple[str, ...]:
     return (f"--{name}", *(f"{number:.9f}" for number in numbers)) if numbers else ()
 
 
-@task(cache_policy=NO_CACHE, retries=1)
+async def _retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """A file that cannot be located says the same again; what breaks off a command is tried again."""
+    return isinstance(await state.aresult(raise_on_failure=False), BaseException)
+
+
+@task(cache_policy=NO_CACHE, retries=1, retry_condition_fn=_retry)
 def locate(processes: Processes, file: Path, result: Path, options: tuple[str, ...]) -> State[Any]:
     """Sources of one file; a row of the summary. A file that cannot be located is a failed task."""
     words = ("localize", option("out", result), *options)

@@ -44,9 +44,11 @@ def test_the_files_of_a_folder_are_located_and_what_is_wrong_is_said(served: Pat
         assert len(list(csv.DictReader(file))) == 4
     with get_client(sync_client=True) as client:
         keys = {artifact.key: artifact.data for artifact in client.read_artifacts()}
-        states = {run.name: run.state_name for run in client.read_task_runs()}
+        runs = client.read_task_runs()
+        states = {run.name: run.state_name for run in runs}
     assert "HDF5" in keys["sources"]
     assert [states[f"{name}.h5"] for name in "abc"] == ["Completed", "Completed", "Failed"]
+    assert {run.run_count for run in runs} == {1}
 
 
 def test_files_of_other_programs_have_tables_of_their_own(served: Path) -> None:
