@@ -5,10 +5,10 @@ and of a clone trials | adopt | set.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 from risolve import calibrate_array as calibrate_setup
 from risolve import convert as convert_setup
@@ -16,34 +16,27 @@ from risolve import tune as tuning_setup
 from risolve.calibrating import Asked
 from risolve.calibration.unknowns import NAMES as UNKNOWN
 from risolve.demo import demonstrate
-from risolve.drawing import count_scenes, draw_array, draw_sources
-from risolve.errors import MeasurementError, StateError
-from risolve.files import sources as sources_file
-from risolve.files.calibrated_arrays import is_array, write_array
+from risolve.errors import StateError
+from risolve.files.calibrated_arrays import write_array
 from risolve.files.measurement_stream import first_looks
 from risolve.files.model import Tuning, write_model
-from risolve.files.sources import write_sources
 from risolve.finetune import finetune_files
-from risolve.localize import FOUND_TOLERANCE_DEG, localization_key, localize_files
-from risolve.locating_options import MODEL, add_locating, add_places, array_of, field_of_view_of, options_of
+from risolve.localize_command import LEFT_OUT, PICTURE, add_localize, add_plot
+from risolve.locating_options import MODEL, add_places, field_of_view_of
 from risolve.naming_options import add_naming, naming_of
 from risolve.networks.health import TrainingDiverged
 from risolve.pictures.kinds import KINDS as PICTURES
-from risolve.pictures.view import MOST_SCENES
 from risolve.running.entry import Parser, run
 from risolve.running.target import check_target, parts
 from risolve.running.terminal import print_lines, tell
+from risolve.telling_options import Outcome, Remark, add_quiet, hushed, printed
 from risolve.tune import TuningOptions, checked, tuning_key
 from risolve.words.inspection import inspect_lines
-from risolve.words.sources import estimator_lines, source_lines, summary_line
+from risolve.words.sources import estimator_lines
 from risolve.words.tried import tried_lines
-from risolve.words.truth import score_lines
 
 FAULTY = 2
 """Exit status of an error, and of a file that `inspect` finds fault with."""
-
-LEFT_OUT = 3
-"""Exit status where some scenes were used and others left out."""
 
 OF_CLONE = {
     "trials": "list the complete trials of the search, best first",
@@ -52,15 +45,7 @@ OF_CLONE = {
 }
 """Commands about the pipeline -> what each does."""
 
-_PICTURE = "picture: .png, .svg, or .html, which turns"
-
 DEMO = Path("risolve-demo.html")
-
-Outcome: TypeAlias = tuple[list[str], int]
-"""Lines for standard output, and the exit status."""
-
-Remark: TypeAlias = Callable[[str], None]
-"""Takes a line for standard error."""
 
 
 def main() -> None:
@@ -70,8 +55,9 @@ def main() -> None:
         if sys.argv[1:2] and sys.argv[1] in OF_CLONE:
             _go_on_in_clone(sys.argv[1:])
         arguments = parser().parse_args()
-        lines, status = arguments.command(arguments, tell)
-        print_lines(lines)
+        with hushed(arguments):
+            lines, status = arguments.command(arguments, tell)
+        print_lines(printed(arguments, lines))
         sys.exit(status)
 
     run(command, TrainingDiverged, stopped="nothing was written")
@@ -87,8 +73,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"risolve {version('risolve')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands.add_parser("demo", help="locate the example that the package brings"))
-    _add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
-    _add_plot(commands.add_parser("plot", help="draw scenes of measurements and their sources, or an array"))
+    add_localize(commands.add_parser("localize", help="locate the sources of measurement files"))
+    add_plot(commands.add_parser("plot", help="draw scenes of measurements and their sources, or an array"))
     _add_convert(commands.add_parser("convert", help="write files of other programs as measurements"))
     _add_finetune(
         commands.add_parser("finetune", help="tune a trained network on measurements without truth")
@@ -110,32 +96,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.description = "Locate the example that the package brings, and draw it."
-    demo.add_argument("--out", type=Path, default=DEMO, metavar="FILE", help=f"{_PICTURE}; default {DEMO}")
+    demo.add_argument("--out", type=Path, default=DEMO, metavar="FILE", help=f"{PICTURE}; default {DEMO}")
     demo.set_defaults(command=_demo)
-
-
-def _add_localize(localize: argparse.ArgumentParser) -> None:
-    localize.description = "Locate the sources of every scene of measurement files (docs/formats.md)."
-    localize.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file, or directory of shards")
-    localize.add_argument("--out", type=Path, metavar="FILE", help="result: .csv, .json or .h5")
-    localize.add_argument("--plot", type=Path, metavar="FILE", help=_PICTURE)
-    add_locating(localize)
-    add_naming(localize)
-    localize.set_defaults(command=_localize)
-
-
-def _add_plot(plot: argparse.ArgumentParser) -> None:
-    plot.description = (
-        "Locate the sources of one scene, or of the first few, and draw them beside the spectrum of the "
-        "snapshots, along range and in space, with the truth where the file holds one; or a calibrated array."
-    )
-    plot.add_argument("file", type=Path, metavar="FILE", help="file, directory of shards, or an array")
-    most = f"number of a scene, from 0; default: all, {MOST_SCENES} at most, in small"
-    plot.add_argument("--scene", type=int, metavar="N", help=most)
-    plot.add_argument("--out", type=Path, required=True, metavar="FILE", help=_PICTURE)
-    add_locating(plot)
-    add_naming(plot)
-    plot.set_defaults(command=_plot)
 
 
 def _add_convert(convert: argparse.ArgumentParser) -> None:
@@ -147,6 +109,7 @@ def _add_convert(convert: argparse.ArgumentParser) -> None:
         "out", type=Path, metavar="OUT", help=f"a new file: {', '.join(convert_setup.KINDS)}"
     )
     add_naming(convert)
+    add_quiet(convert)
     convert.set_defaults(command=_convert)
 
 
@@ -176,6 +139,7 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
     finetune.add_argument(
         "--seed", type=int, default=1, metavar="N", help="of the order of the scenes; default 1"
     )
+    add_quiet(finetune)
     finetune.set_defaults(command=_finetune)
 
 
@@ -211,6 +175,7 @@ def _add_calibrate_array(calibrate: argparse.ArgumentParser) -> None:
     calibrate.add_argument("--folds", type=int, default=10, metavar="N", help=folds)
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="the array: .h5")
     add_naming(calibrate)
+    add_quiet(calibrate)
     calibrate.set_defaults(command=_calibrate_array)
 
 
@@ -239,50 +204,6 @@ def _calibrate_array(arguments: argparse.Namespace, remark: Remark) -> Outcome:
 def _demo(arguments: argparse.Namespace, remark: Remark) -> Outcome:
     check_target(arguments.out, [], PICTURES)
     return demonstrate(arguments.out), 0
-
-
-def _localize(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    options = options_of(arguments)
-    naming = naming_of(arguments)
-    looks = first_looks(arguments.files, naming, array_of(arguments))
-    workers = len(os.sched_getaffinity(0))
-    if arguments.plot is not None:
-        check_target(arguments.plot, arguments.files, PICTURES)
-    if arguments.out is None:
-        found = localize_files(arguments.files, looks, options, remark, None, workers)
-        lines = [*source_lines(found.sources), summary_line(found.sources)]
-    else:
-        check_target(arguments.out, arguments.files, sources_file.KINDS)
-        key = localization_key(arguments.files, options, naming, arguments.array)
-        with parts(arguments.out, key, "[0-9]*-[0-9]*.h5") as work:
-            found = localize_files(arguments.files, looks, options, remark, work, workers)
-            check_target(arguments.out, arguments.files, sources_file.KINDS)
-            write_sources(arguments.out, found.sources)
-        lines = [f"{summary_line(found.sources)}: {arguments.out}"]
-    if arguments.plot is not None:
-        n_scenes = len(found.sources.scenes)
-        lines.append(draw_sources(arguments.plot, arguments.files, looks, options, found.sources, n_scenes))
-    if found.scores:
-        lines += ["", *score_lines(found.scores, FOUND_TOLERANCE_DEG)]
-    return lines, LEFT_OUT if found.sources.left_out else 0
-
-
-def _plot(arguments: argparse.Namespace, remark: Remark) -> Outcome:
-    options, files = options_of(arguments), [arguments.file]
-    looks = first_looks(files, naming_of(arguments), array_of(arguments))
-    if arguments.file in looks and is_array(arguments.file, looks[arguments.file]):
-        if arguments.scene is not None:
-            raise MeasurementError(f"--scene: of measurements; {arguments.file} is an array, which has none")
-        return [draw_array(arguments.out, arguments.file)], 0
-    check_target(arguments.out, files, PICTURES)
-    n_scenes, scene = count_scenes(arguments.file, looks), arguments.scene
-    if scene is not None and not 0 <= scene < n_scenes:
-        law = f"a number from 0 to {n_scenes - 1}, of the {n_scenes} scenes of {arguments.file}"
-        raise MeasurementError(f"--scene: {law}; got {scene}")
-    scenes = range(min(n_scenes, MOST_SCENES)) if scene is None else range(scene, scene + 1)
-    found = localize_files(files, looks, options, remark, None, 1, scenes).sources
-    drawn = draw_sources(arguments.out, files, looks, options, found, n_scenes)
-    return [*source_lines(found), drawn], LEFT_OUT if found.left_out else 0
 
 
 def _convert(arguments: argparse.Namespace, remark: Remark) -> Outcome:

@@ -39,7 +39,7 @@ _SCENES_AT_ONCE = 256
 _WHERE = "the observation"
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class FoundSources(LocatedSources):
     """What `locate` found, with the observation in which, and where it searched: what a figure is made of."""
 

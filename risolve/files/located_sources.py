@@ -1,12 +1,14 @@
 """Located sources as a table: one record of the sources of scenes, row by row, and its columns."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
+
+from risolve.inference.tracking import Scene, follow, learned_motion, require_tracking
 
 VALUES = (
     *("azimuth_deg", "elevation_deg", "range_m", "x_m", "y_m", "z_m", "power_db"),
@@ -38,13 +40,25 @@ all sources of the scene apart, 0 where not. robust: 1 where the model does not 
 are those of such a one (`inference.robust`), else 0; NaN of peaks.
 """
 
+TRACK = "track"
+"""Column of what was tracked."""
+
+ORDERS = ("power", "azimuth", "elevation", "range", TRACK)
+"""What sources of a scene may be ordered by."""
+
+GAP, GATE = 3, 0.001
+"""Scenes without its source that a track survives, and the probability that a source of a track is shut out,
+where nothing is said.
+"""
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LocatedSources:
     """Sources of scenes of one or several files, row by row; `values` has the columns `VALUES`.
 
     scenes: (file, scene, n_sources) of every scene that was located, scene_values: its columns
-    `SCENE_VALUES`. left_out: (file, scene, reason) of every other one. file is a number into `files`.
+    `SCENE_VALUES`. left_out: (file, scene, reason) of every other one. file is a number into `files`. track:
+    which source of the scenes of its file it is, from 0; None of what was not tracked.
     """
 
     estimator: str
@@ -56,6 +70,7 @@ class LocatedSources:
     scenes: Int[np.ndarray, "located 3"]
     scene_values: Float[np.ndarray, "located column"]
     left_out: tuple[tuple[int, int, str], ...]
+    track: Int[np.ndarray, " row"] | None = None
 
     @property
     def count_confidence(self) -> Float[np.ndarray, " located"]:
@@ -93,7 +108,7 @@ class LocatedSources:
         Raises:
             KeyError: there is no such column.
         """
-        names = header(len(self.files) > 1)
+        names = self.columns
         if column not in names:
             raise KeyError(f"{column!r} is no column; there are {', '.join(names)}")
         if column in VALUES:
@@ -104,7 +119,12 @@ class LocatedSources:
     __iter__ = None
 
     def __contains__(self, column: object) -> bool:
-        return column in header(len(self.files) > 1)
+        return column in self.columns
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns."""
+        return header(len(self.files) > 1, self.track is not None)
 
     def __len__(self) -> int:
         """Sources of all scenes."""
@@ -112,11 +132,12 @@ class LocatedSources:
 
     def to_pandas(self) -> pd.DataFrame:
         """A row a source: the columns of a result file."""
-        return pd.DataFrame(list(self.rows()), columns=list(header(len(self.files) > 1)))
+        return pd.DataFrame(list(self.rows()), columns=list(self.columns))
 
     def __repr__(self) -> str:
         """The first sources, their number and the estimator."""
-        shown = self.to_pandas()[["scene", "source", *VALUES[:3], "power_db", "explained", "fits"]].round(4)
+        named = ("scene", "source", *((TRACK,) if TRACK in self else ()), *VALUES[:3])
+        shown = self.to_pandas()[[*named, "power_db", "explained", "fits"]].round(4)
         head = f"{len(shown)} sources in {len(self.scenes)} scenes, by {self.estimator}"
         return f"{head}\n{shown.to_string(index=False, max_rows=12)}" if len(shown) else head
 
@@ -134,8 +155,65 @@ class LocatedSources:
         for number in range(self.file.size):
             named = {"file": self.files[int(self.file[number])]} if len(self.files) > 1 else {}
             place = {"scene": int(self.scene[number]), "source": int(self.source[number])}
+            if self.track is not None:
+                place[TRACK] = int(self.track[number])
             values = dict(zip(VALUES, self.values[number].tolist(), strict=True))
             yield {**named, **place, **values, **dict(zip(SCENE_VALUES, of_scene[number], strict=True))}
+
+    def ordered(self, by: str) -> Self:
+        """The sources of every scene in another order: by power the strongest first, by azimuth, elevation,
+        range and track the least first. What has equal values, or none, which stands last, stays as it is.
+
+        Raises:
+            ValueError: an order that is none of these, or by tracks of what was not tracked.
+        """
+        if by not in ORDERS:
+            raise ValueError(f"sources are ordered by {', '.join(ORDERS)}; got {by!r}")
+        if by == TRACK:
+            if self.track is None:
+                raise ValueError("sources are ordered by track where they have one: track them before")
+            key = self.track
+        else:
+            names = {"power": "power_db", "range": "range_m"}
+            column = self.values[:, VALUES.index(names.get(by, f"{by}_deg"))]
+            key = -column if by == "power" else column
+        rows = np.lexsort((key, np.repeat(np.arange(len(self.scenes)), self.scenes[:, 2])))
+        return replace(self, values=self.values[rows], track=None if self.track is None else self.track[rows])
+
+    def tracked(self, gap: int = GAP, gate: float = GATE) -> Self:
+        """With the tracks of sources over the scenes of each file, which move as its first scenes tell.
+
+        gap: scenes without its source, in a row, that a track survives, those that were left out among them.
+        gate: probability that a source of a track is shut out because it is too far from where it was
+        expected. Method: `inference.tracking`.
+
+        Raises:
+            ValueError: a gap below 0, or a probability that is none.
+        """
+        require_tracking(gap, gate)
+        track = np.full(len(self), -1, dtype=np.int64)
+        ends = self.scenes[:, 2].cumsum()
+        for file in range(len(self.files)):
+            own = np.flatnonzero(self.scenes[:, 0] == file)
+            scenes = [
+                _placed(int(self.scenes[at, 1]), self.values[ends[at] - self.scenes[at, 2] : ends[at]])
+                for at in own
+            ]
+            motion = learned_motion(scenes, gap, gate)
+            track[self.file == file] = np.concatenate([track[:0], *follow(scenes, motion, gap, gate).tracks])
+        return replace(self, track=track)
+
+
+def _placed(number: int, values: Float[np.ndarray, "source value"]) -> Scene:
+    """The places of a scene from its rows of `VALUES`."""
+    places, deviations = (
+        values[:, [VALUES.index(name) for name in names]] * (*[np.pi / 180.0] * 2, 1.0)
+        for names in (
+            ("azimuth_deg", "elevation_deg", "inverse_range_per_m"),
+            ("azimuth_std_deg", "elevation_std_deg", "inverse_range_std_per_m"),
+        )
+    )
+    return Scene(number, places, deviations)
 
 
 def no_sources(estimator: str, files: tuple[str, ...]) -> LocatedSources:
@@ -173,6 +251,7 @@ def joined(parts: Sequence[LocatedSources]) -> LocatedSources:
     )
 
 
-def header(several: bool) -> Sequence[str]:
-    """Columns of the rows of one file, or of several."""
-    return (*(("file",) if several else ()), "scene", "source", *VALUES, *SCENE_VALUES)
+def header(several: bool, tracked: bool) -> Sequence[str]:
+    """Columns of the rows of one file, or of several, with tracks or without."""
+    track = (TRACK,) if tracked else ()
+    return (*(("file",) if several else ()), "scene", "source", *track, *VALUES, *SCENE_VALUES)

@@ -1,7 +1,7 @@
 """Located sources as a file: CSV (one row a source), JSON (one object a scene) or HDF5, "risolve-sources" 2.
 
 HDF5 attributes     format, version, estimator, files (paths, one a line)
-sources/COLUMN      [row]              the columns of the CSV, float64; scene, source and file int64
+sources/COLUMN      [row]              the columns of the CSV, float64; scene, source, file and track int64
 scenes/scene, scenes/file, scenes/n_sources     int64 [located scene]
 scenes/count_confidence, explained, fits, beyond_training  float64 [located scene]      `SCENE_VALUES`
 left_out/scene, left_out/file          int64 [scene]
@@ -14,6 +14,7 @@ infinity either.
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -29,12 +30,13 @@ from risolve.files import hdf5
 from risolve.files.atomic import write_text
 from risolve.files.contents import Look
 from risolve.files.first_look import looked_at
-from risolve.files.located_sources import SCENE_VALUES, VALUES, LocatedSources, header
+from risolve.files.located_sources import SCENE_VALUES, TRACK, VALUES, LocatedSources, header
 from risolve.files.reader import Reader, opened, reading
 
 FORMAT = "risolve-sources"
 VERSION = 2
 _REASON = "left_out/reason"
+_TRACK = f"sources/{TRACK}"
 
 _NEWER = frozenset((*VALUES[VALUES.index("at_limit") :], *SCENE_VALUES[1:]))
 """Columns that earlier files lack."""
@@ -89,6 +91,7 @@ def sources_in(reader: Reader) -> LocatedSources:
         scenes=scenes,
         scene_values=of_scenes,
         left_out=tuple(zip(*(numbers.tolist() for numbers in left_out), _reasons(reader), strict=True)),
+        track=reader.array(_TRACK, np.int64, "row") if reader.has(_TRACK) else None,
     )
 
 
@@ -126,7 +129,8 @@ def write_sources(path: Path, sources: LocatedSources) -> None:
 
 
 def _is_csv(path: Path) -> bool:
-    known = {",".join(header(several)).encode() + b"\n" for several in (False, True)}
+    kinds = itertools.product((False, True), repeat=2)
+    known = {",".join(header(several, tracked)).encode() + b"\n" for several, tracked in kinds}
     with path.open("rb") as file:
         return file.readline(max(map(len, known))) in known
 
@@ -150,7 +154,7 @@ KINDS: Mapping[str, Callable[[Path], bool]] = {".csv": _is_csv, ".json": _is_jso
 
 def _write_csv(path: Path, sources: LocatedSources) -> None:
     text = io.StringIO()
-    writer = csv.DictWriter(text, header(len(sources.files) > 1), lineterminator="\n")
+    writer = csv.DictWriter(text, sources.columns, lineterminator="\n")
     writer.writeheader()
     for row in sources.rows():
         cells = {name: "" if _is_nan(value) else value for name, value in row.items()}
@@ -164,10 +168,16 @@ def _no_formula(name: str) -> str:
 
 
 def _write_json(path: Path, sources: LocatedSources) -> None:
-    write_text(path, json.dumps(_document(sources), indent=1, allow_nan=False) + "\n")
+    write_text(path, json_text(document(sources)) + "\n")
 
 
-def _document(sources: LocatedSources) -> dict[str, Any]:
+def json_text(content: dict[str, Any]) -> str:
+    """A document as text; it holds no number that is not finite."""
+    return json.dumps(content, indent=1, allow_nan=False)
+
+
+def document(sources: LocatedSources) -> dict[str, Any]:
+    """Located sources as JSON has them."""
     by_scene: dict[tuple[int, int], list[dict[str, Any]]] = {
         (int(file), int(scene)): [] for file, scene, _ in sources.scenes
     }
@@ -216,6 +226,8 @@ def _write_hdf5(path: Path, sources: LocatedSources) -> None:
         "left_out/file": np.array([file for file, _, _ in sources.left_out], dtype=np.int64),
         "left_out/scene": np.array([scene for _, scene, _ in sources.left_out], dtype=np.int64),
     }
+    if sources.track is not None:
+        datasets[_TRACK] = sources.track.astype(np.int64)
     if sources.left_out:
         datasets[_REASON] = np.array([reason.encode() for _, _, reason in sources.left_out])
     attributes: dict[str, str | int] = {
