@@ -1,4 +1,6 @@
-"""The conventional (Bartlett) beamformer in the near field, on the exact spherical wave."""
+"""The conventional (Bartlett) beamformer in the near field, on the exact spherical wave: for a first look, in
+a fiftieth of the time of `ml`.
+"""
 
 import torch
 from jaxtyping import Float

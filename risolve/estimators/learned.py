@@ -302,7 +302,9 @@ def _peaks(name: str, grid: Grid, settings: Settings) -> PeakEstimator:
 
 
 def _learned(name: str, grid: Grid, settings: Settings) -> LearnedEstimator:
-    """The likeliest hypothesis that a network proposes: for many scenes of the system of its training."""
+    """The likeliest hypothesis that a network proposes: for many scenes of the system of its training, in a
+    sixth of the time of `ml`.
+    """
     return LearnedEstimator(name, grid, settings)
 
 

@@ -1,4 +1,6 @@
-"""Modified MUSIC: directions from the anti-diagonal of R, then a range for each."""
+"""Modified MUSIC: directions from the anti-diagonal of R, then a range for each: for comparisons, because it
+misses most sources, in a fortieth of the time of `ml`.
+"""
 
 import math
 from dataclasses import dataclass

