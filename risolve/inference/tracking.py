@@ -22,6 +22,9 @@ _STEPS = (0.0, 1.0, 4.0, 16.0, 64.0, 256.0)
 _KEPT = (0.0, 0.97, 0.999)
 """Shares of a velocity that a scene keeps which are tried: of 0 the last place is the one to expect."""
 
+_ANY_EXTENT = 1.0
+"""Of inverse ranges (1/m) where none is told, which then take no part."""
+
 _LEARNED_FROM = 100
 """Scenes, the first ones, that tell the motion."""
 
@@ -140,7 +143,7 @@ def _extents(scenes: Sequence[Scene]) -> Float[np.ndarray, " 3"]:
     """Of every coordinate: all directions, and inverse ranges up to the largest that is told, and beyond."""
     nearest = [(scene.places + scene.deviations)[:, 2] for scene in scenes]
     told = [float(own[np.isfinite(own)].max(initial=0.0)) for own in nearest]
-    return np.array([2.0 * np.pi, np.pi, max(told, default=0.0) or 1.0])
+    return np.array([2.0 * np.pi, np.pi, max((*told, 0.0)) or _ANY_EXTENT])
 
 
 class _Tracks(NamedTuple):
