@@ -14,7 +14,7 @@ from risolve.physics.scenario import SceneDraw, Scenes, draw_installation, draw_
 from risolve.running.shards import make_shards
 from risolve.running.work import work_key
 from stages.params import objects
-from stages.params.file import read_params, sections
+from stages.params.file import read_params, sections, system_files
 from stages.params.model import SPLITS, Params, Split
 from stages.running.state import publish, work_directory
 from stages.running.verb import run_verb, split_argument
@@ -102,7 +102,9 @@ def main() -> None:
     reads = sections(params, (*READS, f"simulate.{split}"))
     n_shards = -(-params.simulate.split(split).n_scenes // params.simulate.scenes_per_shard)
     make = functools.partial(_make_shard, params, split)
-    with work_directory(f"simulate-{split}", work_key("stages.simulate", reads)) as work:
+    with work_directory(
+        f"simulate-{split}", work_key("stages.simulate", reads, system_files(params))
+    ) as work:
         make_shards(make, n_shards, work, params.simulate.workers, 8, f"simulate {split}", "shards")
         publish(work, Path("data/scenes") / split)
 

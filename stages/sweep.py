@@ -35,7 +35,7 @@ from stages.evaluation.strata import Bootstrap, strata_table
 from stages.evaluation.tables import SCORED, scored, write_csv
 from stages.page import sweep as sweep_figure
 from stages.params import estimators
-from stages.params.file import read_params, sections
+from stages.params.file import read_params, sections, system_files
 from stages.params.model import Params
 from stages.running.state import discard, publishing
 from stages.running.verb import run_verb
@@ -127,7 +127,10 @@ def main() -> None:
     bench = Once(partial(read_bench, params))
     bench()
     reads = sections(params, (name for name in READS if name not in SCORED))
-    key, make = work_key("stages.sweep", reads, [NETWORK]), partial(make_batch, params, bench)
+    key, make = (
+        work_key("stages.sweep", reads, [NETWORK, *system_files(params)]),
+        partial(make_batch, params, bench),
+    )
     with cells.made("sweep", key, make, plan(params), params.evaluate.workers) as (work, done):
         with publishing(work, Path("data/sweep")) as tables:
             csv = tables / "impairments.csv"

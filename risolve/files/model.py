@@ -22,10 +22,10 @@ from risolve.files.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from risolve.files.model_params import ModelParams
+from risolve.files.model_params import KINDS_OF_ARRAY, ModelParams
 from risolve.files.shipped import NETWORK
 from risolve.networks.covariance_network import CovarianceNetwork, Layout
-from risolve.networks.dictionary import Dictionary, planar_dictionary
+from risolve.networks.dictionary import Dictionary, dictionary_of
 from risolve.networks.features import n_channels
 from risolve.networks.trained import Calibration, TrainedNetwork
 from risolve.seeds import integer_seed
@@ -100,10 +100,7 @@ def _layers(params: ModelParams) -> CovarianceNetwork:
 
 def network_dictionary(params: ModelParams) -> Dictionary:
     """Steering matrix of the grid for the nominal array."""
-    array = params.array
-    return planar_dictionary(
-        model_grid.grid(params), array.n_horizontal, array.n_vertical, model_grid.nominal_array(params)
-    )
+    return dictionary_of(model_grid.grid(params), model_grid.nominal_array(params))
 
 
 def write_network(
@@ -185,7 +182,10 @@ def _model_params(path: Path, checkpoint: Checkpoint) -> ModelParams:
     try:
         return ModelParams.model_validate_json(json.dumps(checkpoint.parameters))
     except ValidationError as error:
-        faults = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        faults = ", ".join(
+            ".".join(str(part) for part in fault["loc"] if part not in KINDS_OF_ARRAY)
+            for fault in error.errors()
+        )
         raise CheckpointError(
             f"{path}: parameters: those of a trained network, of which {faults} are missing or wrong; "
             "train again"

@@ -3,7 +3,7 @@
 import torch
 
 from risolve.files import model_grid
-from risolve.files.model_params import ModelParams
+from risolve.files.model_params import ArrayLayout, ModelParams
 from risolve.physics.array import Array
 from risolve.physics.geometry import nearest_spacing
 
@@ -19,7 +19,9 @@ def differences(params: ModelParams, array: Array, n_antennas: int, n_snapshots:
     own, found = params.array, []
     if abs(array.wavelength / own.wavelength_m - 1.0) > _SAME_WAVELENGTH:
         found.append(f"wavelength_m is {array.wavelength:g}, the model's {own.wavelength_m:g}")
-    layout = f"{own.n_horizontal} x {own.n_vertical}, {own.spacing_m:g} m apart"
+    layout = "of a file of measurements"
+    if isinstance(own, ArrayLayout):
+        layout = f"{own.n_horizontal} x {own.n_vertical}, {own.spacing_m:g} m apart, vertical index slow"
     if array.n_elements != own.n_elements:
         found.append(f"elements are {array.n_elements}, the model's {own.n_elements} ({layout})")
     else:
@@ -28,8 +30,7 @@ def differences(params: ModelParams, array: Array, n_antennas: int, n_snapshots:
         if float(away[worst]) > _SAME_PLACE * own.wavelength_m:
             found.append(
                 f"element_positions_m: element {worst} stands {float(away[worst]):.3g} m from its place in "
-                f"the model's layout ({layout}, vertical index slow; here they are "
-                f"{nearest_spacing(array.elements):.3g} m apart)"
+                f"the model's layout ({layout}; here they are {nearest_spacing(array.elements):.3g} m apart)"
             )
     for name, held, trained in (
         ("antennas", n_antennas, params.receiver.n_antennas),

@@ -2,10 +2,10 @@
 complete.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 # Counts that no machine exceeds.
 PositiveInt = Annotated[int, Field(gt=0, le=10**9)]
@@ -16,6 +16,9 @@ Length = Annotated[float, Field(ge=1e-6, le=1e6)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 _MOST_POINTS = 20_000
+
+MOST_ELEMENTS = 10**5
+"""Whose places stand in the file of a model."""
 
 
 class Section(BaseModel):
@@ -63,6 +66,41 @@ class ArrayLayout(Section):
     @property
     def n_elements(self) -> int:
         return self.n_horizontal * self.n_vertical
+
+
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
+# A line sees a cone, not azimuth and elevation, and two elements are one.
+Places = Annotated[
+    tuple[tuple[Coordinate, Coordinate, Coordinate], ...], Field(min_length=3, max_length=MOST_ELEMENTS)
+]
+
+
+class ElementPlaces(Section):
+    """Any array: the places of its elements about its centre, z to the front."""
+
+    wavelength_m: Length
+    element_positions_m: Places
+    spherical_amplitude: bool
+
+    @property
+    def n_elements(self) -> int:
+        return len(self.element_positions_m)
+
+
+def _kind_of_array(held: Any) -> str:
+    is_placed = isinstance(held, ElementPlaces) or (
+        isinstance(held, Mapping) and "element_positions_m" in held
+    )
+    return "places" if is_placed else "layout"
+
+
+ModelArray = Annotated[
+    Annotated[ArrayLayout, Tag("layout")] | Annotated[ElementPlaces, Tag("places")],
+    Discriminator(_kind_of_array),
+]
+
+KINDS_OF_ARRAY = frozenset(("layout", "places"))
+"""Parts of the places of errors that stand in no file."""
 
 
 class Receiver(Section):
@@ -162,7 +200,7 @@ class ModelSources(SourceRanges):
 class ModelParams(Section):
     """The part of the parameters that the weights of a network are valid for."""
 
-    array: ArrayLayout
+    array: ModelArray
     receiver: Receiver
     sources: ModelSources
     grid: GridSize

@@ -15,6 +15,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from risolve.modulus import squared_modulus
+from risolve.physics.geometry import mirror_order
 from risolve.shapes import Elements
 
 CHUNK_VALUES = 8_000_000
@@ -176,7 +177,7 @@ def mirror_fold(steering: Complex[Tensor, "element point"], elements: Elements) 
     element_images = torch.arange(steering.shape[0])[None]
     point_images = torch.arange(steering.shape[1])[None]
     for axis in (0, 1):
-        moved = _mirrored_elements(elements, axis)
+        moved = mirror_order(elements, axis)
         taken = None if moved is None else _mirrored_points(steering, moved)
         if moved is not None and taken is not None:
             element_images = torch.cat((element_images, moved[element_images]))
@@ -199,18 +200,6 @@ def mirror_fold(steering: Complex[Tensor, "element point"], elements: Elements) 
 def _inverse_multiplicity(images: Int[Tensor, "image orbit"]) -> Float[Tensor, " orbit"]:
     """One over the number of images that fall on the same element (or point)."""
     return 1.0 / (images == images[0]).sum(0).float()
-
-
-def _mirrored_elements(elements: Elements, axis: int) -> Int[Tensor, " element"] | None:
-    """The element at the mirror image of each, or None where an image falls between elements."""
-    sign = torch.ones(3, dtype=elements.dtype)
-    sign[axis] = -1.0
-    distance, moved = torch.cdist(elements * sign, elements, compute_mode="donot_use_mm_for_euclid_dist").min(
-        1
-    )
-    tolerance = 1e-6 * float(elements.abs().max())
-    is_mirror = (distance <= tolerance) & (moved[moved] == torch.arange(len(moved)))
-    return moved if bool(is_mirror.all()) else None
 
 
 def _mirrored_points(

@@ -21,13 +21,14 @@ from risolve.shapes import Sources
 class Dictionary:
     """Steering matrix of the grid and what training needs beside it.
 
-    grid: in single precision. element_orders: element order of the array mirrored in x and in y.
+    grid: in single precision. element_orders: element order of the array mirrored in x and in y, None where
+    the mirror image is another array.
     """
 
     grid: Grid
     basis: SharedBasis
     array: Array
-    element_orders: tuple[tuple[int, ...], tuple[int, ...]]
+    element_orders: tuple[tuple[int, ...] | None, tuple[int, ...] | None]
 
     def to(self, device: torch.device) -> "Dictionary":
         """The same dictionary on another device."""
@@ -56,10 +57,17 @@ class Dictionary:
     def mirror_elements(
         self, factor: Complex[Tensor, "scene rank element"], mirror: Mirror
     ) -> Complex[Tensor, "scene rank element"]:
-        """A field on the surface seen in the mirror."""
+        """A field on the surface seen in the mirror.
+
+        Raises:
+            ValueError: an array that the mirror changes.
+        """
         for axis, flipped in enumerate(mirror):
             if flipped:
-                factor = factor[..., self.element_orders[axis]]
+                order = self.element_orders[axis]
+                if order is None:
+                    raise ValueError(f"the mirror image in {'xy'[axis]} of the elements is another array")
+                factor = factor[..., order]
         return factor
 
     def mirror_observation(self, observation: Observation, mirror: Mirror) -> Observation:
@@ -71,12 +79,13 @@ class Dictionary:
         )
 
 
-def planar_dictionary(grid: Grid, n_horizontal: int, n_vertical: int, array: Array) -> Dictionary:
-    """Dictionary of a grid for a uniform planar array of so many elements along x and y."""
-    orders = tuple(tuple(mirror_order(n_horizontal, n_vertical, axis)) for axis in (0, 1))
+def dictionary_of(grid: Grid, array: Array) -> Dictionary:
+    """Dictionary of a grid for an array."""
+    moved = [mirror_order(array.elements, axis) for axis in (0, 1)]
+    horizontal, vertical = (None if order is None else tuple(order.tolist()) for order in moved)
     return Dictionary(
         grid=grid.to(torch.float32, "cpu"),
         basis=SharedBasis(grid_steering(grid, array)),
         array=array,
-        element_orders=(orders[0], orders[1]),
+        element_orders=(horizontal, vertical),
     )

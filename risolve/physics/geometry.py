@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -86,14 +86,32 @@ def blind_axis(elements: Elements, wavelength: float) -> int | None:
     >>> blind_axis(planar_array(4, 4, 0.5), 1.0)
     2
     """
-    from_centre = elements - elements.mean(0)
     if is_line(elements):
         return 0 if float(line_direction(elements)[2].abs()) > _ALONG else 2
-    normal = torch.linalg.svd(from_centre, full_matrices=False).Vh[2]
-    depth = from_centre @ normal
-    if float(depth.amax() - depth.amin()) >= wavelength / 4.0:
+    normal = plane_normal(elements, wavelength)
+    if normal is None:
         return None
     return int(normal.abs().argmax()) if float(normal.abs().amax()) > _ALONG else None
+
+
+def plane_normal(elements: Elements, wavelength: float) -> Float[Tensor, " 3"] | None:
+    """Unit normal, of either sign, of the plane within a quarter of a wavelength of which elements lie; None
+    where there is none.
+    """
+    from_centre = elements - elements.mean(0)
+    normal: Tensor = torch.linalg.svd(from_centre, full_matrices=False).Vh[2]
+    depth = from_centre @ normal
+    return None if float(depth.amax() - depth.amin()) >= wavelength / 4.0 else normal
+
+
+def mirrored(
+    places: Float[Tensor, "*batch 3"], elements: Elements, wavelength: float
+) -> Float[Tensor, "*batch 3"] | None:
+    """p - 2 n n^T (p - centre), as far from every element as p; n of `plane_normal`, None where it is."""
+    normal = plane_normal(elements, wavelength)
+    if normal is None:
+        return None
+    return places - 2.0 * ((places - elements.mean(0)) @ normal)[..., None] * normal
 
 
 def aperture(elements: Elements) -> float:
@@ -115,10 +133,16 @@ def fraunhofer_distance(aperture: float, wavelength: float) -> float:
     return 2.0 * aperture**2 / wavelength
 
 
-def mirror_order(n_horizontal: int, n_vertical: int, axis: int) -> list[int]:
-    """Element order of the array mirrored in x (axis 0) or y (axis 1): element n moves to `order[n]`."""
-    order = torch.arange(n_horizontal * n_vertical).reshape(n_vertical, n_horizontal)
-    return [int(n) for n in order.flip(1 - axis).reshape(-1)]
+def mirror_order(elements: Elements, axis: int) -> Int[Tensor, " element"] | None:
+    """The element at the mirror image in x (axis 0) or y (axis 1) of each; None where one falls between
+    elements.
+    """
+    sign = torch.ones(3, dtype=elements.dtype)
+    sign[axis] = -1.0
+    distance, nearest = KDTree(elements.numpy()).query((elements * sign).numpy())
+    moved = torch.from_numpy(nearest)
+    is_own = torch.equal(moved[moved], torch.arange(len(moved)))
+    return moved if is_own and distance.max() <= 1e-6 * float(elements.abs().max()) else None
 
 
 def directions(angles: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 3"]:

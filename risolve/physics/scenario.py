@@ -28,9 +28,27 @@ from risolve.physics.steering import steering
 from risolve.shapes import Elements, Sources
 
 
+@dataclass(frozen=True, eq=False)
+class GivenSystem:
+    """A system that exists: its array, and the channel and the codes that all its scenes share.
+
+    channel: of mean squared entry 1, as `rician` makes it; None where every scene has its own, and so of
+    codes.
+    """
+
+    array: Array
+    n_antennas: int
+    n_snapshots: int
+    channel: Complex[Tensor, "1 antenna element"] | None
+    codes: Complex[Tensor, "1 snapshot element"] | None
+
+
 @dataclass(frozen=True)
 class System:
-    """Surface, base station and codes; lengths in m, k_factor linear, angles in rad."""
+    """Surface, base station and codes; lengths in m, k_factor linear, angles in rad.
+
+    given: what exists, of which array, channel and codes are then those; None of a uniform planar array.
+    """
 
     n_horizontal: int
     n_vertical: int
@@ -42,13 +60,21 @@ class System:
     phase_bits: int
     k_factor: tuple[float, float]
     spherical_amplitude: bool
+    given: GivenSystem | None = None
 
     @property
     def n_elements(self) -> int:
-        return self.n_horizontal * self.n_vertical
+        return self.n_horizontal * self.n_vertical if self.given is None else self.given.array.n_elements
+
+    @property
+    def has_fixed_codes(self) -> bool:
+        """Whether all scenes have the same codes."""
+        return self.codebook != "random" or (self.given is not None and self.given.codes is not None)
 
     def array(self) -> Array:
         """The nominal array."""
+        if self.given is not None:
+            return self.given.array
         elements = planar_array(self.n_horizontal, self.n_vertical, self.spacing)
         return Array(elements, self.wavelength, self.spherical_amplitude)
 
@@ -237,6 +263,8 @@ def observe(
     channel = _channel(draws, system, elements)
     phase_bits = torch.tensor([d.phase_bits for d in draws])
     codes = codes_from_levels(torch.from_numpy(np.stack([d.levels for d in draws])), phase_bits)
+    if system.given is not None and system.given.codes is not None:
+        codes = system.given.codes.expand(len(draws), -1, -1)
     true_channel, true_codes, array = channel, codes, elements
     noise_gain = torch.ones((len(draws), system.n_antennas))
     background = torch.zeros((len(draws), system.n_antennas), dtype=torch.complex64)
@@ -266,7 +294,7 @@ def observe(
     observation = Observation(
         snapshots=signal + noise,
         channel=channel[:1] if shared_channel else channel,
-        codes=codes[:1] if system.codebook != "random" else codes,
+        codes=codes[:1] if system.has_fixed_codes else codes,
         array=nominal,
         source_model=source_model,
         noise_power=noise_power,
@@ -278,6 +306,8 @@ def _channel(
     draws: list[SceneDraw], system: System, elements: Elements
 ) -> Complex[Tensor, "scene antenna element"]:
     """Channels of the draws, in single precision throughout: this is their definition."""
+    if system.given is not None and system.given.channel is not None:
+        return system.given.channel.expand(len(draws), -1, -1)
     direct = line_of_sight(
         torch.tensor([d.system.antenna_cosine for d in draws], dtype=torch.float32),
         torch.tensor([d.system.departure for d in draws], dtype=torch.float32),

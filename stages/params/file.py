@@ -11,12 +11,17 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from risolve.errors import ParameterError
+from risolve.files.given_system import read_system
+from risolve.physics.scenario import GivenSystem
 from stages.params import text as params_text
-from stages.params.model import Params
+from stages.params.edit import changed
+from stages.params.model import FileParams, Params
 from stages.params.search import Choices, Interval
 from stages.params.text import ParamsText, ParamsTextError
 
 PARAMS = Path("params.yaml")
+SYSTEM = Path("data/check/array.h5")
+"""The array, as `check` found it: all that a run takes from `array.file`."""
 
 Location: TypeAlias = tuple[int | str, ...]
 
@@ -27,12 +32,48 @@ _UNWRITTEN = {*_ALTERNATIVES, "[key]"}
 
 
 def read_params(path: Path = PARAMS) -> Params:
-    """Parameters of a file.
+    """Parameters of a file; where the array is that of another file, with what `check` read there.
 
     Raises:
         ParameterError: "FILE:LINE: key: law, numbers" for the first thing wrong with it.
+        MeasurementError: `check` has not run.
     """
-    return checked(path, read_text(path))
+    held = read_text(path)
+    stated = checked(path, held)
+    if not stated.array.is_elsewhere:
+        return stated
+    return with_system(path, held, stated, read_system(path.parent / SYSTEM))
+
+
+def with_system(path: Path, held: ParamsText, stated: Params, system: GivenSystem) -> FileParams:
+    """Parameters of a text with the array, the antennas and the snapshots of a system in place of its own.
+
+    One channel of all scenes is that of a fixed installation.
+
+    Raises:
+        ParameterError: as `read_params`; they break a law together.
+    """
+    array = system.array
+    values = {
+        "array.wavelength_m": array.wavelength,
+        "array.element_positions_m": array.elements.tolist(),
+        "array.spherical_amplitude": array.spherical_amplitude or stated.array.spherical_amplitude,
+        "receiver.n_antennas": system.n_antennas,
+        "receiver.n_snapshots": system.n_snapshots,
+    }
+    if system.channel is not None:
+        values["channel.per_scene"] = False
+    try:
+        return FileParams.model_validate_json(json.dumps(changed(held.values, values)))
+    except ValidationError as error:
+        sizes = f"{array.n_elements} elements, {system.n_antennas} antennas, {system.n_snapshots} snapshots"
+        own = f"array.file = {stated.array.file} has {sizes}, wavelength {array.wavelength:g} m"
+        raise ParameterError(f"{path}{_first_error(error, held.tree)}; {own}") from None
+
+
+def system_files(params: Params) -> list[Path]:
+    """What scenes are drawn from beside the parameters."""
+    return [SYSTEM] if isinstance(params, FileParams) else []
 
 
 def sections(params: Params, names: Iterable[str]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from risolve.files.model_params import (
-    ArrayLayout,
     Covariance,
     GridSize,
     ModelParams,
@@ -27,11 +26,13 @@ from stages.params.scenes import (
     TEST_SPLITS,
     TRAINING_SPLITS,
     VALIDATION_SPLITS,
+    ArrayParams,
     Channel,
     Codebook,
     Count,
     Decibels,
     Epochs,
+    FileArray,
     Fraction,
     FractionBelowOne,
     Impairments,
@@ -49,6 +50,7 @@ __all__ = [
     "TEST_SPLITS",
     "TRAINING_SPLITS",
     "VALIDATION_SPLITS",
+    "FileParams",
     "Params",
     "Sources",
     "Split",
@@ -188,7 +190,7 @@ class Report(Section):
 class Params(Section):
     """params.yaml."""
 
-    array: ArrayLayout
+    array: ArrayParams
     receiver: Receiver
     channel: Channel
     codebook: Codebook
@@ -216,7 +218,7 @@ class Params(Section):
             max_sources=self.sources.max_sources,
         )
         return ModelParams(
-            array=self.array,
+            array=self.array.of_model(),
             receiver=self.receiver,
             sources=sources,
             grid=self.grid,
@@ -235,10 +237,31 @@ class Params(Section):
         for name, value in values.items():
             section, key = name.split(".")
             tree[section][key] = value
-        return Params.model_validate(tree)
+        return type(self).model_validate(tree)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for angle in ("azimuth_deg", "elevation_deg"):
+            low, high = getattr(self.sources, angle)
+            if self.train.flips and low != -high:
+                raise ValueError(
+                    f"train.flips mirrors scenes within sources.{angle}, so lowest = -highest; got "
+                    f"[{low}, {high}]: set train.flips to false or make the range symmetric"
+                )
+        loading, chosen = self.covariance.diagonal_loading, self.evaluate.estimators
+        if loading == 0.0 and any(name.startswith("mvdr") for name in chosen):
+            raise ValueError(
+                f"MVDR inverts R + eps I, so covariance.diagonal_loading > 0 with evaluate.estimators "
+                f"{list(chosen)}; got {loading:g}"
+            )
+        self.search.space.require_valid("train", self.train)
+        self.search.space.require_valid("network", self.network)
+        if not self.array.is_elsewhere:
+            self._check_system()
+        return self
+
+    def _check_system(self) -> None:
+        """Sources that the array, the antennas and the snapshots tell apart."""
         n_antennas, max_sources = self.receiver.n_antennas, self.sources.max_sources
         if max_sources >= n_antennas:
             raise ValueError(
@@ -258,27 +281,12 @@ class Params(Section):
                 f"the refinement looks for it; sources.range_m starts at {self.sources.range_m[0]:g} m"
             )
         reach, height = self.array.wavelength_m / (2.0 * math.pi), self.sources.closest_height_m()
-        if height <= reach:
+        if height <= reach and not isinstance(self.array, FileArray):
             raise ValueError(
                 f"a source stands farther from the surface than lambda / (2 pi) = {reach:.4g} m, where "
                 f"waves are spherical; sources.range_m, azimuth_deg and elevation_deg allow "
                 f"r cos(phi) cos(theta) = {height:.4g} m"
             )
-        for angle in ("azimuth_deg", "elevation_deg"):
-            low, high = getattr(self.sources, angle)
-            if self.train.flips and low != -high:
-                raise ValueError(
-                    f"train.flips mirrors scenes within sources.{angle}, so lowest = -highest; got "
-                    f"[{low}, {high}]: set train.flips to false or make the range symmetric"
-                )
-        loading, chosen = self.covariance.diagonal_loading, self.evaluate.estimators
-        if loading == 0.0 and any(name.startswith("mvdr") for name in chosen):
-            raise ValueError(
-                f"MVDR inverts R + eps I, so covariance.diagonal_loading > 0 with evaluate.estimators "
-                f"{list(chosen)}; got {loading:g}"
-            )
-        self.search.space.require_valid("train", self.train)
-        self.search.space.require_valid("network", self.network)
         for name in SPLITS:
             self._check_split(name)
         L, N, K = self.receiver.n_snapshots, self.array.n_elements, self.sweep.n_sources
@@ -289,7 +297,6 @@ class Params(Section):
                 f"need {law}: L = {L} snapshots, M = {n_antennas} antennas and N = {N} elements allow "
                 f"{most}; got {K}"
             )
-        return self
 
     def _check_split(self, name: Split) -> None:
         """A split has the source model of its use, and scenes that its snapshots determine."""
@@ -327,3 +334,9 @@ class Params(Section):
                     f"simulate.{name}.strata.{key} is a cell of the tables, of one SNR; got snr_db = "
                     f"[{stratum.snr_db[0]:g}, {stratum.snr_db[1]:g}]: one stratum for each SNR"
                 )
+
+
+class FileParams(Params):
+    """params.yaml with the array of a file, and the antennas and snapshots that it has."""
+
+    array: FileArray

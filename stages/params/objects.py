@@ -3,15 +3,26 @@
 import math
 from dataclasses import replace
 
+from risolve.files.given_system import read_system
 from risolve.physics.augmentation import Augmentation
 from risolve.physics.geometry import radians
 from risolve.physics.impairments import ImpairmentLevels
 from risolve.physics.scenario import SourceDistribution, System
-from stages.params.model import Params
+from stages.params.file import SYSTEM
+from stages.params.model import FileParams, Params
 
 
 def system(params: Params) -> System:
-    """Surface, base station and codes."""
+    """Surface, base station and codes.
+
+    Raises:
+        MeasurementError: the array is that of a file, and what `check` read of it is damaged.
+    """
+    given = read_system(SYSTEM) if isinstance(params, FileParams) else None
+    if given is not None:
+        given = replace(
+            given, array=replace(given.array, spherical_amplitude=params.array.spherical_amplitude)
+        )
     return System(
         n_horizontal=params.array.n_horizontal,
         n_vertical=params.array.n_vertical,
@@ -23,6 +34,7 @@ def system(params: Params) -> System:
         phase_bits=params.codebook.phase_bits,
         k_factor=params.channel.k_factor,
         spherical_amplitude=params.array.spherical_amplitude,
+        given=given,
     )
 
 

@@ -9,7 +9,10 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from risolve.files.model_params import (
+    ArrayLayout,
+    ElementPlaces,
     NonNegativeFloat,
+    Places,
     PositiveInt,
     Section,
     SourceRanges,
@@ -37,6 +40,47 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 TRAINING_SPLITS: tuple[Split, ...] = ("train", "train_constant")
 VALIDATION_SPLITS: tuple[Split, ...] = ("validation", "validation_constant")
 TEST_SPLITS: tuple[Split, ...] = ("test_independent", "test_constant")
+
+
+STATED = "params.yaml"
+"""`array.file` of a uniform planar array, whose numbers stand beside it."""
+
+
+class ArrayParams(ArrayLayout):
+    """The array: as it is stated, or in place of it that of a file of measurements."""
+
+    file: Annotated[str, Field(min_length=1)]
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its numbers, and those of the receiver, are those of a file that `check` reads."""
+        return self.file != STATED
+
+    def of_model(self) -> ArrayLayout | ElementPlaces:
+        """What the weights of a network are valid for."""
+        return ArrayLayout(**self.model_dump(exclude={"file"}))
+
+
+class FileArray(ArrayParams):
+    """The array of a file, as `check` read it; layout and spacing are of no array."""
+
+    element_positions_m: Places
+
+    @property
+    def n_elements(self) -> int:
+        return len(self.element_positions_m)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return False
+
+    def of_model(self) -> ElementPlaces:
+        """What the weights of a network are valid for."""
+        return ElementPlaces(
+            wavelength_m=self.wavelength_m,
+            element_positions_m=self.element_positions_m,
+            spherical_amplitude=self.spherical_amplitude,
+        )
 
 
 class Channel(Section):

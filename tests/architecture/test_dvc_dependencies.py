@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 import risolve
 from risolve.running.fingerprint import DATA, PLUG_INS, closure, fingerprint
 from stages.check import CODE, VERBS
+from stages.params.file import SYSTEM
 from tests.architecture.source import ROOT, modules, references
 
 CHECK = "check"
@@ -37,9 +38,11 @@ def test_every_stage_depends_on_the_fingerprint_of_its_verb() -> None:
     asked = {verb: [f"{CODE}/{verb}.txt"] for verb in VERBS}
     # the page shows the parameters as they are written
     asked["report"].append("params.yaml")
-    # what makes the fingerprints looks at all the code
-    assert found == {CHECK: ["risolve", "stages", "params.yaml"], **asked}
-    assert stages()[CHECK]["outs"] == [str(CODE)]
+    # what makes the fingerprints looks at all the code, and reads the array wherever it stands
+    assert found == {CHECK: ["risolve", "stages", "params.yaml", "${array.file}"], **asked}
+    assert stages()[CHECK]["outs"] == [str(CODE), str(SYSTEM)]
+    drawing = {name for name, stage in stages().items() if str(SYSTEM) in stage["deps"]}
+    assert drawing == {"simulate", "sweep"}
 
 
 def test_dvc_and_a_verb_name_the_same_parameters() -> None:

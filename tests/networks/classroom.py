@@ -11,7 +11,7 @@ from risolve.covariance import sample_factor
 from risolve.inference.grid import Grid, search_grid
 from risolve.inference.sparse_fit import sparse_fit_maps
 from risolve.networks.covariance_network import CovarianceNetwork, Head, Layout
-from risolve.networks.dictionary import Dictionary, planar_dictionary
+from risolve.networks.dictionary import Dictionary, dictionary_of
 from risolve.networks.examples import Batch, Examples
 from risolve.networks.features import n_channels
 from risolve.networks.fit import FitSettings
@@ -69,7 +69,7 @@ def classroom_grid() -> Grid:
 
 
 def classroom_dictionary() -> Dictionary:
-    return planar_dictionary(classroom_grid(), 5, 8, WIDE.array())
+    return dictionary_of(classroom_grid(), WIDE.array())
 
 
 def learn_from(scenes: Scenes, dictionary: Dictionary) -> Examples:

@@ -12,6 +12,8 @@ from tests.messages import shows
 from tests.parameters import DEFAULTS, KEYS, LEAVES, MAPPINGS, NUMBERS, Path, at, changed, name_of, refusal
 from tests.worlds import parsed
 
+FREE = (("evaluate", "estimators"), ("evaluate", "blind"), ("array", "file"))
+
 
 def test_the_file_of_the_repository_is_valid() -> None:
     params = parsed(DEFAULTS)
@@ -58,14 +60,14 @@ def test_a_count_is_no_fraction() -> None:
 
 
 def test_flags_and_names_are_what_they_are() -> None:
-    """Names of estimators are those of the registry, which parameters do not know (`estimator_setup`)."""
+    """But names that parameters do not know: of estimators, which the registry has, and of a file."""
     for path, value in LEAVES:
         if isinstance(value, bool):
             for wrong in (0, 1, "true"):
                 values = copy.deepcopy(DEFAULTS)
                 at(values, path[:-1])[path[-1]] = wrong
                 assert name_of(path) in refusal(values)
-        elif isinstance(value, str) and path[:2] not in (("evaluate", "estimators"), ("evaluate", "blind")):
+        elif isinstance(value, str) and path[:2] not in FREE:
             values = copy.deepcopy(DEFAULTS)
             at(values, path[:-1])[path[-1]] = value + "_"
             assert name_of(path) in refusal(values)

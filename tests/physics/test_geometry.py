@@ -34,10 +34,13 @@ def test_grid_is_centred(n_horizontal: int, n_vertical: int) -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_mirror_order_mirrors_positions(axis: int) -> None:
     elements = geometry.planar_array(3, 5, 0.15)
-    mirrored = elements[geometry.mirror_order(3, 5, axis)]
+    order = geometry.mirror_order(elements, axis)
+    assert order is not None
+    mirrored = elements[order]
     signs = torch.ones(3, dtype=torch.float64)
     signs[axis] = -1.0
     torch.testing.assert_close(mirrored, elements * signs, rtol=0.0, atol=1e-15)
+    assert geometry.mirror_order(elements[1:], axis) is None
 
 
 def test_positions_follow_the_convention() -> None:
