@@ -76,6 +76,8 @@ def measured_system(path: Path) -> tuple[GivenSystem, list[str]]:
     Raises:
         MeasurementError: a missing, foreign or damaged file, or measurements whose system no network reads.
     """
+    if path.is_dir():
+        raise MeasurementError(f"{path}: a file of measurements, got a folder; name one that is in it")
     with measurement_stream(path, first_looks([path])) as stream:
         if stream.gains == "equal":
             raise stream.reader.fault("attribute gains", "a network needs free ones, got equal")
