@@ -218,6 +218,17 @@ def test_a_calibrated_array_is_that_of_a_file(tmp_path: Path) -> None:
     assert float((channel[0] - torch.diag(channel[0].diagonal())).abs().max()) == 0.0
 
 
+def test_a_grid_that_is_coarse_for_the_array_is_remarked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """D = 0.16 m has beams of 0.625, of which 7 points over 1.73 and 5 over 1 are 0.46 and 0.4 apart."""
+    for radius, coarse in ((0.08, []), (0.4, ["grid.n_u", "grid.n_v"])):
+        array = risolve.circular(12, radius, 0.1)
+        own_folder(tmp_path, antennas(array), **{"sources.range_m": [1.0, 4.0]})
+        call_verb(tmp_path, check.main)
+        assert re.findall(r"grid\.n_[uv]", capsys.readouterr().err) == coarse
+
+
 def test_without_a_file_the_array_is_the_stated_one(tmp_path: Path) -> None:
     write_params(tmp_path)
     call_verb(tmp_path, check.main)

@@ -1,6 +1,7 @@
 """The array of a file as a pipeline can use it: what it cannot see, or tell apart, is refused beforehand."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -44,7 +45,21 @@ def taken(stated: Params) -> tuple[Params, GivenSystem, list[str]]:
     sizes = (
         f"{system.array.n_elements} elements, {system.n_antennas} antennas, {system.n_snapshots} snapshots"
     )
-    return params, system, [*remarks, f"{stated.array.file}: {sizes}, {shared}"]
+    return (
+        params,
+        system,
+        [*remarks, f"{stated.array.file}: {sizes}, {shared}", *_coarse(params, system.array)],
+    )
+
+
+def _coarse(params: Params, array: Array) -> Iterator[str]:
+    """What is said of a search grid with less than one and a half points a beam lambda / D."""
+    extent, steps = array.elements.amax(0) - array.elements.amin(0), grid(params.of_model()).steps
+    for axis, name, n_points in ((0, "n_u", params.grid.n_u), (1, "n_v", params.grid.n_v)):
+        beams = float(steps[axis] * extent[axis]) / array.wavelength
+        if beams > 1.0 / 1.5:
+            most = math.ceil(2.0 * beams * (n_points - 1)) + 1
+            yield f"grid.{name}: {n_points} points are {beams:.2g} beams apart; half a beam takes {most}"
 
 
 def _require_elements(array: Array, file: str) -> None:
