@@ -142,7 +142,7 @@ def mirror_order(elements: Elements, axis: int) -> Int[Tensor, " element"] | Non
     distance, nearest = KDTree(elements.numpy()).query((elements * sign).numpy())
     moved = torch.from_numpy(nearest)
     is_own = torch.equal(moved[moved], torch.arange(len(moved)))
-    return moved if is_own and distance.max() <= 1e-6 * float(elements.abs().max()) else None
+    return moved if is_own and np.max(distance) <= 1e-6 * float(elements.abs().max()) else None
 
 
 def directions(angles: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 3"]:
