@@ -20,6 +20,7 @@ from risolve.files.measurements import read_scenes
 from risolve.physics.array import Array
 from risolve.physics.observation import Observation
 from risolve.running.entry import run
+from risolve.words.inspection import inspect_lines
 from stages import bound, calibrate, check, evaluate, normalize, simulate, sweep, threshold, train
 from stages.params.file import SYSTEM, read_params
 from stages.params.model import TEST_SPLITS, TRAINING_SPLITS, VALIDATION_SPLITS
@@ -136,6 +137,7 @@ def test_every_stage_runs_for_the_array_of_a_file(trained: Path, tmp_path: Path)
 
 def test_its_network_locates_the_files_of_that_array_and_of_no_other(trained: Path, tmp_path: Path) -> None:
     model = trained / "data/models/covariance.pt"
+    assert max(map(len, inspect_lines(model)[0])) < 300
     risolve.write_measurements(tmp_path / "other.h5", antennas())
     found = localized(tmp_path / "other.h5", estimator="learned", n_sources=1, model=model)
     assert found.sources.scenes[:, 2].tolist() == [1, 1]

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from risolve.files.stored_zip import ArchiveError
 
 FORMAT = "risolve-checkpoint"
 VERSION = 1
+
+_LONGEST = 200
+"""Characters of a value in a message, as of the places of many elements."""
 
 MOST_BYTES = 2**33
 """Of a file: the state of a training of 2^28 weights, each with its average, the best and two moments."""
@@ -162,4 +166,5 @@ def _differences(made_with: Any, wanted: Any, key: str = "") -> Iterator[str]:
         for name in sorted(made_with.keys() | wanted.keys()):
             yield from _differences(made_with.get(name), wanted.get(name), f"{key}.{name}".removeprefix("."))
     elif made_with != wanted:
-        yield f"{key} was {json.dumps(made_with)}, is {json.dumps(wanted)}"
+        was, now = (textwrap.shorten(json.dumps(value), _LONGEST) for value in (made_with, wanted))
+        yield f"{key} was {was}, is {now}"

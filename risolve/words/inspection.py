@@ -1,5 +1,6 @@
 """What a file is, in words: any file that the project writes or reads."""
 
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,9 @@ _KINDS = {
     array_file.FORMAT: "an array as `risolve.calibrate` found it",
 }
 
+
+_LONGEST = 200
+"""Characters of a list."""
 
 More: TypeAlias = Callable[[MeasurementStream], list[str]]
 """Further lines about measurements."""
@@ -235,11 +239,16 @@ def _tuning_line(tuning: Tuning) -> str:
 
 def _values(values: dict[str, Any], prefix: str = "  ") -> list[str]:
     return [
-        f"{prefix}{section}: " + ", ".join(f"{k} {v}" for k, v in content.items())
+        f"{prefix}{section}: " + ", ".join(f"{k} {_told(v)}" for k, v in content.items())
         if isinstance(content, dict)
         else f"{prefix}{section}: {content}"
         for section, content in values.items()
     ]
+
+
+def _told(value: Any) -> str:
+    """A value, of a long list its beginning, as of the places of many elements."""
+    return textwrap.shorten(str(value), _LONGEST) if isinstance(value, list) else str(value)
 
 
 def _contents(reader: Reader) -> list[str]:
