@@ -1,5 +1,6 @@
 """The door: sources of an observation, and the bound of given places, in degrees and metres."""
 
+import math
 import operator
 import warnings
 from collections.abc import Callable, Sequence
@@ -89,8 +90,8 @@ def locate(
     what is known of the places. (lowest, highest) binds search, refinement and answer; a number is known, so
     that it is no unknown and has no standard deviation (range = inf: plane waves); None states nothing: -60
     to 60, -30 to 30 (all round, where the antennas see that) and, of ranges, a fifth of the aperture to the
-    Fraunhofer distance are searched, or what a model that is needed was trained on, and the answer may lie
-    beside, which is a warning. A line of elements does not tell elevation, a vertical one azimuth: what is
+    Fraunhofer distance (with a common delay of bands, to where it comes again) are searched, or what a model
+    that is needed was trained on, and the answer may lie beside, which is a warning. A line of elements does not tell elevation, a vertical one azimuth: what is
     not stated of it is taken as 0.
     estimator: a name of `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm:
     probability that counting takes noise for a source. model: a trained network, or its file, for an
@@ -227,13 +228,15 @@ def bound(
 ) -> PlaceBound:
     """Cramer-Rao bound of sources at given places, seen as an observation says; its snapshots are not read.
 
-    azimuth, elevation: degrees, range: m (infinity allowed); each one number a source, or [scene, source].
+    azimuth, elevation: degrees, range: m (infinity allowed but with a common delay); each one number a source,
+    or [scene, source].
     Of `independent` sources power: |s|^2, in the unit of |snapshot|^2 at the surface, or amplitude: s of
     every snapshot, complex, [snapshot, source] or [scene, snapshot, source]; of `constant` ones amplitude: s,
     one a source, because phases matter, or one number of all sources where gains are equal; of those in
-    several bands one a source in each, [band, source]. The noise
-    power is that of the observation. known: those of azimuth, elevation and range that an estimator would be
-    told, as numbers are to `locate`; they have no deviation. A line of elements needs one.
+    several bands one a source in each, [band, source]; with a common delay one a source of all, which has the
+    phase of its source at the mean wavenumber of the bands. The noise power is that of the observation.
+    known: those of azimuth, elevation and range that an estimator would be told, as numbers are to `locate`;
+    they have no deviation. A line of elements needs one.
 
     power: Gaussian amplitudes of unknown powers, noise power unknown (`unconditional_bound`). amplitude:
     unknown amplitudes, free in every snapshot (`conditional_bound`) or not (`constant_bound`). Valid for the
@@ -263,6 +266,8 @@ def bound(
     for positive in ("range", *(("power",) if name == "power" else ())):
         if not (given[positive] > 0.0).all():
             raise ValueError(f"{positive} is positive, got {given[positive].min():g}")
+    if np.isinf(given["range"]).any() and math.isfinite(observation.array.unambiguous_range):
+        raise ValueError("range is finite with a common delay, of which infinity has none; got inf")
     if not np.isfinite(given[name]).all():
         raise ValueError(f"{name} is finite, got {given[name][~np.isfinite(given[name])][0]}")
     shapes = {key: list(values.shape) for key, values in given.items()}

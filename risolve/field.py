@@ -26,7 +26,9 @@ _NEAREST_M = 1e-9
 """Nearest range that may be stated, as the law of a true range."""
 
 _NEAREST = 0.2
-"""Nearest range searched, in apertures, where none is stated; the farthest is the Fraunhofer distance."""
+"""Nearest range searched, in apertures, where none is stated; the farthest is the Fraunhofer distance, or the
+one from which a common delay comes again.
+"""
 
 Interval: TypeAlias = tuple[float, float]
 
@@ -112,7 +114,8 @@ class FieldOfView:
         if self == FieldOfView():
             return None
         seen = visible(array, n_antennas)
-        nothing = Searched((-math.inf, math.inf), (-math.inf, math.inf), (0.0, math.inf))
+        everywhere = (-math.inf, math.inf)
+        nothing = Searched(everywhere, everywhere, (0.0, array.unambiguous_range))
         azimuth, elevation, (nearest, farthest) = self.searched(nothing)
         low = torch.tensor(
             [math.radians(azimuth[0]), math.radians(elevation[0]), 1.0 / farthest], dtype=torch.float64
@@ -129,7 +132,9 @@ class FieldOfView:
         if azimuth[1] - azimuth[0] >= _ROUND_DEG:
             # a whole turn has no ends
             low[0], high[0] = -math.inf, math.inf
-        held = Limits(torch.maximum(low, seen.low), torch.minimum(high, seen.high))
+        # ranges at which a delay comes again may be stated
+        least = torch.cat((torch.maximum(low, seen.low)[:2], low[2:]))
+        held = Limits(least, torch.minimum(high, seen.high))
         if bool(((held.low > held.high) | (low < high) & (held.low >= held.high))[:2].any()):
             ends = torch.rad2deg(torch.stack((seen.low, seen.high), -1)[:2])
             (least, most), (lowest, highest) = ends.clamp(-_ROUND_DEG / 2, _ROUND_DEG / 2).tolist()
@@ -144,13 +149,15 @@ class FieldOfView:
 def usual_field(array: Array, n_antennas: int) -> Searched:
     """Where sources are looked for if nobody says it: in front, or all around where antennas see that."""
     nearest = max(_NEAREST * aperture(array.elements), array.wavelength / 2.0)
-    farthest = fraunhofer_distance(aperture(array.elements), array.wavelength)
+    farthest = max(fraunhofer_distance(aperture(array.elements), array.wavelength), 10.0 * nearest)
+    if math.isfinite(array.unambiguous_range):
+        farthest = array.unambiguous_range
     azimuth, elevation = _AZIMUTH_DEG, _ELEVATION_DEG
     low, high = (ends.tolist() for ends in (visible(array, n_antennas).low, visible(array, n_antennas).high))
     if high[0] > math.pi / 2:
         azimuth = (max(-_ROUND_DEG / 2, math.degrees(low[0])), _ROUND_DEG / 2)
         elevation = (0.0 if low[1] == 0.0 else -_STEEPEST_DEG, _STEEPEST_DEG)
-    return Searched(azimuth, elevation, (nearest, max(farthest, 10.0 * nearest)))
+    return Searched(azimuth, elevation, (nearest, farthest))
 
 
 def coordinate_of(name: str, value: object) -> Coordinate:
@@ -225,6 +232,11 @@ def check_field(field: FieldOfView, seen: Limits) -> None:
         raise ValueError(
             f"field of view: range is {_NEAREST_M:g} <= nearest < farthest, or a number (m, inf allowed), "
             f"got {nearest:g} to {farthest:g}"
+        )
+    if math.isinf(farthest) and bool(seen.low[2] > 0.0):
+        raise ValueError(
+            "field of view: range is finite with a common delay, of which infinity has none; got "
+            f"{nearest:g} to {farthest:g}; it comes again after {1.0 / float(seen.low[2]):.4g} m"
         )
 
 

@@ -315,7 +315,7 @@ def _settings(known: Described, options: Options, loading: float) -> Settings:
 
 
 def _most(known: Described, options: Options) -> Limit:
-    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_places
+    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_coherent
     n_free = options.field_of_view.settled(known.array).n_free
     most = most_sources(known.source_model, L, M, N, n_free, known.gains)
     is_told = known.noise == "equal" or known.source_model == "constant"
@@ -332,7 +332,7 @@ def _check_bands(known: Described, options: Options, where: str) -> None:
 
 
 def _check_count(known: Described, options: Options, where: str) -> None:
-    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_places
+    L, M, N = known.n_snapshots, known.n_antennas, known.array.n_coherent
     most, law = _most(known, options)
     if most < 1:
         raise ValueError(

@@ -23,6 +23,7 @@ _MODELS = {
     "background": {"none": "sources alone", "static": "and what is the same in all snapshots"},
     "noise": {"equal": "of one power at all antennas", "antennas": "of an unknown power at each"},
     "gains": {"free": "an amplitude a source", "equal": "one of all, constant or coherent, sources"},
+    "delay": {"free": "phases between bands say nothing", "common": "bands of one clock tell range"},
 }
 """Attributes of the format that say of what model the snapshots are, their values, and these in words."""
 

@@ -159,7 +159,7 @@ def require_determined(observation: Observation, n_sources: Int[Tensor, " scene"
     Raises:
         ValueError: the law with its numbers, and the scenes.
     """
-    L, M, N = observation.n_snapshots, observation.n_antennas, observation.array.n_places
+    L, M, N = observation.n_snapshots, observation.n_antennas, observation.array.n_coherent
     if n_sources.shape[0] != observation.n_scenes:
         raise ValueError(
             f"n_sources has one number a scene: {observation.n_scenes} scenes, {n_sources.shape[0]} numbers"

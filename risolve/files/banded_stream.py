@@ -1,6 +1,6 @@
 """Measurements of several wavelengths, "risolve-measurements" version 2: bands that share their sources.
 
-attributes          as of version 1 but for wavelength_m, of all bands
+attributes          as of version 1 but for wavelength_m, of all bands; delay ("free" | "common")
 wavelengths_m       float64 [band]
 bands/0/snapshots, bands/1/snapshots ...    as of version 1, of every band; so may be its channel, its codes,
                     its noise_power, noise_covariance and element_positions_m
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from risolve.files.recordings import joined
 from risolve.files.source import BANDED, FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, true_places
 from risolve.physics.array import Array
-from risolve.physics.bands import MOST_SPREAD, Band, bands, noise_spread, together
+from risolve.physics.bands import MOST_SPREAD, Band, Delay, bands, noise_spread, together
 from risolve.physics.observation import Gains, Noise, SourceModel
 
 _GROUP = "bands"
@@ -55,8 +56,11 @@ class BandedStream:
         self.path, self._reader = reader.path, reader
         readers = _of_sound(reader, naming) if naming.bands_hz else _of_file(reader, naming)
         self.bands = [MeasurementStream(own) for own in readers]
+        self.delay: Delay = "free"
+        if readers[0].has_attribute("delay"):
+            self.delay = readers[0].choice("delay", get_args(Delay))
         try:
-            L, M, array = together([_described(band) for band in self.bands])
+            L, M, array = together([_described(band) for band in self.bands], self.delay)
         except ValueError as error:
             raise reader.fault(_GROUP, str(error)) from error
         self.array: Array = array
@@ -69,8 +73,8 @@ class BandedStream:
 
     @property
     def source_model(self) -> SourceModel:
-        """As the bands together have it: amplitudes are free in every band."""
-        return "independent"
+        """As the bands together have it: amplitudes are free in every band but with a common delay."""
+        return self.bands[0].source_model if self.delay == "common" else "independent"
 
     @property
     def noise(self) -> Noise:
@@ -122,7 +126,10 @@ class BandedStream:
             whole = [chunk.without(reasons) for chunk in chunks]
             held = [chunk.observation for chunk in whole if chunk.observation is not None]
         return Chunk(
-            whole[0].scenes, whole[0].units, bands(held) if held else None, dict(sorted(reasons.items()))
+            whole[0].scenes,
+            whole[0].units,
+            bands(held, self.delay) if held else None,
+            dict(sorted(reasons.items())),
         )
 
     def truth(self) -> TruePlaces | None:
@@ -141,7 +148,13 @@ def _named(number: int) -> str:
 def _described(stream: MeasurementStream) -> Band:
     sizes = (stream.sizes.scenes, stream.n_snapshots, stream.n_antennas)
     return Band(
-        stream.array, *sizes, stream.source_model, stream.noise, stream.gains, stream.knows_noise_power
+        stream.array,
+        *sizes,
+        stream.source_model,
+        stream.noise,
+        stream.gains,
+        stream.knows_noise_power,
+        stream.is_coherent,
     )
 
 

@@ -39,6 +39,7 @@ from risolve.files.reader import Reader, opened
 from risolve.files.source import BANDED, FORMAT, VERSION, Chunk, TruePlaces, Unit
 from risolve.files.truth import column, doubles, true_places
 from risolve.physics.array import Array
+from risolve.physics.bands import Delay
 from risolve.physics.observation import Background, Gains, GivenModel, Noise, Observation, SourceModel
 
 MADE_BY = "docs/formats.md describes the format of measurements"
@@ -129,7 +130,7 @@ class MeasurementStream:
 
     @property
     def n_snapshots(self) -> int:
-        if self._given == "coherent":
+        if self.is_coherent:
             return 1
         return self.sizes.snapshots - (self.background == "static")
 
@@ -137,6 +138,11 @@ class MeasurementStream:
     def source_model(self) -> SourceModel:
         """That of the snapshots as they are read: `coherent` sources leave one of `constant` ones."""
         return "independent" if self._given == "independent" else "constant"
+
+    @property
+    def is_coherent(self) -> bool:
+        """Whether one snapshot is left of many of one waveform."""
+        return self._given == "coherent"
 
     @property
     def n_antennas(self) -> int:
@@ -290,6 +296,8 @@ def stream_of(reader: Reader, look: Look | None, origin: Origin = ANY_RECEIVER) 
         raise reader.fault(field, law)
     held = reader if origin.is_simulated else as_measurements(reader, look.naming if look else PLAIN)
     held.require(FORMAT, VERSION)
+    if held.has_attribute("delay") and held.choice("delay", get_args(Delay)) == "common":
+        raise held.fault("delay = common", f"is of several wavelengths, version {BANDED}; got one")
     if look is not None and look.array is not None:
         held = as_calibrated(held, look.array)
     return MeasurementStream(held, origin)

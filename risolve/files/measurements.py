@@ -2,7 +2,8 @@
 
 attributes      format, version, wavelength_m, source_model ("independent" | "constant"),
                 amplitude ("plane" | "spherical"), background ("none" | "static"),
-                noise ("equal" | "antennas"), gains ("free" | "equal")
+                noise ("equal" | "antennas"), gains ("free" | "equal"); of several wavelengths delay
+                ("free" | "common")
 snapshots       complex64 [scene, snapshot, antenna]
 channel         complex64 [scene or 1, antenna, element]
 codes           complex64 [scene or 1, snapshot, element]
@@ -68,11 +69,13 @@ def write_scenes(path: Path, scenes: Scenes) -> None:
     hdf5.write(path, attributes, datasets | {name: values.cpu().numpy() for name, values in truth.items()})
 
 
-def write_measurements(path: Path | str, observation: Observation | Sequence[Observation]) -> None:
+def write_measurements(
+    path: Path | str, observation: Observation | Sequence[Observation], delay: str = "free"
+) -> None:
     """Write an observation as a file that `risolve localize` and `read_measurements` read (docs/formats.md).
 
-    observation: of one wavelength, or several, one a band, as `bands` takes them. A file of this name is
-    replaced. The precision is that of the observation.
+    observation: of one wavelength, or several, one a band, as `bands` takes them with their delay. A file of
+    this name is replaced. The precision is that of the observation.
 
     Raises:
         TypeError: what is no observation.
@@ -91,11 +94,11 @@ def write_measurements(path: Path | str, observation: Observation | Sequence[Obs
             )
         require_usable(own)
     write = writer_for(Path(path))
-    bands(held)
-    write(Path(path), *(_contents(held[0]) if len(held) == 1 else _banded_contents(held)))
+    bands(held, delay)
+    write(Path(path), *(_contents(held[0]) if len(held) == 1 else _banded_contents(held, delay)))
 
 
-def _banded_contents(held: Sequence[Observation]) -> tuple[Attributes, dict[str, NDArray[Any]]]:
+def _banded_contents(held: Sequence[Observation], delay: str) -> tuple[Attributes, dict[str, NDArray[Any]]]:
     """Attributes and data sets of several bands."""
     attributes, first = _contents(held[0])
     shared = {name: value for name, value in attributes.items() if name != "wavelength_m"}
@@ -104,6 +107,8 @@ def _banded_contents(held: Sequence[Observation]) -> tuple[Attributes, dict[str,
     for number, own in enumerate(held):
         of_band = _contents(own)[1]
         datasets |= {f"bands/{number}/{name}": of_band[name] for name in of_band if name not in datasets}
+    if delay == "common":
+        shared = {**shared, "delay": delay}
     return {**shared, "version": BANDED}, datasets
 
 
@@ -245,6 +250,7 @@ def _in_its_unit(chunk: Chunk, observation: Observation) -> Observation:
         None if power is None else power * torch.exp2(2.0 * snapshots),
         noise=observation.noise,
         gains=observation.gains,
+        is_coherent=observation.is_coherent,
     )
 
 

@@ -8,7 +8,7 @@ from risolve.errors import MeasurementError
 LIGHT = 299_792_458.0
 """m/s"""
 
-STATED = ("source_model", "amplitude", "background", "noise", "gains")
+STATED = ("source_model", "amplitude", "background", "noise", "gains", "delay")
 """Attributes that say of what model the snapshots are."""
 
 NUMBERS = ("wavelength_m", "frequency_hz", "sample_rate_hz", "n_snapshots", *STATED)

@@ -22,7 +22,7 @@ def condensed(observation: Observation) -> Observation:
     ends = [0, *(torch.nonzero(changes).flatten() + 1).tolist(), L]
     runs = list(pairwise(ends))
     is_long = max(last - first for first, last in runs) > M
-    if observation.source_model != "independent" or len(runs) > observation.array.n_bands or not is_long:
+    if observation.source_model != "independent" or len(runs) > observation.array.n_free_bands or not is_long:
         return observation
     y = observation.snapshots.to(torch.complex128)
     snapshots = torch.cat([torch.linalg.qr(y[:, first:last], mode="r").R for first, last in runs], dim=1)

@@ -30,7 +30,7 @@ class Determined(NamedTuple):
 
 def determined(observation: Observation) -> Determined:
     """How many sources a channel, or channel and codes together, determine, by their ranks."""
-    L, N, n_free = observation.n_snapshots, observation.array.n_places, observation.limits.n_free
+    L, N, n_free = observation.n_snapshots, observation.array.n_coherent, observation.limits.n_free
     if observation.source_model == "independent":
         rank = received_rank(observation)
         return Determined("the channel", rank, most_sources("independent", L, rank, N, n_free))
@@ -46,7 +46,7 @@ def require_told(observation: Observation, n_sources: int | None) -> None:
     Raises:
         ValueError: the law with its numbers.
     """
-    L, M, N = observation.n_snapshots, observation.n_antennas, observation.array.n_places
+    L, M, N = observation.n_snapshots, observation.n_antennas, observation.array.n_coherent
     what, rank, most = determined(observation)
     if most.n_sources < (1 if n_sources is None else n_sources):
         raise ValueError(
@@ -109,7 +109,7 @@ def heard(observation: Observation) -> Heard:
         counts = counts | (weak & is_above[:, None])
     counts = counts.expand(observation.n_scenes, -1)
     rank, beside = counts.sum(-1), torch.where(counts, 0.0, energies).amax(-1).clamp_min(0.0).sqrt()
-    model, N, n_free = observation.source_model, observation.array.n_places, observation.limits.n_free
+    model, N, n_free = observation.source_model, observation.array.n_coherent, observation.limits.n_free
     most = [
         most_sources(model, n_groups, own, N, n_free, observation.gains).n_sources for own in rank.tolist()
     ]

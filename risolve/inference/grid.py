@@ -2,7 +2,9 @@
 
 In front of an array uniform in (u, v, w): the width of a beam is then the same everywhere in (u, v), and the
 curvature of the wave front is nearly linear in w, so that few range planes suffice. All around an array
-uniform in (azimuth, elevation, w). Points run over w slowest and over u, or the azimuth, fastest.
+uniform in (azimuth, elevation, w). A delay is linear in r = 1 / w: where it tells the range too, the third
+coordinate is w - b r, along which no step is longer than one in w, nor than one in r. Points run over w
+slowest and over u, or the azimuth, fastest.
 """
 
 import math
@@ -25,7 +27,7 @@ from risolve.physics.limits import Limits
 from risolve.shapes import Elements
 
 _BEAM_SHARE = 0.5
-"""Step of a grid in u and v, in beams lambda / D: half a beam."""
+"""Step of a grid in u and v, in beams lambda / D, and in r, in `Array.range_resolution`: half a beam."""
 
 _FOCUS_PHASE = 2.5 * math.pi
 """Change of the quadratic phase at the farthest element from one range plane to the next: half of it, the
@@ -46,7 +48,8 @@ class Grid:
     """Points of a lattice (n_w, n_v, n_u), by their coordinates and as sources.
 
     coordinates: (u, v, w), or (azimuth, elevation, w) of a grid `around` the array. inside: where sources may
-    be found. closed: the azimuths go all round, the first beside the last.
+    be found. closed: the azimuths go all round, the first beside the last. delay_weight: b (1/m^2) of the
+    third coordinate w - b / w, 0 where no delay tells the range.
     """
 
     shape: tuple[int, int, int]
@@ -55,6 +58,7 @@ class Grid:
     inside: Bool[Tensor, " point"]
     around: bool = False
     closed: bool = False
+    delay_weight: float = 0.0
 
     @property
     def n_points(self) -> int:
@@ -96,14 +100,17 @@ class Grid:
 
     def coordinates_of(self, sources: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """Coordinates of sources; azimuths of a grid around are those nearest to its middle."""
-        if not self.around:
-            return cosines_from_sources(sources)
-        azimuths = self.axes[0]
-        return turned(sources, (azimuths[:1] + azimuths[-1:]) / 2)
+        if self.around:
+            azimuths = self.axes[0]
+            places = turned(sources, (azimuths[:1] + azimuths[-1:]) / 2)
+        else:
+            places = cosines_from_sources(sources)
+        return _bent(places, self.delay_weight)
 
     def sources_at(self, coordinates: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """Sources of coordinates."""
-        return coordinates if self.around else sources_from_cosines(coordinates)
+        places = _straight(coordinates, self.delay_weight)
+        return places if self.around else sources_from_cosines(places)
 
     def apart(
         self, first: Float[Tensor, "*first 3"], second: Float[Tensor, "*second 3"]
@@ -117,9 +124,11 @@ class Grid:
 
     def at_end(self, inverse_range: Float[Tensor, "*batch"]) -> Bool[Tensor, "*batch"]:
         """True within half a step of the nearest or farthest of several ranges; infinity is no end."""
-        w, half = self.axes[2], self.steps[2] / 2.0
-        beyond: Tensor = (inverse_range < w[0] + half) & (w[0] > 0.0) | (inverse_range > w[-1] - half)
-        return beyond & (len(w) > 1)
+        axis, half = self.axes[2], self.steps[2] / 2.0
+        place = _bent(inverse_range[..., None], self.delay_weight)[..., 0]
+        has_end = (axis[0] > 0.0) | (self.delay_weight > 0.0)
+        beyond: Tensor = (place < axis[0] + half) & has_end | (place > axis[-1] - half)
+        return beyond & (len(axis) > 1)
 
     def in_box(self, coordinates: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """The nearest coordinates within the box that the lattice fills."""
@@ -135,11 +144,13 @@ def search_grid(
     azimuth: tuple[float, float],
     elevation: tuple[float, float],
     range_: tuple[float, float],
+    delay_weight: float = 0.0,
 ) -> Grid:
     """Lattice uniform in (u, v, w) over the smallest box that holds all sources of the given ranges (rad, m).
 
         u in sin(azimuth) cos(elevation),   v in sin(elevation),   w in [1/r_max, 1/r_min]
 
+    With the weight b of a delay it is uniform in w - b / w in place of w.
     Ranges symmetric about 0 give a lattice symmetric in u and v. A point of the box with u^2 + v^2 > 1 has no
     direction: its cosines keep their place in the lattice, its source is the one on the horizon (azimuth +-90
     degrees) with the same v.
@@ -167,11 +178,12 @@ def search_grid(
     u_high = math.sin(azimuth[1]) * (largest if azimuth[1] > 0.0 else smallest)
     u = _axis(u_low, u_high, n_u)
     v = _axis(math.sin(elevation[0]), math.sin(elevation[1]), n_v)
-    w = _axis(1.0 / farthest, 1.0 / nearest, n_w)
+    w = _axis(*_ends(range_, delay_weight), n_w)
     grid_w, grid_v, grid_u = torch.meshgrid(w, v, u, indexing="ij")
-    cosines = torch.stack((grid_u, grid_v, grid_w), dim=-1).reshape(-1, 3)
-    inside = torch.ones(len(cosines), dtype=torch.bool)
-    return Grid((n_w, n_v, n_u), cosines, sources_from_cosines(cosines), inside)
+    coordinates = torch.stack((grid_u, grid_v, grid_w), dim=-1).reshape(-1, 3)
+    inside = torch.ones(len(coordinates), dtype=torch.bool)
+    sources = sources_from_cosines(_straight(coordinates, delay_weight))
+    return Grid((n_w, n_v, n_u), coordinates, sources, inside, delay_weight=delay_weight)
 
 
 def grid_for(
@@ -186,7 +198,8 @@ def grid_for(
 
         Delta u <= lambda / (2 D_x),   Delta v <= lambda / (2 D_y),   k e^2 Delta w / 2 <= 2.5 pi
 
-    and half of that along w for elements on a line, whose grid is small.
+    and half of that along w for elements on a line, whose grid is small. With a common delay half a beam of
+    it too, Delta r <= `Array.range_resolution` / 2, in a lattice uniform in w - (Delta w / Delta r) r.
 
     D_x and D_y are the extents of the array plus one spacing, e its farthest element from the origin. An
     element h out of the plane adds h u / q_z to the path, so that D_x and D_y grow by the extent in z times
@@ -199,6 +212,7 @@ def grid_for(
             known, or what `search_grid` refuses.
     """
     elements, wavelength = array.places, array.wavelength
+    delta_r = _BEAM_SHARE * array.range_resolution
     extent = elements.amax(0) - elements.amin(0)
     _require_told(elements, azimuth, elevation)
     spacing = nearest_spacing(elements)
@@ -207,10 +221,10 @@ def grid_for(
     if around:
         from_centre = elements - elements.mean(0)
         wide, high = (2.0 * float(e.norm(dim=-1).max()) + spacing for e in (from_centre[:, ::2], from_centre))
-        span = [azimuth[1] - azimuth[0], elevation[1] - elevation[0], 1.0 / range_[0] - 1.0 / range_[1]]
+        span = [azimuth[1] - azimuth[0], elevation[1] - elevation[0]]
     else:
         box = search_grid(2, 2, 2, azimuth, elevation, range_).coordinates
-        span = (box[-1] - box[0]).tolist()
+        span = (box[-1] - box[0]).tolist()[:2]
         # the steepest view across an array that is not flat
         slopes = [math.tan(max(abs(angle) for angle in angles)) for angles in (azimuth, elevation)]
         wide, high = (float(extent[axis] + extent[2] * slopes[axis]) + spacing for axis in (0, 1))
@@ -220,6 +234,9 @@ def grid_for(
         _BEAM_SHARE * wavelength / high,
         phase * wavelength / (math.pi * float(elements.square().sum(-1).max())),
     )
+    weight = steps[2] / delta_r
+    farthest, nearest = _ends(range_, weight)
+    span.append(nearest - farthest)
     # a step that divides the span exactly is not rounded up
     n_u, n_v, n_w = (
         max(math.ceil(side / step - 1e-9) + 1, least) if side > 0.0 else 1
@@ -227,15 +244,16 @@ def grid_for(
     )
     if n_u * n_v * n_w > MOST_POINTS:
         apart = spacing / wavelength
+        delays = f", or {delta_r:.3g} m of delay" if weight else ""
         doubt = f"; neighbours are {apart:.3g} wavelengths apart: are both in m?" if apart > _SPARSE else ""
         raise ValueError(
             f"a grid has at most {MOST_POINTS} points, half a beam apart in angle and {phase:.3g} rad "
-            f"of phase in range: {wide / wavelength:.3g} x {high / wavelength:.3g} wavelengths need "
+            f"of phase in range{delays}: {wide / wavelength:.3g} x {high / wavelength:.3g} wavelengths need "
             f"{n_u} x {n_v} x {n_w} = {n_u * n_v * n_w} in this field of view; narrow it{doubt}"
         )
     if around:
-        return _grid_around(n_u - closed, n_v, n_w, azimuth, elevation, range_)
-    return search_grid(n_u, n_v, n_w, azimuth, elevation, range_)
+        return _grid_around(n_u - closed, n_v, n_w, azimuth, elevation, range_, weight)
+    return search_grid(n_u, n_v, n_w, azimuth, elevation, range_, weight)
 
 
 def _grid_around(
@@ -245,16 +263,46 @@ def _grid_around(
     azimuth: tuple[float, float],
     elevation: tuple[float, float],
     range_: tuple[float, float],
+    delay_weight: float,
 ) -> Grid:
-    """Lattice uniform in (azimuth, elevation, w); all azimuths from -pi on where they fill a whole turn."""
+    """Lattice uniform in (azimuth, elevation, w), or w - b / w as in `search_grid`; all azimuths from -pi on
+    where they fill a whole turn.
+    """
     closed = azimuth[1] - azimuth[0] >= 2.0 * math.pi
     end = math.pi - 2.0 * math.pi / n_azimuths
     azimuths = _axis(*((-math.pi, end) if closed else azimuth), n_azimuths)
-    elevations, w = _axis(*elevation, n_elevations), _axis(1.0 / range_[1], 1.0 / range_[0], n_w)
+    elevations, w = _axis(*elevation, n_elevations), _axis(*_ends(range_, delay_weight), n_w)
     grid_w, grid_elevation, grid_azimuth = torch.meshgrid(w, elevations, azimuths, indexing="ij")
-    places = torch.stack((grid_azimuth, grid_elevation, grid_w), dim=-1).reshape(-1, 3)
-    inside = torch.ones(len(places), dtype=torch.bool)
-    return Grid((n_w, n_elevations, n_azimuths), places, places, inside, around=True, closed=closed)
+    coordinates = torch.stack((grid_azimuth, grid_elevation, grid_w), dim=-1).reshape(-1, 3)
+    inside = torch.ones(len(coordinates), dtype=torch.bool)
+    sources, shape = _straight(coordinates, delay_weight), (n_w, n_elevations, n_azimuths)
+    return Grid(shape, coordinates, sources, inside, True, closed, delay_weight)
+
+
+def _ends(range_: tuple[float, float], delay_weight: float) -> tuple[float, float]:
+    """w - b / w of the farthest and of the nearest range."""
+    nearest, farthest = range_
+    if not delay_weight:
+        return 1.0 / farthest, 1.0 / nearest
+    return 1.0 / farthest - delay_weight * farthest, 1.0 / nearest - delay_weight * nearest
+
+
+def _bent(places: Float[Tensor, "*batch axis"], delay_weight: float) -> Float[Tensor, "*batch axis"]:
+    """The last coordinate w as w - b / w."""
+    if not delay_weight:
+        return places
+    w = places[..., -1:]
+    return torch.cat((places[..., :-1], w - delay_weight / w), dim=-1)
+
+
+def _straight(coordinates: Float[Tensor, "*batch 3"], delay_weight: float) -> Float[Tensor, "*batch 3"]:
+    """w > 0 of x = w - b / w, the larger root of w^2 - x w - b = 0; of x < 0 without a difference."""
+    if not delay_weight:
+        return coordinates
+    x = coordinates[..., 2:]
+    sum_ = x.abs() + (x.square() + 4.0 * delay_weight).sqrt()
+    w = torch.where(x < 0.0, 2.0 * delay_weight / sum_, sum_ / 2.0)
+    return torch.cat((coordinates[..., :2], w), dim=-1)
 
 
 def _require_told(elements: Elements, azimuth: tuple[float, float], elevation: tuple[float, float]) -> None:

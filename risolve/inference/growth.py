@@ -143,5 +143,5 @@ def _most(detector: Detector, rule: CountingRule) -> int:
     seen = detector.observation
     rank = received_rank(seen) if seen.source_model == "independent" else seen.n_antennas
     n_free = seen.limits.n_free
-    law = most_sources(seen.source_model, seen.n_recorded, rank, seen.array.n_places, n_free, seen.gains)
+    law = most_sources(seen.source_model, seen.n_recorded, rank, seen.array.n_coherent, n_free, seen.gains)
     return min(rule.most, law.n_sources)

@@ -1,8 +1,8 @@
 """Rivals: other places of a source at which the snapshots are nearly as likely.
 
-Elements more than half a wavelength apart, a code book whose beams have mirror images, or antennas in a plane
-leave several places that answer alike. Each source is left out in turn, and put where the grid says that it
-would explain most, far from where it was.
+Elements more than half a wavelength apart, a code book whose beams have mirror images, antennas in a plane,
+or delays that come again leave several places that answer alike. Each source is left out in turn, and put
+where the grid says that it would explain most, far from where it was.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from risolve.physics.geometry import turned
 from risolve.physics.observation import Observation
 
 _APART = 2.0
-"""Cells of half a beam along u or v, or azimuth or elevation, from which a place is another direction."""
+"""Cells of half a beam along u or v, azimuth or elevation, or a delay, from which a place is another."""
 
 _LEAST_SHARE = 0.4
 """Of what a source explains, that a point of the grid must explain in its stead: between the points half of
@@ -43,7 +43,7 @@ class Rivals(NamedTuple):
     """The best other place of each source, and how far the log-likelihood of the scene with the source there
     is below that of the sources where they are: of free amplitudes, each at its maximum.
 
-    NaN where no other direction explains nearly as much.
+    NaN where no other direction, or with a common delay no other place, explains nearly as much.
     """
 
     places: Float[Tensor, "scene source 3"]
@@ -114,7 +114,10 @@ def _starts(detector: Detector, sources: Float[Tensor, "scene source 3"]) -> _St
 def _is_apart(
     grid: Grid, places: Float[Tensor, "scene place 3"], sources: Float[Tensor, "scene source 3"]
 ) -> Bool[Tensor, "scene place source"]:
-    """True for places in another direction than a source; along an axis of one point nothing is apart."""
+    """True for places in another direction than a source, or at another delay; along an axis of one point
+    nothing is apart.
+    """
     apart = grid.apart(grid.coordinates_of(places)[:, :, None], grid.coordinates_of(sources)[:, None])
-    distance: Tensor = (apart / grid.steps)[..., :2].nan_to_num(nan=0.0, posinf=0.0).amax(-1)
+    n_told = 3 if grid.delay_weight else 2
+    distance: Tensor = (apart / grid.steps)[..., :n_told].nan_to_num(nan=0.0, posinf=0.0).amax(-1)
     return distance > _APART

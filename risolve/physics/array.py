@@ -73,6 +73,26 @@ class Array:
         return 1
 
     @property
+    def n_free_bands(self) -> int:
+        """Wavelengths at which sources have amplitudes of their own."""
+        return self.n_bands
+
+    @property
+    def n_coherent(self) -> int:
+        """Elements at which a source has one amplitude: those of a band, or of all with a common delay."""
+        return self.n_elements // self.n_free_bands
+
+    @property
+    def unambiguous_range(self) -> float:
+        """Range (m) from which delays come again; infinite where none is told."""
+        return math.inf
+
+    @property
+    def range_resolution(self) -> float:
+        """Difference of ranges (m) that delays resolve; infinite where none is told."""
+        return math.inf
+
+    @property
     def places(self) -> Elements:
         """Its elements, each once however many wavelengths there are."""
         return self.elements

@@ -80,7 +80,8 @@ def visible(array: Array, n_antennas: int) -> Limits:
 
     Of a surface, which has as many antennas as elements nowhere, and of antennas in the x-y plane or on a
     line across z: the front half space. Of antennas in the x-z plane: all azimuths, and elevations from 0. In
-    the y-z plane, or on a line along z: azimuths from 0 to pi. Of a volume: every direction.
+    the y-z plane, or on a line along z: azimuths from 0 to pi. Of a volume: every direction. With a common
+    delay no farther than it is told.
     """
     quarter = math.pi / 2
     below = math.nextafter(quarter, 0.0)
@@ -91,7 +92,7 @@ def visible(array: Array, n_antennas: int) -> Limits:
         2: ((-quarter, quarter), (-below, below)),
         None: ((-math.inf, math.inf), (-below, below)),
     }[_blind(array, n_antennas)]
-    low, high = zip(azimuth, elevation, (0.0, nearest), strict=True)
+    low, high = zip(azimuth, elevation, (1.0 / array.unambiguous_range, nearest), strict=True)
     return Limits(torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64))
 
 

@@ -37,7 +37,8 @@ class Observation(Batched):
     noise_power: sigma^2 of each scene, None where it is not known. noise: whether it is alike at all
     antennas, which `inference.antenna_noise` makes it. stated: what is known of the places of its
     sources, None where nothing is. recorded: how many snapshots these stand for (`inference.condensing`),
-    None for themselves. gains: `equal` where all entries of s are the same.
+    None for themselves. gains: `equal` where all entries of s are the same. is_coherent: whether this is the
+    one snapshot left of `coherent` sources, whose phase says nothing.
     """
 
     snapshots: Snapshots
@@ -50,6 +51,7 @@ class Observation(Batched):
     stated: Limits | None
     recorded: int | None
     gains: Gains
+    is_coherent: bool
 
     SHARED: ClassVar = ("channel", "codes")
 
@@ -67,6 +69,7 @@ class Observation(Batched):
         background: str = "none",
         noise: str = "equal",
         gains: str = "free",
+        is_coherent: bool = False,
     ) -> None:
         """Of one scene or many, in NumPy, which is copied, or torch, which is shared.
 
@@ -146,7 +149,7 @@ class Observation(Batched):
             )
         if source_model == "coherent":
             y, c, power = of_one_waveform(y, c, power)
-            source_model = "constant"
+            source_model, is_coherent = "constant", True
         held = {
             "snapshots": y,
             "array": array,
@@ -158,6 +161,7 @@ class Observation(Batched):
             "stated": stated,
             "recorded": recorded,
             "gains": gains,
+            "is_coherent": is_coherent,
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)

@@ -32,11 +32,11 @@ def received_energies(observation: Observation) -> Float[Tensor, "#scene directi
     """Squared singular values of the channel over the largest, in ascending order; of several bands the least
     of each.
     """
-    by_band = observation.channel.to(torch.complex128).unflatten(-1, (-1, observation.array.n_places))
+    by_band = observation.channel.to(torch.complex128).unflatten(-1, (-1, observation.array.n_coherent))
     channel = by_band.movedim(2, 1).flatten(0, 1)
     n_antennas, n_elements = channel.shape[1:]
     energies = _relative(channel @ channel.mH if n_antennas <= n_elements else channel.mH @ channel)
-    least: Tensor = energies.unflatten(0, (-1, observation.array.n_bands)).amin(1)
+    least: Tensor = energies.unflatten(0, (-1, observation.array.n_free_bands)).amin(1)
     return least
 
 

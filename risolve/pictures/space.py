@@ -55,11 +55,14 @@ class Shape(NamedTuple):
 
 
 def reach_of(view: View) -> float:
-    """Radius (m) of what is drawn: all places within the Fraunhofer distance; others stand at its edge."""
+    """Radius (m) of what is drawn: all places within the Fraunhofer distance, or all of a common delay; others
+    stand at its edge.
+    """
     array = view.observation.array
     width = aperture(array.elements)
     away = 1.0 / view.places[:, 2]
-    near = away[away <= fraunhofer_distance(width, array.wavelength)]
+    told = fraunhofer_distance(width, array.wavelength) if math.isinf(array.unambiguous_range) else math.inf
+    near = away[away <= told]
     return max(_MARGIN * float(near.amax()) if len(near) else 0.0, _APERTURES * width)
 
 

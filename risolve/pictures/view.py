@@ -27,7 +27,7 @@ _LEAST = 1e-6
 
 _BEYOND, _FOCI = 2.0, 8.0
 """How far to nearer ranges a picture reaches, in 1/r: times the nearest source, and over the Fraunhofer
-distance at least.
+distance at least, or with a common delay times the farthest that may be.
 """
 
 
@@ -98,8 +98,10 @@ class View:
         """Ends of each coordinate: what was searched, and every place beside it."""
         limits, array = self.observation.limits, self.observation.array
         away = fraunhofer_distance(aperture(array.elements), array.wavelength)
-        near = max(_BEYOND * float(self.places[:, 2].amax()) if len(self.places) else 0.0, _FOCI / away)
         least = float(limits.low[2])
+        # a delay is as sharp far away as near, and would be lost between points of a wide window
+        wide = _FOCI / away if math.isinf(array.unambiguous_range) else _BEYOND * least
+        near = max(_BEYOND * float(self.places[:, 2].amax()) if len(self.places) else 0.0, wide)
         ends = [
             *(np.deg2rad(angles).tolist() for angles in self.searched[:2]),
             [least, max(least, min(1.0 / self.searched.range_m[0], near))],

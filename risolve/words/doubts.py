@@ -226,13 +226,14 @@ class Doubts:
 
 
 def _has_twins(grid: Grid, values: Float[np.ndarray, "source value"]) -> bool:
-    """Whether two sources of a scene stand in one direction."""
+    """Whether two sources of a scene stand in one direction, and with a common delay at one range."""
     if len(values) < 2:
         return False
-    sources = np.column_stack((np.deg2rad(values[:, _ANGLES]), np.zeros(len(values))))
+    sources = np.column_stack((np.deg2rad(values[:, _ANGLES]), values[:, [_INVERSE_RANGE]]))
     places = grid.coordinates_of(torch.from_numpy(sources))
     steps = torch.where(grid.steps > 0.0, grid.steps, torch.inf)
-    apart = (grid.apart(places[:, None], places) / steps)[..., :2].amax(-1)
+    n_told = 3 if grid.delay_weight else 2
+    apart = (grid.apart(places[:, None], places) / steps)[..., :n_told].amax(-1)
     return bool((apart.fill_diagonal_(torch.inf) < _TWINS).any())
 
 

@@ -67,7 +67,7 @@ def measurement_lines(stream: MeasurementStream) -> list[str]:
 
 def banded_lines(stream: BandedStream) -> list[str]:
     """The same of several wavelengths: of each band, and of all together."""
-    lines = [f"{len(stream.bands)} bands", *_array_lines(stream.array)]
+    lines = [f"{len(stream.bands)} bands", *_array_lines(stream.array), *_delay_lines(stream)]
     for number, band in enumerate(stream.bands):
         chunk = band.chunk(0, min(band.chunk_size, band.sizes.scenes))
         own = [*_size_lines(band), f"sources: {band.source_model}, {_MODELS[band.source_model]}"]
@@ -81,6 +81,16 @@ def banded_lines(stream: BandedStream) -> list[str]:
     lines += [f"note: {warning}" for warning in stream.warnings]
     truth = stream.truth()
     return lines + (["no truth"] if truth is None else _truth_lines(truth))
+
+
+def _delay_lines(stream: BandedStream) -> list[str]:
+    if stream.delay == "free":
+        return []
+    farthest, beam = stream.array.unambiguous_range, stream.array.range_resolution
+    return [
+        f"a common delay tells ranges beyond too: {beam:.4g} m apart are resolved, and {farthest:.4g} m apart "
+        "answer alike"
+    ]
 
 
 def _size_lines(stream: MeasurementStream) -> list[str]:

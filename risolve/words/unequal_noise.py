@@ -45,15 +45,23 @@ def noise_of_bands(seen: Observation, sources: Sources) -> list[str]:
 
         2 sum_f n_f log(p / p_f) > (F - 1) log(2 L M),   p_f = (what they leave of band f) / n_f
 
-    n_f: numbers of the band less those that amplitudes take; p: the mean of all.
+    n_f: numbers of the band less those that amplitudes take, with a common delay an equal share of all; p:
+    the mean of all.
     """
-    # codes of a band are 0 for the elements of all others
-    band = (seen.codes[0].unflatten(-1, (seen.array.n_bands, -1)) != 0).any(-1).int().argmax(-1)
-    free = torch.bincount(band, minlength=seen.array.n_bands) * (seen.n_antennas - sources.shape[1])
-    left = misfits(seen, sources)[0].sum(-1)
-    power = torch.zeros(seen.array.n_bands, dtype=torch.float64).index_add_(0, band, left) / free
+    F, L, M = seen.array.n_bands, seen.n_snapshots, seen.n_antennas
+    left, n_amplitudes = misfits(seen, sources)[0], sources.shape[1]
+    if seen.array.n_free_bands == 1:
+        n_groups = 1 if seen.source_model == "constant" else L
+        power = left.unflatten(-1, (F, -1)).sum((0, 2))
+        free = torch.full((F,), (L * M - n_groups * n_amplitudes) / F, dtype=torch.float64)
+    else:
+        # codes of a band are 0 for the elements of all others
+        band = (seen.codes[0].unflatten(-1, (F, -1)) != 0).any(-1).int().argmax(-1)
+        free = torch.bincount(band, minlength=F) * (M - n_amplitudes)
+        power = torch.zeros(F, dtype=torch.float64).index_add_(0, band, left.sum(-1))
+    power = power / free
     gain = 2.0 * float((free * (float(left.sum()) / float(free.sum()) / power).log()).sum())
-    if not gain > (seen.array.n_bands - 1) * math.log(2 * seen.n_snapshots * seen.n_antennas):
+    if not gain > (F - 1) * math.log(2 * L * M):
         return []
     numbers = ", ".join(f"{value:.3g}" for value in power.tolist())
     return [
