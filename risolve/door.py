@@ -91,8 +91,8 @@ def locate(
     that it is no unknown and has no standard deviation (range = inf: plane waves); None states nothing: -60
     to 60, -30 to 30 (all round, where the antennas see that) and, of ranges, a fifth of the aperture to the
     Fraunhofer distance (with a common delay of bands, to where it comes again) are searched, or what a model
-    that is needed was trained on, and the answer may lie beside, which is a warning. A line of elements does not tell elevation, a vertical one azimuth: what is
-    not stated of it is taken as 0.
+    that is needed was trained on, and the answer may lie beside, which is a warning. A line of elements does
+    not tell elevation, a vertical one azimuth: what is not stated of it is taken as 0.
     estimator: a name of `estimator_names`, with `+ml` behind it to refine what it finds. false_alarm:
     probability that counting takes noise for a source. model: a trained network, or its file, for an
     estimator that reads one. calibration: what `calibrate` found of the array, which is applied; deviations
@@ -228,8 +228,8 @@ def bound(
 ) -> PlaceBound:
     """Cramer-Rao bound of sources at given places, seen as an observation says; its snapshots are not read.
 
-    azimuth, elevation: degrees, range: m (infinity allowed but with a common delay); each one number a source,
-    or [scene, source].
+    azimuth, elevation: degrees, range: m (infinity allowed but with a common delay); each one number a
+    source, or [scene, source].
     Of `independent` sources power: |s|^2, in the unit of |snapshot|^2 at the surface, or amplitude: s of
     every snapshot, complex, [snapshot, source] or [scene, snapshot, source]; of `constant` ones amplitude: s,
     one a source, because phases matter, or one number of all sources where gains are equal; of those in

@@ -52,7 +52,7 @@ class BandedArray(Array):
 
     def to(self, device: torch.device | str) -> "BandedArray":
         """The same array on another device."""
-        return type(self)([band.to(device) for band in self.bands], self.has_surface)
+        return BandedArray([band.to(device) for band in self.bands], self.has_surface)
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -92,6 +92,10 @@ class DelayedArray(BandedArray):
 
     def steering_by_elements(self, sources: Float[Tensor, "*batch 3"]) -> Complex[Tensor, "*batch 3 element"]:
         return super().steering_by_elements(sources) * self._delays(sources).unsqueeze(-2)
+
+    def to(self, device: torch.device | str) -> "DelayedArray":
+        """The same array on another device."""
+        return DelayedArray([band.to(device) for band in self.bands], self.has_surface)
 
     @property
     def _wavenumbers(self) -> Float[Tensor, " band"]:

@@ -55,8 +55,9 @@ class Shape(NamedTuple):
 
 
 def reach_of(view: View) -> float:
-    """Radius (m) of what is drawn: all places within the Fraunhofer distance, or all of a common delay; others
-    stand at its edge.
+    """Radius (m) of what is drawn: all places within the Fraunhofer distance, or all of a common delay.
+
+    Others stand at its edge.
     """
     array = view.observation.array
     width = aperture(array.elements)

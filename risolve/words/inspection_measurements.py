@@ -88,8 +88,8 @@ def _delay_lines(stream: BandedStream) -> list[str]:
         return []
     farthest, beam = stream.array.unambiguous_range, stream.array.range_resolution
     return [
-        f"a common delay tells ranges beyond too: {beam:.4g} m apart are resolved, and {farthest:.4g} m apart "
-        "answer alike"
+        f"a common delay tells ranges beyond too: {beam:.4g} m apart are resolved, and "
+        f"{farthest:.4g} m apart answer alike"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Files of bands with a common delay: written, read back, located, drawn, inspected, converted, and refused."""
+"""Files of bands with a common delay: written, read back, located, drawn, inspected and refused."""
 
 from pathlib import Path
 

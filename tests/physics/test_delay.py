@@ -13,9 +13,10 @@ import risolve
 from risolve.inference.grid import grid_for
 from risolve.inference.likelihood import concentrated_residual
 from risolve.inference.projection import project
-from risolve.physics.bands import bands
 from risolve.physics.banded_array import DelayedArray
+from risolve.physics.bands import bands
 from risolve.physics.observation import Observation, SourceModel
+from risolve.words.unequal_noise import noise_of_bands
 from tests.messages import shows
 from tests.tolerances import DOUBLE, FINITE_DIFFERENCE
 
@@ -78,9 +79,7 @@ def test_the_residual_is_that_of_one_amplitude_for_all_bands(model: SourceModel)
         array = risolve.planar(3, 5, spacing=0.05, wavelength=wavelength)
         H, y = normal(random, 2, 15), normal(random, 1, n_snapshots, 2)
         codes = np.exp(0.25j * np.pi * random.integers(8, size=(n_snapshots, 15)))
-        held.append(
-            Observation(y, array, channel=H, codes=codes, source_model=model, noise_power=sigma**2)
-        )
+        held.append(Observation(y, array, channel=H, codes=codes, source_model=model, noise_power=sigma**2))
         a = wave(PLACES, array.elements.numpy(), wavelength)
         for snapshot in range(n_snapshots):
             rows[snapshot].append((H @ (codes[snapshot] * a).T) / sigma)
@@ -92,9 +91,8 @@ def test_the_residual_is_that_of_one_amplitude_for_all_bands(model: SourceModel)
     for G, y in groups:
         left = y - G @ np.linalg.lstsq(G, y)[0]
         expected += 0.2**2 * float(np.square(np.abs(left)).sum())
-    found = concentrated_residual(
-        risolve.bands(held, delay="common"), torch.from_numpy(PLACES)[None], torch.ones(1, 2, dtype=torch.bool)
-    )
+    seen, present = risolve.bands(held, delay="common"), torch.ones(1, 2, dtype=torch.bool)
+    found = concentrated_residual(seen, torch.from_numpy(PLACES)[None], present)
     assert float(found) == pytest.approx(expected, rel=1e-9)
 
 
@@ -113,11 +111,10 @@ def test_derivatives_are_those_of_the_steering_vector(is_spherical: bool) -> Non
 def test_the_phase_counts_the_whole_path_of_every_band() -> None:
     """But for one phase of all bands, which is that of the amplitude."""
     array = delayed()
+    by_band = array.steering(torch.from_numpy(PLACES)).numpy().reshape(2, 6, 15)
+    phases = np.exp(2j * np.pi * np.mean(1.0 / np.array(WAVELENGTHS)) / PLACES[:, 2])
     for number, own in enumerate(array.bands):
-        expected = wave(PLACES, own.elements.numpy(), own.wavelength)
-        turned = array.steering(torch.from_numpy(PLACES)).numpy()[:, 15 * number : 15 * number + 15] / expected
-        middle = 2.0 * np.pi * np.mean(1.0 / np.array(WAVELENGTHS))
-        phases = np.exp(1j * middle / PLACES[:, 2])
+        turned = by_band[:, number] / wave(PLACES, own.elements.numpy(), own.wavelength)
         np.testing.assert_allclose(turned, np.broadcast_to(phases[:, None], turned.shape), atol=1e-9)
 
 
@@ -261,3 +258,34 @@ def test_other_estimators_of_several_bands_take_a_common_delay(estimator: str) -
 def test_the_same_array_elsewhere_keeps_its_delay() -> None:
     moved: Tensor = delayed().to("cpu").steering(torch.from_numpy(PLACES))
     torch.testing.assert_close(moved, delayed().steering(torch.from_numpy(PLACES)), rtol=0.0, atol=0.0)
+
+
+def test_a_near_range_is_told_by_bandwidth_and_curvature_together() -> None:
+    """Information adds up: the bound is below that of free amplitudes, of curvature alone, and of a delay."""
+    place = np.array([[0.3, 0.0, 1.0 / 0.35]])
+    held = seen_on_a_line(place, 8)
+    told = {"azimuth": np.rad2deg([0.3]), "elevation": [0.0], "range": [0.35], "known": ["elevation"]}
+    tied = risolve.bound(risolve.bands(held, delay="common"), **told, amplitude=np.ones((5, 1), complex))
+    free = risolve.bound(risolve.bands(held), **told, amplitude=np.ones((30, 1), complex))
+    k = 2.0 * np.pi / np.array(WAVELENGTHS)
+    by_delay = 0.3 / math.sqrt(2.0 * 5.0 * 6.0 * np.square(k - k.mean()).sum())
+    assert tied.range_std_m[0, 0] < min(free.range_std_m[0, 0], by_delay)
+    found = risolve.locate(risolve.bands(held, delay="common"), sources=1, elevation=0)
+    assert (np.abs(found["range_m"] - 0.35) < 5.0 * found["range_std_m"]).all()
+    assert (found["range_std_m"] < 0.35).all()
+
+
+def test_noise_that_differs_between_bands_is_named() -> None:
+    held = seen_on_a_line(np.array([[0.3, 0.0, 1.0 / 3.1]]))
+    random = np.random.default_rng(3)
+    loud = held[2].snapshots.numpy() + 2.0 * normal(random, 1, 5, 6)
+    unknown = [Observation(own.snapshots, own.array) for own in (*held[:2], held[3])]
+    seen = risolve.bands([*unknown, Observation(loud, held[2].array)], delay="common")
+    place = torch.tensor([[[0.3, 0.0, 1.0 / 3.1]]], dtype=torch.float64)
+    (line,) = noise_of_bands(seen, place)
+    *quiet, noisy = (float(power) for power in line.split("about ")[1].split(":")[0].split(", "))
+    # 60 numbers of a band, to 4 deviations
+    assert noisy == pytest.approx(4.09, rel=4.0 / math.sqrt(30.0))
+    assert quiet == pytest.approx([0.09] * 3, rel=4.0 / math.sqrt(30.0))
+    alike = risolve.bands([*unknown, Observation(held[2].snapshots, held[2].array)], delay="common")
+    assert noise_of_bands(alike, place) == []
