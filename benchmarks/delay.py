@@ -1,6 +1,6 @@
 """Range by the common delay of 20 bands over 10 % of the carrier, in the far field, next to its bound.
 
-    python -m benchmarks.delay      writes benchmarks/results/delay.csv, twenty minutes of one core
+    python -m benchmarks.delay      writes benchmarks/results/delay.csv, a quarter of an hour of one core
 
 One row a cell (system, number of sources, SNR of all sources together) of 200 scenes. Frequencies are evenly
 apart from 0.95 to 1.05 of the carrier, whose wavelength is 0.1 m: delays come again after 19 m, and 0.95 m
