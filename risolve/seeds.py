@@ -27,6 +27,7 @@ Stream: TypeAlias = Literal[
     "blocks",
     "buffer",
     "goodness",
+    "promising",
 ]
 
 _STREAM_NUMBERS: dict[Stream, int] = {
@@ -47,6 +48,7 @@ _STREAM_NUMBERS: dict[Stream, int] = {
     "blocks": 15,
     "buffer": 16,
     "goodness": 17,
+    "promising": 18,
 }
 
 

@@ -15,6 +15,7 @@ from risolve.errors import MeasurementError
 from risolve.estimators.registry import REGISTRY
 from risolve.field import FieldOfView
 from risolve.files.located_sources import VALUES
+from risolve.inference.grid import MOST_POINTS
 from risolve.locating import needs_model
 from risolve.physics.array import Array
 from risolve.physics.geometry import planar_array
@@ -204,8 +205,8 @@ def test_files_and_shards_keep_their_numbers(tmp_path: Path) -> None:
             "field of view: range ... 1e-09 <= nearest < farthest ... 0 to 2",
         ),
         (
-            {"field_of_view": FieldOfView((-60.0, 60.0), (-30.0, 30.0), (0.0001, 2.0))},
-            "50000 points",
+            {"field_of_view": FieldOfView((-60.0, 60.0), (-30.0, 30.0), (0.000001, 2.0))},
+            f"{MOST_POINTS} points",
         ),
     ],
 )

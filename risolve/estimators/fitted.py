@@ -7,7 +7,7 @@ from torch import Tensor
 from risolve.covariance import NormalizedCovariance, SharedBasis, predicted_covariance
 from risolve.estimators.contract import Settings
 from risolve.estimators.counted import told_or_counted
-from risolve.inference.detection import detectors
+from risolve.inference.detection import alone, detectors
 from risolve.inference.grid import Grid, grid_steering
 from risolve.inference.sparse_powers import sparse_powers
 from risolve.physics.observation import Observation
@@ -23,7 +23,7 @@ def fitted_covariance(
     """
     counts = told_or_counted(observation, n_sources, grid, settings)
     powers = [
-        sparse_powers(detector, counts[piece], settings.fit_iterations)
+        sparse_powers(alone(detector), counts[piece], settings.fit_iterations)
         for piece, detector in detectors(observation, grid)
     ]
     wave = grid_steering(grid, observation.array)

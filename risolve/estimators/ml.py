@@ -27,7 +27,7 @@ from risolve.inference.detection import Detector
 from risolve.inference.grid import Grid
 from risolve.inference.growth import Located
 from risolve.inference.likelihood import Refinement, refine
-from risolve.inference.search import cheaper, exchanged, leading, pairs_exchanged, proposals
+from risolve.inference.search import beside_each, cheaper, exchanged, leading, pairs_exchanged, proposals
 from risolve.inference.unconditional import refine_unconditional
 from risolve.physics.observation import Observation
 
@@ -53,6 +53,7 @@ def least_residual(
             part = detector.select(group.scenes)
             is_free = part.observation.gains == "free"
             best = _with_peaks(part, group.fit, settings) if is_free else group.fit
+            part = beside_each(part, best.sources)
             best = pairs_exchanged(part, best, PROPOSALS, n_iterations)
             found.append(group._replace(fit=exchanged(part, best, PROPOSALS, n_iterations)))
     return found
@@ -79,7 +80,7 @@ def likeliest_of_hypotheses(
     fit noise, more sources are found.
     """
     n_iterations = settings.n_iterations
-    offered = proposals(detector, fit, PROPOSALS)
+    offered = proposals(beside_each(detector, fit.sources), fit, PROPOSALS)
     screened = refine(detector.observation.select(offered.scene), offered.sources, _SCREENING)
     kept = leading(offered.scene, screened.residual, _HYPOTHESES)
     scenes = torch.cat((torch.arange(detector.n_scenes), offered.scene[kept]))

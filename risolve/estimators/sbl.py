@@ -20,7 +20,7 @@ from risolve.estimators.contract import (
 )
 from risolve.estimators.counted import told_or_counted
 from risolve.estimators.refined import best_of_starts
-from risolve.inference.detection import Detector, detectors
+from risolve.inference.detection import Detector, alone, detectors
 from risolve.inference.grid import Grid
 from risolve.inference.likelihood import Refinement
 from risolve.inference.peaks import local_maxima
@@ -58,7 +58,7 @@ class SblEstimator:
         for piece, detector in detectors(observation, self.grid):
             for count in sorted(set(counts[piece].tolist()) - {0}):
                 scenes = torch.nonzero(counts[piece] == count).flatten()
-                group = self._groups(detector.select(scenes), count)
+                group = self._groups(alone(detector.select(scenes)), count)
                 groups += [(piece.start + scenes[rows], part) for rows, part in group]
         return joined(observation, groups, looked=True)
 

@@ -3,11 +3,13 @@
     J(sources) = sum_g |(I - P_{G_g}) y_g|^2
 
 Groups g as in `projection`. The grid enters as its responses b_g = B_g a, made once a scene in complex64;
-what is already explained is projected out in complex128.
+what is already explained is projected out in complex128. Of a wide grid (`promising`) only some points have
+theirs: those of the highest maxima of what is projected back to all points (`back_projection`), for the
+sources that are asked about.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor
 from risolve.batched import Batched
 from risolve.inference.grid import Grid, grid_steering
 from risolve.inference.projection import grouped_snapshots, responses
+from risolve.inference.promising import Promising, is_wide, no_points
 from risolve.inference.scaling import unit_scale
 from risolve.modulus import squared_modulus
 from risolve.physics.observation import Observation, sensing
@@ -24,18 +27,25 @@ from risolve.physics.observation import Observation, sensing
 CHUNK_VALUES = 8_000_000
 """Complex numbers of the responses of one piece of the batch: bounds the memory, 64 MB."""
 
+_HELD = 500
+"""Points of a wide grid that are held at once, about."""
+
 _OWN = 1e-3
 """Share of |b|^2 outside the span of other sources below which a place has no direction of its own."""
 
 
 @dataclass(frozen=True)
 class Detector(Batched):
-    """Responses b_g of every grid point and their energies |b_g|^2, beside the observation on unit scale."""
+    """Responses b_g of grid points and their energies |b_g|^2, beside the observation on unit scale.
+
+    held: which points these are of a wide grid; None where they are all.
+    """
 
     observation: Observation
     grid: Grid
     columns: Complex[Tensor, "scene group point row"]
     energy: Float[Tensor, "scene group point"]
+    held: Promising | None = None
 
     def select(self, scenes: slice | Tensor) -> "Detector":
         """The same of some scenes; itself of all, for the responses are large."""
@@ -43,13 +53,26 @@ class Detector(Batched):
             return self
         return super().select(scenes)
 
+    def on_grid(
+        self, values: Float[Tensor, "scene *hypothesis held"]
+    ) -> Float[Tensor, "scene *hypothesis point"]:
+        """Values of the points that it holds as values of all points, 0 of the others."""
+        if self.held is None:
+            return values
+        every = values.new_zeros((*values.shape[:-1], self.grid.n_points))
+        points = self.held.points
+        return every.scatter(-1, points[:, None].expand_as(values) if values.ndim == 3 else points, values)
+
 
 def detectors(observation: Observation, grid: Grid) -> Iterator[tuple[slice, Detector]]:
-    """Pieces of a batch with their detector, of bounded memory.
+    """Pieces of a batch with their detector, of bounded memory; of a wide grid see `widened`.
 
     Raises:
         ValueError: as `unit_scale`.
     """
+    if is_wide(observation, grid):
+        yield from _wide_detectors(observation, grid)
+        return
     wave = grid_steering(grid, observation.array)
     rows = wave.mT.contiguous()
     per_scene = observation.n_snapshots * observation.n_antennas * grid.n_points
@@ -63,6 +86,46 @@ def detectors(observation: Observation, grid: Grid) -> Iterator[tuple[slice, Det
         if observation.source_model == "constant":
             columns = columns.permute(0, 2, 1, 3).flatten(2)[:, None]
         yield scenes, Detector(part, grid, columns, _energy(columns))
+
+
+def _wide_detectors(observation: Observation, grid: Grid) -> Iterator[tuple[slice, Detector]]:
+    """Detectors that hold no point yet."""
+    unit = unit_scale(observation)
+    n_groups = 1 if unit.source_model == "constant" else unit.n_snapshots
+    n_rows = unit.n_snapshots * unit.n_antennas
+    size = max(1, CHUNK_VALUES // (_HELD * max(n_rows, unit.n_elements)))
+    for first in range(0, observation.n_scenes, size):
+        scenes = slice(first, min(first + size, observation.n_scenes))
+        part = unit.select(scenes)
+        columns = torch.empty((part.n_scenes, n_groups, 0, n_rows // n_groups), dtype=torch.complex64)
+        yield scenes, Detector(part, grid, columns, _energy(columns), no_points(part, grid))
+
+
+def widened(detector: Detector, others: Float[Tensor, "scene hypothesis source 3"]) -> Detector:
+    """The same with the points too where one more source beside those of each hypothesis explains most.
+
+    A detector that holds all points is returned as it is.
+    """
+    held = detector.held
+    if held is None:
+        return detector
+    left = explained(detector, others).left
+    new = held.beyond(detector.observation, detector.grid, left, others.flatten(1, 2))
+    if new.shape[1] == 0:
+        return detector
+    waves = detector.observation.array.steering(detector.grid.sources[new].float())
+    columns = responses(detector.observation.to(torch.complex64), waves)
+    return replace(
+        detector,
+        columns=torch.cat((detector.columns, columns), dim=2),
+        energy=torch.cat((detector.energy, _energy(columns)), dim=2),
+        held=held.with_points(new),
+    )
+
+
+def alone(detector: Detector) -> Detector:
+    """Widened for a source without others."""
+    return widened(detector, torch.empty((detector.n_scenes, 1, 0, 3), dtype=torch.float64))
 
 
 def _energy(columns: Complex[Tensor, "*scene point row"]) -> Float[Tensor, "*scene point"]:
@@ -118,20 +181,23 @@ def gains(detector: Detector, others: Explained) -> Float[Tensor, "scene hypothe
 
     0 where a place has no direction of its own, and outside the limits.
     """
-    columns, energy, inside = detector.columns, detector.energy[..., None], detector.grid.inside[:, None]
+    columns, energy = detector.columns, detector.energy[..., None]
+    inside = detector.grid.inside[:, None]
+    if detector.held is not None:
+        inside = inside[detector.held.points][:, None]
     matched = squared_modulus(columns @ others.left.conj())
     n_hypotheses, n_others = others.basis.shape[3:]
     if n_others == 0:
-        return torch.where((energy > 0.0) & inside, matched / energy, 0.0).sum(1).mT
+        return detector.on_grid(torch.where((energy > 0.0) & inside, matched / energy, 0.0).sum(1).mT)
     if detector.observation.gains == "equal":
         c = others.basis[..., 0]
         matched = squared_modulus(columns @ others.left.conj() + _product(c, others.left))
         together = energy + 2.0 * (columns @ c.conj()).real + _product(c, c).real
         is_own = (together > _OWN * energy) & inside
-        return torch.where(is_own, matched / together, 0.0).sum(1).mT
+        return detector.on_grid(torch.where(is_own, matched / together, 0.0).sum(1).mT)
     spanned = squared_modulus(columns @ others.basis.flatten(3).conj())
     free = energy - spanned.unflatten(-1, (n_hypotheses, n_others)).sum(-1)
-    return torch.where((free > _OWN * energy) & inside, matched / free, 0.0).sum(1).mT
+    return detector.on_grid(torch.where((free > _OWN * energy) & inside, matched / free, 0.0).sum(1).mT)
 
 
 def pair_gains(
@@ -150,6 +216,8 @@ def pair_gains(
 
     with two places, as in `gains`.
     """
+    if detector.held is not None:
+        points = detector.held.number_of(points)
     columns = detector.columns.gather(
         2,
         points[:, None, :, None].expand(-1, detector.columns.shape[1], -1, detector.columns.shape[3]),

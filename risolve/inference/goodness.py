@@ -22,9 +22,10 @@ from jaxtyping import Complex, Float
 from scipy.special import betainc, gammainc, gammaincc
 from torch import Tensor
 
-from risolve.inference.grid import Grid, grid_steering
+from risolve.inference.grid import Grid
 from risolve.inference.likelihood import pieces
 from risolve.inference.projection import beside, grouped_snapshots, responses, span_of
+from risolve.inference.promising import Matching, matched_by
 from risolve.inference.scaling import unit_scale
 from risolve.inference.whiteness import whiteness
 from risolve.modulus import squared_modulus
@@ -87,7 +88,7 @@ def goodness(observation: Observation, sources: Sources, grid: Grid) -> Goodness
         ValueError: as `unit_scale`.
     """
     explained, fits = torch.full((2, observation.n_scenes), torch.nan, dtype=torch.float64)
-    wave = grid_steering(grid, observation.array)
+    match = matched_by(grid, observation.array)
     present = ~sources[..., 0].isnan()
     counts = present.sum(-1)
     for count in sorted(set(counts.tolist())):
@@ -98,7 +99,7 @@ def goodness(observation: Observation, sources: Sources, grid: Grid) -> Goodness
         n_columns = max(4 * count, _CANDIDATES, grid.n_points // observation.n_elements)
         for piece in pieces(part, n_columns):
             own = unit_scale(part.select(piece))
-            explained[scenes[piece]], fits[scenes[piece]] = _of_count(own, placed[piece], grid, wave)
+            explained[scenes[piece]], fits[scenes[piece]] = _of_count(own, placed[piece], grid, match)
     return Goodness(explained, fits)
 
 
@@ -106,7 +107,7 @@ def _of_count(
     observation: Observation,
     sources: Float[Tensor, "scene source 3"],
     grid: Grid,
-    wave: Complex[Tensor, "element point"],
+    match: Matching,
 ) -> Goodness:
     """Of scenes that have one number of sources."""
     codes = observation.codes
@@ -116,7 +117,7 @@ def _of_count(
     dimensions = left.dimensions / 2.0
     white = _least(
         whiteness(left.white, left.explained, observation.n_snapshots, is_coded),
-        _of_one_more(observation, left, is_coded, grid, wave),
+        _of_one_more(observation, left, is_coded, grid, match),
     )
     fits = torch.where(dimensions > 0.0, white, torch.nan)
     if observation.noise_power is not None:
@@ -193,7 +194,7 @@ def _of_one_more(
     left: _Left,
     is_coded: bool,
     grid: Grid,
-    wave: Complex[Tensor, "element point"],
+    match: Matching,
 ) -> Powers:
     """Bound on the probability of the largest share of e that one more source takes at a point of the grid.
 
@@ -210,14 +211,13 @@ def _of_one_more(
     back = (e @ seen.channel.conj()) * seen.codes.conj()
     if observation.source_model == "constant":
         back = back.sum(1, keepdim=True)
-    matched = squared_modulus(back.to(wave.dtype) @ wave.conj()).sum(1)
-    point = matched.masked_fill(~grid.inside, -1.0).topk(min(_CANDIDATES, grid.n_points)).indices
+    point = match(back).masked_fill(~grid.inside, -1.0).topk(min(_CANDIDATES, grid.n_points)).indices
     columns = responses(seen, observation.array.steering(grid.sources[point]))
     free = squared_modulus(beside(left.basis, columns)).sum(-1)
     rows = grouped_snapshots(replace(seen, snapshots=e))
-    match = squared_modulus((columns.conj() @ rows[..., None])[..., 0])
+    along = squared_modulus((columns.conj() @ rows[..., None])[..., 0])
     is_own = free > _OWN * squared_modulus(columns).sum(-1)
-    share = torch.where(is_own, match / free, 0.0).sum(1).amax(1) / _energy(e)
+    share = torch.where(is_own, along / free, 0.0).sum(1).amax(1) / _energy(e)
     others = left.dimensions / 2.0 - n_groups
     chance = betainc(others.clamp_min(1e-9).numpy(), n_groups, (1.0 - share).clamp(0.0, 1.0).numpy())
     return torch.where(others > 0.0, torch.from_numpy(chance) * grid.n_points, 1.0)

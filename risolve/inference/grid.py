@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from risolve.physics.array import Array
@@ -33,17 +33,20 @@ _FOCUS_PHASE = 2.5 * math.pi
 """Change of the quadratic phase at the farthest element from one range plane to the next: half of it, the
 most that a source is off a plane, leaves a square array half of its gain."""
 
+_STEEPEST = 5.0
+"""Tangent of an angle from the front beyond which arrays that are not flat have a grid of angles."""
+
 _ROUNDING = 1e-12
 """Of direction cosines, and of inverse ranges in 1/m."""
 
 _SPARSE = 5.0
 """Wavelengths between neighbours from which another unit is likelier."""
 
-MOST_POINTS = 50_000
+MOST_POINTS = 1_000_000
 """Points of a grid: every one has a steering vector in memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
     """Points of a lattice (n_w, n_v, n_u), by their coordinates and as sources.
 
@@ -106,6 +109,23 @@ class Grid:
         else:
             places = cosines_from_sources(sources)
         return _bent(places, self.delay_weight)
+
+    def nearest(self, sources: Float[Tensor, "source 3"]) -> Int[Tensor, " source"]:
+        """The points next to sources within the box."""
+        number = torch.zeros(len(sources), dtype=torch.int64)
+        for place, axis in zip(self.coordinates_of(sources).flip(-1).mT, self.axes[::-1], strict=True):
+            number = number * len(axis) + (place[:, None] - axis).abs().argmin(-1)
+        return number
+
+    def neighbours(self, points: Int[Tensor, " point"]) -> Int[Tensor, "point 27"]:
+        """Each point and those beside it in the lattice; on a boundary some stand for what is beyond."""
+        n_w, n_v, n_u = self.shape
+        w, v, u = (number[:, None] for number in (points // (n_v * n_u), points // n_u % n_v, points % n_u))
+        step_w, step_v, step_u = torch.cartesian_prod(*[torch.tensor([-1, 0, 1])] * 3).mT
+        u = (u + step_u) % n_u if self.closed else (u + step_u).clamp(0, n_u - 1)
+        v, w = (v + step_v).clamp(0, n_v - 1), (w + step_w).clamp(0, n_w - 1)
+        beside: Tensor = (w * n_v + v) * n_u + u
+        return beside
 
     def sources_at(self, coordinates: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """Sources of coordinates."""
@@ -203,9 +223,9 @@ def grid_for(
 
     D_x and D_y are the extents of the array plus one spacing, e its farthest element from the origin. An
     element h out of the plane adds h u / q_z to the path, so that D_x and D_y grow by the extent in z times
-    the largest u / q_z and v / q_z. Where azimuths reach beyond +-pi/2 the steps are of azimuth and elevation
-    instead, D_x and D_y the diameters of the array seen along y and of the whole. At least three points along
-    u and v and two along w.
+    the largest u / q_z and v / q_z. Where azimuths reach beyond +-pi/2, or angles of an array that is not
+    flat beyond 79 degrees, the steps are of azimuth and elevation instead, D_x and D_y the diameters of the
+    array seen along y and of the whole. At least three points along u and v and two along w.
 
     Raises:
         ValueError: more than `MOST_POINTS` points, elements in a point, or on a line where neither angle is
@@ -216,7 +236,10 @@ def grid_for(
     extent = elements.amax(0) - elements.amin(0)
     _require_told(elements, azimuth, elevation)
     spacing = nearest_spacing(elements)
+    # how steep the view across an array that is not flat can be
+    slopes = [math.tan(min(max(abs(angle) for angle in angles), 1.57)) for angles in (azimuth, elevation)]
     around = azimuth[0] < -math.pi / 2 or azimuth[1] > math.pi / 2
+    around |= float(extent[2]) > 0.0 and max(slopes) > _STEEPEST
     closed = azimuth[1] - azimuth[0] >= 2.0 * math.pi
     if around:
         from_centre = elements - elements.mean(0)
@@ -225,8 +248,6 @@ def grid_for(
     else:
         box = search_grid(2, 2, 2, azimuth, elevation, range_).coordinates
         span = (box[-1] - box[0]).tolist()[:2]
-        # the steepest view across an array that is not flat
-        slopes = [math.tan(max(abs(angle) for angle in angles)) for angles in (azimuth, elevation)]
         wide, high = (float(extent[axis] + extent[2] * slopes[axis]) + spacing for axis in (0, 1))
     phase = _FOCUS_PHASE / 2.0 if is_line(elements) else _FOCUS_PHASE
     steps = (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from risolve.identifiability import most_sources
 from risolve.inference.counting import CountingRule, is_source
-from risolve.inference.detection import Detector
+from risolve.inference.detection import Detector, widened
 from risolve.inference.likelihood import Refinement, refine
 from risolve.inference.search import grown, shrunk
 from risolve.inference.twins import has_twins
@@ -54,21 +54,21 @@ def located(
     n_points = detector.grid.n_inside
     empty = torch.empty((detector.n_scenes, 0, 3), dtype=torch.float64)
     fit = refine(detector.observation, empty, 0)
-    active = torch.arange(detector.n_scenes)
+    active, part = torch.arange(detector.n_scenes), detector
     ended = []
     for count in range(_most(detector, rule) if n_sources is None else int(n_sources.max())):
         if n_sources is not None:
             going = n_sources[active] > count
             ended.append(_as_told(active, fit).select(~going))
-            fit, active = fit.select(going), active[going]
-        part = detector.select(active)
+            fit, active, part = fit.select(going), active[going], part.select(_rows(going))
+        part = widened(part, fit.sources[:, None])
         more = improve(part, grown(part, fit.sources, n_iterations))
         if n_sources is None:
             explains = is_source(rule, part.observation, count, fit.residual, more.residual, n_points)
             stopped = explains & has_twins(part.observation, more)
             going = explains & ~stopped
             ended.append(Located(active, fit, stopped).select(~going))
-            more, active = more.select(going), active[going]
+            more, active, part = more.select(going), active[going], part.select(_rows(going))
         fit = more
         if active.numel() == 0:
             break
@@ -115,6 +115,10 @@ def _counted_together(
         for count, each in enumerate(tried)
         if (group := each.select(counts[each.scenes] == count)).scenes.numel()
     ]
+
+
+def _rows(chosen: Bool[Tensor, " scene"]) -> Int[Tensor, " chosen"]:
+    return torch.nonzero(chosen).flatten()
 
 
 def _as_told(scenes: Int[Tensor, " scene"], fit: Refinement) -> Located:

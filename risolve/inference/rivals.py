@@ -17,7 +17,7 @@ from risolve.inference.detection import Detector, detectors, explained, gains
 from risolve.inference.grid import Grid
 from risolve.inference.likelihood import refine
 from risolve.inference.peaks import local_maxima
-from risolve.inference.search import leading, without
+from risolve.inference.search import beside_each, leading, without
 from risolve.physics.geometry import turned
 from risolve.physics.observation import Observation
 
@@ -63,7 +63,7 @@ def rivals(
         part, own = observation.select(scenes), sources[scenes[:, None], slots]
         few = condensed(part)
         for piece, detector in detectors(few, grid):
-            scene, source, starts = _starts(detector, own[piece])
+            scene, source, starts = _starts(beside_each(detector, own[piece]), own[piece])
             if scene.numel() == 0:
                 continue
             number = scene * count + source

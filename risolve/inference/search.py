@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from risolve.inference.detection import Detector, explained, gains, pair_gains
+from risolve.inference.detection import Detector, explained, gains, pair_gains, widened
 from risolve.inference.likelihood import Refinement, refine
 from risolve.inference.peaks import local_maxima
 
@@ -88,7 +88,7 @@ def exchanged(detector: Detector, best: Refinement, n_proposals: int, n_iteratio
     """
     active = torch.arange(detector.n_scenes)
     for _ in range(_MOST_ROUNDS):
-        part = detector.select(active)
+        part = beside_each(detector.select(active), best.sources[active])
         offered = _single_proposals(part, best.select(active), n_proposals)
         before = best.residual
         best = _best_proposal(detector, best, offered, active, 1, n_iterations)
@@ -253,6 +253,11 @@ def _pair_proposals(detector: Detector, best: Refinement, n_proposals: int) -> P
         scenes.append(scene)
         starts.append(start)
     return Proposals(torch.cat(scenes), torch.cat(starts))
+
+
+def beside_each(detector: Detector, sources: Float[Tensor, "scene source 3"]) -> Detector:
+    """Widened for each source left out."""
+    return widened(detector, without(sources, [(k,) for k in range(sources.shape[1])]))
 
 
 def without(

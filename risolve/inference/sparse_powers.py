@@ -74,8 +74,8 @@ def sparse_powers(
             taken = points[:, None, :, None].expand(-1, columns.shape[1], -1, columns.shape[3])
             columns = columns.gather(2, taken)
         powers = powers * _steps(columns, received, powers, noise).powers
-    every = powers.new_zeros((n_scenes, detector.grid.n_points))
-    return every.scatter(1, points, powers)
+    every = powers.new_zeros((n_scenes, detector.columns.shape[2]))
+    return detector.on_grid(every.scatter(1, points, powers))
 
 
 def remaining_noise(detector: Detector, n_sources: Int[Tensor, " scene"]) -> Powers:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -121,6 +121,10 @@ class Array:
     def steering_by_elements(self, sources: Float[Tensor, "*batch 3"]) -> Complex[Tensor, "*batch 3 element"]:
         """Derivatives of the response by the places of the elements, see `steering_by_elements`."""
         return steering_by_elements(sources, self.elements, self.wavelengths, self.spherical_amplitude)
+
+    def only(self, places: Int[Tensor, " place"]) -> "Array":
+        """Some of its elements, by their numbers among `places`."""
+        return replace(self, elements=self.elements[places])
 
     def to(self, device: torch.device | str) -> "Array":
         """The same array on another device."""

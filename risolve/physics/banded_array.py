@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from risolve.physics.array import Array
@@ -49,6 +49,10 @@ class BandedArray(Array):
     def is_received_by(self, n_antennas: int) -> bool:
         """Whether its elements are antennas, and no surface."""
         return not self.has_surface
+
+    def only(self, places: Int[Tensor, " place"]) -> "BandedArray":
+        """Some of its elements, in every band."""
+        return type(self)([band.only(places) for band in self.bands], self.has_surface)
 
     def to(self, device: torch.device | str) -> "BandedArray":
         """The same array on another device."""

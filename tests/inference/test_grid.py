@@ -166,7 +166,7 @@ def test_refuses_a_line_of_elements_and_an_absurd_number_of_points() -> None:
     with pytest.raises(ValueError, match=shows("azimuth ... elevation ... 9 elements")):
         grid_for(Array(line, 0.3, False), AZIMUTH, ELEVATION, RANGE)
     with pytest.raises(ValueError, match=shows(f"{MOST_POINTS} points ... 71 x 41 x")):
-        grid_for(planar(40, 40, 0.15, 0.3), AZIMUTH, ELEVATION, (0.1, math.inf))
+        grid_for(planar(40, 40, 0.15, 0.3), AZIMUTH, ELEVATION, (0.01, math.inf))
 
 
 def test_steering_columns_are_the_waves_of_the_points() -> None:
