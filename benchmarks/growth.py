@@ -118,7 +118,7 @@ def exponent(table: pd.DataFrame) -> tuple[float, float]:
     x, y = np.log(large["n_elements"]), np.log(large["ms"])
     slope, offset = np.polyfit(x, y, 1)
     left = y - slope * x - offset
-    error = math.sqrt(float((left**2).sum()) / max(1, len(x) - 2) / float(((x - x.mean()) ** 2).sum()))
+    error = math.sqrt(float((left**2).sum()) / (len(x) - 2) / float(((x - x.mean()) ** 2).sum()))
     return float(slope), error
 
 
@@ -147,8 +147,8 @@ def main() -> None:
             write("growth", pd.DataFrame(rows))
     table = pd.read_csv(RESULTS / "growth.csv")
     print("\n".join(documented(table)))
-    for kind, own in table.groupby("system", sort=False):
-        print(f"{kind}: ms ~ N^b, b = {exponent(own)}")
+    for kind in ("own codes", "shared codes"):
+        print(f"{kind}: ms ~ N^b, b and its standard error {exponent(table[table['system'] == kind])}")
 
 
 if __name__ == "__main__":
