@@ -22,6 +22,7 @@ COMPUTING = (
     *("risolve/physics", "risolve/inference", "risolve/networks", "risolve/estimators", "risolve/bounds"),
     *("risolve/amplitudes.py", "risolve/batched.py", "risolve/covariance.py", "risolve/modulus.py"),
     *("risolve/seeds.py", "risolve/shapes.py", "risolve/files/model_grid.py"),
+    "risolve/calibration/array_calibration.py",
     *("stages/params/objects.py", "stages/params/estimators.py"),
 )
 """Packages and modules that make scenes and estimates of parameters."""

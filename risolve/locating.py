@@ -29,13 +29,12 @@ from risolve.files.model import Model, read_model
 from risolve.files.model_fit import differences
 from risolve.files.model_params import ModelParams
 from risolve.identifiability import Limit, most_beside_antenna_noise, most_sources
-from risolve.inference.back_projection import check_size
 from risolve.inference.counting import CountingRule
 from risolve.inference.determinability import require_told, way_out
 from risolve.inference.goodness import goodness
 from risolve.inference.grid import Grid, grid_for, search_grid
 from risolve.inference.maps import MapSettings, fit_maps
-from risolve.inference.promising import is_beyond
+from risolve.inference.promising import require_searchable
 from risolve.inference.rivals import rivals
 from risolve.networks.beyond import beyond_training, mixed_confidence
 from risolve.networks.trained import Prediction
@@ -213,37 +212,20 @@ def localizer_for(known: Described, options: Options, where: str) -> Localizer:
         stated = field.limits(array, n_antennas)
         azimuth, elevation = radians(searched.azimuth_deg), radians(searched.elevation_deg)
         grid = grid_for(array, azimuth, elevation, searched.range_m).within(stated)
+        require_searchable(grid, array, _of_all_points(name, known))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    if is_beyond(grid, array):
-        _check_wide(grid, known, options, where)
     settings = _settings(known, options, LOADING)
     estimator = estimator_of(name, grid, settings)
     taken = _taken(options.field_of_view, field)
     return Localizer(array, estimator, settings, refines, grid, searched, stated, taken, None)
 
 
-def _check_wide(grid: Grid, known: Described, options: Options, where: str) -> None:
-    """Refuse what a grid whose responses are not all held is not searched for.
-
-    Raises:
-        ValueError: the law with its numbers.
-    """
-    size = f"{known.array.n_elements} elements and {grid.n_points} points of the grid"
-    if probe(options.estimator.removesuffix(REFINED)).covariance_kind is not None:
-        raise ValueError(
-            f"{where}: {options.estimator} looks at a spectrum of all points, which are too many: {size}; "
-            f"take {CLASSICAL}, or narrow the field of view"
-        )
-    if known.gains == "equal":
-        raise ValueError(
-            f"{where}: gains = equal are searched at all points at once, which are too many: {size}; narrow "
-            "the field of view, or take gains = free"
-        )
-    try:
-        check_size(grid, known.array)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+def _of_all_points(name: str, known: Described) -> str | None:
+    """What looks at all points of the grid at once."""
+    if probe(name).covariance_kind is not None:
+        return name
+    return "gains = equal" if known.gains == "equal" else None
 
 
 def _taken(stated: FieldOfView, settled: FieldOfView) -> str | None:

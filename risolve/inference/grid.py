@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from risolve.inference.range_axis import bent, ends, straight
 from risolve.physics.array import Array
 from risolve.physics.geometry import (
     cosines_from_sources,
@@ -108,7 +109,7 @@ class Grid:
             places = turned(sources, (azimuths[:1] + azimuths[-1:]) / 2)
         else:
             places = cosines_from_sources(sources)
-        return _bent(places, self.delay_weight)
+        return bent(places, self.delay_weight)
 
     def nearest(self, sources: Float[Tensor, "source 3"]) -> Int[Tensor, " source"]:
         """The points next to sources within the box."""
@@ -129,7 +130,7 @@ class Grid:
 
     def sources_at(self, coordinates: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """Sources of coordinates."""
-        places = _straight(coordinates, self.delay_weight)
+        places = straight(coordinates, self.delay_weight)
         return places if self.around else sources_from_cosines(places)
 
     def apart(
@@ -145,7 +146,7 @@ class Grid:
     def at_end(self, inverse_range: Float[Tensor, "*batch"]) -> Bool[Tensor, "*batch"]:
         """True within half a step of the nearest or farthest of several ranges; infinity is no end."""
         axis, half = self.axes[2], self.steps[2] / 2.0
-        place = _bent(inverse_range[..., None], self.delay_weight)[..., 0]
+        place = bent(inverse_range[..., None], self.delay_weight)[..., 0]
         has_end = (axis[0] > 0.0) | (self.delay_weight > 0.0)
         beyond: Tensor = (place < axis[0] + half) & has_end | (place > axis[-1] - half)
         return beyond & (len(axis) > 1)
@@ -198,11 +199,11 @@ def search_grid(
     u_high = math.sin(azimuth[1]) * (largest if azimuth[1] > 0.0 else smallest)
     u = _axis(u_low, u_high, n_u)
     v = _axis(math.sin(elevation[0]), math.sin(elevation[1]), n_v)
-    w = _axis(*_ends(range_, delay_weight), n_w)
+    w = _axis(*ends(range_, delay_weight), n_w)
     grid_w, grid_v, grid_u = torch.meshgrid(w, v, u, indexing="ij")
     coordinates = torch.stack((grid_u, grid_v, grid_w), dim=-1).reshape(-1, 3)
     inside = torch.ones(len(coordinates), dtype=torch.bool)
-    sources = sources_from_cosines(_straight(coordinates, delay_weight))
+    sources = sources_from_cosines(straight(coordinates, delay_weight))
     return Grid((n_w, n_v, n_u), coordinates, sources, inside, delay_weight=delay_weight)
 
 
@@ -256,7 +257,7 @@ def grid_for(
         phase * wavelength / (math.pi * float(elements.square().sum(-1).max())),
     )
     weight = steps[2] / delta_r
-    farthest, nearest = _ends(range_, weight)
+    farthest, nearest = ends(range_, weight)
     span.append(nearest - farthest)
     # a step that divides the span exactly is not rounded up
     n_u, n_v, n_w = (
@@ -292,38 +293,12 @@ def _grid_around(
     closed = azimuth[1] - azimuth[0] >= 2.0 * math.pi
     end = math.pi - 2.0 * math.pi / n_azimuths
     azimuths = _axis(*((-math.pi, end) if closed else azimuth), n_azimuths)
-    elevations, w = _axis(*elevation, n_elevations), _axis(*_ends(range_, delay_weight), n_w)
+    elevations, w = _axis(*elevation, n_elevations), _axis(*ends(range_, delay_weight), n_w)
     grid_w, grid_elevation, grid_azimuth = torch.meshgrid(w, elevations, azimuths, indexing="ij")
     coordinates = torch.stack((grid_azimuth, grid_elevation, grid_w), dim=-1).reshape(-1, 3)
     inside = torch.ones(len(coordinates), dtype=torch.bool)
-    sources, shape = _straight(coordinates, delay_weight), (n_w, n_elevations, n_azimuths)
+    sources, shape = straight(coordinates, delay_weight), (n_w, n_elevations, n_azimuths)
     return Grid(shape, coordinates, sources, inside, True, closed, delay_weight)
-
-
-def _ends(range_: tuple[float, float], delay_weight: float) -> tuple[float, float]:
-    """w - b / w of the farthest and of the nearest range."""
-    nearest, farthest = range_
-    if not delay_weight:
-        return 1.0 / farthest, 1.0 / nearest
-    return 1.0 / farthest - delay_weight * farthest, 1.0 / nearest - delay_weight * nearest
-
-
-def _bent(places: Float[Tensor, "*batch axis"], delay_weight: float) -> Float[Tensor, "*batch axis"]:
-    """The last coordinate w as w - b / w."""
-    if not delay_weight:
-        return places
-    w = places[..., -1:]
-    return torch.cat((places[..., :-1], w - delay_weight / w), dim=-1)
-
-
-def _straight(coordinates: Float[Tensor, "*batch 3"], delay_weight: float) -> Float[Tensor, "*batch 3"]:
-    """w > 0 of x = w - b / w, the larger root of w^2 - x w - b = 0; of x < 0 without a difference."""
-    if not delay_weight:
-        return coordinates
-    x = coordinates[..., 2:]
-    sum_ = x.abs() + (x.square() + 4.0 * delay_weight).sqrt()
-    w = torch.where(x < 0.0, 2.0 * delay_weight / sum_, sum_ / 2.0)
-    return torch.cat((coordinates[..., :2], w), dim=-1)
 
 
 def _require_told(elements: Elements, azimuth: tuple[float, float], elevation: tuple[float, float]) -> None:

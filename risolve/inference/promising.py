@@ -19,7 +19,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from risolve.batched import Batched
-from risolve.inference.back_projection import BackProjection, back_projection
+from risolve.inference.back_projection import BackProjection, back_projection, check_size
 from risolve.inference.grid import Grid, grid_steering
 from risolve.modulus import squared_modulus
 from risolve.physics.array import Array
@@ -118,6 +118,23 @@ def is_wide(observation: Observation, grid: Grid) -> bool:
 def is_beyond(grid: Grid, array: Array) -> bool:
     """Whether not all points can have their responses held."""
     return grid.n_points > _MOST_POINTS or grid.n_points * array.n_elements > _MOST_VALUES
+
+
+def require_searchable(grid: Grid, array: Array, of_all_points: str | None) -> None:
+    """Refuse a grid that is too large. of_all_points: what looks at all points at once, if anything does.
+
+    Raises:
+        ValueError: the law with its numbers.
+    """
+    if not is_beyond(grid, array):
+        return
+    if of_all_points is not None:
+        raise ValueError(
+            f"{of_all_points}: all points are looked at together, and {array.n_elements} elements and "
+            f"{grid.n_points} points of the grid are too many; take ml with free gains, or narrow the "
+            "field of view"
+        )
+    check_size(grid, array)
 
 
 def matched_by(grid: Grid, array: Array) -> Matching:

@@ -52,7 +52,7 @@ class BandedArray(Array):
 
     def only(self, places: Int[Tensor, " place"]) -> "BandedArray":
         """Some of its elements, in every band."""
-        return type(self)([band.only(places) for band in self.bands], self.has_surface)
+        return BandedArray([band.only(places) for band in self.bands], self.has_surface)
 
     def to(self, device: torch.device | str) -> "BandedArray":
         """The same array on another device."""
@@ -96,6 +96,10 @@ class DelayedArray(BandedArray):
 
     def steering_by_elements(self, sources: Float[Tensor, "*batch 3"]) -> Complex[Tensor, "*batch 3 element"]:
         return super().steering_by_elements(sources) * self._delays(sources).unsqueeze(-2)
+
+    def only(self, places: Int[Tensor, " place"]) -> "DelayedArray":
+        """Some of its elements, in every band."""
+        return DelayedArray([band.only(places) for band in self.bands], self.has_surface)
 
     def to(self, device: torch.device | str) -> "DelayedArray":
         """The same array on another device."""
