@@ -87,6 +87,20 @@ def _make(draw: Draw[Cell], batch: SceneBatch[Cell], path: Path) -> None:
     write_text(path, table_of(drawn, batch.scenes).to_csv(index=False))
 
 
+def directions(
+    random: np.random.Generator, n_sources: int, widest_deg: tuple[float, float], least: float
+) -> Float[np.ndarray, "source 2"]:
+    """Azimuths and elevations (rad) within +-widest, drawn until all direction cosines are `least` apart."""
+    azimuth_deg, elevation_deg = widest_deg
+    while True:
+        azimuth = np.deg2rad(random.uniform(-azimuth_deg, azimuth_deg, n_sources))
+        elevation = np.deg2rad(random.uniform(-elevation_deg, elevation_deg, n_sources))
+        seen = np.stack((np.sin(azimuth) * np.cos(elevation), np.sin(elevation)), -1)
+        apart = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(n_sources, 1)]
+        if (apart >= least).all():
+            return np.stack((azimuth, elevation), -1)
+
+
 def normal(random: np.random.Generator, *shape: int) -> Complex[np.ndarray, "..."]:
     """Circular normal numbers of unit power."""
     parts = random.standard_normal((2, *shape))

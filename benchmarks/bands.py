@@ -27,7 +27,7 @@ from jaxtyping import Float
 
 import risolve
 from benchmarks._cells import RESULTS, write
-from benchmarks._located import SEED, Drawn, normal, scores, tables
+from benchmarks._located import SEED, Drawn, directions, normal, scores, tables
 from risolve.physics.geometry import aperture
 from risolve.physics.observation import SourceModel
 from stages.evaluation.strata import Bootstrap
@@ -99,20 +99,13 @@ def draw(cell: Cell, random: np.random.Generator, n_scenes: int) -> Drawn:
 
 
 def _places(cell: Cell, random: np.random.Generator) -> Float[np.ndarray, "source 3"]:
-    """Directions drawn until all are a beam apart, and inverse ranges."""
+    """Directions a beam apart, and inverse ranges."""
     span = aperture(ELEMENTS[cell.system])
-    azimuth_deg, elevation_deg = WIDEST[cell.system]
-    while True:
-        azimuth = np.deg2rad(random.uniform(-azimuth_deg, azimuth_deg, cell.n_sources))
-        elevation = np.deg2rad(random.uniform(-elevation_deg, elevation_deg, cell.n_sources))
-        seen = np.stack((np.sin(azimuth) * np.cos(elevation), np.sin(elevation)), -1)
-        apart = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(cell.n_sources, 1)]
-        if (apart >= 1.0 / span).all():
-            break
+    seen = directions(random, cell.n_sources, WIDEST[cell.system], 1.0 / span)
     inverse_range = np.zeros(cell.n_sources)
     if cell.system == "surface":
         inverse_range = random.uniform(1.0 / (2.0 * span**2), 1.0 / (1.2 * span), cell.n_sources)
-    return np.stack((azimuth, elevation, inverse_range), -1)
+    return np.column_stack((seen, inverse_range))
 
 
 KEYS = ["system", "source_model", "n_sources"]
@@ -139,7 +132,7 @@ def main() -> None:
     rows: dict[tuple[str | float, ...], dict[str, str | float]] = {}
     for system, n_scenes in N_SCENES.items():
         beam = math.degrees(1.0 / aperture(ELEMENTS[system]))
-        for cell, table in tables(f"bands {system}", draw, grid(system), n_scenes, (_places,)):
+        for cell, table in tables(f"bands {system}", draw, grid(system), n_scenes, (_places, directions)):
             own = {name: getattr(cell, name) for name in (*KEYS, "snr_db", "n_bands")}
             row = rows.setdefault(tuple(own.values()), own)
             if cell.counted:

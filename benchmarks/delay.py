@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 import risolve
 from benchmarks._cells import RESULTS, write
-from benchmarks._located import SEED, Drawn, normal, scores, tables
+from benchmarks._located import SEED, Drawn, directions, normal, scores, tables
 from risolve.physics.geometry import aperture
 from stages.evaluation.strata import Bootstrap
 
@@ -103,16 +103,10 @@ def draw(cell: Cell, random: np.random.Generator, n_scenes: int) -> Drawn:
 
 
 def _places(cell: Cell, random: np.random.Generator) -> Float[np.ndarray, "source 3"]:
-    """Directions drawn until all are a beam apart, and ranges."""
-    azimuth_deg, elevation_deg = WIDEST[cell.system]
-    while True:
-        azimuth = np.deg2rad(random.uniform(-azimuth_deg, azimuth_deg, cell.n_sources))
-        elevation = np.deg2rad(random.uniform(-elevation_deg, elevation_deg, cell.n_sources))
-        seen = np.stack((np.sin(azimuth) * np.cos(elevation), np.sin(elevation)), -1)
-        apart = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(cell.n_sources, 1)]
-        if (apart >= CARRIER / aperture(ELEMENTS[cell.system])).all():
-            break
-    return np.stack((azimuth, elevation, 1.0 / random.uniform(*RANGES, cell.n_sources)), -1)
+    """Directions a beam apart, and inverse ranges."""
+    least = CARRIER / aperture(ELEMENTS[cell.system])
+    seen = directions(random, cell.n_sources, WIDEST[cell.system], least)
+    return np.column_stack((seen, 1.0 / random.uniform(*RANGES, cell.n_sources)))
 
 
 KEYS = ["system", "n_sources"]
@@ -140,7 +134,7 @@ def main() -> None:
     torch.set_num_threads(1)
     bootstrap = Bootstrap(SEED, N_BOOTSTRAP)
     rows: dict[tuple[str | float, ...], dict[str, str | float]] = {}
-    for cell, table in tables("delay", draw, grid(), N_SCENES, (_places,)):
+    for cell, table in tables("delay", draw, grid(), N_SCENES, (_places, directions)):
         own = {name: getattr(cell, name) for name in (*KEYS, "snr_db")}
         row = rows.setdefault(tuple(own.values()), own)
         if cell.counted:

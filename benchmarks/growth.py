@@ -30,7 +30,7 @@ from jaxtyping import Float
 
 import risolve
 from benchmarks._cells import RESULTS, write
-from benchmarks._located import SEED, Drawn, normal, scores, table_of
+from benchmarks._located import SEED, Drawn, directions, normal, scores, table_of
 from risolve.physics.geometry import aperture
 from stages.evaluation.strata import Bootstrap
 
@@ -72,14 +72,9 @@ def draw(kind: str, side: int, random: np.random.Generator, n_scenes: int) -> Dr
 
 
 def _places(span: float, random: np.random.Generator) -> Float[np.ndarray, "source 3"]:
-    """Directions drawn until they are two beams apart, and inverse ranges."""
-    while True:
-        azimuth = np.deg2rad(random.uniform(-50.0, 50.0, N_SOURCES))
-        elevation = np.deg2rad(random.uniform(-25.0, 25.0, N_SOURCES))
-        seen = np.stack((np.sin(azimuth) * np.cos(elevation), np.sin(elevation)), -1)
-        if np.linalg.norm(seen[1] - seen[0]) >= 2.0 * math.sqrt(2.0) * WAVELENGTH / span:
-            inverse_range = 1.0 / (span * random.uniform(0.7, 6.0, N_SOURCES))
-            return np.stack((azimuth, elevation, inverse_range), -1)
+    """Directions two beams apart, and inverse ranges."""
+    seen = directions(random, N_SOURCES, (50.0, 25.0), 2.0 * math.sqrt(2.0) * WAVELENGTH / span)
+    return np.column_stack((seen, 1.0 / (span * random.uniform(0.7, 6.0, N_SOURCES))))
 
 
 def measured(kind: str, side: int) -> dict[str, Any]:

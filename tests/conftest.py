@@ -3,8 +3,10 @@
 import os
 import pkgutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -39,3 +41,11 @@ settings.load_profile("fixed")
 for role in ("AUTHOR", "COMMITTER"):
     os.environ[f"GIT_{role}_NAME"] = "risolve tests"
     os.environ[f"GIT_{role}_EMAIL"] = "tests@risolve.invalid"
+
+
+@pytest.fixture(autouse=True)
+def _own_determinism() -> Iterator[None]:
+    """Verbs that train ask torch for deterministic algorithms, for the whole process."""
+    asked = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(asked)

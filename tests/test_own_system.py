@@ -3,7 +3,7 @@
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,6 @@ def own_folder(folder: Path, observation: Observation, **changes: Any) -> Path:
     risolve.write_measurements(folder / "my own.h5", observation)
     write_params(folder, {**SHORT, **changes})
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_determinism() -> Iterator[None]:
-    """`train` asks torch for deterministic algorithms, for the whole process."""
-    asked = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(asked)
 
 
 @pytest.fixture(scope="module")

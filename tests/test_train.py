@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,6 @@ def make_split(directory: Path, split: Split, **changes: Any) -> Params:
         write_scenes(directory / "data/scenes" / name, scenes)
         write_covariances(directory / "data/covariances" / name, normalize(scenes.observation, params))
     return params
-
-
-@pytest.fixture(autouse=True)
-def _own_determinism() -> Iterator[None]:
-    """The verb asks torch for deterministic algorithms, for the whole process."""
-    asked = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(asked)
 
 
 @pytest.fixture(scope="module")

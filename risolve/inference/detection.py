@@ -63,6 +63,14 @@ class Detector(Batched):
         points = self.held.points
         return every.scatter(-1, points[:, None].expand_as(values) if values.ndim == 3 else points, values)
 
+    def highest(self, gain: Float[Tensor, "scene point"], n_points: int) -> Int[Tensor, "scene some"]:
+        """The points of largest gain, of those that it holds."""
+        if self.held is None:
+            return gain.topk(min(n_points, self.grid.n_points), dim=-1).indices
+        points = self.held.points
+        best = gain.gather(1, points).topk(min(n_points, points.shape[1]), dim=-1).indices
+        return points.gather(1, best)
+
 
 def detectors(observation: Observation, grid: Grid) -> Iterator[tuple[slice, Detector]]:
     """Pieces of a batch with their detector, of bounded memory; of a wide grid see `widened`.
@@ -205,7 +213,7 @@ def pair_gains(
     others: Explained,
     points: Int[Tensor, "scene place"],
 ) -> Float[Tensor, "scene place place"]:
-    """Decrease of J by two sources at each pair of some grid points, beside the others of one hypothesis.
+    """Decrease of J by two sources at each pair of points that are held, beside others of one hypothesis.
 
         sum_g (|t_i|^2 G_jj + |t_j|^2 G_ii - 2 Re(t_i^* G_ij t_j)) / (G_ii G_jj - |G_ij|^2),
         G = D^H P^perp D,   t = D^H P^perp y,   D = [b_i]

@@ -70,7 +70,7 @@ class Promising(Batched):
         return replace(self, points=torch.cat((self.points, new), dim=1))
 
     def number_of(self, points: Int[Tensor, "scene some"]) -> Int[Tensor, "scene some"]:
-        """Place of each grid point among those that are held; 0 of one that is not."""
+        """Place of grid points among those that are held."""
         return (self.points[:, None] == points[..., None]).long().argmax(-1)
 
     def beyond(
@@ -186,7 +186,8 @@ def _maxima(ranked: Float[Tensor, " point"], grid: Grid, n_maxima: int) -> Int[T
     inside = ranked.masked_fill(~grid.inside, -1.0)
     highest = inside.topk(min(_HIGHEST, grid.n_points)).indices
     beside = inside[grid.neighbours(highest)].amax(-1)
-    return highest[inside[highest] >= beside][:n_maxima]
+    is_maximum = (inside[highest] >= beside) & grid.inside[highest]
+    return highest[is_maximum][:n_maxima]
 
 
 def _fields(observation: Observation, rows: Complex[Tensor, "group row"]) -> Complex[Tensor, "group element"]:

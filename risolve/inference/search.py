@@ -236,7 +236,7 @@ def _pair_proposals(detector: Detector, best: Refinement, n_proposals: int) -> P
     grid, n_sources = detector.grid, best.sources.shape[1]
     for pair in itertools.combinations(range(n_sources), 2):
         taken = explained(detector, without(best.sources, [pair]))
-        points = gains(detector, taken)[:, 0].topk(min(_PAIRED, grid.n_points), dim=-1).indices
+        points = detector.highest(gains(detector, taken)[:, 0], _PAIRED)
         most, partner = pair_gains(detector, taken, points).max(-1)
         # The gain of a point with its best partner, as a spectrum: points that were not paired are below all.
         marginal = most.new_full((detector.n_scenes, grid.n_points), -1.0).scatter(1, points, most)

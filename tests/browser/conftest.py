@@ -20,7 +20,7 @@ from tests.pipeline.working_copy import WorkingCopy
 __all__ = ["finished", "own"]
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-_SECONDS = 300.0
+_SECONDS = 900.0
 
 
 @pytest.fixture(scope="session")

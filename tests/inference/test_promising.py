@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ import torch
 from torch import Tensor
 
 import risolve
-from risolve.inference.detection import Detector, detectors, explained, gains, pair_gains, widened
+from risolve.inference.detection import (
+    Detector,
+    alone,
+    detectors,
+    explained,
+    gains,
+    pair_gains,
+    widened,
+)
 from risolve.inference.goodness import goodness
 from risolve.inference.grid import Grid, grid_for, grid_steering
 from risolve.inference.likelihood import concentrated_residual
@@ -66,9 +75,9 @@ def test_the_points_that_explain_most_are_held(source_model: str, own_codes: boo
     observation = observed(ARRAY, TRUTH, source_model=source_model, own_codes=own_codes)
     assert is_wide(observation, GRID)
     detector = detector_of(observation, GRID)
-    alone = torch.empty((2, 1, 0, 3), dtype=torch.float64)
-    detector = widened(detector, alone)
-    gain = gains(detector, explained(detector, alone))[:, 0]
+    nothing = torch.empty((2, 1, 0, 3), dtype=torch.float64)
+    detector = widened(detector, nothing)
+    gain = gains(detector, explained(detector, nothing))[:, 0]
     unit = detector.observation
     columns = (sensing(unit) @ grid_steering(GRID, ARRAY).to(torch.complex128)).transpose(-1, -2)
     y = unit.snapshots
@@ -108,15 +117,28 @@ def test_points_beside_others_are_held_and_their_gains_are_decreases_of_the_resi
 
 def test_pairs_of_held_points_explain_what_two_sources_do() -> None:
     observation = observed(ARRAY, TRUTH)
-    alone = torch.empty((2, 1, 0, 3), dtype=torch.float64)
-    detector = widened(detector_of(observation, GRID), alone)
-    taken = explained(detector, alone)
+    nothing = torch.empty((2, 1, 0, 3), dtype=torch.float64)
+    detector = widened(detector_of(observation, GRID), nothing)
+    taken = explained(detector, nothing)
     points = gains(detector, taken)[:, 0].topk(5, dim=-1).indices
     both = pair_gains(detector, taken, points)
     unit = detector.observation
     places = GRID.sources[points[:, [0, 3]]]
     decrease = taken.residual[:, 0] - residual(unit, places)
     torch.testing.assert_close(both[:, 0, 3].double(), decrease, rtol=1e-3, atol=1e-3)
+
+
+def test_no_other_points_are_paired_where_few_are_held() -> None:
+    inside = torch.zeros(GRID.n_points, dtype=torch.bool)
+    inside[GRID.neighbours(GRID.nearest(TRUTH.flatten(0, 1))).flatten()] = True
+    narrow = replace(GRID, inside=inside)
+    detector = alone(detector_of(observed(ARRAY, TRUTH), narrow))
+    assert detector.held is not None
+    gain = gains(detector, explained(detector, torch.empty((2, 1, 0, 3), dtype=torch.float64)))[:, 0]
+    points = detector.highest(gain, 64)
+    assert points.shape[1] == detector.held.points.shape[1] < 64
+    assert bool((points[..., None] == detector.held.points[:, None]).any(-1).all())
+    torch.testing.assert_close(gain.gather(1, points)[:, 0], gain.amax(-1))
 
 
 def test_one_more_source_is_looked_for_at_the_same_points() -> None:

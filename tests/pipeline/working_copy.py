@@ -53,7 +53,7 @@ SMALL: Mapping[str, Any] = {
     "report.example_scenes": 2,
 }
 
-_SECONDS = 300.0
+_SECONDS = 900.0
 _RAN = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
 
 
